@@ -1,0 +1,22 @@
+"""The errors that etwdetect raises on purpose; each message is one sentence that a user can act on."""
+
+from __future__ import annotations
+
+
+class EtwDetectError(Exception):
+    """Any error that etwdetect raises on purpose."""
+
+
+class NotATraceError(EtwDetectError):
+    """An input could not be read as a trace at all: exit status 1."""
+
+    def __init__(self, name: str, why: str, offset: int | None = None) -> None:
+        """Say that the input called *name* is no trace, and *why*; *offset* is in bytes from its start."""
+        self.name = name
+        self.offset = offset
+        place = "" if offset is None else f" at offset {offset:#x}"
+        super().__init__(f"{name}: {why}{place}")
+
+
+class PayloadError(EtwDetectError):
+    """The payload of an event is too short for the layout of its version."""
