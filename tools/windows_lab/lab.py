@@ -1,0 +1,137 @@
+"""The lab as a whole: provisioned once, then opened by one program at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import shutil
+import subprocess
+import time
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Final
+
+from tools.windows_lab import debian, windows_python
+from tools.windows_lab.errors import LabError
+from tools.windows_lab.steps import run_step
+from tools.windows_lab.wine import WinePrefix, windows_path
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PROJECT: Final = Path(__file__).resolve().parents[2]
+_LOCK_SECONDS: Final = 900.0
+
+
+class Lab:
+    """A provisioned lab. Get one from open_lab()."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.prefix = WinePrefix(root / "prefix")
+        self.python = root / "python" / "python.exe"
+
+    @property
+    def site(self) -> Path:
+        """Where the Windows wheels are installed."""
+        return self.root / "site"
+
+    def start(self, *command: str) -> subprocess.Popen[bytes]:
+        """Start a Windows program, with pipes for its input and output.
+
+        All three are pipes because Windows CPython can't start under Wine with anything else.
+        """
+        return subprocess.Popen(  # noqa: S603
+            ("wine", *command),  # noqa: S607
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=self.prefix.env,
+            cwd=PROJECT,
+        )
+
+    def run(self, *command: str, timeout: float = 60.0) -> subprocess.CompletedProcess[str]:
+        """Run a Windows program to its end, for at most *timeout* seconds, and return what it said.
+
+        Raises subprocess.TimeoutExpired; the program is ended first.
+        """
+        with self.start(*command) as process:
+            try:
+                output, errors = process.communicate(timeout=timeout)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                raise
+        return subprocess.CompletedProcess(command, process.returncode, _text(output), _text(errors))
+
+    def run_python(self, *arguments: str, timeout: float = 60.0) -> subprocess.CompletedProcess[str]:
+        """Run Windows CPython with *arguments* to its end, as run() does."""
+        return self.run(windows_path(self.python), *arguments, timeout=timeout)
+
+    def _recipe(self) -> str:
+        """Return a digest of all that decides what provisioning makes."""
+        wine = run_step("wine --version", ("wine", "--version"), env=self.prefix.env, timeout=60.0)
+        digest = hashlib.sha256()
+        for source in sorted(Path(__file__).parent.glob("*.py")):
+            digest.update(source.read_bytes())
+        digest.update("\n".join([wine, str(PROJECT), *windows_python.requirements(PROJECT)]).encode())
+        return digest.hexdigest()
+
+    def provision(self) -> None:
+        """Make the lab anew unless it is there already, made by the same recipe. Raises LabError."""
+        stamp = self.root / "recipe"
+        recipe = self._recipe()
+        if stamp.exists() and stamp.read_text(encoding="utf-8") == recipe:
+            return
+        stamp.unlink(missing_ok=True)
+        download = self.root / "download"
+        for part in (download, self.python.parent, self.site, self.prefix.path):
+            shutil.rmtree(part, ignore_errors=True)
+        windows_python.install_python(self.python.parent, download)
+        windows_python.install_wheels(self.site, windows_python.requirements(PROJECT))
+        windows_python.set_search_path(self.python.parent, self.site, PROJECT)
+        self.prefix.create()
+        stamp.write_text(recipe, encoding="utf-8")
+
+
+@contextlib.contextmanager
+def open_lab(*, install_packages: bool = False) -> Iterator[Lab]:
+    """Provision the lab if need be, boot it, and shut it down afterwards.
+
+    One program at a time has the lab: another waits for its turn, for at most 15 minutes. Debian's packages
+    are installed only with *install_packages*.
+
+    Raises LabUnavailableError when this machine can't hold a lab, LabError when a step fails.
+    """
+    debian.require_programs(install=install_packages)
+    root = Path(os.environ.get("ETWDETECT_WINDOWS_LAB") or PROJECT / "build" / "windows-lab").absolute()
+    root.mkdir(parents=True, exist_ok=True)
+    lab = Lab(root)
+    with (root / "lock").open("w", encoding="utf-8") as lock:
+        _take(lock)
+        lab.provision()
+        lab.prefix.start_server()
+        try:
+            yield lab
+        finally:
+            lab.prefix.stop_server()
+
+
+def _take(lock: IO[str]) -> None:
+    deadline = time.monotonic() + _LOCK_SECONDS
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise LabError(
+                    f"the lab is still in use by another program after {_LOCK_SECONDS:.0f} s"
+                ) from None
+            time.sleep(0.5)
+        else:
+            return
+
+
+def _text(output: bytes) -> str:
+    """Decode what a Windows program printed, with line ends as Python has them."""
+    return output.decode("utf-8", "replace").replace("\r\n", "\n")
