@@ -33,7 +33,7 @@ static_assert(sizeof(KD_REMOTE_THREAD) == 24);
 
 // Control codes: FILE_ANY_ACCESS, so any number of handles, opened with no access at all, may ask.
 // Device types from 0x8000 and functions from 0x800 are the ones left to vendors.
-#define KD_DEVICE_TYPE 0x8000
+#define KD_DEVICE_TYPE 0x8000U
 #define KD_CONTROL_CODE(Number) CTL_CODE(KD_DEVICE_TYPE, 0x800 + (Number), METHOD_BUFFERED, FILE_ANY_ACCESS)
 #define IOCTL_KD_VERSION KD_CONTROL_CODE(0)
 #define IOCTL_KD_STATISTICS KD_CONTROL_CODE(1)
