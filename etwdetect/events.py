@@ -85,8 +85,8 @@ class ImageLoad(NamedTuple):
     pid: int
     base: int
     size: int
-    checksum: int
-    time_date_stamp: int
+    checksum: int | None = None
+    time_date_stamp: int | None = None
     image: str | None = None
     rundown: bool = False
 

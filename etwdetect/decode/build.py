@@ -1,0 +1,137 @@
+"""From the values that a layout gives to the records of events.py."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from etwdetect.errors import PayloadError
+from etwdetect.events import (
+    Event,
+    ImageLoad,
+    ImageUnload,
+    ProcessRundown,
+    ProcessStart,
+    ProcessStop,
+    ThreadRundown,
+    ThreadStart,
+    ThreadStop,
+)
+
+if TYPE_CHECKING:
+    from etwdetect.decode.layout import Layout, Reader
+    from etwdetect.raw import RawEvent
+
+# The values come from readers that were asked for just these fields, in this order: their types follow from
+# the layouts, which mypy can't see.
+Builder = Callable[..., Event]
+
+_ID_MASK: Final = 0xFFFFFFFF
+_POINTER_SIZES: Final = (4, 8)
+
+
+def process_start(raw: RawEvent, pid: int, *rest: Any) -> ProcessStart:  # noqa: ANN401
+    """Build the start of process *pid*; the header is the creator's."""
+    return ProcessStart(raw.time, raw.pid, raw.tid, pid & _ID_MASK, *rest)
+
+
+def process_rundown(raw: RawEvent, pid: int, *rest: Any) -> ProcessRundown:  # noqa: ANN401
+    """Build the finding of process *pid*; the header tells nothing."""
+    return ProcessRundown(raw.time, pid & _ID_MASK, *rest)
+
+
+def process_stop(raw: RawEvent, pid: int, *_: Any) -> ProcessStop:  # noqa: ANN401
+    """Build the exit of process *pid*."""
+    return ProcessStop(raw.time, pid & _ID_MASK)
+
+
+def thread_start(raw: RawEvent, pid: int, tid: int, start_address: int | None) -> ThreadStart:
+    """Build the start of thread *tid* in process *pid*; the header is the creator's."""
+    return ThreadStart(raw.time, raw.pid, raw.tid, pid, tid, start_address)
+
+
+def thread_rundown(raw: RawEvent, pid: int, tid: int, start_address: int | None) -> ThreadRundown:
+    """Build the finding of a thread; the header is that thread's own, or nobody's."""
+    return ThreadRundown(raw.time, pid, tid, start_address)
+
+
+def thread_stop(raw: RawEvent, pid: int, tid: int) -> ThreadStop:
+    """Build the exit of a thread."""
+    return ThreadStop(raw.time, pid, tid)
+
+
+def image_load(
+    raw: RawEvent,
+    pid: int | None,
+    base: int,
+    size: int,
+    checksum: int | None,
+    stamp: int | None,
+    image: str | None,
+) -> ImageLoad:
+    """Build the mapping of an image; its first version leaves the process to the header."""
+    return ImageLoad(raw.time, raw.pid if pid is None else pid, base, size, checksum, stamp, image)
+
+
+def image_rundown(raw: RawEvent, *values: Any) -> ImageLoad:  # noqa: ANN401
+    """Build the finding of an image that is mapped."""
+    return image_load(raw, *values)._replace(rundown=True)
+
+
+def image_unload(raw: RawEvent, pid: int | None, base: int, size: int, *rest: Any) -> ImageUnload:  # noqa: ANN401
+    """Build the unmapping of an image."""
+    return ImageUnload(raw.time, raw.pid if pid is None else pid, base, size, rest[-1])
+
+
+@dataclass(frozen=True)
+class EventType:
+    """One kind of event: its layouts by version, the fields to read of them, and what to build of those.
+
+    Events that *grow* only ever get fields at their end, so an unknown later version is read as the latest
+    known one. Of other events an unknown version gives the process id alone, which has always stood at the
+    start of the payload or, *pid_behind_pointer*, behind one pointer.
+    """
+
+    kind: str
+    layouts: tuple[Layout, ...]
+    names: tuple[str, ...]
+    builder: Builder
+    grows: bool = False
+    pid_behind_pointer: bool = False
+    _readers: dict[tuple[int, int], Reader] = field(init=False)
+
+    def __post_init__(self) -> None:
+        readers = {
+            (version, pointer_size): layout.reader(pointer_size, self.names)
+            for version, layout in enumerate(self.layouts)
+            for pointer_size in _POINTER_SIZES
+        }
+        object.__setattr__(self, "_readers", readers)
+
+    def knows(self, version: int) -> bool:
+        """Whether the layout of *version* is known."""
+        return version < len(self.layouts)
+
+    def decode(self, raw: RawEvent) -> Event:
+        """Build the event of *raw*; PayloadError where its payload is too short for its version."""
+        version = raw.version
+        if version >= len(self.layouts):
+            if not self.grows:
+                return self.decode_pid(raw)
+            version = len(self.layouts) - 1
+        reader = self._readers[version, raw.pointer_size]
+        if self.pid_behind_pointer and not reader.fits(raw.payload):
+            # A 32-bit program can log a 64-bit kernel's layout: the payload itself tells which one it is.
+            other = self._readers[version, sum(_POINTER_SIZES) - raw.pointer_size]
+            if other.fits(raw.payload):
+                reader = other
+        return self.builder(raw, *reader(raw.payload))
+
+    def decode_pid(self, raw: RawEvent) -> Event:
+        """Build the event of *raw* from its process id alone; PayloadError where even that is not there."""
+        at = raw.pointer_size if self.pid_behind_pointer and raw.version else 0
+        if len(raw.payload) < at + 4:
+            raise PayloadError(f"a payload of {len(raw.payload)} bytes has no room for a process id")
+        missing = (None,) * (len(self.names) - 1)
+        return self.builder(raw, int.from_bytes(raw.payload[at : at + 4], "little"), *missing)

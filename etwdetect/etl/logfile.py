@@ -1,0 +1,72 @@
+"""The logfile header: the first record of a trace, which describes the rest.
+
+Layout: TRACE_LOGFILE_HEADER of the Windows SDK's evntrace.h, in the 32- and the 64-bit form that stands in
+files; it lies behind a 32-byte system header (records.py).
+"""
+
+from __future__ import annotations
+
+from struct import Struct
+from typing import Final, NamedTuple
+
+_HEAD: Final = Struct("<III I qIIIIIIII")
+_TAILS: Final = {4: (0xF0, Struct("<qqqII")), 8: (0xF8, Struct("<qqqII"))}
+"""By pointer size: where BootTime begins, and it with the four fields behind it."""
+
+_POINTER_SIZE_AT: Final = 44
+
+
+class LogfileHeader(NamedTuple):
+    """What a trace says of itself.
+
+    Times are FILETIMEs (*perf_freq* is in ticks per second, *cpu_mhz* in 10⁶ cycles per second). *clock* is
+    1 for the performance counter, 2 for system time, 3 for CPU cycles. The counts of lost events and buffers
+    are those that Windows had when it closed the file.
+    """
+
+    buffer_size: int
+    version: int
+    build: int
+    cpus: int
+    end_time: int
+    timer_resolution: int
+    maximum_file_size: int
+    mode: int
+    buffers_written: int
+    start_buffers: int
+    pointer_size: int
+    events_lost: int
+    cpu_mhz: int
+    boot_time: int
+    perf_freq: int
+    start_time: int
+    clock: int
+    buffers_lost: int
+
+    @property
+    def finalised(self) -> bool:
+        """Whether the session was closed in order; if not, the counts of lost events are not known."""
+        return self.buffers_written > 0
+
+    def pack(self) -> bytes:
+        """Return the payload without the two names that may follow: 0x118 bytes, or 0x110 in 32-bit form."""
+        tail_at, tail = _TAILS[self.pointer_size]
+        head = _HEAD.pack(*self[:13])
+        return head.ljust(tail_at, b"\0") + tail.pack(*self[13:])
+
+
+def parse(payload: bytes) -> LogfileHeader:
+    """Read the header out of the first record's *payload*.
+
+    Raises ValueError, with what is wrong, if it can't be one.
+    """
+    if len(payload) < _HEAD.size:
+        raise ValueError("the logfile header is cut short")
+    head = _HEAD.unpack_from(payload)
+    pointer_size = int.from_bytes(payload[_POINTER_SIZE_AT : _POINTER_SIZE_AT + 4], "little")
+    if pointer_size not in _TAILS:
+        raise ValueError(f"the logfile header gives pointers {pointer_size} bytes")
+    tail_at, tail = _TAILS[pointer_size]
+    if len(payload) < tail_at + tail.size:
+        raise ValueError("the logfile header is cut short")
+    return LogfileHeader(*head, *tail.unpack_from(payload, tail_at))
