@@ -7,8 +7,8 @@ extern "C" DRIVER_INITIALIZE WineDriverEntry;
 
 namespace {
 
-UNICODE_STRING g_deviceName = RTL_CONSTANT_STRING(KDW_DEVICE_NAME);
-UNICODE_STRING g_linkName = RTL_CONSTANT_STRING(KDW_LINK_NAME);
+UNICODE_STRING g_deviceName;
+UNICODE_STRING g_linkName;
 DEVICE_OBJECT* g_device;
 
 // What KDetector's own DriverEntry has set.
@@ -75,6 +75,8 @@ VOID NTAPI OnUnload(DRIVER_OBJECT* driver)
 
 NTSTATUS AddDevice(DRIVER_OBJECT* driver)
 {
+    RtlInitUnicodeString(&g_deviceName, KDW_DEVICE_NAME);
+    RtlInitUnicodeString(&g_linkName, KDW_LINK_NAME);
     NTSTATUS status = IoCreateDevice(driver, 0, &g_deviceName, FILE_DEVICE_UNKNOWN, 0, FALSE, &g_device);
     if (NT_SUCCESS(status)) {
         status = IoCreateSymbolicLink(&g_linkName, &g_deviceName);

@@ -7,4 +7,7 @@
 #include <ntifs.h>
 
 #define KDW_REPLACES(Routine, Replacement) \
-    extern "C" __attribute__((used)) decltype(&Routine) __imp_##Routine = Replacement
+    extern "C" { \
+    __attribute__((used)) decltype(&Routine) __imp_##Routine = Replacement; \
+    } \
+    static_assert(true)

@@ -6,8 +6,8 @@
 
 namespace {
 
-UNICODE_STRING g_deviceName = RTL_CONSTANT_STRING(KD_DEVICE_NAME);
-UNICODE_STRING g_linkName = RTL_CONSTANT_STRING(KD_LINK_NAME);
+UNICODE_STRING g_deviceName;
+UNICODE_STRING g_linkName;
 
 // REG_DWORD values; an absent one is what is given here.
 struct Orders {
@@ -46,7 +46,8 @@ NTSTATUS OpenKey(HANDLE* key, HANDLE parent, UNICODE_STRING* name)
 
 void ReadOrders(UNICODE_STRING* serviceKey)
 {
-    UNICODE_STRING name = RTL_CONSTANT_STRING(KD_PARAMETERS_KEY);
+    UNICODE_STRING name;
+    RtlInitUnicodeString(&name, KD_PARAMETERS_KEY);
     HANDLE service;
     HANDLE parameters;
     if (!NT_SUCCESS(OpenKey(&service, nullptr, serviceKey))) {
@@ -126,6 +127,8 @@ extern "C" DRIVER_INITIALIZE DriverEntry;
 
 extern "C" NTSTATUS DriverEntry(DRIVER_OBJECT* driver, UNICODE_STRING* serviceKey)
 {
+    RtlInitUnicodeString(&g_deviceName, KD_DEVICE_NAME);
+    RtlInitUnicodeString(&g_linkName, KD_LINK_NAME);
     ReadOrders(serviceKey);
     auto status = static_cast<NTSTATUS>(g_orders.LoadStatus);
     DEVICE_OBJECT* device = nullptr;
