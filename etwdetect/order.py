@@ -1,0 +1,95 @@
+"""Puts the events of a whole trace in order of time, in bounded memory.
+
+ETW keeps a buffer for each CPU, so the order of a file is not the order of time. Events beyond what memory may
+hold go to a temporary file in sorted runs, which are merged on the way back.
+"""
+
+from __future__ import annotations
+
+import heapq
+import pickle
+import tempfile
+from typing import TYPE_CHECKING, Final
+
+from etwdetect.events import Event, Loss, ProcessStart, ProcessStop, ThreadStart
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from typing import BinaryIO
+
+DEFAULT_LIMIT: Final = 100_000
+"""How many events are held in memory: some 50 MB."""
+
+_MOST_RUNS: Final = 64
+"""How many runs are merged at once; each has a block of events in memory."""
+
+_BLOCK: Final = DEFAULT_LIMIT // _MOST_RUNS
+
+# At the same tick of a coarse clock: a process must have exited before its id starts anew, and must have
+# started before its first thread. What the rule takes no effect from stands before the thread starts, so that
+# a name found at the same tick is known.
+_RANKS: Final = {Loss: 0, ProcessStop: 1, ProcessStart: 2, ThreadStart: 4}
+_OTHER_RANK: Final = 3
+
+
+def order_of(event: Event) -> tuple[int, int]:
+    """Return the key of the design's order: time, then exit before process start before thread start.
+
+    Events with the same key keep the order in which they came.
+    """
+    return event.time, _RANKS.get(type(event), _OTHER_RANK)
+
+
+class EventSorter:
+    """Takes events in any order and gives them back in `order_of`, holding *limit* at the most in memory."""
+
+    def __init__(self, limit: int = DEFAULT_LIMIT) -> None:
+        self._limit = limit
+        self._held: list[Event] = []
+        self._runs: list[_Run] = []
+
+    def add(self, event: Event) -> None:
+        """Take one event; OSError where the temporary file can't be written."""
+        self._held.append(event)
+        if len(self._held) >= self._limit:
+            self._held.sort(key=order_of)
+            self._spill(self._held)
+            self._held = []
+
+    def __iter__(self) -> Iterator[Event]:
+        """Yield all events in order; once only."""
+        self._held.sort(key=order_of)
+        held, self._held = self._held, []
+        runs, self._runs = self._runs, []
+        return heapq.merge(*runs, held, key=order_of) if runs else iter(held)
+
+    def _spill(self, events: Iterable[Event]) -> None:
+        if len(self._runs) == _MOST_RUNS:
+            self._runs = [_Run(heapq.merge(*self._runs, key=order_of))]
+        self._runs.append(_Run(events))
+
+
+class _Run:
+    """Events in order, in a temporary file that no one else can open and that goes with this object."""
+
+    def __init__(self, events: Iterable[Event]) -> None:
+        self._file: BinaryIO = tempfile.TemporaryFile()  # type: ignore[assignment]  # noqa: SIM115
+        block: list[Event] = []
+        for event in events:
+            block.append(event)
+            if len(block) == _BLOCK:
+                pickle.dump(block, self._file, pickle.HIGHEST_PROTOCOL)
+                block = []
+        if block:
+            pickle.dump(block, self._file, pickle.HIGHEST_PROTOCOL)
+
+    def __iter__(self) -> Iterator[Event]:
+        self._file.seek(0)
+        with self._file:
+            while True:
+                try:
+                    # Our own file, and nobody else's: it has no name, or is open to this process alone.
+                    block: list[Event] = pickle.load(self._file)  # noqa: S301
+                except EOFError:
+                    return
+                yield from block

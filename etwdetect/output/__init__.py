@@ -1,0 +1,47 @@
+"""How remote threads are written down: one line each, in a choice of formats."""
+
+from __future__ import annotations
+
+import csv
+from typing import TYPE_CHECKING, Final
+
+from etwdetect.output import record, text, times
+
+if TYPE_CHECKING:
+    from typing import TextIO
+
+    from etwdetect.enrich.detection import Detection
+
+FORMATS: Final = ("text", "classic", "json", "csv")
+
+
+class Writer:
+    """Writes detections to *stream*, one line each, in one of FORMATS.
+
+    In text and classic, times are in the reader's time zone or *in_utc*; with *dates* the text format puts the
+    date before each time. Each line is one call of the stream's write.
+    """
+
+    def __init__(self, stream: TextIO, form: str, *, in_utc: bool = False, dates: bool = False) -> None:
+        self._stream = stream
+        self._in_utc = in_utc
+        self._dates = dates
+        self._line = {"text": self._text, "classic": self._classic, "json": record.to_json}.get(form)
+        self._table = csv.writer(stream, lineterminator="\n")
+        if self._line is None:
+            self._table.writerow(record.FIELDS)
+
+    def write(self, detection: Detection) -> None:
+        """Write one detection."""
+        if self._line is None:
+            self._table.writerow(record.cells(detection))
+        else:
+            self._stream.write(self._line(detection) + "\n")
+
+    def _text(self, detection: Detection) -> str:
+        moment = text.moment(detection.thread.time, in_utc=self._in_utc)
+        return text.text_line(detection, (times.full_time if self._dates else times.clock_time)(moment))
+
+    def _classic(self, detection: Detection) -> str:
+        moment = text.moment(detection.thread.time, in_utc=self._in_utc)
+        return text.classic_line(detection.thread, times.clock_time(moment))

@@ -1,0 +1,107 @@
+"""A remote thread as named fields: the one form of json and csv.
+
+The names are those of Sysmon's event 8, and beside them our own; docs/output.md lists them.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Final
+
+from etwdetect.enrich.detection import Detection
+from etwdetect.output import times
+from etwdetect.output.escape import cell
+from etwdetect.rule import RemoteThread
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+SCHEMA_VERSION: Final = 1
+
+FIELDS: Final = (
+    "SchemaVersion",
+    "Detector",
+    "Time",
+    "UtcTime",
+    "SourceProcessId",
+    "SourceThreadId",
+    "SourceImage",
+    "TargetProcessId",
+    "TargetImage",
+    "NewThreadId",
+    "StartAddress",
+    "Evidence",
+)
+"""Every field there can be, in their order."""
+
+
+def fields(detection: Detection) -> dict[str, Any]:
+    """Return what is known of *detection*, by name, in the order of FIELDS; what is not known is absent."""
+    thread = detection.thread
+    address = thread.start_address
+    known = {
+        "SchemaVersion": SCHEMA_VERSION,
+        "Detector": detection.detector,
+        "Time": str(thread.time),
+        "UtcTime": times.full_time(times.utc(thread.time)),
+        "SourceProcessId": thread.creator_pid,
+        "SourceThreadId": thread.creator_tid,
+        "SourceImage": detection.source_image,
+        "TargetProcessId": thread.pid,
+        "TargetImage": detection.target_image,
+        "NewThreadId": thread.tid,
+        "StartAddress": None if address is None else f"0x{address:0{2 * detection.pointer_size}X}",
+        "Evidence": list(thread.evidence),
+    }
+    return {name: value for name, value in known.items() if value is not None}
+
+
+def to_json(detection: Detection) -> str:
+    """Return *detection* as one line of ASCII JSON."""
+    return json.dumps(fields(detection))
+
+
+def from_json(line: str) -> Detection:
+    """Return the detection that `to_json` wrote; ValueError, with what is wrong, where it did not."""
+    try:
+        return _from_fields(json.loads(line))
+    except (KeyError, TypeError, RecursionError) as error:
+        raise ValueError(f"not a record of a remote thread: {error!r}") from error
+
+
+def _from_fields(known: Mapping[str, Any]) -> Detection:
+    if known["SchemaVersion"] != SCHEMA_VERSION:
+        raise ValueError(f"schema version {known['SchemaVersion']} is not {SCHEMA_VERSION}")
+    if known["Detector"] not in ("etw", "driver"):
+        raise ValueError(f"{known['Detector']!r} is no detector")
+    address = known.get("StartAddress")
+    thread = RemoteThread(
+        int(known["Time"]),
+        _id(known, "SourceProcessId"),
+        _id(known, "SourceThreadId"),
+        _id(known, "TargetProcessId"),
+        _id(known, "NewThreadId"),
+        None if address is None else int(address, 16),
+        tuple(map(str, known["Evidence"])),
+    )
+    pointer_size = 4 if address is not None and len(address) == len("0x") + 2 * 4 else 8
+    images = known.get("SourceImage"), known.get("TargetImage")
+    if not all(image is None or isinstance(image, str) for image in images):
+        raise TypeError("an image that is no text")
+    return Detection(thread, known["Detector"], *images, pointer_size)
+
+
+def _id(known: Mapping[str, Any], name: str) -> int:
+    value = known[name]
+    if not isinstance(value, int) or not 0 <= value <= 0xFFFFFFFF:
+        raise ValueError(f"{name} is {value!r}")
+    return value
+
+
+def cells(detection: Detection) -> list[str]:
+    """Return *detection* as the cells of a table row under FIELDS; what is not known is empty."""
+    known = fields(detection)
+    known["Evidence"] = " ".join(detection.thread.evidence)
+    return [cell(str(known.get(name, ""))) for name in FIELDS]
+
+

@@ -1,0 +1,41 @@
+"""One line for a remote thread, for people: the book's own line, and it with the names behind it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from etwdetect.output import times
+from etwdetect.output.escape import printable
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from etwdetect.enrich.detection import Detection
+    from etwdetect.rule import RemoteThread
+
+
+def classic_line(thread: RemoteThread, when: str) -> str:
+    """Return the line that the driver's client in the book prints."""
+    return (
+        f"{when}: Remote Thread from PID: {thread.creator_pid} TID: {thread.creator_tid}"
+        f" -> PID: {thread.pid} TID: {thread.tid}"
+    )
+
+
+def text_line(detection: Detection, when: str) -> str:
+    """Return the classic line, and behind it the names that are known and what makes it less than certain."""
+    line = classic_line(detection.thread, when)
+    if detection.source_image or detection.target_image:
+        line += f"  {_name(detection.source_image)} -> {_name(detection.target_image)}"
+    if detection.thread.evidence:
+        line += f"  [{', '.join(detection.thread.evidence)}]"
+    return line
+
+
+def moment(filetime: int, *, in_utc: bool) -> datetime:
+    """Return the time of *filetime* in UTC or in the reader's zone."""
+    return times.utc(filetime) if in_utc else times.local(filetime)
+
+
+def _name(image: str | None) -> str:
+    return printable(image.rpartition("\\")[2] or image) if image else "<unknown>"

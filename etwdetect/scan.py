@@ -1,0 +1,135 @@
+"""The way of a recorded trace, from its file to detections."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from typing import TYPE_CHECKING, Final
+
+from etwdetect.decode import Decoder, classic_opcodes
+from etwdetect.enrich.detection import Detection
+from etwdetect.enrich.names import ProcessNames
+from etwdetect.etl.records import hook_ids
+from etwdetect.etl.walk import Wanted
+from etwdetect.events import Loss
+from etwdetect.order import EventSorter
+from etwdetect.raw import KERNEL_PROCESS, LOST_EVENTS
+from etwdetect.rule import DEFAULT_BOUND, RemoteThreadRule
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from etwdetect.etl.reader import Trace
+    from etwdetect.events import Event
+
+_PROGRESS_EVERY: Final = 1024
+"""How many events of interest pass between two calls of *progress*."""
+
+
+def _wanted() -> Wanted:
+    opcodes = classic_opcodes(images=False)
+    hooks = [hook for provider, codes in opcodes.items() for hook in hook_ids(provider, codes)]
+    return Wanted(hooks, (KERNEL_PROCESS, LOST_EVENTS, *opcodes))
+
+
+class Scan:
+    """One trace, or consecutive files of one session, through decoding, time order, rule and names.
+
+    *bound* is that of the new-process table. *progress*, where given, is called now and then with the number of
+    bytes read so far of the file at hand. The counts are complete when `detections` has ended.
+    """
+
+    def __init__(
+        self,
+        traces: Sequence[Trace],
+        bound: int = DEFAULT_BOUND,
+        progress: Callable[[int], None] | None = None,
+    ) -> None:
+        self.traces = traces
+        self.session_start = min(trace.header.start_time for trace in traces)
+        self.rule = RemoteThreadRule(bound, self.session_start)
+        self.counts: Counter[str] = Counter()
+        self.unknown_versions: Counter[tuple[str, int]] = Counter()
+        self.span: tuple[int, int] | None = None
+        """The FILETIMEs of the first and the last event of interest; known before the first detection."""
+        self.seconds = 0.0
+        self._pointer_size = max(trace.header.pointer_size for trace in traces)
+        self._progress = progress
+        self._names = ProcessNames()
+        self._loss_records = 0
+
+    @property
+    def events_read(self) -> int:
+        """All records of all kinds that were read."""
+        return sum(trace.events_read for trace in self.traces)
+
+    @property
+    def damages(self) -> int:
+        """How many places could not be read."""
+        return sum(trace.damages.count for trace in self.traces)
+
+    @property
+    def events_lost(self) -> int:
+        """How many events Windows lost while it recorded, at the least.
+
+        An unfinalised log has no count, but marks the buffers that follow a loss.
+        """
+        counted = sum(trace.header.events_lost for trace in self.traces)
+        return max(counted, self._loss_records, sum(trace.loss_marks for trace in self.traces))
+
+    @property
+    def buffers_lost(self) -> int:
+        """How many whole buffers Windows lost while it recorded."""
+        return sum(trace.header.buffers_lost for trace in self.traces)
+
+    def detections(self) -> Iterator[Detection]:
+        """Read everything, then yield the remote threads in time order; once only.
+
+        OSError where events that are too many for memory can't be put in a temporary file.
+        """
+        started = time.perf_counter()
+        sorter = EventSorter()
+        for trace in self.traces:
+            self._read(trace, sorter)
+        self._note_loss()
+        self.seconds = time.perf_counter() - started
+        for event in sorter:
+            self._names.observe(event)
+            hit = self.rule.observe(event)
+            if hit is not None:
+                self.seconds = time.perf_counter() - started
+                yield Detection(
+                    hit,
+                    "etw",
+                    self._names.image(hit.creator_pid),
+                    self._names.image(hit.pid),
+                    self._pointer_size,
+                )
+        self.seconds = time.perf_counter() - started
+
+    def _read(self, trace: Trace, sorter: EventSorter) -> None:
+        decoder = Decoder(trace.damages.add)
+        for number, raw in enumerate(trace.records(_wanted())):
+            event = decoder.decode(raw)
+            if event is not None:
+                self._take(event, sorter)
+            if self._progress and number % _PROGRESS_EVERY == 0:
+                self._progress(trace.bytes_read)
+        self.counts += decoder.counts
+        self.unknown_versions += decoder.unknown_versions
+
+    def _take(self, event: Event, sorter: EventSorter) -> None:
+        if isinstance(event, Loss):
+            self._loss_records += event.events + event.buffers
+            return
+        first, last = self.span or (event.time, event.time)
+        self.span = min(first, event.time), max(last, event.time)
+        self._names.foresee(event)
+        sorter.add(event)
+
+    def _note_loss(self) -> None:
+        """Tell the rule of all that is missing, before all else: a recording does not tell when it was lost.
+
+        A damaged place is at least one event that was not seen.
+        """
+        self.rule.observe(Loss(self.session_start, self.events_lost + self.damages, self.buffers_lost))
