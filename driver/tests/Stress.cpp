@@ -16,10 +16,10 @@ namespace {
 constexpr std::uint32_t CREATORS = 4;
 constexpr std::uint32_t EXITERS = 2;
 constexpr std::uint32_t READERS = 2;
-// Of one set of processes, so that all meet in them. More than the table holds, so that entries are evicted.
+// One set of processes for all, so that they meet; and so many that the table cannot hold those that wait.
 constexpr std::uint32_t PROCESSES = 512;
-constexpr std::uint32_t TABLE_BOUND = 256;
-constexpr std::uint32_t QUEUE_BOUND = 4096;
+constexpr std::uint32_t TABLE_BOUND = 64;
+constexpr std::uint32_t QUEUE_BOUND = 1024;
 
 std::uint32_t ProcessId(std::uint32_t index)
 {

@@ -268,7 +268,8 @@ class SimKernel:
     @staticmethod
     def _text(call: Callable[[object, int], int]) -> str:
         buffer = ctypes.create_string_buffer(_TEXT_SIZE)
-        return buffer.raw[: call(buffer, _TEXT_SIZE)].decode()
+        length = call(buffer, _TEXT_SIZE)
+        return buffer.raw[:length].decode()
 
 
 def _check(call: str, status: int) -> int:
