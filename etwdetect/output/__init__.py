@@ -25,7 +25,7 @@ class Writer:
     def __init__(self, stream: TextIO, form: str, *, in_utc: bool = False, dates: bool = False) -> None:
         self._stream = stream
         self._in_utc = in_utc
-        self._dates = dates
+        self.dates = dates
         self._line = {"text": self._text, "classic": self._classic, "json": record.to_json}.get(form)
         self._table = csv.writer(stream, lineterminator="\n")
         if self._line is None:
@@ -40,7 +40,7 @@ class Writer:
 
     def _text(self, detection: Detection) -> str:
         moment = text.moment(detection.thread.time, in_utc=self._in_utc)
-        return text.text_line(detection, (times.full_time if self._dates else times.clock_time)(moment))
+        return text.text_line(detection, (times.full_time if self.dates else times.clock_time)(moment))
 
     def _classic(self, detection: Detection) -> str:
         moment = text.moment(detection.thread.time, in_utc=self._in_utc)

@@ -1,0 +1,107 @@
+"""The options that several commands have in common."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from etwdetect.filters import Filter
+from etwdetect.output import FORMATS, times
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from typing import TextIO
+
+_PID: Final = click.IntRange(0, 0xFFFFFFFF)
+
+
+class _Moment(click.ParamType):
+    """A point in time in ISO 8601 form; without a zone it is local, or UTC with --utc."""
+
+    name = "time"
+
+    def convert(
+        self, value: str | datetime, param: click.Parameter | None, ctx: click.Context | None
+    ) -> datetime:
+        if isinstance(value, datetime):
+            return value
+        try:
+            return datetime.fromisoformat(value)
+        except ValueError:
+            self.fail(f"{value!r} is no time such as 2026-11-23T13:08:15.280", param, ctx)
+
+
+def output_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add --format, --output and --utc."""
+    for option in (
+        click.option("--utc", is_flag=True, help="Show and take times in UTC instead of local time."),
+        click.option(
+            "--output", "-o", type=click.Path(dir_okay=False, path_type=Path), help="Write to a file."
+        ),
+        click.option("--format", "form", type=click.Choice(FORMATS), default="text", show_default=True),
+    ):
+        command = option(command)
+    return command
+
+
+def filter_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add --since, --until, --pid, --source-pid and --target-pid; `make_filter` takes their values."""
+    for option in (
+        click.option("--target-pid", type=_PID, multiple=True, help="Show those in this process."),
+        click.option("--source-pid", type=_PID, multiple=True, help="Show those made by this process."),
+        click.option("--pid", type=_PID, multiple=True, help="Show those with this process on either side."),
+        click.option("--until", type=_Moment(), help="Show what came before this time (ISO 8601)."),
+        click.option("--since", type=_Moment(), help="Show what came at this time or later (ISO 8601)."),
+    ):
+        command = option(command)
+    return command
+
+
+def make_filter(
+    since: datetime | None,
+    until: datetime | None,
+    pid: Sequence[int],
+    source_pid: Sequence[int],
+    target_pid: Sequence[int],
+    *,
+    utc: bool,
+) -> Filter:
+    """Return the filter that the values of `filter_options` ask for."""
+    return Filter(
+        _filetime(since, utc=utc),
+        _filetime(until, utc=utc),
+        frozenset(pid),
+        frozenset(source_pid),
+        frozenset(target_pid),
+    )
+
+
+def _filetime(moment: datetime | None, *, utc: bool) -> int | None:
+    if moment is None:
+        return None
+    if moment.tzinfo is None:
+        try:
+            moment = moment.replace(tzinfo=UTC) if utc else moment.astimezone()
+        except (OSError, OverflowError, ValueError) as error:
+            raise click.UsageError(f"{moment} is no time on this machine's clock") from error
+    return times.filetime(moment)
+
+
+@contextmanager
+def output_stream(output: Path | None, inputs: Sequence[Path] = ()) -> Iterator[TextIO]:
+    """Open *output* for text, or standard output where it is None; never one of the *inputs*."""
+    if output is None:
+        yield click.get_text_stream("stdout", errors="backslashreplace")
+        return
+    if output.exists() and any(each.exists() and output.samefile(each) for each in inputs):
+        raise click.UsageError(f"--output {output} is one of the inputs")
+    try:
+        stream = output.open("w", encoding="utf-8", newline="")
+    except OSError as error:
+        raise click.UsageError(f"--output {output} cannot be written: {error.strerror}") from error
+    with stream:
+        yield stream

@@ -1,0 +1,156 @@
+"""etwdetect scan: the remote threads in recorded traces."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from etwdetect.cli import close_quietly, options, say
+from etwdetect.cli.status import Status, of_all
+from etwdetect.errors import NotATraceError
+from etwdetect.inputs import Input, find_inputs
+from etwdetect.offline import Scan
+from etwdetect.output import Writer, summary, times
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from etwdetect.etl.reader import Trace
+    from etwdetect.filters import Filter
+
+_LONG: Final = 32 << 20
+"""From how many bytes on a trace gets a progress bar."""
+
+
+@click.command()
+@click.argument("traces", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="TRACE...")
+@options.output_options
+@options.filter_options
+@click.option("--join", is_flag=True, help="Take the traces for consecutive files of one session.")
+@click.option("--stats", is_flag=True, help="Print statistics on standard error.")
+@click.option("--exit-code", is_flag=True, help="End with status 10, or 11 if incomplete, on any remote thread.")
+def command(  # noqa: PLR0913 (one parameter an option)
+    traces: Sequence[Path],
+    form: str,
+    output: Path | None,
+    *,
+    utc: bool,
+    join: bool,
+    stats: bool,
+    exit_code: bool,
+    **filters: Any,  # noqa: ANN401
+) -> Status:
+    """Print the remote threads in recorded traces.
+
+    TRACE is an .etl file, one inside a .zip or .gz, or a directory of such. Each is judged alone.
+    """
+    wanted = options.make_filter(**filters, utc=utc)
+    with options.output_stream(output, traces) as stream:
+        writer = Writer(stream, form, in_utc=utc)
+        run = _Run(writer, wanted, stats=stats)
+        try:
+            run.all_of(traces, join=join)
+            stream.flush()
+        except BrokenPipeError:
+            close_quietly()
+        except KeyboardInterrupt:
+            say("interrupted: what was not read by then is not in the result")
+            run.statuses.append(Status.INCOMPLETE)
+    return of_all(run.statuses, found=exit_code and run.shown > 0)
+
+
+class _Run:
+    """Scans inputs one after the other; *statuses* has one for each, *shown* counts the detections."""
+
+    def __init__(self, writer: Writer, wanted: Filter, *, stats: bool) -> None:
+        self.statuses: list[Status] = []
+        self.shown = 0
+        self._writer = writer
+        self._wanted = wanted
+        self._stats = stats
+
+    def all_of(self, paths: Sequence[Path], *, join: bool) -> None:
+        inputs = list(self._find(paths))
+        self._writer.dates = len(inputs) > 1 and not join
+        groups = [inputs] if join and inputs else [[each] for each in inputs]
+        for group in groups:
+            with ExitStack() as stack:
+                opened = [trace for each in group if (trace := self._open(stack, each)) is not None]
+                if opened:
+                    self.statuses.append(self._scan(sorted(opened, key=lambda trace: trace.header.start_time)))
+
+    def _find(self, paths: Sequence[Path]) -> Iterator[Input]:
+        for path in paths:
+            try:
+                yield from find_inputs(path)
+            except NotATraceError as error:
+                self._failed(error)
+
+    def _open(self, stack: ExitStack, found: Input) -> Trace | None:
+        try:
+            return stack.enter_context(found.open())
+        except NotATraceError as error:
+            self._failed(error)
+            return None
+
+    def _failed(self, error: NotATraceError) -> None:
+        say(summary.printable(str(error)))
+        self.statuses.append(Status.ERROR)
+
+    def _scan(self, traces: Sequence[Trace]) -> Status:
+        with _progress(traces) as progress:
+            scan = Scan(traces, progress=progress)
+            shown = 0
+            try:
+                for detection in scan.detections():
+                    if self._wanted.passes(detection.thread):
+                        self._writer.dates = self._writer.dates or _spans_days(scan)
+                        self._writer.write(detection)
+                        shown += 1
+            except OSError as error:
+                if isinstance(error, BrokenPipeError):
+                    raise
+                say(f"{summary.name(scan)}: {error.strerror or error}")
+                return Status.ERROR
+            finally:
+                self.shown += shown
+                incomplete = self._tell(scan, shown)
+        return Status.INCOMPLETE if incomplete else Status.DONE
+
+    def _tell(self, scan: Scan, shown: int) -> bool:
+        """Print what is to be said of *scan*; return whether it was incomplete."""
+        warnings = list(summary.warnings(scan))
+        for line in (*warnings, *summary.notes(scan)):
+            say(line)
+        for line in summary.stats(scan) if self._stats else ():
+            click.echo(line, err=True)
+        say(summary.closing(scan, shown))
+        return bool(warnings)
+
+
+def _spans_days(scan: Scan) -> bool:
+    first, last = scan.span or (0, 0)
+    return times.local(first).date() != times.local(last).date()
+
+
+@contextmanager
+def _progress(traces: Sequence[Trace]) -> Iterator[Callable[[int], None] | None]:
+    """Show a progress bar on standard error while traces are read, if they are long and someone looks on."""
+    size = sum(trace.size for trace in traces)
+    if size < _LONG or not sys.stderr.isatty():
+        yield None
+        return
+    with click.progressbar(length=size, label="reading", file=sys.stderr) as bar:
+        seen = 0
+
+        def advance(_: int) -> None:
+            nonlocal seen
+            read = sum(trace.bytes_read for trace in traces)
+            bar.update(read - seen)
+            seen = read
+
+        yield advance
