@@ -7,9 +7,12 @@ a field begins where the one before it ends.
 from __future__ import annotations
 
 from struct import Struct
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from etwdetect.errors import PayloadError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 _FIXED: Final = {
     4: {"u8": "B", "u16": "H", "u32": "I", "u64": "Q", "ptr": "I"},
@@ -18,6 +21,8 @@ _FIXED: Final = {
 """By pointer size and type: the struct module's letter."""
 _SIZES: Final = {"B": 1, "H": 2, "I": 4, "Q": 8}
 _TOKEN_USER_SIZES: Final = {4: 8, 8: 16}
+_NOBODY: Final = b"\1" + bytes(7)
+"""A SID with no subauthority."""
 
 Value = int | str | bytes | None
 
@@ -50,6 +55,10 @@ class Layout:
     def reader(self, pointer_size: int, names: tuple[str, ...]) -> Reader:
         """Return a reader of the fields *names* for payloads whose pointers have *pointer_size* bytes."""
         return Reader(self.fields, pointer_size, names)
+
+    def pack(self, pointer_size: int, values: Mapping[str, Value]) -> bytes:
+        """Return a payload of this layout; fields that *values* does not name are zero, empty or absent."""
+        return b"".join(_pack_field(field.type, pointer_size, values.get(field.name)) for field in self.fields)
 
 
 class Reader:
@@ -115,6 +124,22 @@ class Reader:
             if wanted:
                 values.append(value)
         return tuple(values), at
+
+
+def _pack_field(kind: str, pointer_size: int, value: Value) -> bytes:
+    match kind:
+        case "ansi":
+            return str(value or "").encode("ascii", "replace") + b"\0"
+        case "utf16":
+            return str(value or "").encode("utf-16-le", "surrogatepass") + b"\0\0"
+        case "sid" | "user":
+            sid = value if isinstance(value, bytes) else None
+            if kind == "sid":
+                return sid or _NOBODY
+            return bytes(4) if sid is None else b"\1".ljust(_TOKEN_USER_SIZES[pointer_size], b"\0") + sid
+        case _:
+            number = value if isinstance(value, int) else 0
+            return number.to_bytes(_SIZES[_FIXED[pointer_size][kind]], "little")
 
 
 def _read_field(payload: bytes, at: int, field: Field, pointer_size: int) -> tuple[Value, int]:
