@@ -19,16 +19,20 @@ EVENTS_LOST: Final = 0x02
 BUFFER_LOST: Final = 0x04
 COMPRESSED: Final = 0x40
 
-_FIELDS: Final = Struct("<I36xHHIIHH16x")
+_FIELDS: Final = Struct("<II8xqq8xHHIIHH16x")
 
 
 class BufferHeader(NamedTuple):
     """One buffer's header. *size* is in bytes on disk, *filled* the bytes used, header included.
 
-    Of a compressed buffer *size* is that of the compressed form and *filled* that of the decoded one.
+    *saved* is *filled* too in files that Windows wrote live, but not in relogged ones; *time* is raw or a
+    FILETIME: neither is to be relied on. Of a compressed buffer *size* is that of the compressed form and *filled* that of the decoded one.
     """
 
     size: int
+    saved: int
+    time: int
+    sequence: int
     cpu: int
     logger_id: int
     state: int

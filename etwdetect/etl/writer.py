@@ -209,9 +209,14 @@ class TraceWriter:
         if self._options.method:
             body = compression.store(body, self._options.method)
             size, flags = HEADER_SIZE + len(body), flags | COMPRESSED
-        header = BufferHeader(size, cpu, 0, self._options.method or compression.XPRESS, filled, flags, 0)
-        self._file.write(header.pack() + body.ljust(size - HEADER_SIZE, b"\xff"))
+        self._put_buffer(size, body, filled, cpu, flags, 0)
         self._written += 1
+
+    def _put_buffer(self, size: int, body: bytes, filled: int, cpu: int, flags: int, kind: int) -> None:
+        state = self._options.method or compression.XPRESS  # which plain files name too
+        time = self._clock.raw(self._last_time)
+        header = BufferHeader(size, filled, time, self._written, cpu, 0, state, filled, flags, kind)
+        self._file.write(header.pack() + body.ljust(size - HEADER_SIZE, b"\xff"))
 
     def _write_header_buffer(self, *, finished: bool) -> None:
         options = self._options
@@ -224,8 +229,4 @@ class TraceWriter:
         body = record + bytes(-len(record) % records.ALIGNMENT)
         # As in relogged files, the first buffer of a compressed one is small and itself not compressed.
         buffer_size = 1024 if options.method else options.buffer_size
-        first = BufferHeader(
-            buffer_size, 0, 0, options.method or compression.XPRESS, HEADER_SIZE + len(body), FLUSH_MARKER,
-            _HEADER_BUFFER,
-        )  # fmt: skip
-        self._file.write(first.pack() + body.ljust(buffer_size - HEADER_SIZE, b"\xff"))
+        self._put_buffer(buffer_size, body, HEADER_SIZE + len(body), 0, FLUSH_MARKER, _HEADER_BUFFER)

@@ -49,10 +49,11 @@ _FILE_READ_DATA: Final = 0x1
 _FILE_SHARE_ALL: Final = 0x7
 _OPEN_EXISTING: Final = 3
 
-# ERROR_INVALID_FUNCTION is not among them: the loaded driver itself answers so to what it does not know.
+# Errors of a handle that was good when it was opened.
 _GONE: Final = frozenset(
     (
-        6,  # ERROR_INVALID_HANDLE: from Wine
+        5,  # ERROR_ACCESS_DENIED: so says Wine; access was granted with the handle, once and for all
+        6,  # ERROR_INVALID_HANDLE
         21,  # ERROR_NOT_READY
         55,  # ERROR_DEV_NOT_EXIST
         433,  # ERROR_NO_SUCH_DEVICE
@@ -142,16 +143,20 @@ class Device:
 
 
 def _fail_to_open(code: int) -> NoReturn:
-    if code in (win32.ERROR_FILE_NOT_FOUND, win32.ERROR_PATH_NOT_FOUND) or code in _GONE:
-        raise NotRunningError
-    if code == win32.ERROR_SHARING_VIOLATION:
-        raise InUseError
-    _fail("opening KDetector's device", code)
+    doing = "opening KDetector's device"
+    match code:
+        # While an unload waits for the last handle, Windows lets nobody open the device, and says the same.
+        case win32.ERROR_FILE_NOT_FOUND | win32.ERROR_PATH_NOT_FOUND:
+            raise NotRunningError
+        case win32.ERROR_ACCESS_DENIED:
+            raise NotElevatedError(doing)
+        case win32.ERROR_SHARING_VIOLATION:
+            raise InUseError
+        case _:
+            raise SystemCallError(doing, code, win32.error_text(code))
 
 
 def _fail(doing: str, code: int) -> NoReturn:
-    if code == win32.ERROR_ACCESS_DENIED:
-        raise NotElevatedError(doing)
     if code in _GONE:
         raise DeviceGoneError
     raise SystemCallError(doing, code, win32.error_text(code))
