@@ -1,5 +1,6 @@
 // KDetector as it is, and beside it the test-only device through which a program makes notifications happen.
 // A driver has one table of dispatch routines for all its devices: requests are told apart by their device.
+#include "CallerAccess.h"
 #include "NotifyRoutines.h"
 
 extern "C" DRIVER_INITIALIZE DriverEntry;
@@ -27,7 +28,14 @@ NTSTATUS Complete(IRP* irp, NTSTATUS status)
 
 NTSTATUS NTAPI OnCreate(DEVICE_OBJECT* device, IRP* irp)
 {
-    return device == g_device ? Complete(irp, STATUS_SUCCESS) : g_create(device, irp);
+    if (device == g_device) {
+        return Complete(irp, STATUS_SUCCESS);
+    }
+    IO_STACK_LOCATION* const request = IoGetCurrentIrpStackLocation(irp);
+    IO_SECURITY_CONTEXT context{};
+    context.DesiredAccess = FindCallerAccess(request->FileObject);
+    request->Parameters.Create.SecurityContext = &context;
+    return g_create(device, irp);
 }
 
 NTSTATUS NTAPI OnClose(DEVICE_OBJECT* device, IRP* irp)

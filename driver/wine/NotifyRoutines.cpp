@@ -74,8 +74,8 @@ NTSTATUS InitializeNotifyRoutines()
     return found ? STATUS_SUCCESS : STATUS_PROCEDURE_NOT_FOUND;
 }
 
-// Windows calls process routines inside a critical region, and thread routines outside of one: so both ways
-// to take KDetector's lock are gone.
+// Windows calls process routines inside a critical region, and thread routines outside of one, so that both ways
+// to take KDetector's lock are gone. Wine makes every request inside one.
 NTSTATUS NotifyProcess(const KDW_SUBJECT& subject, bool created)
 {
     if (g_processRoutine == nullptr) {
@@ -83,9 +83,7 @@ NTSTATUS NotifyProcess(const KDW_SUBJECT& subject, bool created)
     }
     PS_CREATE_NOTIFY_INFO creation{};
     creation.Size = sizeof(creation);
-    KeEnterCriticalRegion();
     g_processRoutine(nullptr, ULongToHandle(subject.ProcessId), created ? &creation : nullptr);
-    KeLeaveCriticalRegion();
     return STATUS_SUCCESS;
 }
 
@@ -94,7 +92,9 @@ NTSTATUS NotifyThread(const KDW_SUBJECT& subject, bool created)
     if (g_threadRoutine == nullptr) {
         return STATUS_DEVICE_NOT_READY;
     }
+    KeLeaveCriticalRegion();
     g_threadRoutine(ULongToHandle(subject.ProcessId), ULongToHandle(subject.ThreadId), created);
+    KeEnterCriticalRegion();
     return STATUS_SUCCESS;
 }
 

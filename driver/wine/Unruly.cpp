@@ -11,12 +11,11 @@ UNICODE_STRING g_linkName;
 
 // REG_DWORD values; an absent one is what is given here.
 struct Orders {
-    ULONG LoadStatus = 0;       // what DriverEntry returns: an NTSTATUS
-    ULONG OpenStatus = 0;       // what opening the device gives
-    ULONG ReadStatus = 0;       // what reading gives
-    ULONG Version = 1;          // the interface version that it claims
-    ULONG RecordSize = 24;      // the record size that it claims
-    ULONG WaitForHandles = 0;   // not 0: stopping takes until every handle is closed, as it does in Windows
+    ULONG LoadStatus = 0;     // what DriverEntry returns: an NTSTATUS
+    ULONG ReadStatus = 0;     // what reading gives
+    ULONG Version = 1;        // the interface version that it claims
+    ULONG RecordSize = 24;    // the record size that it claims
+    ULONG WaitForHandles = 0; // not 0: stopping takes until every handle is closed, as it does in Windows
 } g_orders;
 
 volatile LONG g_handles;
@@ -55,7 +54,6 @@ void ReadOrders(UNICODE_STRING* serviceKey)
     }
     if (NT_SUCCESS(OpenKey(&parameters, service, &name))) {
         g_orders.LoadStatus = ReadOrder(parameters, L"LoadStatus", g_orders.LoadStatus);
-        g_orders.OpenStatus = ReadOrder(parameters, L"OpenStatus", g_orders.OpenStatus);
         g_orders.ReadStatus = ReadOrder(parameters, L"ReadStatus", g_orders.ReadStatus);
         g_orders.Version = ReadOrder(parameters, L"Version", g_orders.Version);
         g_orders.RecordSize = ReadOrder(parameters, L"RecordSize", g_orders.RecordSize);
@@ -75,11 +73,8 @@ NTSTATUS Complete(IRP* irp, NTSTATUS status, ULONG_PTR information = 0)
 
 NTSTATUS NTAPI OnCreate(DEVICE_OBJECT*, IRP* irp)
 {
-    const auto status = static_cast<NTSTATUS>(g_orders.OpenStatus);
-    if (NT_SUCCESS(status)) {
-        InterlockedIncrement(&g_handles);
-    }
-    return Complete(irp, status);
+    InterlockedIncrement(&g_handles);
+    return Complete(irp, STATUS_SUCCESS);
 }
 
 NTSTATUS NTAPI OnClose(DEVICE_OBJECT*, IRP* irp)

@@ -72,12 +72,10 @@ class Device:
     UnsupportedSystemError.
     """
 
-    def __init__(self, *, reading: bool) -> None:
+    def __init__(self, path: str = DEVICE_PATH, *, reading: bool) -> None:
         self._buffer = ctypes.create_string_buffer(RECORDS_PER_READ * RECORD.size if reading else 0)
         access = _FILE_READ_DATA if reading else 0
-        handle = win32.kernel32().CreateFileW(
-            DEVICE_PATH, access, _FILE_SHARE_ALL, None, _OPEN_EXISTING, 0, None
-        )
+        handle = win32.kernel32().CreateFileW(path, access, _FILE_SHARE_ALL, None, _OPEN_EXISTING, 0, None)
         if handle == win32.INVALID_HANDLE_VALUE:
             _fail_to_open(win32.last_error())
         self._handle: int | None = handle
@@ -123,7 +121,7 @@ class Device:
     def statistics(self) -> Statistics:
         """Return what the driver counted since it was loaded. Raises DeviceGoneError."""
         return parse_statistics(
-            self._control(IOCTL_STATISTICS, STATISTICS.size, "asking KDetector for statistics")
+            self._control(IOCTL_STATISTICS, STATISTICS.size, "asking KDetector for counts")
         )
 
     def _check_version(self) -> None:

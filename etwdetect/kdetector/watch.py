@@ -78,13 +78,13 @@ class Watcher:
             return None
         self._notify("KDetector stops; waiting for it to start again")
         while not self._over():
+            self._pause()
             if service.state() == service.State.RUNNING:
                 # It may be stopping again by now.
                 with contextlib.suppress(NotRunningError):
                     device = Device(reading=True)
                     self._notify("KDetector is back")
                     return device
-            self._pause()
         return None
 
     def _count(self, now: Statistics) -> None:
