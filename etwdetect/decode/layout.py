@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from etwdetect.errors import PayloadError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 _FIXED: Final = {
     4: {"u8": "B", "u16": "H", "u32": "I", "u64": "Q", "ptr": "I"},
@@ -58,7 +58,9 @@ class Layout:
 
     def pack(self, pointer_size: int, values: Mapping[str, Value]) -> bytes:
         """Return a payload of this layout; fields that *values* does not name are zero, empty or absent."""
-        return b"".join(_pack_field(field.type, pointer_size, values.get(field.name)) for field in self.fields)
+        return b"".join(
+            _pack_field(field.type, pointer_size, values.get(field.name)) for field in self.fields
+        )
 
 
 class Reader:
@@ -81,6 +83,7 @@ class Reader:
                 read.append(field.name)
             else:
                 fixed.append(f"{_SIZES[letter]}x")
+        self._whole_tail = tuple(self._tail)
         while self._tail and not self._tail[-1][1]:
             self._tail.pop()
         self._struct = Struct("<" + "".join(fixed))
@@ -97,29 +100,31 @@ class Reader:
         Raises PayloadError where *payload* is too short.
         """
         if len(payload) < self.size:
-            raise PayloadError(f"a payload of {len(payload)} bytes where its version has at least {self.size}")
+            raise PayloadError(
+                f"a payload of {len(payload)} bytes where its version has at least {self.size}"
+            )
         values: tuple[Value, ...] = self._struct.unpack_from(payload)
         if self._tail:
-            values += self._read_tail(payload)[0]
+            values += self._read_tail(payload, self._tail)[0]
         if self._order is None:
             return values
         return tuple(None if index is None else values[index] for index in self._order)
 
     def fits(self, payload: bytes) -> bool:
-        """Whether *payload* holds the fields up to the last chosen one, and then nothing but zeroes."""
+        """Whether *payload* holds all fields of this layout, and then nothing but zeroes."""
         try:
             if len(payload) < self.size:
                 return False
-            end = self._read_tail(payload)[1]
+            end = self._read_tail(payload, self._whole_tail)[1]
         except PayloadError:
             return False
         return not any(payload[end:])
 
-    def _read_tail(self, payload: bytes) -> tuple[tuple[Value, ...], int]:
-        """Return the chosen values behind the fixed fields, and where the last of them ends."""
+    def _read_tail(self, payload: bytes, tail: Sequence[tuple[Field, bool]]) -> tuple[tuple[Value, ...], int]:
+        """Return the chosen values of the *tail* behind the fixed fields, and where the tail ends."""
         at = self.size
         values: list[Value] = []
-        for field, wanted in self._tail:
+        for field, wanted in tail:
             value, at = _read_field(payload, at, field, self._pointer_size)
             if wanted:
                 values.append(value)
