@@ -16,9 +16,7 @@ PROCESS_FIELDS: Final = (
     "ProcessID", "ParentProcessID", "SessionID", "CreateTime", "UserSID", "ImageName", "CommandLine",
 )  # fmt: skip
 
-_START_V0 = Layout(
-    "ProcessID u32, CreateTime u64, ParentProcessID u32, SessionID u32, ImageName utf16"
-)
+_START_V0 = Layout("ProcessID u32, CreateTime u64, ParentProcessID u32, SessionID u32, ImageName utf16")
 _START_V1 = Layout(
     "ProcessID u32, CreateTime u64, ParentProcessID u32, SessionID u32, Flags u32, ImageName utf16"
 )

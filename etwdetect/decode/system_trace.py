@@ -60,7 +60,15 @@ _PROCESSES = (_PROCESS_V0, _PROCESS_V1, _PROCESS_V2, _PROCESS_V3, _PROCESS_V4, _
 _THREADS = (_THREAD_V0, _THREAD_V1, _THREAD_V2, _THREAD_V3)
 # V3 has the bytes of V2 with other fields in the slots reserved there: signature level and type.
 _IMAGES = (_IMAGE_V0, _IMAGE_V1, _IMAGE_V2, _IMAGE_V2)
-_PROCESS_FIELDS = ("ProcessId", "ParentId", "SessionId", "CreateTime", "UserSID", "ImageFileName", "CommandLine")
+_PROCESS_FIELDS = (
+    "ProcessId",
+    "ParentId",
+    "SessionId",
+    "CreateTime",
+    "UserSID",
+    "ImageFileName",
+    "CommandLine",
+)
 _THREAD_FIELDS = ("ProcessId", "TThreadId", "Win32StartAddr")
 _IMAGE_FIELDS = ("ProcessId", "ImageBase", "ImageSize", "ImageCheckSum", "TimeDateStamp", "ImageName")
 
