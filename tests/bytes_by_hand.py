@@ -69,7 +69,7 @@ def event_header_record(
     head = pack("<HBBHH", size, header_type, 0xC0, flags | bool(extended), 0)
     head += pack("<IIq", tid, pid, time) + provider
     head += pack("<HBBBBHQ", event_id, version, 0x10, 4, opcode, event_id, 0x8000_0000_0000_0010)
-    return padded(head + bytes(16) + extended + payload)
+    return padded(head + bytes(24) + extended + payload)
 
 
 def full_record(provider, opcode, payload=b"", *, version=0, pid=0, tid=0, time=ANCHOR, header_type=0x14):
