@@ -70,6 +70,8 @@ def _tables() -> tuple[bytes, bytes]:
             for header_type, (kind, size) in HEADERS.items():
                 kinds[row + header_type] = kind
                 sizes[row + header_type] = size
+    fill = int.from_bytes(FILL[2:4], "little")  # else it would be a message of 65,535 bytes
+    kinds[fill], sizes[fill] = Kind.NONE, 0
     return bytes(kinds), bytes(sizes)
 
 
