@@ -51,8 +51,8 @@ NTSTATUS Detector::Start(DRIVER_OBJECT* driver, UNICODE_STRING* serviceKey)
     return status;
 }
 
-// Runs at PASSIVE_LEVEL inside a critical region: for a creation on the creator's thread, before the process's
-// first thread starts; for an exit on the last thread of the process.
+// Runs at PASSIVE_LEVEL inside a critical region: for a creation on the creator's thread, before the
+// process's first thread starts; for an exit on the last thread of the process.
 void Detector::OnProcess(PEPROCESS, HANDLE processId, PPS_CREATE_NOTIFY_INFO creation)
 {
     const ULONG id = HandleToULong(processId);

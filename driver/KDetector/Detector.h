@@ -12,10 +12,12 @@ class Detector final {
 public:
     // Makes the instance. When a step fails, what was done up to there is undone, and nothing is left.
     _IRQL_requires_max_(PASSIVE_LEVEL)
-        _Must_inspect_result_ static NTSTATUS Load(DRIVER_OBJECT* driver, UNICODE_STRING* serviceKey);
+    _Must_inspect_result_
+    static NTSTATUS Load(DRIVER_OBJECT* driver, UNICODE_STRING* serviceKey);
 
     // Takes it down again. The kernel calls this only when no handle is open.
-    _IRQL_requires_max_(PASSIVE_LEVEL) static void Unload();
+    _IRQL_requires_max_(PASSIVE_LEVEL)
+    static void Unload();
 
     // The requests of programs: Dispatch.cpp.
     static DRIVER_DISPATCH OnCreate;
@@ -34,13 +36,15 @@ private:
     static void operator delete(void* memory) { FreePool(memory); }
 
     _IRQL_requires_max_(PASSIVE_LEVEL)
-        _Must_inspect_result_ NTSTATUS Start(DRIVER_OBJECT* driver, UNICODE_STRING* serviceKey);
+    _Must_inspect_result_
+    NTSTATUS Start(DRIVER_OBJECT* driver, UNICODE_STRING* serviceKey);
 
     // The kernel's notifications.
     static void OnProcess(PEPROCESS process, HANDLE processId, PPS_CREATE_NOTIFY_INFO creation);
     static void OnThread(HANDLE processId, HANDLE threadId, BOOLEAN created);
 
-    _IRQL_requires_max_(APC_LEVEL) KD_STATISTICS Statistics();
+    _IRQL_requires_max_(APC_LEVEL)
+    KD_STATISTICS Statistics();
 
     // The notification routines are called without a context, so the instance has to be found by name. Set
     // before they are registered, cleared after they are gone.

@@ -16,10 +16,11 @@ constexpr AdministratorsSid ADMINISTRATORS_SID = {
 
 // An allowing entry ends with the SID, whose first ULONG it already counts.
 constexpr ULONG ACE_SIZE_WITHOUT_SID = FIELD_OFFSET(ACCESS_ALLOWED_ACE, SidStart);
-constexpr ULONG ACL_SIZE =
-    sizeof(ACL) + ACE_SIZE_WITHOUT_SID + sizeof(SYSTEM_SID) + ACE_SIZE_WITHOUT_SID + sizeof(ADMINISTRATORS_SID);
+constexpr ULONG ACL_SIZE = sizeof(ACL) + ACE_SIZE_WITHOUT_SID + sizeof(SYSTEM_SID) + ACE_SIZE_WITHOUT_SID +
+                           sizeof(ADMINISTRATORS_SID);
 
-_IRQL_requires_max_(PASSIVE_LEVEL) NTSTATUS Allow(ACL* acl, const SID& who)
+_IRQL_requires_max_(PASSIVE_LEVEL)
+NTSTATUS Allow(ACL* acl, const SID& who)
 {
     // The routine copies the SID; its type just isn't const.
     return RtlAddAccessAllowedAce(acl, ACL_REVISION, FILE_ALL_ACCESS, const_cast<SID*>(&who));
@@ -39,8 +40,8 @@ NTSTATUS Device::Create(DRIVER_OBJECT* driver)
     UNICODE_STRING name;
     RtlInitUnicodeString(&name, KD_DEVICE_NAME);
     // FILE_DEVICE_SECURE_OPEN: the device's access list also guards names below it, like \Device\kdetector\x.
-    const NTSTATUS status = IoCreateDevice(
-        driver, 0, &name, FILE_DEVICE_UNKNOWN, FILE_DEVICE_SECURE_OPEN, FALSE, &m_device);
+    const NTSTATUS status =
+        IoCreateDevice(driver, 0, &name, FILE_DEVICE_UNKNOWN, FILE_DEVICE_SECURE_OPEN, FALSE, &m_device);
     if (NT_SUCCESS(status)) {
         m_device->Flags |= DO_DIRECT_IO;
     }

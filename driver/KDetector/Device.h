@@ -8,12 +8,17 @@ public:
     Device() = default;
     Device(const Device&) = delete;
     Device& operator=(const Device&) = delete;
-    _IRQL_requires_max_(PASSIVE_LEVEL) ~Device();
+    _IRQL_requires_max_(PASSIVE_LEVEL)
+    ~Device();
 
-    _IRQL_requires_max_(PASSIVE_LEVEL) _Must_inspect_result_ NTSTATUS Create(DRIVER_OBJECT* driver);
+    _IRQL_requires_max_(PASSIVE_LEVEL)
+    _Must_inspect_result_
+    NTSTATUS Create(DRIVER_OBJECT* driver);
 
     // Leaves it to SYSTEM and the Administrators.
-    _IRQL_requires_max_(PASSIVE_LEVEL) _Must_inspect_result_ NTSTATUS RestrictAccess();
+    _IRQL_requires_max_(PASSIVE_LEVEL)
+    _Must_inspect_result_
+    NTSTATUS RestrictAccess();
 
 private:
     DEVICE_OBJECT* m_device = nullptr;
@@ -24,9 +29,12 @@ public:
     SymbolicLink() = default;
     SymbolicLink(const SymbolicLink&) = delete;
     SymbolicLink& operator=(const SymbolicLink&) = delete;
-    _IRQL_requires_max_(PASSIVE_LEVEL) ~SymbolicLink();
+    _IRQL_requires_max_(PASSIVE_LEVEL)
+    ~SymbolicLink();
 
-    _IRQL_requires_max_(PASSIVE_LEVEL) _Must_inspect_result_ NTSTATUS Create();
+    _IRQL_requires_max_(PASSIVE_LEVEL)
+    _Must_inspect_result_
+    NTSTATUS Create();
 
 private:
     bool m_created = false;

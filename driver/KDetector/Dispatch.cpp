@@ -4,7 +4,8 @@
 
 namespace {
 
-_IRQL_requires_max_(DISPATCH_LEVEL) NTSTATUS Complete(IRP* irp, NTSTATUS status, ULONG_PTR information = 0)
+_IRQL_requires_max_(DISPATCH_LEVEL)
+NTSTATUS Complete(IRP* irp, NTSTATUS status, ULONG_PTR information = 0)
 {
     irp->IoStatus.Status = status;
     irp->IoStatus.Information = information;
@@ -36,8 +37,8 @@ NTSTATUS Detector::OnCreate(DEVICE_OBJECT*, IRP* irp)
     return Complete(irp, STATUS_SUCCESS);
 }
 
-// The close, not the cleanup before it: that one comes with the last handle, while another thread may still be
-// reading through it.
+// The close, not the cleanup before it: that one comes with the last handle, while another thread may still
+// be reading through it.
 NTSTATUS Detector::OnClose(DEVICE_OBJECT*, IRP* irp)
 {
     s_instance->m_reader.Dismiss(IoGetCurrentIrpStackLocation(irp)->FileObject);

@@ -1,8 +1,10 @@
-// KDetector reports every thread that one process creates in another. What comes out: KDetectorPublic.h. How it
-// decides: RemoteThreadRule.h.
+// KDetector reports every thread that one process creates in another. What comes out: KDetectorPublic.h. How
+// it decides: RemoteThreadRule.h.
 #include "Detector.h"
 
 namespace {
+
+DRIVER_UNLOAD DriverUnload;
 
 void DriverUnload(DRIVER_OBJECT*)
 {

@@ -16,12 +16,17 @@ public:
     ExecutiveResource& operator=(const ExecutiveResource&) = delete;
     ~ExecutiveResource();
 
-    _IRQL_requires_max_(DISPATCH_LEVEL) _Must_inspect_result_ NTSTATUS Initialize();
+    _IRQL_requires_max_(DISPATCH_LEVEL)
+    _Must_inspect_result_
+    NTSTATUS Initialize();
 
     // For Locker and SharedLocker.
-    _IRQL_requires_max_(APC_LEVEL) Held Lock();
-    _IRQL_requires_max_(APC_LEVEL) Held LockShared();
-    _IRQL_requires_max_(DISPATCH_LEVEL) void Unlock(Held held);
+    _IRQL_requires_max_(APC_LEVEL)
+    Held Lock();
+    _IRQL_requires_max_(APC_LEVEL)
+    Held LockShared();
+    _IRQL_requires_max_(DISPATCH_LEVEL)
+    void Unlock(Held held);
 
 private:
     ERESOURCE m_resource{};

@@ -9,18 +9,21 @@ public:
     struct Held {};
 
     // It only writes to the structure, so it can't fail, and there is nothing to delete.
-    _IRQL_requires_max_(DISPATCH_LEVEL) FastMutex() { ExInitializeFastMutex(&m_mutex); }
+    _IRQL_requires_max_(DISPATCH_LEVEL)
+    FastMutex() { ExInitializeFastMutex(&m_mutex); }
     FastMutex(const FastMutex&) = delete;
     FastMutex& operator=(const FastMutex&) = delete;
 
     // For Locker.
-    _IRQL_requires_max_(APC_LEVEL) Held Lock()
+    _IRQL_requires_max_(APC_LEVEL)
+    Held Lock()
     {
         ExAcquireFastMutex(&m_mutex);
         return {};
     }
 
-    _IRQL_requires_(APC_LEVEL) void Unlock(Held) { ExReleaseFastMutex(&m_mutex); }
+    _IRQL_requires_(APC_LEVEL)
+    void Unlock(Held) { ExReleaseFastMutex(&m_mutex); }
 
 private:
     FAST_MUTEX m_mutex;

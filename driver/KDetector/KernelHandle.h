@@ -9,7 +9,8 @@ public:
     KernelHandle(const KernelHandle&) = delete;
     KernelHandle& operator=(const KernelHandle&) = delete;
 
-    _IRQL_requires_max_(PASSIVE_LEVEL) ~KernelHandle()
+    _IRQL_requires_max_(PASSIVE_LEVEL)
+    ~KernelHandle()
     {
         if (m_handle != nullptr) {
             ZwClose(m_handle);

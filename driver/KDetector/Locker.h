@@ -6,7 +6,8 @@
 // Alone.
 template <typename TLock> class [[nodiscard]] Locker final {
 public:
-    _IRQL_requires_max_(APC_LEVEL) explicit Locker(TLock& lock) : m_lock(lock), m_held(lock.Lock()) {}
+    _IRQL_requires_max_(APC_LEVEL)
+    explicit Locker(TLock& lock) : m_lock(lock), m_held(lock.Lock()) {}
     ~Locker() { m_lock.Unlock(m_held); }
     Locker(const Locker&) = delete;
     Locker& operator=(const Locker&) = delete;
@@ -19,10 +20,8 @@ private:
 // Beside other readers.
 template <typename TLock> class [[nodiscard]] SharedLocker final {
 public:
-    _IRQL_requires_max_(APC_LEVEL) explicit SharedLocker(TLock& lock)
-        : m_lock(lock), m_held(lock.LockShared())
-    {
-    }
+    _IRQL_requires_max_(APC_LEVEL)
+    explicit SharedLocker(TLock& lock) : m_lock(lock), m_held(lock.LockShared()) {}
     ~SharedLocker() { m_lock.Unlock(m_held); }
     SharedLocker(const SharedLocker&) = delete;
     SharedLocker& operator=(const SharedLocker&) = delete;

@@ -17,24 +17,29 @@ public:
         }
     }
 
-    _IRQL_requires_max_(DISPATCH_LEVEL) _Must_inspect_result_ NTSTATUS Initialize()
+    _IRQL_requires_max_(DISPATCH_LEVEL)
+    _Must_inspect_result_
+    NTSTATUS Initialize()
     {
         // Nonpaged although every user runs below DISPATCH_LEVEL: items are touched while a lock is held,
         // and no process of the system should wait there for another one's page fault.
-        const NTSTATUS status =
-            ExInitializeLookasideListEx(&m_list, nullptr, nullptr, NonPagedPoolNx, 0, sizeof(T), KD_POOL_TAG, 0);
+        const NTSTATUS status = ExInitializeLookasideListEx(
+            &m_list, nullptr, nullptr, NonPagedPoolNx, 0, sizeof(T), KD_POOL_TAG, 0);
         m_initialized = NT_SUCCESS(status);
         return status;
     }
 
     // Null when there is no memory.
-    _IRQL_requires_max_(DISPATCH_LEVEL) _Must_inspect_result_ T* Allocate()
+    _IRQL_requires_max_(DISPATCH_LEVEL)
+    _Must_inspect_result_
+    T* Allocate()
     {
         void* const memory = ExAllocateFromLookasideListEx(&m_list);
         return memory != nullptr ? new (memory) T{} : nullptr;
     }
 
-    _IRQL_requires_max_(DISPATCH_LEVEL) void Free(T* item) { ExFreeToLookasideListEx(&m_list, item); }
+    _IRQL_requires_max_(DISPATCH_LEVEL)
+    void Free(T* item) { ExFreeToLookasideListEx(&m_list, item); }
 
 private:
     LOOKASIDE_LIST_EX m_list{};

@@ -19,19 +19,24 @@ public:
     NewProcessTable& operator=(const NewProcessTable&) = delete;
     ~NewProcessTable();
 
-    _IRQL_requires_max_(PASSIVE_LEVEL) _Must_inspect_result_ NTSTATUS Initialize(ULONG bound);
+    _IRQL_requires_max_(PASSIVE_LEVEL)
+    _Must_inspect_result_
+    NTSTATUS Initialize(ULONG bound);
 
     // Makes the process the newest entry; an older entry of the same id goes. A full table gives up its
     // oldest entry: to refuse the new one would turn its first thread into a false remote one.
     // False when there was no memory, and nothing is stored.
-    _IRQL_requires_max_(APC_LEVEL) bool Insert(ULONG processId);
+    _IRQL_requires_max_(APC_LEVEL)
+    bool Insert(ULONG processId);
 
     // Removes the process and says whether it was there, in one step: of any number of threads that take
     // the same process at the same time exactly one is told that it was. Takes no lock when the process is
     // not there (see Bucket for the one exception).
-    _IRQL_requires_max_(APC_LEVEL) bool Take(ULONG processId);
+    _IRQL_requires_max_(APC_LEVEL)
+    bool Take(ULONG processId);
 
-    _IRQL_requires_max_(APC_LEVEL) Counts Count();
+    _IRQL_requires_max_(APC_LEVEL)
+    Counts Count();
 
 private:
     struct Entry {

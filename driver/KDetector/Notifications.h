@@ -10,7 +10,8 @@ public:
     ProcessNotification(const ProcessNotification&) = delete;
     ProcessNotification& operator=(const ProcessNotification&) = delete;
 
-    _IRQL_requires_max_(PASSIVE_LEVEL) ~ProcessNotification()
+    _IRQL_requires_max_(PASSIVE_LEVEL)
+    ~ProcessNotification()
     {
         if (m_routine != nullptr) {
             PsSetCreateProcessNotifyRoutineEx(m_routine, TRUE);
@@ -19,7 +20,8 @@ public:
 
     // STATUS_ACCESS_DENIED when the image was linked without /INTEGRITYCHECK.
     _IRQL_requires_max_(PASSIVE_LEVEL)
-        _Must_inspect_result_ NTSTATUS Register(PCREATE_PROCESS_NOTIFY_ROUTINE_EX routine)
+    _Must_inspect_result_
+    NTSTATUS Register(PCREATE_PROCESS_NOTIFY_ROUTINE_EX routine)
     {
         const NTSTATUS status = PsSetCreateProcessNotifyRoutineEx(routine, FALSE);
         if (NT_SUCCESS(status)) {
@@ -38,7 +40,8 @@ public:
     ThreadNotification(const ThreadNotification&) = delete;
     ThreadNotification& operator=(const ThreadNotification&) = delete;
 
-    _IRQL_requires_max_(PASSIVE_LEVEL) ~ThreadNotification()
+    _IRQL_requires_max_(PASSIVE_LEVEL)
+    ~ThreadNotification()
     {
         if (m_routine != nullptr) {
             PsRemoveCreateThreadNotifyRoutine(m_routine);
@@ -48,7 +51,8 @@ public:
     // Not PsSetCreateThreadNotifyRoutineEx: its routine can run on the new thread, which doesn't know who
     // made it.
     _IRQL_requires_max_(PASSIVE_LEVEL)
-        _Must_inspect_result_ NTSTATUS Register(PCREATE_THREAD_NOTIFY_ROUTINE routine)
+    _Must_inspect_result_
+    NTSTATUS Register(PCREATE_THREAD_NOTIFY_ROUTINE routine)
     {
         const NTSTATUS status = PsSetCreateThreadNotifyRoutine(routine);
         if (NT_SUCCESS(status)) {

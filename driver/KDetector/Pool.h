@@ -5,7 +5,9 @@
 
 // ExAllocatePool2 came with Windows 10 2004; this driver runs from 1809 on, so it uses the older routine,
 // which newer kits mark as deprecated.
-_IRQL_requires_max_(DISPATCH_LEVEL) _Must_inspect_result_ inline void* AllocatePool(SIZE_T size) noexcept
+_IRQL_requires_max_(DISPATCH_LEVEL)
+_Must_inspect_result_
+inline void* AllocatePool(SIZE_T size) noexcept
 {
 #pragma warning(suppress : 4996)
     void* const memory = ExAllocatePoolWithTag(NonPagedPoolNx, size, KD_POOL_TAG);
@@ -15,7 +17,8 @@ _IRQL_requires_max_(DISPATCH_LEVEL) _Must_inspect_result_ inline void* AllocateP
     return memory;
 }
 
-_IRQL_requires_max_(DISPATCH_LEVEL) inline void FreePool(void* memory) noexcept
+_IRQL_requires_max_(DISPATCH_LEVEL)
+inline void FreePool(void* memory) noexcept
 {
     ExFreePoolWithTag(memory, KD_POOL_TAG);
 }
@@ -34,7 +37,8 @@ public:
         }
     }
 
-    _Must_inspect_result_ NTSTATUS Initialize(ULONG length)
+    _Must_inspect_result_
+    NTSTATUS Initialize(ULONG length)
     {
         m_elements = static_cast<T*>(AllocatePool(sizeof(T) * length));
         return m_elements != nullptr ? STATUS_SUCCESS : STATUS_INSUFFICIENT_RESOURCES;

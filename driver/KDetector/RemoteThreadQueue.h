@@ -22,16 +22,21 @@ public:
     RemoteThreadQueue& operator=(const RemoteThreadQueue&) = delete;
     ~RemoteThreadQueue();
 
-    _IRQL_requires_max_(PASSIVE_LEVEL) _Must_inspect_result_ NTSTATUS Initialize(ULONG bound);
+    _IRQL_requires_max_(PASSIVE_LEVEL)
+    _Must_inspect_result_
+    NTSTATUS Initialize(ULONG bound);
 
     // Stamps the record with the time and appends it. A full queue drops its oldest record; without memory
     // the new one is dropped.
-    _IRQL_requires_max_(APC_LEVEL) void Push(KD_REMOTE_THREAD record);
+    _IRQL_requires_max_(APC_LEVEL)
+    void Push(KD_REMOTE_THREAD record);
 
     // Moves the oldest record into `record`. False when there is none.
-    _IRQL_requires_max_(APC_LEVEL) bool Pop(KD_REMOTE_THREAD& record);
+    _IRQL_requires_max_(APC_LEVEL)
+    bool Pop(KD_REMOTE_THREAD& record);
 
-    _IRQL_requires_max_(APC_LEVEL) Counts Count();
+    _IRQL_requires_max_(APC_LEVEL)
+    Counts Count();
 
 private:
     struct Item {

@@ -19,7 +19,8 @@ public:
     RemoteThreadRule& operator=(const RemoteThreadRule&) = delete;
 
     // A thread of process `creatorId` made a thread in process `targetId`.
-    _IRQL_requires_max_(APC_LEVEL) Verdict Judge(ULONG creatorId, ULONG targetId);
+    _IRQL_requires_max_(APC_LEVEL)
+    Verdict Judge(ULONG creatorId, ULONG targetId);
 
     Counts Count() const;
 

@@ -3,14 +3,16 @@
 
 namespace {
 
-_IRQL_requires_max_(PASSIVE_LEVEL) NTSTATUS OpenKey(KernelHandle& key, HANDLE parent, UNICODE_STRING* name)
+_IRQL_requires_max_(PASSIVE_LEVEL)
+NTSTATUS OpenKey(KernelHandle& key, HANDLE parent, UNICODE_STRING* name)
 {
     OBJECT_ATTRIBUTES attributes;
     InitializeObjectAttributes(&attributes, name, OBJ_CASE_INSENSITIVE | OBJ_KERNEL_HANDLE, parent, nullptr);
     return ZwOpenKey(key.Put(), KEY_READ, &attributes);
 }
 
-_IRQL_requires_max_(PASSIVE_LEVEL) ULONG ReadBound(HANDLE key, PCWSTR valueName, ULONG otherwise)
+_IRQL_requires_max_(PASSIVE_LEVEL)
+ULONG ReadBound(HANDLE key, PCWSTR valueName, ULONG otherwise)
 {
     UNICODE_STRING name;
     RtlInitUnicodeString(&name, valueName);

@@ -9,5 +9,6 @@ struct Settings {
     ULONG QueueBound = KD_DEFAULT_QUEUE_BOUND;
 
     // Never fails: a detector with default bounds is better than none.
-    _IRQL_requires_max_(PASSIVE_LEVEL) static Settings Read(UNICODE_STRING* serviceKey);
+    _IRQL_requires_max_(PASSIVE_LEVEL)
+    static Settings Read(UNICODE_STRING* serviceKey);
 };

@@ -1,5 +1,5 @@
-// What mingw-w64's kernel headers lack, or get wrong in C++. The Makefile includes it before every source of the
-// mingw build; the sources know nothing of it.
+// What mingw-w64's kernel headers lack, or get wrong in C++. The Makefile includes it before every source of
+// the mingw build; the sources know nothing of it.
 #pragma once
 
 // wdm.h defines these two after intrin.h has, in a way that g++ refuses.

@@ -8,20 +8,21 @@
 #include "KDetectorPublic.h"
 #include "SimKernel.h"
 
-// Not assert: it must hold in every build.
-#define CHECK(Condition)                                                                                               \
-    do {                                                                                                               \
-        if (!(Condition)) {                                                                                            \
-            std::fprintf(stderr, "%s:%d: not true: %s\n", __FILE__, __LINE__, #Condition);                             \
-            std::exit(1);                                                                                              \
-        }                                                                                                              \
+// Not assert: it must hold in every build. Ends at once, for other threads may still be at work.
+#define CHECK(Condition)                                                                                     \
+    do {                                                                                                     \
+        if (!(Condition)) {                                                                                  \
+            std::fprintf(stderr, "%s:%d: not true: %s\n", __FILE__, __LINE__, #Condition);                   \
+            std::_Exit(1);                                                                                   \
+        }                                                                                                    \
     } while (false)
 
 inline KD_STATISTICS QueryStatistics(std::uint32_t handle)
 {
     KD_STATISTICS statistics{};
     std::uint32_t returned = 0;
-    CHECK(sim_ioctl(handle, IOCTL_KD_STATISTICS, &statistics, sizeof(statistics), &returned) == STATUS_SUCCESS);
+    CHECK(
+        sim_ioctl(handle, IOCTL_KD_STATISTICS, &statistics, sizeof(statistics), &returned) == STATUS_SUCCESS);
     CHECK(returned == sizeof(statistics));
     return statistics;
 }

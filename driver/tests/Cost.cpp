@@ -1,6 +1,6 @@
-// What a notification costs, in nanoseconds, by what is in the table: Cost [NOTIFICATIONS]. One line a case: its name,
-// the entries in the table, the time. The cost of the simulated kernel itself (case "none": a thread's exit, which the
-// driver ignores) is contained in each.
+// What a notification costs, in nanoseconds, by what is in the table: Cost [NOTIFICATIONS]. One line a case:
+// its name, the entries in the table, the time. The cost of the simulated kernel itself (case "none": a
+// thread's exit, which the driver ignores) is contained in each.
 #include "Check.h"
 
 #include <algorithm>
@@ -76,7 +76,8 @@ void Measure(std::uint32_t entries, std::uint32_t notifications)
 
 int main(int count, char** arguments)
 {
-    const auto notifications = static_cast<std::uint32_t>(count > 1 ? std::strtoul(arguments[1], nullptr, 10) : 200'000);
+    const auto notifications =
+        static_cast<std::uint32_t>(count > 1 ? std::strtoul(arguments[1], nullptr, 10) : 200'000);
     for (const std::uint32_t entries : {0U, 1000U, 16'000U}) {
         Measure(entries, notifications);
     }

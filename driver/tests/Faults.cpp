@@ -1,5 +1,5 @@
-// Memory that runs out and steps that fail, for the address sanitizer. What the driver leaves behind, the simulated
-// kernel stops at.
+// Memory that runs out and steps that fail, for the address sanitizer. What the driver leaves behind, the
+// simulated kernel stops at.
 #include "Check.h"
 
 #include <string>

@@ -1,5 +1,5 @@
-// What the simulated kernel must not forgive: Misuse CASE. Each case ends in a bugcheck; without an argument the cases
-// are listed with their stop codes.
+// What the simulated kernel must not forgive: Misuse CASE. Each case ends in a bugcheck; without an argument
+// the cases are listed with their stop codes.
 #include "Check.h"
 #include "Simulation.h"
 
@@ -9,8 +9,12 @@ namespace {
 
 constexpr ULONG TAG = 0x31323334;
 
-void OnProcess(PEPROCESS, HANDLE, PPS_CREATE_NOTIFY_INFO) {}
-void OnThread(HANDLE, HANDLE, BOOLEAN) {}
+void OnProcess(PEPROCESS, HANDLE, PPS_CREATE_NOTIFY_INFO)
+{
+}
+void OnThread(HANDLE, HANDLE, BOOLEAN)
+{
+}
 void OnThreadRaisingIrql(HANDLE, HANDLE, BOOLEAN)
 {
     static FAST_MUTEX mutex;

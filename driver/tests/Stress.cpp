@@ -1,6 +1,7 @@
 // Everything at once, for the thread sanitizer: Stress [NOTIFICATIONS]
 //   races    four creators make a thread in the same new process at the same moment: one of them is first
-//   storm    four creators, two threads of exiting processes, two readers of one handle, one who asks for statistics;
+//   storm    four creators, two threads of exiting processes, two readers of one handle, one who asks for
+//   statistics;
 //            every record is read once or counted as dropped, and the counters add up
 //   unloads  the driver comes and goes while the creators go on
 #include "Check.h"
@@ -132,7 +133,8 @@ void Exit(std::uint32_t index, std::uint32_t notifications)
 // For each creator one flag a thread it made, set when its record is read.
 using Seen = std::array<std::vector<std::atomic<bool>>, CREATORS>;
 
-std::uint64_t ReadOnce(std::uint32_t handle, std::vector<KD_REMOTE_THREAD>& buffer, Seen& seen, std::int64_t& lastTime)
+std::uint64_t
+ReadOnce(std::uint32_t handle, std::vector<KD_REMOTE_THREAD>& buffer, Seen& seen, std::int64_t& lastTime)
 {
     std::uint32_t returned = 0;
     const auto size = static_cast<std::uint32_t>(buffer.size() * sizeof(KD_REMOTE_THREAD));
@@ -227,7 +229,8 @@ void Storm(std::uint32_t notifications)
     CHECK(sim_close(asking) == STATUS_SUCCESS);
     CHECK(sim_unload() == STATUS_SUCCESS);
     std::printf(
-        "storm: %u notifications, %llu threads, %llu first, %llu remote = %llu read + %llu dropped, %llu evictions\n",
+        "storm: %u notifications, %llu threads, %llu first, %llu remote = %llu read + %llu dropped, %llu "
+        "evictions\n",
         each * (CREATORS + EXITERS),
         static_cast<unsigned long long>(statistics.ThreadsSeen),
         static_cast<unsigned long long>(statistics.FirstThreads),
@@ -265,7 +268,8 @@ void Unloads(std::uint32_t rounds)
 
 int main(int count, char** arguments)
 {
-    const auto notifications = static_cast<std::uint32_t>(count > 1 ? std::strtoul(arguments[1], nullptr, 10) : 600'000);
+    const auto notifications =
+        static_cast<std::uint32_t>(count > 1 ? std::strtoul(arguments[1], nullptr, 10) : 600'000);
     Races(notifications / 100);
     Storm(notifications);
     Unloads(50);

@@ -46,6 +46,7 @@ def test_processes_made_while_it_loads_are_judged_rightly(kernel):
 
 def test_a_step_that_fails_fails_the_load_and_leaves_nothing(kernel):
     kernel.unload()
+    kernel.set_registry_value("TableBound", 1000)
     failed = []
     while True:
         kernel.fail_call(len(failed) + 1)

@@ -216,7 +216,7 @@ class TestLocks:
         assert kernel.lock_acquisitions == before
 
     def test_even_when_another_process_shares_its_bucket(self, library):
-        # Two buckets: of the ids 4 and up, each shares its bucket with about every second one.
+        # Two buckets: about every second process shares the one that is not empty.
         with SimKernel(library, table_bound=1) as kernel:
             kernel.process_created(PARENT, NEW)
             before = kernel.lock_acquisitions
@@ -229,6 +229,13 @@ class TestLocks:
         before = kernel.lock_acquisitions
         kernel.thread_created((NEW, 1), NEW, 2)
         assert kernel.lock_acquisitions == before + 1
+
+    def test_once_the_entry_is_gone_none_is_taken_any_more(self, kernel):
+        kernel.process_created(PARENT, NEW)
+        kernel.thread_created((NEW, 1), NEW, 2)
+        before = kernel.lock_acquisitions
+        kernel.thread_created((NEW, 1), NEW, 3)
+        assert kernel.lock_acquisitions == before
 
     def test_when_in_doubt_the_lock_decides(self, library):
         # Sixteen entries in two times eight buckets: some bucket has two, and can't say without the lock.

@@ -1,5 +1,5 @@
-// A stand-in for the WDK's header: what KDetector uses of the kernel, one file for each prefix. Structures hold what
-// a driver may touch; where the real one has insides, this one has the simulation's.
+// A stand-in for the WDK's header: what KDetector uses of the kernel, one file for each prefix. Structures
+// hold what a driver may touch; where the real one has insides, this one has the simulation's.
 #pragma once
 
 #include "sim/Types.h"

@@ -41,9 +41,12 @@ void Acquire(const char* routine, ERESOURCE* resource, bool exclusive)
     if (!KeAreApcsDisabled()) {
         sim::Bugcheck("DRIVER_VERIFIER_DETECTED_VIOLATION", "%s with normal kernel APCs enabled", routine);
     }
-    const auto isSame = [&state](const Holding& holding) { return holding.Resource == &state; };
+    const auto isSame = [&state](const Holding& holding) {
+        return holding.Resource == &state;
+    };
     if (std::any_of(t_holdings.begin(), t_holdings.end(), isSame)) {
-        sim::Bugcheck("DRIVER_VERIFIER_DETECTED_VIOLATION", "%s by a thread that holds the resource", routine);
+        sim::Bugcheck(
+            "DRIVER_VERIFIER_DETECTED_VIOLATION", "%s by a thread that holds the resource", routine);
     }
     if (exclusive) {
         state.Mutex.lock();
@@ -58,7 +61,9 @@ void Release(const char* routine, ERESOURCE* resource)
 {
     sim::RequireIrql(routine, DISPATCH_LEVEL);
     ResourceState& state = StateOf(resource);
-    const auto isSame = [&state](const Holding& holding) { return holding.Resource == &state; };
+    const auto isSame = [&state](const Holding& holding) {
+        return holding.Resource == &state;
+    };
     const auto found = std::find_if(t_holdings.begin(), t_holdings.end(), isSame);
     if (found == t_holdings.end()) {
         sim::Bugcheck("RESOURCE_NOT_OWNED", "%s by a thread that does not hold the resource", routine);
@@ -112,7 +117,8 @@ NTSTATUS ExDeleteResourceLite(ERESOURCE* resource)
     sim::RequireIrql("ExDeleteResourceLite", DISPATCH_LEVEL);
     ResourceState* const state = &StateOf(resource);
     if (!state->Mutex.try_lock()) {
-        sim::Bugcheck("DRIVER_VERIFIER_DETECTED_VIOLATION", "ExDeleteResourceLite of a resource that is held");
+        sim::Bugcheck(
+            "DRIVER_VERIFIER_DETECTED_VIOLATION", "ExDeleteResourceLite of a resource that is held");
     }
     state->Mutex.unlock();
     resource->State = nullptr;

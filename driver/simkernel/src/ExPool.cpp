@@ -1,5 +1,5 @@
-// Pool and lookaside lists. Every block comes from the host's heap and goes back there at once, without a cache, so
-// that the sanitizers see each use of a block that was freed.
+// Pool and lookaside lists. Every block comes from the host's heap and goes back there at once, without a
+// cache, so that the sanitizers see each use of a block that was freed.
 #include "Simulation.h"
 
 #include <array>
@@ -21,7 +21,8 @@ struct Block {
     ULONG Tag;
 };
 
-// Sixty-four shards, so that busy threads seldom meet here: the lock would order what the driver left unordered.
+// Sixty-four shards, so that busy threads seldom meet here: the lock would order what the driver left
+// unordered.
 struct Shard {
     std::mutex Mutex;
     std::unordered_map<void*, Block> Blocks;
@@ -60,7 +61,8 @@ void Free(void* memory, ULONG tag)
             sim::Bugcheck("BAD_POOL_CALLER", "%p is freed, but not allocated", memory);
         }
         if (found->second.Tag != tag) {
-            sim::Bugcheck("BAD_POOL_CALLER", "freed with tag %08X, allocated with %08X", tag, found->second.Tag);
+            sim::Bugcheck(
+                "BAD_POOL_CALLER", "freed with tag %08X, allocated with %08X", tag, found->second.Tag);
         }
         std::memset(memory, 0x5A, found->second.Size);
         shard.Blocks.erase(found);

@@ -50,10 +50,15 @@ IO_STATUS_BLOCK Send(DEVICE_OBJECT* device, IRP& irp, IO_STACK_LOCATION& stack)
     const sim::Impersonation impersonation(thread.ProcessId, thread.ThreadId, PASSIVE_LEVEL);
     const NTSTATUS status = g_driver.MajorFunction[stack.MajorFunction](device, &irp);
     if (!irp.Completed) {
-        sim::Bugcheck("DRIVER_VERIFIER_IOMANAGER_VIOLATION", "request %u was not completed", stack.MajorFunction);
+        sim::Bugcheck(
+            "DRIVER_VERIFIER_IOMANAGER_VIOLATION", "request %u was not completed", stack.MajorFunction);
     }
     if (status != irp.IoStatus.Status) {
-        sim::Bugcheck("DRIVER_VERIFIER_IOMANAGER_VIOLATION", "returned %08X, completed with %08X", status, irp.IoStatus.Status);
+        sim::Bugcheck(
+            "DRIVER_VERIFIER_IOMANAGER_VIOLATION",
+            "returned %08X, completed with %08X",
+            status,
+            irp.IoStatus.Status);
     }
     return irp.IoStatus;
 }
@@ -152,8 +157,8 @@ void sim::SetDeviceSecurity(DEVICE_OBJECT* device, const SECURITY_DESCRIPTOR& de
             const auto& ace = *reinterpret_cast<const ACCESS_ALLOWED_ACE*>(place);
             char mask[16];
             std::snprintf(mask, sizeof(mask), "0x%x", ace.Mask);
-            text += std::string("(") + (ace.Header.AceType == ACCESS_ALLOWED_ACE_TYPE ? "A" : "?") + ";;" + mask + ";;;" +
-                    SidText(*reinterpret_cast<const SID*>(&ace.SidStart)) + ")";
+            text += std::string("(") + (ace.Header.AceType == ACCESS_ALLOWED_ACE_TYPE ? "A" : "?") + ";;" +
+                    mask + ";;;" + SidText(*reinterpret_cast<const SID*>(&ace.SidStart)) + ")";
             place += ace.Header.AceSize;
         }
     }
@@ -216,7 +221,9 @@ NTSTATUS IoCreateSymbolicLink(UNICODE_STRING* link, UNICODE_STRING* target)
     }
     if (device->Security != RESTRICTED || (device->Characteristics & FILE_DEVICE_SECURE_OPEN) == 0) {
         sim::Bugcheck(
-            "DRIVER_VERIFIER_DETECTED_VIOLATION", "a link to a device open to others: %s", device->Security.c_str());
+            "DRIVER_VERIFIER_DETECTED_VIOLATION",
+            "a link to a device open to others: %s",
+            device->Security.c_str());
     }
     g_links[sim::ToString(*link)] = sim::ToString(*target);
     return STATUS_SUCCESS;
@@ -226,7 +233,8 @@ NTSTATUS IoDeleteSymbolicLink(UNICODE_STRING* link)
 {
     sim::RequireIrql("IoDeleteSymbolicLink", PASSIVE_LEVEL);
     if (g_links.erase(sim::ToString(*link)) == 0) {
-        sim::Bugcheck("DRIVER_VERIFIER_DETECTED_VIOLATION", "IoDeleteSymbolicLink of a link that is not there");
+        sim::Bugcheck(
+            "DRIVER_VERIFIER_DETECTED_VIOLATION", "IoDeleteSymbolicLink of a link that is not there");
     }
     return STATUS_SUCCESS;
 }
@@ -297,7 +305,8 @@ std::int32_t sim_open(std::uint32_t access, std::uint32_t* handle)
     if (g_unloadPending) {
         return STATUS_NO_SUCH_DEVICE;
     }
-    const ACCESS_MASK mapped = (access & GENERIC_READ) != 0 ? (access & ~GENERIC_READ) | FILE_GENERIC_READ : access;
+    const ACCESS_MASK mapped =
+        (access & GENERIC_READ) != 0 ? (access & ~GENERIC_READ) | FILE_GENERIC_READ : access;
     auto file = std::make_unique<File>();
     file->DeviceObject = device;
     file->Access = mapped;
@@ -388,7 +397,10 @@ std::int32_t sim_ioctl(
     irp.AssociatedIrp.SystemBuffer = length != 0 ? system.data() : nullptr;
     const IO_STATUS_BLOCK result = Send(file->DeviceObject, irp, stack);
     if (result.Information > length) {
-        sim::Bugcheck("DRIVER_VERIFIER_IOMANAGER_VIOLATION", "a control code with room for %u bytes returned more", length);
+        sim::Bugcheck(
+            "DRIVER_VERIFIER_IOMANAGER_VIOLATION",
+            "a control code with room for %u bytes returned more",
+            length);
     }
     if (NT_SUCCESS(result.Status) && result.Information != 0) {
         std::memcpy(buffer, system.data(), result.Information);

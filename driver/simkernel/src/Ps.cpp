@@ -21,7 +21,8 @@ HANDLE ToHandle(std::uint32_t id)
     return reinterpret_cast<HANDLE>(static_cast<std::uintptr_t>(id));
 }
 
-template <typename TRoutine> NTSTATUS Add(const char* name, std::shared_mutex& mutex, TRoutine& slot, TRoutine routine)
+template <typename TRoutine>
+NTSTATUS Add(const char* name, std::shared_mutex& mutex, TRoutine& slot, TRoutine routine)
 {
     sim::RequireIrql(name, PASSIVE_LEVEL);
     if (sim::Fails(name)) {

@@ -27,7 +27,8 @@ void Play(const SimEvent& event)
 
 extern "C" {
 
-void sim_process_created(std::uint32_t creatorPid, std::uint32_t creatorTid, std::uint32_t pid, std::int64_t time)
+void sim_process_created(
+    std::uint32_t creatorPid, std::uint32_t creatorTid, std::uint32_t pid, std::int64_t time)
 {
     Play({time, SIM_PROCESS_CREATED, creatorPid, creatorTid, pid, 0, 0});
 }
@@ -38,7 +39,11 @@ void sim_process_exited(std::uint32_t pid, std::uint32_t tid, std::int64_t time)
 }
 
 void sim_thread_created(
-    std::uint32_t creatorPid, std::uint32_t creatorTid, std::uint32_t pid, std::uint32_t tid, std::int64_t time)
+    std::uint32_t creatorPid,
+    std::uint32_t creatorTid,
+    std::uint32_t pid,
+    std::uint32_t tid,
+    std::int64_t time)
 {
     Play({time, SIM_THREAD_CREATED, creatorPid, creatorTid, pid, tid, 0});
 }

@@ -25,7 +25,8 @@ Impersonation::~Impersonation()
 {
     Thread& thread = CurrentThread();
     if (thread.Irql != m_irql) {
-        Bugcheck("IRQL_UNEXPECTED_VALUE", "the driver was called at %u and returned at %u", m_irql, thread.Irql);
+        Bugcheck(
+            "IRQL_UNEXPECTED_VALUE", "the driver was called at %u and returned at %u", m_irql, thread.Irql);
     }
     if (thread.CriticalRegions != m_before.CriticalRegions) {
         Bugcheck(

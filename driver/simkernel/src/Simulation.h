@@ -21,8 +21,8 @@ struct Thread {
 
 Thread& CurrentThread();
 
-// Runs as another thread, at another IRQL, for the time of a call into the driver. When it ends, IRQL and critical
-// regions must be what they were.
+// Runs as another thread, at another IRQL, for the time of a call into the driver. When it ends, IRQL and
+// critical regions must be what they were.
 class Impersonation final {
 public:
     Impersonation(std::uint32_t processId, std::uint32_t threadId, KIRQL irql);
@@ -36,12 +36,14 @@ private:
 };
 
 // Prints the stop code's name and what happened, and aborts.
-[[noreturn]] __attribute__((format(printf, 2, 3))) void Bugcheck(const char* stopCode, const char* format, ...);
+[[noreturn]] __attribute__((format(printf, 2, 3))) void
+Bugcheck(const char* stopCode, const char* format, ...);
 
 // Bugchecks when the current IRQL is higher.
 void RequireIrql(const char* routine, KIRQL highest);
 
-// Whether this call is one that was asked to fail. Every routine that a driver must expect to fail calls it first.
+// Whether this call is one that was asked to fail. Every routine that a driver must expect to fail calls it
+// first.
 bool Fails(const char* routine);
 bool AllocationFails(const char* routine);
 
@@ -61,7 +63,8 @@ void NotifyProcess(std::uint32_t creatorPid, std::uint32_t creatorTid, std::uint
 void NotifyThread(
     std::uint32_t creatorPid, std::uint32_t creatorTid, std::uint32_t pid, std::uint32_t tid, bool created);
 
-// What ZwSetSecurityObject does for a device. The descriptor is copied as text, like "D:P(A;;0x1f01ff;;;S-1-5-18)".
+// What ZwSetSecurityObject does for a device. The descriptor is copied as text, like
+// "D:P(A;;0x1f01ff;;;S-1-5-18)".
 void SetDeviceSecurity(DEVICE_OBJECT* device, const SECURITY_DESCRIPTOR& descriptor, bool isProtected);
 bool IsDevice(const void* object);
 

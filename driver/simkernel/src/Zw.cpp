@@ -39,7 +39,8 @@ HANDLE NewHandle(std::variant<Key, DEVICE_OBJECT*> object)
 void RequireKernelHandle(const char* routine, ULONG attributes)
 {
     if ((attributes & OBJ_KERNEL_HANDLE) == 0) {
-        sim::Bugcheck("DRIVER_VERIFIER_DETECTED_VIOLATION", "%s makes a handle that a program could use", routine);
+        sim::Bugcheck(
+            "DRIVER_VERIFIER_DETECTED_VIOLATION", "%s makes a handle that a program could use", routine);
     }
 }
 
@@ -89,7 +90,12 @@ NTSTATUS ZwOpenKey(HANDLE* key, ACCESS_MASK, OBJECT_ATTRIBUTES* attributes)
 }
 
 NTSTATUS ZwQueryValueKey(
-    HANDLE key, UNICODE_STRING* name, KEY_VALUE_INFORMATION_CLASS, PVOID information, ULONG length, ULONG* resultLength)
+    HANDLE key,
+    UNICODE_STRING* name,
+    KEY_VALUE_INFORMATION_CLASS,
+    PVOID information,
+    ULONG length,
+    ULONG* resultLength)
 {
     sim::RequireIrql("ZwQueryValueKey", PASSIVE_LEVEL);
     if (sim::Fails("ZwQueryValueKey")) {
@@ -128,7 +134,8 @@ NTSTATUS ObOpenObjectByPointer(
         return STATUS_INSUFFICIENT_RESOURCES;
     }
     if (!sim::IsDevice(object) || mode != KernelMode || access != WRITE_DAC) {
-        sim::Bugcheck("DRIVER_VERIFIER_DETECTED_VIOLATION", "ObOpenObjectByPointer: only a device, to write its DACL");
+        sim::Bugcheck(
+            "DRIVER_VERIFIER_DETECTED_VIOLATION", "ObOpenObjectByPointer: only a device, to write its DACL");
     }
     const std::lock_guard guard(g_mutex);
     *handle = NewHandle(static_cast<DEVICE_OBJECT*>(object));

@@ -81,7 +81,7 @@ constexpr ACCESS_MASK WRITE_DAC = 0x40000;
 constexpr ACCESS_MASK MAXIMUM_ALLOWED = 0x2000000;
 constexpr ACCESS_MASK GENERIC_READ = 0x80000000;
 
-#define CTL_CODE(DeviceType, Function, Method, Access)                                                                 \
+#define CTL_CODE(DeviceType, Function, Method, Access)                                                       \
     (((DeviceType) << 16) | ((Access) << 14) | ((Function) << 2) | (Method))
 
 inline IO_STACK_LOCATION* IoGetCurrentIrpStackLocation(IRP* irp)

@@ -13,7 +13,7 @@ struct OBJECT_ATTRIBUTES {
     ULONG Attributes;
 };
 
-#define InitializeObjectAttributes(Target, Name, Flags, Root, Descriptor)                                              \
+#define InitializeObjectAttributes(Target, Name, Flags, Root, Descriptor)                                    \
     (*(Target) = {sizeof(OBJECT_ATTRIBUTES), (Root), (Name), (Flags)}, static_cast<void>(Descriptor))
 
 extern "C" NTSTATUS ObOpenObjectByPointer(

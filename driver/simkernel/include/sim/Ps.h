@@ -15,7 +15,8 @@ struct PS_CREATE_NOTIFY_INFO {
 };
 using PPS_CREATE_NOTIFY_INFO = PS_CREATE_NOTIFY_INFO*;
 
-using PCREATE_PROCESS_NOTIFY_ROUTINE_EX = void (*)(PEPROCESS process, HANDLE processId, PPS_CREATE_NOTIFY_INFO creation);
+using PCREATE_PROCESS_NOTIFY_ROUTINE_EX =
+    void (*)(PEPROCESS process, HANDLE processId, PPS_CREATE_NOTIFY_INFO creation);
 using PCREATE_THREAD_NOTIFY_ROUTINE = void (*)(HANDLE processId, HANDLE threadId, BOOLEAN created);
 
 extern "C" {

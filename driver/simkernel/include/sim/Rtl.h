@@ -87,12 +87,16 @@ constexpr USHORT SE_DACL_PROTECTED = 0x1000;
 constexpr ULONG SECURITY_LOCAL_SYSTEM_RID = 18;
 constexpr ULONG SECURITY_BUILTIN_DOMAIN_RID = 32;
 constexpr ULONG DOMAIN_ALIAS_RID_ADMINS = 544;
-#define SECURITY_NT_AUTHORITY {0, 0, 0, 0, 0, 5}
+#define SECURITY_NT_AUTHORITY                                                                                \
+    {                                                                                                        \
+        0, 0, 0, 0, 0, 5                                                                                     \
+    }
 
 extern "C" {
 void RtlInitUnicodeString(UNICODE_STRING* destination, PCWSTR source);
 NTSTATUS RtlCreateAcl(ACL* acl, ULONG length, ULONG revision);
 NTSTATUS RtlAddAccessAllowedAce(ACL* acl, ULONG revision, ACCESS_MASK mask, SID* sid);
 NTSTATUS RtlCreateSecurityDescriptor(SECURITY_DESCRIPTOR* descriptor, ULONG revision);
-NTSTATUS RtlSetDaclSecurityDescriptor(SECURITY_DESCRIPTOR* descriptor, BOOLEAN present, ACL* dacl, BOOLEAN defaulted);
+NTSTATUS
+RtlSetDaclSecurityDescriptor(SECURITY_DESCRIPTOR* descriptor, BOOLEAN present, ACL* dacl, BOOLEAN defaulted);
 }

@@ -52,7 +52,7 @@ struct LIST_ENTRY {
 };
 
 #define FIELD_OFFSET(Type, Field) static_cast<LONG>(offsetof(Type, Field))
-#define CONTAINING_RECORD(Address, Type, Field)                                                                        \
+#define CONTAINING_RECORD(Address, Type, Field)                                                              \
     reinterpret_cast<Type*>(reinterpret_cast<char*>(Address) - offsetof(Type, Field))
 
 inline ULONG HandleToULong(HANDLE handle)
