@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from etwdetect.etl.buffers import BufferHeader
     from etwdetect.raw import RawEvent
 
-WINDOW: Final = 16 << 20
+WINDOW: Final = 24 << 20
 """How many bytes of buffers are walked at a time."""
 
 MOST_DAMAGES_KEPT: Final = 100
@@ -123,12 +123,11 @@ class Trace:
         """Yield the wanted records in file order; it may be a few more, of providers much like the wanted."""
         window = _Window()
         for offset, header in self._buffers():
-            body_size = header.filled - buffers.HEADER_SIZE
-            if not window.has_room(body_size):
+            if not window.has_room(header.filled - buffers.HEADER_SIZE):
                 yield from self._records_in(window, wanted)
-                window.clear(body_size)
+                window.clear()
             try:
-                window.place(offset, header.compressed, self._body(offset, header))
+                window.place(offset, self._body(offset, header), compressed=header.compressed)
             except ValueError as error:
                 self.damages.add(offset, f"{error}; the buffer is left out")
             if header.flags & (buffers.EVENTS_LOST | buffers.BUFFER_LOST):
@@ -214,28 +213,31 @@ class Trace:
 
 
 class _Window:
-    """The bytes of many buffers' records, one after the other, each beginning on a multiple of 8."""
+    """The bytes of many buffers' records, one after the other, each beginning on a multiple of 8.
+
+    It grows to what the buffers need, WINDOW bytes or a single larger buffer, and is then used again.
+    """
 
     def __init__(self) -> None:
-        self.data = bytearray(WINDOW)
+        self.data = bytearray()
         self.placed: list[_Placed] = []
         self._used = 0
 
     def has_room(self, size: int) -> bool:
-        return self._used + size <= len(self.data)
+        """Whether *size* bytes more may go in; a window without buffers takes one of any size."""
+        return not self.placed or self._used + size <= WINDOW
 
-    def clear(self, size: int) -> None:
-        """Forget all buffers, and make room for *size* bytes at the least."""
+    def clear(self) -> None:
+        """Forget all buffers."""
         self.placed.clear()
         self._used = 0
-        if size > len(self.data):
-            self.data = bytearray(size + -size % records.ALIGNMENT)
 
-    def place(self, offset: int, compressed: bool, body: bytes) -> None:  # noqa: FBT001 (a header's flag)
-        span = Span(self._used, self._used + len(body))
-        self.data[span.start : span.end] = body
-        self.placed.append(_Placed(span, offset, compressed))
-        self._used = span.end + -span.end % records.ALIGNMENT
+    def place(self, offset: int, body: bytes, *, compressed: bool) -> None:
+        """Put in the records of the buffer at *offset* in the file."""
+        start, end = self._used, self._used + len(body)
+        self._used = end + -end % records.ALIGNMENT
+        self.data[start : self._used] = body + bytes(self._used - end)
+        self.placed.append(_Placed(Span(start, end), offset, compressed))
 
 
 def _with_buffers(positions: Iterable[int], placed: list[_Placed]) -> Iterator[tuple[int, _Placed]]:

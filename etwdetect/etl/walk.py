@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     Words = np.ndarray[tuple[int], np.dtype[np.uint64]]
     Positions = np.ndarray[tuple[int], np.dtype[np.int64]]
+    Step = tuple[Positions, Words, Positions]
+    """For each buffer still walked: where a record begins, its first 8 bytes, and which buffer that is."""
 
 WIDE: Final = 96
 """From how many buffers on it pays to load numpy (a tenth of a second)."""
@@ -119,46 +121,52 @@ def _walk_in_step(data: bytearray, spans: list[Span], wanted: Wanted, result: Wa
     hooked = np.frombuffer(KINDS, np.uint8) == int(Kind.HOOKED)
     at = np.array([span.start for span in spans], np.int64) >> 3  # in words of 8 bytes
     end = np.array([span.end for span in spans], np.int64) >> 3
-    lane = np.arange(len(spans))
-    begins = [at[:0]]
+    buffer = np.arange(len(spans))
+    steps = []
     while len(at) >= NARROW:
         in_room = at < end
         if not in_room.all():
-            at, end, lane = at[in_room], end[in_room], lane[in_room]
+            at, end, buffer = at[in_room], end[in_room], buffer[in_room]
             continue
-        begins.append(at)
-        start = words[at].view(np.uint16).reshape(-1, 4)
+        word = words[at]
+        steps.append((at, word, buffer))
+        start = word.view(np.uint16).reshape(-1, 4)
         size = np.where(hooked[start[:, 1]], start[:, 2], start[:, 0]).astype(np.int64)
         at = at + np.maximum(size + 7 >> 3, 1)
-    doubtful = _judge(words, np.sort(np.concatenate(begins)), spans, wanted, result)
-    rests = zip(lane.tolist(), (at * 8).tolist(), strict=True)
+    doubtful = _judge(words, steps, spans, wanted, result) if steps else set()
+    rests = zip(buffer.tolist(), (at * 8).tolist(), strict=True)
     left = [Span(start, spans[index].end) for index, start in rests if index not in doubtful]
     return left + [spans[index] for index in doubtful]
 
 
-def _judge(words: Words, at: Positions, spans: list[Span], wanted: Wanted, result: Walk) -> set[int]:
-    """Count the records that begin at the words *at* and find the wanted ones; return which spans are in doubt."""
+def _judge(words: Words, steps: list[Step], spans: list[Span], wanted: Wanted, result: Walk) -> set[int]:
+    """Count the records of all *steps* and find the wanted ones; return the buffers whose bytes are not plain.
+
+    Of those nothing is counted.
+    """
     import numpy as np  # noqa: PLC0415
 
-    start = words[at].view(np.uint16).reshape(-1, 4)
+    at, word, buffer = map(np.concatenate, zip(*steps, strict=True))
+    start = word.view(np.uint16).reshape(-1, 4)
     marker = start[:, 1]
     kind = np.frombuffer(KINDS, np.uint8)[marker]
     hooked = kind == int(Kind.HOOKED)
     size = np.where(hooked, start[:, 2], start[:, 0])
-    bounds = np.array(spans, np.int64)
-    buffer = np.searchsorted(bounds[:, 0], at * 8, "right") - 1
-    plain = (
-        (kind != int(Kind.NONE))
-        & (size >= np.frombuffer(HEADER_SIZES, np.uint8)[marker])
-        & (at * 8 + size <= bounds[buffer, 1])
+    end = np.array([span.end for span in spans], np.int64)
+    strange = (
+        (kind == int(Kind.NONE))
+        | (size < np.frombuffer(HEADER_SIZES, np.uint8)[marker])
+        | (at * 8 + size > end[buffer])
     )
-    doubtful = np.zeros(len(spans), np.bool_)
-    doubtful[buffer[~plain]] = True
-    sure = ~doubtful[buffer]
-    result.records += int(np.count_nonzero(sure))
-    found = at[sure & hooked & np.frombuffer(wanted.hooks, np.bool_)[start[:, 3]]]
+    doubtful: set[int] = set()
+    if strange.any():
+        doubtful.update(buffer[strange].tolist())
+        sure = ~np.isin(buffer, list(doubtful))
+        at, start, kind, hooked = at[sure], start[sure], kind[sure], hooked[sure]
+    result.records += len(at)
+    found = at[hooked & np.frombuffer(wanted.hooks, np.bool_)[start[:, 3]]]
     result.found.extend((found * 8).tolist())
-    named = at[sure & (kind == int(Kind.NAMED))]
+    named = at[kind == int(Kind.NAMED)]
     providers = np.frombuffer(b"".join(wanted.guids), np.uint64)
     result.found.extend((named[np.isin(words[named + 3], providers)] * 8).tolist())
-    return set(np.flatnonzero(doubtful).tolist())
+    return doubtful

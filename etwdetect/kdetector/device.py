@@ -65,8 +65,8 @@ _GONE: Final = frozenset(
 class Device:
     r"""An open handle of ``\\.\kdetector``; use it in a with statement.
 
-    With *reading* it takes the records out of the driver's queue, which one program at a time can do; without,
-    it can only ask for the version and the statistics.
+    With *reading* it takes the records out of the driver's queue, which one program at a time can do;
+    without, it can only ask for the version and the statistics.
 
     Raises NotRunningError, NotElevatedError, InUseError, WrongVersionError; elsewhere than on Windows
     UnsupportedSystemError.

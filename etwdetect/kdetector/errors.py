@@ -2,28 +2,19 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from etwdetect.errors import EtwDetectError
 
 
 class KDetectorError(EtwDetectError):
     """The driver, or the service that it is to Windows, can't do what it was asked."""
 
-    exit_status: ClassVar[int] = 1
-    """What a command that ends with this error should exit with."""
-
 
 class UnsupportedSystemError(KDetectorError):
     """This system is not Windows, or this Python is not one for 64-bit Windows."""
 
-    exit_status = 5
-
 
 class NotElevatedError(KDetectorError):
     """Windows denied access: only elevated administrators may control or open the driver."""
-
-    exit_status = 4
 
     def __init__(self, doing: str) -> None:
         super().__init__(f"{doing}: access denied; run this in a terminal opened with 'Run as administrator'")

@@ -190,14 +190,15 @@ def _delete_service() -> None:
 
 
 def _write_parameters(values: Mapping[str, int | None]) -> None:
-    if sys.platform != "win32":
-        raise UnsupportedSystemError("there is no registry here")
-    import winreg  # noqa: PLC0415 -- only Windows has it
+    # Elsewhere nobody gets as far as here.
+    if sys.platform == "win32":
+        import winreg  # noqa: PLC0415 (only Windows has it)
 
-    with winreg.CreateKeyEx(winreg.HKEY_LOCAL_MACHINE, PARAMETERS_KEY, access=winreg.KEY_SET_VALUE) as key:
-        for name, value in values.items():
-            if value is not None:
-                winreg.SetValueEx(key, name, 0, winreg.REG_DWORD, value)
+        access = winreg.KEY_SET_VALUE
+        with winreg.CreateKeyEx(winreg.HKEY_LOCAL_MACHINE, PARAMETERS_KEY, access=access) as key:
+            for name, value in values.items():
+                if value is not None:
+                    winreg.SetValueEx(key, name, 0, winreg.REG_DWORD, value)
 
 
 def _drivers_directory() -> Path:

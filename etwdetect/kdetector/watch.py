@@ -11,8 +11,7 @@ from etwdetect.kdetector.device import Device
 from etwdetect.kdetector.errors import DeviceGoneError, NotRunningError
 
 if TYPE_CHECKING:
-    import threading
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator
 
     from etwdetect.kdetector.interface import Statistics
     from etwdetect.rule import RemoteThread
@@ -24,7 +23,7 @@ _ENDING: Final = frozenset((None, service.State.STOPPED, service.State.STOP_PEND
 
 
 class Watcher:
-    """Yields remote threads until *stop* is set or *duration*, in seconds, is over, and counts what was lost.
+    """Yields remote threads until *stop* says so or *duration* seconds are over, and counts what was lost.
 
     An open handle keeps the driver from being unloaded: Windows leaves its service in the state STOP_PENDING
     until the last one is closed. So every round asks for the service's state, the handle is closed when it is
@@ -35,7 +34,7 @@ class Watcher:
     """
 
     def __init__(
-        self, stop: threading.Event, notify: Callable[[str], None], *, duration: float | None = None
+        self, stop: Callable[[], bool], notify: Callable[[str], None], *, duration: float | None = None
     ) -> None:
         self.received = 0
         """The records that were yielded."""
@@ -48,7 +47,7 @@ class Watcher:
         self._deadline = None if duration is None else time.monotonic() + duration
         self._last: Statistics | None = None
 
-    def __iter__(self) -> Iterator[RemoteThread]:
+    def __iter__(self) -> Generator[RemoteThread, None, None]:
         """Yield the records as they come; a driver that goes away is waited for.
 
         Raises what Device raises when it is opened.
@@ -59,7 +58,7 @@ class Watcher:
                 yield from self._read(device)
             device = self._reopen()
 
-    def _read(self, device: Device) -> Iterator[RemoteThread]:
+    def _read(self, device: Device) -> Generator[RemoteThread, None, None]:
         self._last = None
         while True:
             # Asked before the queue is drained, so that the last round still takes all that was there then.
@@ -99,10 +98,10 @@ class Watcher:
             self._notify(f"KDetector's table of new processes was full {evictions} times: look twice")
 
     def _over(self) -> bool:
-        return self._stop.is_set() or (self._deadline is not None and time.monotonic() >= self._deadline)
+        return self._stop() or (self._deadline is not None and time.monotonic() >= self._deadline)
 
     def _pause(self) -> None:
         seconds = POLL_SECONDS
         if self._deadline is not None:
             seconds = min(seconds, max(0.0, self._deadline - time.monotonic()))
-        self._stop.wait(seconds)
+        time.sleep(seconds)

@@ -1,7 +1,8 @@
 """The system libraries, declared: what device.py and service.py call.
 
 ctypes and not pywin32: these are a dozen documented functions, against a wheel of several megabytes that
-every user of the package would have to install. psutil can look at services but not create, start or stop them.
+every user of the package would have to install. psutil can look at services but can't create, start or
+stop them.
 
 Everything imports on any system; the first call of a library raises UnsupportedSystemError elsewhere.
 """

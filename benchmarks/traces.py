@@ -1,0 +1,76 @@
+"""Makes the large traces that the benchmarks read."""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING, Final
+
+from etwdetect.decode.encode import encode
+from etwdetect.etl.buffers import HEADER_SIZE
+from etwdetect.etl.writer import TraceOptions, TraceWriter
+from etwdetect.events import ProcessStart, ProcessStop, ThreadStart
+from etwdetect.raw import RawEvent
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+START: Final = 132_337_152_000_000_000
+BUFFER: Final = 65536
+GIB: Final = 1 << 30
+
+
+def noise_record(chance: random.Random, time: int) -> bytes:
+    """Return a record that nobody wants: a file, disk or scheduler event as the kernel logs it."""
+    hook = chance.choice((0x0F2E, 0x0F2E, 0x0524, 0x0532, 0x010A, 0x0F42, 0x061B))
+    body = chance.randbytes(chance.choice((16, 24, 24, 32, 48, 64)))
+    size = 16 + len(body)
+    head = (2).to_bytes(2, "little") + b"\x11\xc0" + size.to_bytes(2, "little") + hook.to_bytes(2, "little")
+    return head + time.to_bytes(8, "little") + body
+
+
+def noise(path: Path, size: int = GIB, cpus: int = 8) -> None:
+    """Write a plain trace of *size* bytes: mixed noise, and one thread start in each third buffer.
+
+    Buffers of noise are made once and repeated: what is measured does not look at their content.
+    """
+    chance = random.Random(1)
+    options = TraceOptions(START, cpus=cpus, buffer_size=BUFFER)
+    room = BUFFER - HEADER_SIZE
+    blocks = []
+    for _ in range(64):
+        block = bytearray()
+        while len(block) < room - 512:
+            record = noise_record(chance, (1 << 40) + len(block))
+            block += record + bytes(-len(record) % 8)
+        blocks.append(bytes(block))
+    with path.open("w+b") as file, TraceWriter(file, options) as writer:
+        for number in range(size // BUFFER):
+            cpu = number % cpus
+            # A whole block goes in as one piece: to the walk it is as many records as it holds.
+            writer.write_record(blocks[number % len(blocks)], cpu)
+            if number % 3 == 0:
+                writer.write(encode(ThreadStart(START + number * 1000, 900, 904, 900, 5000 + number)), cpu)
+            writer.flush(cpu)
+
+
+def starts(path: Path, size: int = GIB, cpus: int = 8) -> None:
+    """Write a plain trace of *size* bytes of nothing but process starts, thread starts and exits."""
+    options = TraceOptions(START, cpus=cpus, buffer_size=BUFFER)
+    image = "\\Device\\HarddiskVolume3\\Windows\\System32\\svchost.exe"
+    written, number = 0, 0
+    with path.open("w+b") as file, TraceWriter(file, options) as writer:
+        while written < size:
+            pid, time = 1000 + number % 30_000 * 4, START + number * 100
+            cpu = number % cpus
+            for event in (
+                ProcessStart(time, 900, 904, pid, 900, 1, time, image=image),
+                ThreadStart(time + 10, 900, 904, pid, pid + 1, 0x7FF000),
+                *(ThreadStart(time + 20 + each, pid, pid + 1, pid, pid + 2) for each in range(8)),
+                ProcessStop(time + 90, pid),
+            ):
+                raw: RawEvent = encode(event)
+                writer.write(raw, cpu)
+                written += 84 + len(raw.payload)
+            number += 1
+
+
