@@ -108,9 +108,7 @@ def status() -> Status:
 @options.output_options
 @options.filter_options
 @click.option("--duration", type=click.FloatRange(min=0, min_open=True), help="Stop after so many seconds.")
-@click.option(
-    "--exit-code", is_flag=True, help="End with status 10, or 11 if incomplete, on any remote thread."
-)
+@click.option("--exit-code", is_flag=True, help="End with status 10, or 11 if incomplete, on any remote thread.")
 def watch(
     form: str,
     output: Path | None,

@@ -105,9 +105,7 @@ class Device:
         Raises DeviceGoneError when the driver was unloaded meanwhile.
         """
         size = wintypes.DWORD()
-        if not win32.kernel32().ReadFile(
-            self._handle, self._buffer, len(self._buffer), ctypes.byref(size), None
-        ):
+        if not win32.kernel32().ReadFile(self._handle, self._buffer, len(self._buffer), ctypes.byref(size), None):
             _fail("reading from KDetector", win32.last_error())
         return parse_records(ctypes.string_at(self._buffer, size.value))
 
@@ -120,9 +118,7 @@ class Device:
 
     def statistics(self) -> Statistics:
         """Return what the driver counted since it was loaded. Raises DeviceGoneError."""
-        return parse_statistics(
-            self._control(IOCTL_STATISTICS, STATISTICS.size, "asking KDetector for counts")
-        )
+        return parse_statistics(self._control(IOCTL_STATISTICS, STATISTICS.size, "asking KDetector for counts"))
 
     def _check_version(self) -> None:
         answer = self._control(IOCTL_VERSION, VERSION.size, "asking KDetector for its version")

@@ -24,9 +24,7 @@ class NotInstalledError(KDetectorError):
     """There is no such service."""
 
     def __init__(self) -> None:
-        super().__init__(
-            "KDetector is not installed; install it with: etwdetect driver install KDetector.sys"
-        )
+        super().__init__("KDetector is not installed; install it with: etwdetect driver install KDetector.sys")
 
 
 class AlreadyInstalledError(KDetectorError):
@@ -75,8 +73,7 @@ class StillStoppingError(KDetectorError):
 
     def __init__(self, seconds: float) -> None:
         super().__init__(
-            f"KDetector has not stopped after {seconds:.0f} s:"
-            " it unloads once every program has closed its device"
+            f"KDetector has not stopped after {seconds:.0f} s: it unloads once every program has closed its device"
         )
 
 

@@ -116,12 +116,8 @@ def advapi32() -> ctypes.CDLL:
         wintypes.LPCWSTR,
         wintypes.LPCWSTR,
     )
-    _declare(
-        library, "StartServiceW", wintypes.BOOL, wintypes.HANDLE, wintypes.DWORD, POINTER(wintypes.LPCWSTR)
-    )
-    _declare(
-        library, "ControlService", wintypes.BOOL, wintypes.HANDLE, wintypes.DWORD, POINTER(ServiceStatus)
-    )
+    _declare(library, "StartServiceW", wintypes.BOOL, wintypes.HANDLE, wintypes.DWORD, POINTER(wintypes.LPCWSTR))
+    _declare(library, "ControlService", wintypes.BOOL, wintypes.HANDLE, wintypes.DWORD, POINTER(ServiceStatus))
     _declare(library, "QueryServiceStatus", wintypes.BOOL, wintypes.HANDLE, POINTER(ServiceStatus))
     _declare(library, "DeleteService", wintypes.BOOL, wintypes.HANDLE)
     _declare(library, "CloseServiceHandle", wintypes.BOOL, wintypes.HANDLE)

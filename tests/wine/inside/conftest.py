@@ -1,0 +1,48 @@
+"""What the tests inside Windows share: the driver, installed and running, and the device beside it."""
+
+import contextlib
+from pathlib import Path
+
+import pytest
+
+from etwdetect.kdetector import Device, service
+from etwdetect.kdetector.errors import NotInstalledError
+from tests.wine.inside.injector import Injector
+
+DRIVERS = Path(__file__).resolve().parents[3] / "build" / "driver" / "wine"
+
+
+@pytest.fixture
+def install():
+    """Returns a function that installs a driver under KDetector's name; it is removed at the end."""
+
+    def install(name="KDetector.sys", **bounds):
+        return service.install(DRIVERS / name, **bounds)
+
+    remove()
+    yield install
+    remove()
+
+
+@pytest.fixture
+def running(install):
+    """Installs and starts KDetector; its counters are at zero."""
+    install()
+    service.start()
+
+
+@pytest.fixture
+def injector(running):  # noqa: ARG001
+    with contextlib.closing(Injector()) as opened:
+        yield opened
+
+
+@pytest.fixture
+def device(injector):  # noqa: ARG001
+    with Device(reading=True) as opened:
+        yield opened
+
+
+def remove():
+    with contextlib.suppress(NotInstalledError):
+        service.uninstall()
