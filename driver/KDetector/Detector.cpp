@@ -3,6 +3,10 @@
 
 Detector* Detector::s_instance = nullptr;
 
+// What the pool guarantees.
+static_assert(alignof(Detector) <= MEMORY_ALLOCATION_ALIGNMENT);
+
+_Use_decl_annotations_
 NTSTATUS Detector::Load(DRIVER_OBJECT* driver, UNICODE_STRING* serviceKey)
 {
     s_instance = new Detector;
@@ -16,12 +20,14 @@ NTSTATUS Detector::Load(DRIVER_OBJECT* driver, UNICODE_STRING* serviceKey)
     return status;
 }
 
+_Use_decl_annotations_
 void Detector::Unload()
 {
     delete s_instance;
     s_instance = nullptr;
 }
 
+_Use_decl_annotations_
 NTSTATUS Detector::Start(DRIVER_OBJECT* driver, UNICODE_STRING* serviceKey)
 {
     const Settings settings = Settings::Read(serviceKey);
@@ -95,6 +101,7 @@ void Detector::OnThread(HANDLE processId, HANDLE threadId, BOOLEAN created)
         thread.ThreadId);
 }
 
+_Use_decl_annotations_
 KD_STATISTICS Detector::Statistics()
 {
     const RemoteThreadRule::Counts judged = m_rule.Count();

@@ -28,6 +28,7 @@ NTSTATUS Allow(ACL* acl, const SID& who)
 
 } // namespace
 
+_Use_decl_annotations_
 Device::~Device()
 {
     if (m_device != nullptr) {
@@ -35,6 +36,7 @@ Device::~Device()
     }
 }
 
+_Use_decl_annotations_
 NTSTATUS Device::Create(DRIVER_OBJECT* driver)
 {
     UNICODE_STRING name;
@@ -51,6 +53,7 @@ NTSTATUS Device::Create(DRIVER_OBJECT* driver)
 // IoCreateDeviceSecure would do this too, but it is no kernel routine: it comes from a static library of the
 // WDK alone. Until DriverEntry has returned, the I/O manager opens no device made in it, so nobody gets in
 // between.
+_Use_decl_annotations_
 NTSTATUS Device::RestrictAccess()
 {
     alignas(ACL) UCHAR buffer[ACL_SIZE];
@@ -84,6 +87,7 @@ NTSTATUS Device::RestrictAccess()
     return status;
 }
 
+_Use_decl_annotations_
 SymbolicLink::~SymbolicLink()
 {
     if (m_created) {
@@ -93,6 +97,7 @@ SymbolicLink::~SymbolicLink()
     }
 }
 
+_Use_decl_annotations_
 NTSTATUS SymbolicLink::Create()
 {
     UNICODE_STRING link;

@@ -25,6 +25,7 @@ template <typename TAnswer> NTSTATUS CompleteWith(IRP* irp, ULONG room, const TA
 
 } // namespace
 
+_Use_decl_annotations_
 NTSTATUS Detector::OnCreate(DEVICE_OBJECT*, IRP* irp)
 {
     const IO_STACK_LOCATION* const request = IoGetCurrentIrpStackLocation(irp);
@@ -39,12 +40,14 @@ NTSTATUS Detector::OnCreate(DEVICE_OBJECT*, IRP* irp)
 
 // The close, not the cleanup before it: that one comes with the last handle, while another thread may still
 // be reading through it.
+_Use_decl_annotations_
 NTSTATUS Detector::OnClose(DEVICE_OBJECT*, IRP* irp)
 {
     s_instance->m_reader.Dismiss(IoGetCurrentIrpStackLocation(irp)->FileObject);
     return Complete(irp, STATUS_SUCCESS);
 }
 
+_Use_decl_annotations_
 NTSTATUS Detector::OnRead(DEVICE_OBJECT*, IRP* irp)
 {
     const IO_STACK_LOCATION* const request = IoGetCurrentIrpStackLocation(irp);
@@ -74,6 +77,7 @@ NTSTATUS Detector::OnRead(DEVICE_OBJECT*, IRP* irp)
     return Complete(irp, STATUS_SUCCESS, count * sizeof(KD_REMOTE_THREAD));
 }
 
+_Use_decl_annotations_
 NTSTATUS Detector::OnDeviceControl(DEVICE_OBJECT*, IRP* irp)
 {
     const auto& control = IoGetCurrentIrpStackLocation(irp)->Parameters.DeviceIoControl;

@@ -6,6 +6,7 @@ namespace {
 
 DRIVER_UNLOAD DriverUnload;
 
+_Use_decl_annotations_
 void DriverUnload(DRIVER_OBJECT*)
 {
     Detector::Unload();
@@ -15,6 +16,7 @@ void DriverUnload(DRIVER_OBJECT*)
 
 extern "C" DRIVER_INITIALIZE DriverEntry;
 
+_Use_decl_annotations_
 extern "C" NTSTATUS DriverEntry(DRIVER_OBJECT* driver, UNICODE_STRING* serviceKey)
 {
     driver->DriverUnload = DriverUnload;

@@ -7,6 +7,7 @@ ExecutiveResource::~ExecutiveResource()
     }
 }
 
+_Use_decl_annotations_
 NTSTATUS ExecutiveResource::Initialize()
 {
     const NTSTATUS status = ExInitializeResourceLite(&m_resource);
@@ -18,6 +19,7 @@ NTSTATUS ExecutiveResource::Initialize()
 // released. Where the caller has seen to that already (the process notification always has), entering
 // another critical region would be wasted; everywhere else acquiring and entering are one call.
 
+_Use_decl_annotations_
 ExecutiveResource::Held ExecutiveResource::Lock()
 {
     if (KeAreApcsDisabled()) {
@@ -28,6 +30,7 @@ ExecutiveResource::Held ExecutiveResource::Lock()
     return {true};
 }
 
+_Use_decl_annotations_
 ExecutiveResource::Held ExecutiveResource::LockShared()
 {
     if (KeAreApcsDisabled()) {
@@ -38,6 +41,7 @@ ExecutiveResource::Held ExecutiveResource::LockShared()
     return {true};
 }
 
+_Use_decl_annotations_
 void ExecutiveResource::Unlock(Held held)
 {
     if (held.EnteredCriticalRegion) {

@@ -13,6 +13,7 @@ NewProcessTable::~NewProcessTable()
     }
 }
 
+_Use_decl_annotations_
 NTSTATUS NewProcessTable::Initialize(ULONG bound)
 {
     // A bucket for each entry, rounded up to a power of two so that the upper bits of the hash choose one.
@@ -34,6 +35,7 @@ NTSTATUS NewProcessTable::Initialize(ULONG bound)
     return status;
 }
 
+_Use_decl_annotations_
 bool NewProcessTable::Insert(ULONG processId)
 {
     const Locker locker(m_lock);
@@ -63,6 +65,7 @@ bool NewProcessTable::Insert(ULONG processId)
 // as a whole, counts the process until it is taken. The same holds for any creator that learned of the
 // process from a thread of it or from its creator. No other memory is read on the strength of the answer,
 // so the read itself needs no fence.
+_Use_decl_annotations_
 bool NewProcessTable::Take(ULONG processId)
 {
     if (IsAbsent(BucketOf(processId), processId)) {
@@ -78,6 +81,7 @@ bool NewProcessTable::Take(ULONG processId)
     return true;
 }
 
+_Use_decl_annotations_
 NewProcessTable::Counts NewProcessTable::Count()
 {
     const SharedLocker locker(m_lock);

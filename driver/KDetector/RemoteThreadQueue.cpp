@@ -13,12 +13,14 @@ RemoteThreadQueue::~RemoteThreadQueue()
     }
 }
 
+_Use_decl_annotations_
 NTSTATUS RemoteThreadQueue::Initialize(ULONG bound)
 {
     m_bound = bound;
     return m_items.Initialize();
 }
 
+_Use_decl_annotations_
 void RemoteThreadQueue::Push(KD_REMOTE_THREAD record)
 {
     const Locker locker(m_lock);
@@ -45,6 +47,7 @@ void RemoteThreadQueue::Push(KD_REMOTE_THREAD record)
     ++m_size;
 }
 
+_Use_decl_annotations_
 bool RemoteThreadQueue::Pop(KD_REMOTE_THREAD& record)
 {
     const Locker locker(m_lock);
@@ -59,6 +62,7 @@ bool RemoteThreadQueue::Pop(KD_REMOTE_THREAD& record)
     return true;
 }
 
+_Use_decl_annotations_
 RemoteThreadQueue::Counts RemoteThreadQueue::Count()
 {
     const Locker locker(m_lock);

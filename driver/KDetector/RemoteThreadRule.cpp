@@ -13,6 +13,7 @@ bool IsExcluded(ULONG processId)
 
 } // namespace
 
+_Use_decl_annotations_
 RemoteThreadRule::Verdict RemoteThreadRule::Judge(ULONG creatorId, ULONG targetId)
 {
     // Whoever makes a process's first thread, the process is new no longer. A taken entry is what makes a

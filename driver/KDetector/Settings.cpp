@@ -37,6 +37,7 @@ ULONG ReadBound(HANDLE key, PCWSTR valueName, ULONG otherwise)
 
 } // namespace
 
+_Use_decl_annotations_
 Settings Settings::Read(UNICODE_STRING* serviceKey)
 {
     Settings settings;

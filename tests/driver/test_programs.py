@@ -5,7 +5,7 @@ import subprocess
 import pytest
 
 NOTIFICATIONS = "300000"
-"""The script driver/tests/stress.sh runs ten million."""
+"""By hand, ``build/driver/sim-tsan/Stress 10000000`` takes about a minute."""
 
 
 def run(program, *arguments):

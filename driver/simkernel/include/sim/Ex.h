@@ -3,6 +3,9 @@
 
 #include "Types.h"
 
+// Of any pool block.
+constexpr SIZE_T MEMORY_ALLOCATION_ALIGNMENT = 16;
+
 enum POOL_TYPE { NonPagedPool = 0, PagedPool = 1, NonPagedPoolNx = 512 };
 
 // The locks are the host's; they live behind this pointer from initialisation to deletion.

@@ -64,3 +64,4 @@ inline ULONG HandleToULong(HANDLE handle)
 #define _IRQL_requires_(Irql)
 #define _IRQL_requires_max_(Irql)
 #define _Must_inspect_result_
+#define _Use_decl_annotations_
