@@ -9,7 +9,6 @@ from etwdetect.decode.encode import encode
 from etwdetect.etl.buffers import HEADER_SIZE
 from etwdetect.etl.writer import TraceOptions, TraceWriter
 from etwdetect.events import ProcessStart, ProcessStop, ThreadStart
-from etwdetect.raw import RawEvent
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -68,9 +67,7 @@ def starts(path: Path, size: int = GIB, cpus: int = 8) -> None:
                 *(ThreadStart(time + 20 + each, pid, pid + 1, pid, pid + 2) for each in range(8)),
                 ProcessStop(time + 90, pid),
             ):
-                raw: RawEvent = encode(event)
+                raw = encode(event)
                 writer.write(raw, cpu)
                 written += 84 + len(raw.payload)
             number += 1
-
-

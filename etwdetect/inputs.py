@@ -61,7 +61,7 @@ class Input:
 
     def _unpack(self, stack: ExitStack, packed: BinaryIO) -> tuple[BinaryIO, str | None]:
         """Return a temporary file with what is packed, as far as it could be had, and what went wrong."""
-        unpacked: BinaryIO = stack.enter_context(tempfile.TemporaryFile())
+        unpacked: BinaryIO = stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115
         try:
             source, packed_size = self._source(stack, packed)
             most = max(_FLOOR, packed_size * _MOST_EXPANSION)

@@ -73,7 +73,7 @@ class _Run:
     """Events in order, in a temporary file that no one else can open and that goes with this object."""
 
     def __init__(self, events: Iterable[Event]) -> None:
-        self._file: BinaryIO = tempfile.TemporaryFile()  # type: ignore[assignment]  # noqa: SIM115
+        self._file: BinaryIO = tempfile.TemporaryFile()  # noqa: SIM115
         block: list[Event] = []
         for event in events:
             block.append(event)

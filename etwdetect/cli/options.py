@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,17 +17,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from typing import TextIO
 
+    _Command = Callable[..., Any]
+    _Decorator = Callable[[_Command], _Command]
+
 _PID: Final = click.IntRange(0, 0xFFFFFFFF)
 
 
-class _Moment(click.ParamType):
+class _Moment(click.ParamType[datetime]):
     """A point in time in ISO 8601 form; without a zone it is local, or UTC with --utc."""
 
     name = "time"
 
-    def convert(
-        self, value: str | datetime, param: click.Parameter | None, ctx: click.Context | None
-    ) -> datetime:
+    def convert(self, value: str | datetime, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
         if isinstance(value, datetime):
             return value
         try:
@@ -35,33 +37,35 @@ class _Moment(click.ParamType):
             self.fail(f"{value!r} is no time such as 2026-11-23T13:08:15.280", param, ctx)
 
 
-def output_options(command: Callable[..., Any]) -> Callable[..., Any]:
+def output_options(command: _Command) -> _Command:
     """Add --format, --output and --utc."""
-    for option in (
+    options: tuple[_Decorator, ...] = (
         click.option("--utc", is_flag=True, help="Show and take times in UTC instead of local time."),
-        click.option(
-            "--output", "-o", type=click.Path(dir_okay=False, path_type=Path), help="Write to a file."
-        ),
+        click.option("--output", "-o", type=click.Path(dir_okay=False, path_type=Path), help="Write to a file."),
         click.option("--format", "form", type=click.Choice(FORMATS), default="text", show_default=True),
-    ):
-        command = option(command)
-    return command
+    )
+    return _all(options, command)
 
 
-def filter_options(command: Callable[..., Any]) -> Callable[..., Any]:
+def filter_options(command: _Command) -> _Command:
     """Add --since, --until, --pid, --source-pid and --target-pid; `make_filter` takes their values."""
-    for option in (
+    options: tuple[_Decorator, ...] = (
         click.option("--target-pid", type=_PID, multiple=True, help="Show those in this process."),
         click.option("--source-pid", type=_PID, multiple=True, help="Show those made by this process."),
         click.option("--pid", type=_PID, multiple=True, help="Show those with this process on either side."),
         click.option("--until", type=_Moment(), help="Show what came before this time (ISO 8601)."),
         click.option("--since", type=_Moment(), help="Show what came at this time or later (ISO 8601)."),
-    ):
-        command = option(command)
+    )
+    return _all(options, command)
+
+
+def _all(options: tuple[_Decorator, ...], command: _Command) -> _Command:
+    for decorate in options:
+        command = decorate(command)
     return command
 
 
-def make_filter(
+def make_filter(  # noqa: PLR0913 (one parameter an option)
     since: datetime | None,
     until: datetime | None,
     pid: Sequence[int],
@@ -95,7 +99,7 @@ def _filetime(moment: datetime | None, *, utc: bool) -> int | None:
 def output_stream(output: Path | None, inputs: Sequence[Path] = ()) -> Iterator[TextIO]:
     """Open *output* for text, or standard output where it is None; never one of the *inputs*."""
     if output is None:
-        yield click.get_text_stream("stdout", errors="backslashreplace")
+        yield sys.stdout
         return
     if output.exists() and any(each.exists() and output.samefile(each) for each in inputs):
         raise click.UsageError(f"--output {output} is one of the inputs")

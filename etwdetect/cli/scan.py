@@ -15,6 +15,7 @@ from etwdetect.errors import NotATraceError
 from etwdetect.inputs import Input, find_inputs
 from etwdetect.offline import Scan
 from etwdetect.output import Writer, summary, times
+from etwdetect.output.escape import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -98,7 +99,7 @@ class _Run:
             return None
 
     def _failed(self, error: NotATraceError) -> None:
-        say(summary.printable(str(error)))
+        say(printable(str(error)))
         self.statuses.append(Status.ERROR)
 
     def _scan(self, traces: Sequence[Trace]) -> Status:

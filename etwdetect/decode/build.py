@@ -61,7 +61,7 @@ def thread_stop(raw: RawEvent, pid: int, tid: int) -> ThreadStop:
     return ThreadStop(raw.time, pid, tid)
 
 
-def image_load(
+def image_load(  # noqa: PLR0913, PLR0917 (the fields of the event)
     raw: RawEvent,
     pid: int | None,
     base: int,

@@ -17,9 +17,7 @@ PROCESS_FIELDS: Final = (
 )  # fmt: skip
 
 _START_V0 = Layout("ProcessID u32, CreateTime u64, ParentProcessID u32, SessionID u32, ImageName utf16")
-_START_V1 = Layout(
-    "ProcessID u32, CreateTime u64, ParentProcessID u32, SessionID u32, Flags u32, ImageName utf16"
-)
+_START_V1 = Layout("ProcessID u32, CreateTime u64, ParentProcessID u32, SessionID u32, Flags u32, ImageName utf16")
 _START_V2 = _START_V1.then(
     "ImageChecksum u32, TimeDateStamp u32, PackageFullName utf16, PackageRelativeAppId utf16"
 )

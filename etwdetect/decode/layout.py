@@ -58,9 +58,7 @@ class Layout:
 
     def pack(self, pointer_size: int, values: Mapping[str, Value]) -> bytes:
         """Return a payload of this layout; fields that *values* does not name are zero, empty or absent."""
-        return b"".join(
-            _pack_field(field.type, pointer_size, values.get(field.name)) for field in self.fields
-        )
+        return b"".join(_pack_field(field.type, pointer_size, values.get(field.name)) for field in self.fields)
 
 
 class Reader:
@@ -100,9 +98,7 @@ class Reader:
         Raises PayloadError where *payload* is too short.
         """
         if len(payload) < self.size:
-            raise PayloadError(
-                f"a payload of {len(payload)} bytes where its version has at least {self.size}"
-            )
+            raise PayloadError(f"a payload of {len(payload)} bytes where its version has at least {self.size}")
         values: tuple[Value, ...] = self._struct.unpack_from(payload)
         if self._tail:
             values += self._read_tail(payload, self._tail)[0]

@@ -1,6 +1,6 @@
-"""The NT Kernel Logger (MSNT_SystemTrace): process, thread and image events, in every version.
+r"""The NT Kernel Logger (MSNT_SystemTrace): process, thread and image events, in every version.
 
-Layouts from the classes of the same names in the WMI namespace root\\wmi, which the Windows SDK documents, and
+Layouts from the classes of the same names in the WMI namespace root\wmi, which the Windows SDK documents, and
 from real traces of builds 6001 to 22621 where those say otherwise (Thread V3, Process V4 and V5).
 """
 

@@ -26,7 +26,8 @@ class BufferHeader(NamedTuple):
     """One buffer's header. *size* is in bytes on disk, *filled* the bytes used, header included.
 
     *saved* is *filled* too in files that Windows wrote live, but not in relogged ones; *time* is raw or a
-    FILETIME: neither is to be relied on. Of a compressed buffer *size* is that of the compressed form and *filled* that of the decoded one.
+    FILETIME: neither is to be relied on. Of a compressed buffer *size* is that of the compressed form and
+    *filled* that of the decoded one.
     """
 
     size: int

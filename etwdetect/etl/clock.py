@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from etwdetect.etl.logfile import LogfileHeader
+if TYPE_CHECKING:
+    from etwdetect.etl.logfile import LogfileHeader
 
 TICKS_PER_SECOND: Final = 10_000_000
 """FILETIME units: 100 ns."""

@@ -112,8 +112,8 @@ def read(data: bytearray | bytes, at: int, clock: Clock, offset: int) -> RawEven
     pointer_size = 4 if header_type in _TYPES_32 else 8
     event_id, end = 0, at
     if header_type in (0x12, 0x13):
-        size, _, _, flags, _, tid, pid, time, provider, event_id, version, _, _, opcode, _, _ = (
-            _EVENT.unpack_from(data, at)
+        size, _, _, flags, _, tid, pid, time, provider, event_id, version, _, _, opcode, _, _ = _EVENT.unpack_from(
+            data, at
         )
         if flags & _POINTERS_32:
             pointer_size = 4

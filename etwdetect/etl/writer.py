@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from struct import Struct
-from typing import TYPE_CHECKING, BinaryIO, Final
+from typing import TYPE_CHECKING, BinaryIO, Final, Self
 
 from etwdetect.etl import compression, logfile, records
 from etwdetect.etl.buffers import COMPRESSED, FLUSH_MARKER, HEADER_SIZE, BufferHeader
@@ -152,7 +152,7 @@ class TraceWriter:
         self._last_time = options.start_time
         self._write_header_buffer(finished=False)
 
-    def __enter__(self) -> TraceWriter:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -209,14 +209,16 @@ class TraceWriter:
         if self._options.method:
             body = compression.store(body, self._options.method)
             size, flags = HEADER_SIZE + len(body), flags | COMPRESSED
-        self._put_buffer(size, body, filled, cpu, flags, 0)
+        self._put_buffer(body, self._buffer_header(size, filled)._replace(cpu=cpu, flags=flags))
         self._written += 1
 
-    def _put_buffer(self, size: int, body: bytes, filled: int, cpu: int, flags: int, kind: int) -> None:
+    def _buffer_header(self, size: int, filled: int) -> BufferHeader:
         state = self._options.method or compression.XPRESS  # which plain files name too
         time = self._clock.raw(self._last_time)
-        header = BufferHeader(size, filled, time, self._written, cpu, 0, state, filled, flags, kind)
-        self._file.write(header.pack() + body.ljust(size - HEADER_SIZE, b"\xff"))
+        return BufferHeader(size, filled, time, self._written, 0, 0, state, filled, 0, 0)
+
+    def _put_buffer(self, body: bytes, header: BufferHeader) -> None:
+        self._file.write(header.pack() + body.ljust(header.size - HEADER_SIZE, b"\xff"))
 
     def _write_header_buffer(self, *, finished: bool) -> None:
         options = self._options
@@ -229,4 +231,5 @@ class TraceWriter:
         body = record + bytes(-len(record) % records.ALIGNMENT)
         # As in relogged files, the first buffer of a compressed one is small and itself not compressed.
         buffer_size = 1024 if options.method else options.buffer_size
-        self._put_buffer(buffer_size, body, HEADER_SIZE + len(body), 0, FLUSH_MARKER, _HEADER_BUFFER)
+        first = self._buffer_header(buffer_size, HEADER_SIZE + len(body))
+        self._put_buffer(body, first._replace(flags=FLUSH_MARKER, kind=_HEADER_BUFFER))

@@ -103,5 +103,3 @@ def cells(detection: Detection) -> list[str]:
     known = fields(detection)
     known["Evidence"] = " ".join(detection.thread.evidence)
     return [cell(str(known.get(name, ""))) for name in FIELDS]
-
-
