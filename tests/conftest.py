@@ -1,0 +1,39 @@
+"""What several test files share."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+RECORDINGS = ROOT.parent / "shared" / "traces"
+
+
+@pytest.fixture(scope="session")
+def recordings() -> Path:
+    """The folder of real recordings, where it is there."""
+    if not RECORDINGS.is_dir():
+        pytest.skip(f"the real recordings are not beside the repository, in {RECORDINGS.relative_to(ROOT.parent)}")
+    return RECORDINGS
+
+
+class Finished:
+    """A command that ended: its exit status, and what it printed, as text."""
+
+    def __init__(self, done: subprocess.CompletedProcess[bytes]) -> None:
+        self.status = done.returncode
+        self.out = done.stdout.decode("utf-8")
+        self.err = done.stderr.decode("utf-8")
+        assert "Traceback" not in self.err, self.err
+
+
+@pytest.fixture
+def etwdetect():
+    """Run the command line as a user does, in a process of its own."""
+
+    def run(*arguments: object, **options) -> Finished:
+        command = [sys.executable, "-m", "etwdetect", *map(str, arguments)]
+        return Finished(subprocess.run(command, capture_output=True, timeout=300, check=False, **options))
+
+    return run
