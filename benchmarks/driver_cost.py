@@ -12,6 +12,11 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 NOTIFICATIONS = "1000000"
+LABELS = {
+    "own": "own thread",
+    "first": "new process and its first thread, on average",
+    "remote": "remote thread",
+}
 
 
 def measure() -> dict[str, dict[int, float]]:
@@ -31,11 +36,11 @@ def main() -> None:
         sys.exit("g++ and make are needed")
     costs = measure()
     overhead = costs.pop("none")
-    print(f"| new thread | {' | '.join(f'{entries:,} waiting' for entries in overhead)} |")
+    print(f"| notification | {' | '.join(f'{entries:,} waiting' for entries in overhead)} |")
     print(f"|---|{'---:|' * len(overhead)}")
     for case, by_entries in costs.items():
         cells = (f"{nanoseconds - overhead[entries]:.0f} ns" for entries, nanoseconds in by_entries.items())
-        print(f"| {case} | {' | '.join(cells)} |")
+        print(f"| {LABELS[case]} | {' | '.join(cells)} |")
     print(f"\nThe simulated kernel itself: {min(overhead.values()):.0f} ns, taken off.")
 
 

@@ -3,7 +3,7 @@
 
 #include "Kernel.h"
 
-// Alone.
+// As the only holder.
 template <typename TLock> class [[nodiscard]] Locker final {
 public:
     _IRQL_requires_max_(APC_LEVEL)
@@ -17,7 +17,7 @@ private:
     const typename TLock::Held m_held;
 };
 
-// Beside other readers.
+// Beside others who only read.
 template <typename TLock> class [[nodiscard]] SharedLocker final {
 public:
     _IRQL_requires_max_(APC_LEVEL)

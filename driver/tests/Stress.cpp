@@ -1,8 +1,7 @@
 // Everything at once, for the thread sanitizer: Stress [NOTIFICATIONS]
 //   races    four creators make a thread in the same new process at the same moment: one of them is first
-//   storm    four creators, two threads of exiting processes, two readers of one handle, one who asks for
-//   statistics;
-//            every record is read once or counted as dropped, and the counters add up
+//   storm    four creators, two threads of exiting processes, two readers of one handle, one who asks for the
+//            statistics: every record is read once or counted as dropped, and the counters add up
 //   unloads  the driver comes and goes while the creators go on
 #include "Check.h"
 

@@ -22,6 +22,7 @@ struct File : FILE_OBJECT {
     ACCESS_MASK Access;
 };
 
+// What the driver's device must be like before a link leads to it: for SYSTEM and the Administrators alone.
 constexpr const char* RESTRICTED = "D:P(A;;0x1f01ff;;;S-1-5-18)(A;;0x1f01ff;;;S-1-5-32-544)";
 constexpr const char16_t* LINK_NAME = u"\\??\\kdetector";
 
