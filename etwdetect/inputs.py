@@ -81,6 +81,9 @@ class Input:
             return stack.enter_context(gzip.open(packed)), os.fstat(packed.fileno()).st_size  # type: ignore[return-value]
         archive = stack.enter_context(zipfile.ZipFile(packed))
         member = archive.getinfo(self.member)
+        if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            # Of the others zipfile unpacks as much at once as there is, however little is asked for.
+            raise NotImplementedError("only deflated members are unpacked")
         return stack.enter_context(archive.open(member)), member.compress_size  # type: ignore[return-value]
 
 

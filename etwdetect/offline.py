@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import time
 from collections import Counter
 from typing import TYPE_CHECKING, Final
@@ -11,8 +12,8 @@ from etwdetect.enrich.detection import Detection
 from etwdetect.enrich.names import ProcessNames
 from etwdetect.etl.records import hook_ids
 from etwdetect.etl.walk import Wanted
-from etwdetect.events import Loss
-from etwdetect.order import EventSorter
+from etwdetect.events import Loss, ThreadStart
+from etwdetect.order import EventSorter, order_of
 from etwdetect.raw import KERNEL_PROCESS, LOST_EVENTS
 from etwdetect.rule import DEFAULT_BOUND, RemoteThreadRule
 
@@ -53,6 +54,8 @@ class Scan:
         self.span: tuple[int, int] | None = None
         """The FILETIMEs of the first and the last event of interest; known before the first detection."""
         self.seconds = 0.0
+        self.told_twice = 0
+        """How many thread starts were left out because another provider tells of them too."""
         self._pointer_size = max(trace.header.pointer_size for trace in traces)
         self._progress = progress
         self._names = ProcessNames()
@@ -88,12 +91,12 @@ class Scan:
         OSError where events that are too many for memory can't be put in a temporary file.
         """
         started = time.perf_counter()
-        sorter = EventSorter()
+        sorters = _Sorters()
         for trace in self.traces:
-            self._read(trace, sorter)
+            self._read(trace, sorters)
         self._note_loss()
         self.seconds = time.perf_counter() - started
-        for event in sorter:
+        for event in sorters.in_order():
             self._names.observe(event)
             hit = self.rule.observe(event)
             if hit is not None:
@@ -107,16 +110,17 @@ class Scan:
                 )
         self.seconds = time.perf_counter() - started
 
-    def _read(self, trace: Trace, sorter: EventSorter) -> None:
+    def _read(self, trace: Trace, sorters: _Sorters) -> None:
         decoder = Decoder(trace.damages.add)
         for number, raw in enumerate(trace.records(_wanted())):
             event = decoder.decode(raw)
             if event is not None:
-                self._take(event, sorter)
+                self._take(event, sorters.of(event, raw.provider))
             if self._progress and number % _PROGRESS_EVERY == 0:
                 self._progress(trace.bytes_read)
         self.counts += decoder.counts
         self.unknown_versions += decoder.unknown_versions
+        self.told_twice = sorters.told_twice
 
     def _take(self, event: Event, sorter: EventSorter) -> None:
         if isinstance(event, Loss):
@@ -133,3 +137,37 @@ class Scan:
         A damaged place is at least one event that was not seen.
         """
         self.rule.observe(Loss(self.session_start, self.events_lost + self.damages, self.buffers_lost))
+
+
+class _Sorters:
+    """Sorts the events of all providers, and keeps the thread starts of each apart.
+
+    A recording may hold both the NT Kernel Logger and Microsoft-Windows-Kernel-Process. To the rule the second
+    telling of a first thread would be a remote one, so the thread starts of one provider alone are taken: of
+    the one that has more. Processes may be told of twice, which changes nothing.
+    """
+
+    def __init__(self) -> None:
+        self._others = EventSorter()
+        self._thread_starts: dict[bytes, EventSorter] = {}
+
+    def of(self, event: Event, provider: bytes) -> EventSorter:
+        """Return the sorter that *event* belongs in."""
+        if not isinstance(event, ThreadStart):
+            return self._others
+        if provider not in self._thread_starts:
+            self._thread_starts[provider] = EventSorter()
+        return self._thread_starts[provider]
+
+    @property
+    def _chosen(self) -> EventSorter:
+        return max(self._thread_starts.values(), key=len, default=EventSorter())
+
+    @property
+    def told_twice(self) -> int:
+        """How many thread starts are left out."""
+        return sum(map(len, self._thread_starts.values())) - len(self._chosen)
+
+    def in_order(self) -> Iterator[Event]:
+        """Yield the events in order; once only."""
+        return heapq.merge(self._others, self._chosen, key=order_of)

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from typing import BinaryIO
 
-DEFAULT_LIMIT: Final = 100_000
-"""How many events are held in memory: some 50 MB."""
+DEFAULT_LIMIT: Final = 50_000
+"""How many events are held in memory: some 25 MB."""
 
 _MOST_RUNS: Final = 64
 """How many runs are merged at once; each has a block of events in memory."""
@@ -47,10 +47,16 @@ class EventSorter:
         self._limit = limit
         self._held: list[Event] = []
         self._runs: list[_Run] = []
+        self._count = 0
+
+    def __len__(self) -> int:
+        """How many events were added."""
+        return self._count
 
     def add(self, event: Event) -> None:
         """Take one event; OSError where the temporary file can't be written."""
         self._held.append(event)
+        self._count += 1
         if len(self._held) >= self._limit:
             self._held.sort(key=order_of)
             self._spill(self._held)

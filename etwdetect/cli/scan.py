@@ -14,7 +14,7 @@ from etwdetect.cli.status import Status, of_all
 from etwdetect.errors import NotATraceError
 from etwdetect.inputs import Input, find_inputs
 from etwdetect.offline import Scan
-from etwdetect.output import Writer, summary, times
+from etwdetect.output import Writer, summary
 from etwdetect.output.escape import printable
 
 if TYPE_CHECKING:
@@ -105,37 +105,37 @@ class _Run:
     def _scan(self, traces: Sequence[Trace]) -> Status:
         with _progress(traces) as progress:
             scan = Scan(traces, progress=progress)
-            shown = 0
+            filtered_out = 0
             try:
                 for detection in scan.detections():
-                    if self._wanted.passes(detection.thread):
-                        self._writer.dates = self._writer.dates or _spans_days(scan)
-                        self._writer.write(detection)
-                        shown += 1
+                    if not self._wanted.passes(detection.thread):
+                        filtered_out += 1
+                        continue
+                    self._writer.dates = self._writer.dates or self._spans_days(scan)
+                    self._writer.write(detection)
+                    self.shown += 1
             except OSError as error:
                 if isinstance(error, BrokenPipeError):
                     raise
                 say(f"{summary.name(scan)}: {error.strerror or error}")
                 return Status.ERROR
             finally:
-                self.shown += shown
-                incomplete = self._tell(scan, shown)
+                incomplete = self._tell(scan, filtered_out)
         return Status.INCOMPLETE if incomplete else Status.DONE
 
-    def _tell(self, scan: Scan, shown: int) -> bool:
+    def _tell(self, scan: Scan, filtered_out: int) -> bool:
         """Print what is to be said of *scan*; return whether it was incomplete."""
         warnings = list(summary.warnings(scan))
         for line in (*warnings, *summary.notes(scan)):
             say(line)
         for line in summary.stats(scan) if self._stats else ():
             click.echo(line, err=True)
-        say(summary.closing(scan, shown))
+        say(summary.closing(scan, filtered_out))
         return bool(warnings)
 
-
-def _spans_days(scan: Scan) -> bool:
-    first, last = scan.span or (0, 0)
-    return times.local(first).date() != times.local(last).date()
+    def _spans_days(self, scan: Scan) -> bool:
+        first, last = (self._writer.moment(time).date() for time in scan.span or (0, 0))
+        return first != last
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from etwdetect.output import record, text, times
 
 if TYPE_CHECKING:
+    from datetime import datetime
     from typing import TextIO
 
     from etwdetect.enrich.detection import Detection
@@ -38,10 +39,13 @@ class Writer:
         else:
             self._stream.write(self._line(detection) + "\n")
 
+    def moment(self, filetime: int) -> datetime:
+        """Return the time of *filetime* as text and classic show it."""
+        return times.utc(filetime) if self._in_utc else times.local(filetime)
+
     def _text(self, detection: Detection) -> str:
-        moment = text.moment(detection.thread.time, in_utc=self._in_utc)
+        moment = self.moment(detection.thread.time)
         return text.text_line(detection, (times.full_time if self.dates else times.clock_time)(moment))
 
     def _classic(self, detection: Detection) -> str:
-        moment = text.moment(detection.thread.time, in_utc=self._in_utc)
-        return text.classic_line(detection.thread, times.clock_time(moment))
+        return text.classic_line(detection.thread, times.clock_time(self.moment(detection.thread.time)))

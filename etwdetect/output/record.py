@@ -50,10 +50,15 @@ def fields(detection: Detection) -> dict[str, Any]:
         "TargetProcessId": thread.pid,
         "TargetImage": detection.target_image,
         "NewThreadId": thread.tid,
-        "StartAddress": None if address is None else f"0x{address:0{2 * detection.pointer_size}X}",
+        "StartAddress": None if address is None else _address(address, detection.pointer_size),
         "Evidence": list(thread.evidence),
     }
     return {name: value for name, value in known.items() if value is not None}
+
+
+def _address(address: int, pointer_size: int) -> str:
+    """Return 8 digits for a 32-bit machine and 16 for another, or for what no 32-bit machine has."""
+    return f"0x{address:0{8 if pointer_size == 4 and address < 1 << 32 else 16}X}"
 
 
 def to_json(detection: Detection) -> str:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from etwdetect.offline import Scan
 
 _DAMAGES_SHOWN: Final = 10
+_VERSIONS_SHOWN: Final = 5
 
 _THREAD_KINDS: Final = frozenset(("ThreadStart", "ThreadStop", "ThreadDCStart", "ThreadDCEnd"))
 _PROCESS_KINDS: Final = frozenset(
@@ -45,10 +46,18 @@ def warnings(scan: Scan) -> Iterator[str]:
 
 def notes(scan: Scan) -> Iterator[str]:
     """Yield a line for each thing that is worth knowing though nothing is missing."""
-    for (kind, version), count in sorted(scan.unknown_versions.items()):
+    for kind in sorted({kind for kind, _ in scan.unknown_versions}):
+        versions = sorted(version for each, version in scan.unknown_versions if each == kind)
+        shown = ", ".join(map(str, versions[:_VERSIONS_SHOWN])) + (" …" if len(versions) > _VERSIONS_SHOWN else "")
+        count = sum(scan.unknown_versions[kind, version] for version in versions)
         yield (
-            f"{name(scan)}: {count:,} {kind} events have the unknown version {version};"
+            f"{name(scan)}: {count:,} {kind} events have the unknown version {shown};"
             " of them only what every version has is used"
+        )
+    if scan.told_twice:
+        yield (
+            f"{name(scan)}: two providers tell of thread starts; the {scan.told_twice:,} of the one that tells of"
+            " fewer are left out"
         )
     if scan.counts.keys() & _THREAD_KINDS and not scan.counts.keys() & _PROCESS_KINDS:
         yield f"{name(scan)}: has no process events: the first thread of a new process looks remote in it"
@@ -61,10 +70,10 @@ def notes(scan: Scan) -> Iterator[str]:
         yield f"{name(scan)}: {scan.rule.counts.unknown:,} thread starts do not tell their creator"
 
 
-def closing(scan: Scan, shown: int) -> str:
-    """Return the line that closes a scan of which *shown* detections were shown."""
+def closing(scan: Scan, filtered_out: int) -> str:
+    """Return the line that closes a scan."""
     counts = scan.rule.counts
-    hidden = f" ({counts.remote - shown:,} filtered out)" if shown < counts.remote else ""
+    hidden = f" ({filtered_out:,} filtered out)" if filtered_out else ""
     return (
         f"{name(scan)}: {_plural(counts.remote, 'remote thread')}{hidden} in"
         f" {_plural(counts.seen, 'thread start')}, {_plural(scan.events_read, 'event')}"
@@ -92,7 +101,7 @@ def stats(scan: Scan) -> Iterator[str]:
         ("seconds", f"{scan.seconds:.3f}"),
         ("events per second", round(scan.events_read / max(scan.seconds, 1e-9))),
     ]
-    rows += [(f"unknown version: {kind} {version}", n) for (kind, version), n in scan.unknown_versions.items()]
+    rows += [("unknown versions", sum(scan.unknown_versions.values()))]
     width = max(len(label) for label, _ in rows)
     for label, value in rows:
         yield f"{label:{width}}  {value if isinstance(value, str) else f'{value:,}'}"

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from etwdetect.output import times
 from etwdetect.output.escape import printable
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from etwdetect.enrich.detection import Detection
     from etwdetect.rule import RemoteThread
 
@@ -30,11 +27,6 @@ def text_line(detection: Detection, when: str) -> str:
     if detection.thread.evidence:
         line += f"  [{', '.join(detection.thread.evidence)}]"
     return line
-
-
-def moment(filetime: int, *, in_utc: bool) -> datetime:
-    """Return the time of *filetime* in UTC or in the reader's zone."""
-    return times.utc(filetime) if in_utc else times.local(filetime)
 
 
 def _name(image: str | None) -> str:
