@@ -1,5 +1,9 @@
 """Everything the project checks, in one command: `python -m nox`."""
 
+import os
+import shutil
+import sys
+
 import nox
 
 nox.needs_version = ">=2025.2.9"
@@ -8,10 +12,33 @@ nox.options.reuse_existing_virtualenvs = True
 
 PROJECT = nox.project.load_toml("pyproject.toml")
 
+# The driver's builds and tests need these; tests/wine installs Wine and what belongs to it by itself.
+DEBIAN_PACKAGES = {
+    "make": "make",
+    "g++": "g++",
+    "x86_64-w64-mingw32-g++": "g++-mingw-w64-x86-64-win32",
+}
+"""By the command that is needed: the Debian package that has it."""
+
 
 def install(session: nox.Session, *groups: str) -> None:
     """Install the project itself, editable, and the named dependency groups."""
     session.install("-e", ".", *nox.project.dependency_groups(PROJECT, *groups))
+
+
+def install_debian_packages(session: nox.Session) -> None:
+    """Install the compilers where that is possible; where not, the tests that need them skip and say so."""
+    missing = [package for command, package in DEBIAN_PACKAGES.items() if not shutil.which(command)]
+    if not missing or sys.platform != "linux":
+        return
+    if not shutil.which("apt-get") or os.geteuid() != 0:
+        session.warn(f"{', '.join(missing)} can't be installed here (no apt-get, or not root)")
+        return
+    for arguments in (("update", "-q"), ("install", "-q", "-y", "--no-install-recommends", *missing)):
+        session.run(
+            "apt-get", *arguments, external=True, silent=True, success_codes=(0, 100),
+            env={"DEBIAN_FRONTEND": "noninteractive"},
+        )  # fmt: skip
 
 
 @nox.session
@@ -24,13 +51,15 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def types(session: nox.Session) -> None:
-    """Mypy in strict mode."""
+    """Mypy in strict mode, for this system and for Windows."""
     install(session, "types", "test")
     session.run("mypy")
+    session.run("mypy", "--platform", "win32")
 
 
 @nox.session
 def tests(session: nox.Session) -> None:
     """All tests; arguments after -- go to pytest."""
+    install_debian_packages(session)
     install(session, "test")
     session.run("pytest", *session.posargs)
