@@ -34,6 +34,9 @@ FIELDS: Final = (
 )
 """Every field there can be, in their order."""
 
+_ADDRESS_LENGTHS: Final = {len("0x01234567"): 4, len("0x0123456789ABCDEF"): 8}
+"""By the length of a StartAddress: the pointer size."""
+
 
 def fields(detection: Detection) -> dict[str, Any]:
     """Return what is known of *detection*, by name, in the order of FIELDS; what is not known is absent."""
@@ -70,7 +73,7 @@ def from_json(line: str) -> Detection:
     """Return the detection that `to_json` wrote; ValueError, with what is wrong, where it did not."""
     try:
         return _from_fields(json.loads(line))
-    except (KeyError, TypeError, RecursionError) as error:
+    except (KeyError, OverflowError, TypeError, RecursionError) as error:
         raise ValueError(f"not a record of a remote thread: {error!r}") from error
 
 
@@ -80,6 +83,8 @@ def _from_fields(known: Mapping[str, Any]) -> Detection:
     if known["Detector"] not in ("etw", "driver"):
         raise ValueError(f"{known['Detector']!r} is no detector")
     address = known.get("StartAddress")
+    if address is not None and len(address) not in _ADDRESS_LENGTHS:
+        raise ValueError(f"StartAddress is {address!r}")
     thread = RemoteThread(
         int(known["Time"]),
         _id(known, "SourceProcessId"),
@@ -89,16 +94,20 @@ def _from_fields(known: Mapping[str, Any]) -> Detection:
         None if address is None else int(address, 16),
         tuple(map(str, known["Evidence"])),
     )
-    pointer_size = 4 if address is not None and len(address) == len("0x") + 2 * 4 else 8
+    pointer_size = 8 if address is None else _ADDRESS_LENGTHS[len(address)]
     images = known.get("SourceImage"), known.get("TargetImage")
     if not all(image is None or isinstance(image, str) for image in images):
         raise TypeError("an image that is no text")
-    return Detection(thread, known["Detector"], *images, pointer_size)
+    detection = Detection(thread, known["Detector"], *images, pointer_size)
+    for name, value in fields(detection).items():
+        if json.dumps(known[name]) != json.dumps(value):
+            raise ValueError(f"{name} is {known[name]!r}, not {value!r}")
+    return detection
 
 
 def _id(known: Mapping[str, Any], name: str) -> int:
     value = known[name]
-    if not isinstance(value, int) or not 0 <= value <= 0xFFFFFFFF:
+    if type(value) is not int or not 0 <= value <= 0xFFFFFFFF:  # a bool is no id
         raise ValueError(f"{name} is {value!r}")
     return value
 
