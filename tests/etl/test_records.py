@@ -84,9 +84,7 @@ FORMS = pytest.mark.parametrize(
 
 
 @FORMS
-def test_a_record_of_every_header_type_tells_its_fields_and_payload(
-    text, header_type, pointer_size, expected
-):
+def test_a_record_of_every_header_type_tells_its_fields_and_payload(text, header_type, pointer_size, expected):
     data = bytearray.fromhex(text)
     data[2] = header_type
     assert read(data) == RawEvent(*expected, pointer_size, b"PAYLOAD!", OFFSET)
@@ -108,9 +106,7 @@ def test_a_record_ends_where_its_size_says(text, header_type, pointer_size, expe
     ("header_type", "flags", "pointer_size"),
     [(0x13, 0x20, 4), (0x13, 0x40, 8), (0x13, 0, 8), (0x12, 0x20, 4), (0x12, 0x40, 8), (0x12, 0, 4)],
 )
-def test_the_flags_of_an_event_name_its_pointer_size_before_its_header_type_does(
-    header_type, flags, pointer_size
-):
+def test_the_flags_of_an_event_name_its_pointer_size_before_its_header_type_does(header_type, flags, pointer_size):
     data = event_header_record(KERNEL_PROCESS, 3, header_type=header_type, flags=flags)
     assert read(data).pointer_size == pointer_size
 
@@ -167,9 +163,7 @@ def test_extended_items_stand_before_the_payload_and_are_no_part_of_it(items):
 
 def test_an_extended_item_written_out_is_stepped_over():
     item = "10 00 05 00 00 00 08 00  11 22 33 44 55 66 77 88"
-    data = bytearray.fromhex(
-        EVENT_HEADER.replace("58 00", "68 00").replace("40 00 00 00  de", "41 00 00 00  de")
-    )
+    data = bytearray.fromhex(EVENT_HEADER.replace("58 00", "68 00").replace("40 00 00 00  de", "41 00 00 00  de"))
     data[80:80] = bytes.fromhex(item)
     assert read(data).payload == b"PAYLOAD!"
 

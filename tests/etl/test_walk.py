@@ -72,9 +72,7 @@ def walked(request):
             for kind in (0x0A, 0x14)
         ),
         *(
-            pytest.param(
-                event_header_record(SOME_OTHER_PROVIDER, 1, b"x" * 9, header_type=kind), id=f"{kind:#x}"
-            )
+            pytest.param(event_header_record(SOME_OTHER_PROVIDER, 1, b"x" * 9, header_type=kind), id=f"{kind:#x}")
             for kind in (0x12, 0x13)
         ),
         pytest.param(INSTANCE, id="0x15"),
@@ -216,9 +214,7 @@ def damaged(draw):
     """A valid buffer's body in which some bytes are others, possibly cut short."""
     body = bytearray(b"".join(draw(st.lists(records, max_size=8))))
     if body:
-        for at, value in draw(
-            st.lists(st.tuples(st.integers(0, len(body) - 1), st.integers(0, 255)), max_size=3)
-        ):
+        for at, value in draw(st.lists(st.tuples(st.integers(0, len(body) - 1), st.integers(0, 255)), max_size=3)):
             body[at] = value
     return body[: draw(st.integers(0, len(body)))] if draw(st.booleans()) else body
 
