@@ -1,7 +1,7 @@
 """Compressed buffer bodies, in the three formats that a trace file can name.
 
-Decompression is libfwnt's (docs/dependencies.md). For the writer there is a form of each that stores the
-bytes without making them fewer: valid, and enough for samples and tests.
+Decompression is libfwnt's (docs/dependencies.md). For the writer there is compression: real for XPRESS, which is
+what Windows uses for traces, and for the other two a form that is valid but stores the bytes as they are.
 """
 
 from __future__ import annotations
@@ -14,6 +14,9 @@ XPRESS_HUFFMAN: Final = 4
 
 _LZNT1_CHUNK: Final = 4096
 _HUFFMAN_BLOCK: Final = 65536
+_XPRESS_REACH: Final = 8192
+_SHORTEST_MATCH: Final = 3
+_LONGEST_MATCH: Final = 0x7FFF  # libfwnt takes those from 0x9000 on for damage
 
 
 def decompress(data: bytes, size: int, method: int) -> bytes:
@@ -41,13 +44,13 @@ def decompress(data: bytes, size: int, method: int) -> bytes:
     return decoded
 
 
-def store(data: bytes, method: int) -> bytes:
-    """Return *data* in the compressed format *method*, as literals only."""
+def compress(data: bytes, method: int) -> bytes:
+    """Return *data* in the compressed format *method*; in LZNT1 and XPRESS-Huffman as literals only."""
     match method:
         case 2:
             return _store_lznt1(data)
         case 3:
-            return _store_xpress(data)
+            return _compress_xpress(data)
         case 4:
             return _store_huffman(data)
         case _:
@@ -60,10 +63,59 @@ def _store_lznt1(data: bytes) -> bytes:
     return b"".join((0x3000 | len(chunk) - 1).to_bytes(2, "little") + chunk for chunk in chunks)
 
 
-def _store_xpress(data: bytes) -> bytes:
-    """[MS-XCA] 2.3: 32 flags, one a literal where 0, before each 32 bytes; the flags left over are 1."""
-    groups = (data[at : at + 32] for at in range(0, len(data), 32))
-    return b"".join((0xFFFFFFFF >> len(group)).to_bytes(4, "little") + group for group in groups)
+def _compress_xpress(data: bytes) -> bytes:
+    """[MS-XCA] 2.3: 32 flags before each 32 items, an item being a byte (0) or a match with earlier ones (1)."""
+    out = bytearray(4)
+    flags, flag_count, flags_at = 0, 0, 0
+    half_used_at = 0  # where the upper half of a length byte is still free
+    seen: dict[bytes, int] = {}
+    at = 0
+    while at < len(data):
+        key = data[at : at + _SHORTEST_MATCH]
+        earlier = seen.get(key, -_XPRESS_REACH - 1)
+        seen[key] = at
+        if at - earlier > _XPRESS_REACH or len(key) < _SHORTEST_MATCH:
+            out.append(data[at])
+            flags, at = flags << 1, at + 1
+        else:
+            length = _match_length(data, earlier, at)
+            half_used_at = _put_match(out, at - earlier, length - _SHORTEST_MATCH, half_used_at)
+            flags, at = flags << 1 | 1, at + length
+        flag_count += 1
+        if flag_count == 32:
+            out[flags_at : flags_at + 4] = flags.to_bytes(4, "little")
+            flags, flag_count, flags_at = 0, 0, len(out)
+            out += bytes(4)
+    rest = 32 - flag_count
+    out[flags_at : flags_at + 4] = (flags << rest | (1 << rest) - 1).to_bytes(4, "little")
+    return bytes(out)
+
+
+def _match_length(data: bytes, earlier: int, at: int) -> int:
+    length, longest = _SHORTEST_MATCH, min(len(data) - at, _LONGEST_MATCH)
+    while length < longest and data[earlier + length] == data[at + length]:
+        length += 1
+    return length
+
+
+def _put_match(out: bytearray, distance: int, extra: int, half_used_at: int) -> int:
+    """Append a match *extra* bytes longer than the shortest; return where a half byte is free then, or 0."""
+    out += (distance - 1 << 3 | min(extra, 7)).to_bytes(2, "little")
+    if extra < 7:
+        return half_used_at
+    nibble = min(extra - 7, 15)
+    if half_used_at:
+        out[half_used_at] |= nibble << 4
+        half_used_at = 0
+    else:
+        half_used_at = len(out)
+        out.append(nibble)
+    if nibble == 15:
+        if extra < 7 + 15 + 255:
+            out.append(extra - 7 - 15)
+        else:
+            out += b"\xff" + extra.to_bytes(2, "little")
+    return half_used_at
 
 
 def _store_huffman(data: bytes) -> bytes:

@@ -207,7 +207,7 @@ class TraceWriter:
         filled = HEADER_SIZE + len(body)
         size = self._options.buffer_size
         if self._options.method:
-            body = compression.store(body, self._options.method)
+            body = compression.compress(body, self._options.method)
             size, flags = HEADER_SIZE + len(body), flags | COMPRESSED
         self._put_buffer(body, self._buffer_header(size, filled)._replace(cpu=cpu, flags=flags))
         self._written += 1

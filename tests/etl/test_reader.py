@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from etwdetect.decode import Decoder
 from etwdetect.errors import NotATraceError
 from etwdetect.etl import reader
-from etwdetect.etl.compression import store
+from etwdetect.etl.compression import compress
 from etwdetect.etl.reader import Trace
 from etwdetect.etl.walk import Wanted
 from etwdetect.raw import RawEvent
@@ -69,7 +69,7 @@ def undamaged(*buffers):
 
 def packed(*records, method=3, **header):
     body = b"".join(records)
-    return compressed_buffer(store(body, method), len(body), **header)
+    return compressed_buffer(compress(body, method), len(body), **header)
 
 
 # -- what is read
@@ -322,7 +322,7 @@ def test_a_compressed_buffer_that_is_cut_short_is_left_out():
 
 @pytest.mark.parametrize("method", [2, 3], ids=["lznt1", "xpress"])
 def test_a_compressed_buffer_that_lies_about_its_length_is_left_out(method):
-    data = store(ONE, method)
+    data = compress(ONE, method)
     reading = Reading(
         first_buffer(mode=COMPRESSED_MODE, state=method)
         + compressed_buffer(data, len(ONE) + 800)
@@ -340,7 +340,7 @@ def test_a_compressed_buffer_that_lies_about_its_length_is_left_out(method):
 def test_a_huffman_buffer_that_lies_about_its_length_gives_its_records_and_is_told_as_damaged():
     """Its decompression can't tell; the records do."""
     first = first_buffer(mode=COMPRESSED_MODE, state=4)
-    reading = Reading(first + compressed_buffer(store(ONE, 4), len(ONE) + 800) + packed(TWO, method=4))
+    reading = Reading(first + compressed_buffer(compress(ONE, 4), len(ONE) + 800) + packed(TWO, method=4))
     assert reading.creators == [10, 30]
     ((offset, what),) = reading.damages
     assert offset == 4096
@@ -349,7 +349,7 @@ def test_a_huffman_buffer_that_lies_about_its_length_gives_its_records_and_is_to
 
 def test_a_compressed_buffer_that_claims_more_than_a_buffer_of_its_trace_holds_is_not_decompressed():
     first = first_buffer(mode=COMPRESSED_MODE, state=3, buffer_size=4096)
-    reading = Reading(first + compressed_buffer(store(ONE, 3), 4096 - 0x48 + 1))
+    reading = Reading(first + compressed_buffer(compress(ONE, 3), 4096 - 0x48 + 1))
     assert reading.creators == []
     ((offset, what),) = reading.damages
     assert offset == 4096
