@@ -1,8 +1,8 @@
 """Everything the project checks, in one command: `python -m nox`."""
 
 import os
+import platform
 import shutil
-import sys
 
 import nox
 
@@ -29,9 +29,9 @@ def install(session: nox.Session, *groups: str) -> None:
 def install_debian_packages(session: nox.Session) -> None:
     """Install the compilers where that is possible; where not, the tests that need them skip and say so."""
     missing = [package for command, package in DEBIAN_PACKAGES.items() if not shutil.which(command)]
-    if not missing or sys.platform != "linux":
+    if not missing or platform.system() != "Linux":
         return
-    if not shutil.which("apt-get") or os.geteuid() != 0:
+    if not shutil.which("apt-get") or not os.access("/usr/bin", os.W_OK):
         session.warn(f"{', '.join(missing)} can't be installed here (no apt-get, or not root)")
         return
     for arguments in (("update", "-q"), ("install", "-q", "-y", "--no-install-recommends", *missing)):

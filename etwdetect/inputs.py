@@ -10,7 +10,7 @@ import zlib
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Final
+from typing import IO, TYPE_CHECKING, Final, Protocol
 
 from etwdetect.errors import NotATraceError
 from etwdetect.etl.reader import Trace
@@ -27,6 +27,10 @@ _MOST_EXPANSION: Final = 250
 _GZIP_MAGIC: Final = b"\x1f\x8b"
 _ZIP_MAGIC: Final = b"PK\x03\x04"
 _UNPACK_ERRORS: Final = (OSError, EOFError, zlib.error, zipfile.BadZipFile, RuntimeError, NotImplementedError)
+
+
+class _Readable(Protocol):
+    def read(self, size: int, /) -> bytes: ...
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,7 @@ class Input:
         """Open the trace; NotATraceError where it can't be read at all."""
         with ExitStack() as stack:
             try:
-                file: BinaryIO = stack.enter_context(self.path.open("rb", buffering=0))
+                file: IO[bytes] = stack.enter_context(self.path.open("rb", buffering=0))
                 magic = file.read(len(_ZIP_MAGIC))
                 file.seek(0)
             except OSError as error:
@@ -59,9 +63,9 @@ class Input:
                 trace.damages.add(trace.size, fault)
             yield trace
 
-    def _unpack(self, stack: ExitStack, packed: BinaryIO) -> tuple[BinaryIO, str | None]:
+    def _unpack(self, stack: ExitStack, packed: IO[bytes]) -> tuple[IO[bytes], str | None]:
         """Return a temporary file with what is packed, as far as it could be had, and what went wrong."""
-        unpacked: BinaryIO = stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115
+        unpacked: IO[bytes] = stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115
         try:
             source, packed_size = self._source(stack, packed)
             most = max(_FLOOR, packed_size * _MOST_EXPANSION)
@@ -76,15 +80,18 @@ class Input:
             return unpacked, f"cannot be unpacked any further: {error}"
         return unpacked, None
 
-    def _source(self, stack: ExitStack, packed: BinaryIO) -> tuple[BinaryIO, int]:
+    def _source(self, stack: ExitStack, packed: IO[bytes]) -> tuple[_Readable, int]:
+        """Return what reads the unpacked bytes, and how many bytes the packed ones are."""
         if self.member is None:
-            return stack.enter_context(gzip.open(packed)), os.fstat(packed.fileno()).st_size  # type: ignore[return-value]
+            unpacking = gzip.GzipFile(fileobj=packed)
+            stack.callback(unpacking.close)
+            return unpacking, os.fstat(packed.fileno()).st_size
         archive = stack.enter_context(zipfile.ZipFile(packed))
         member = archive.getinfo(self.member)
         if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             # Of the others zipfile unpacks as much at once as there is, however little is asked for.
             raise NotImplementedError("only deflated members are unpacked")
-        return stack.enter_context(archive.open(member)), member.compress_size  # type: ignore[return-value]
+        return stack.enter_context(archive.open(member)), member.compress_size
 
 
 def find_inputs(path: str | os.PathLike[str]) -> Iterator[Input]:

@@ -15,7 +15,7 @@ from etwdetect.events import Event, Loss, ProcessStart, ProcessStop, ThreadStart
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from typing import BinaryIO
+    from typing import IO
 
 DEFAULT_LIMIT: Final = 50_000
 """How many events are held in memory: some 25 MB."""
@@ -79,7 +79,7 @@ class _Run:
     """Events in order, in a temporary file that no one else can open and that goes with this object."""
 
     def __init__(self, events: Iterable[Event]) -> None:
-        self._file: BinaryIO = tempfile.TemporaryFile()  # noqa: SIM115
+        self._file: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
         block: list[Event] = []
         for event in events:
             block.append(event)

@@ -7,7 +7,7 @@ process. Memory is one window and one buffer, whatever the file's size.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, BinaryIO, Final, NamedTuple
+from typing import IO, TYPE_CHECKING, Final, NamedTuple
 
 from etwdetect.errors import NotATraceError
 from etwdetect.etl import buffers, compression, logfile, records
@@ -76,7 +76,7 @@ class Trace:
     many buffers are flagged as following a loss) grow.
     """
 
-    def __init__(self, file: BinaryIO, name: str) -> None:
+    def __init__(self, file: IO[bytes], name: str) -> None:
         self.name = name
         self.events_read = 0
         self.bytes_read = 0
