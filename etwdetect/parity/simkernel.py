@@ -98,9 +98,7 @@ class SimKernel:
     defaults. Raises OSError when there is no such library, and StatusError when the driver does not load.
     """
 
-    def __init__(
-        self, library: Path, *, table_bound: int | None = None, queue_bound: int | None = None
-    ) -> None:
+    def __init__(self, library: Path, *, table_bound: int | None = None, queue_bound: int | None = None) -> None:
         self._library = _declare(ctypes.CDLL(str(library)))
         self._registry = {"TableBound": table_bound, "QueueBound": queue_bound}
 
@@ -228,9 +226,7 @@ class SimKernel:
 
     def read_records(self, handle: int, count: int = 4096) -> list[RemoteThread]:
         """Read at most *count* records."""
-        return [
-            RemoteThread(*fields) for fields in RECORD.iter_unpack(self.read(handle, count * RECORD.size))
-        ]
+        return [RemoteThread(*fields) for fields in RECORD.iter_unpack(self.read(handle, count * RECORD.size))]
 
     def drain(self) -> list[RemoteThread]:
         """Open the device, read until nothing is left, close it."""

@@ -50,9 +50,7 @@ class TestRead:
 
     def test_a_record_is_24_bytes(self, kernel, reader):
         kernel.thread_created((0x01020304, 0x05060708), 0x090A0B0C, 0x0D0E0F10, time=0x1112131415161718)
-        assert kernel.read(reader, 100) == bytes.fromhex(
-            "1817161514131211 04030201 08070605 0c0b0a09 100f0e0d"
-        )
+        assert kernel.read(reader, 100) == bytes.fromhex("1817161514131211 04030201 08070605 0c0b0a09 100f0e0d")
 
     def test_oldest_first(self, kernel, reader):
         inject(kernel, 5)

@@ -37,9 +37,7 @@ def test_misuse_stops_the_kernel(sim_programs):
 
 def test_the_sanitizer_builds_do_sanitize(asan_programs):
     # Freed twice: the simulated kernel notices first, and its report must reach us through the sanitizer.
-    done = subprocess.run(
-        [asan_programs / "Misuse", "free-twice"], capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([asan_programs / "Misuse", "free-twice"], capture_output=True, text=True, check=False)
     assert "BAD_POOL_CALLER" in done.stderr
 
 

@@ -11,9 +11,7 @@ PROJECT = ET.parse(KDETECTOR / "KDetector.vcxproj").getroot()
 NAMESPACE = {"m": "http://schemas.microsoft.com/developer/msbuild/2003"}
 
 
-@pytest.mark.parametrize(
-    ("item", "pattern"), [("ClCompile", "*.cpp"), ("ClInclude", "*.h"), ("Inf", "*.inf")]
-)
+@pytest.mark.parametrize(("item", "pattern"), [("ClCompile", "*.cpp"), ("ClInclude", "*.h"), ("Inf", "*.inf")])
 def test_the_project_has_every_file(item, pattern):
     listed = [element.get("Include") for element in PROJECT.findall(f"m:ItemGroup/m:{item}", NAMESPACE)]
     assert sorted(listed) == sorted(path.name for path in KDETECTOR.glob(pattern))
