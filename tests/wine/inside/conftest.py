@@ -1,6 +1,7 @@
 """What the tests inside Windows share: the driver, installed and running, and the device beside it."""
 
 import contextlib
+import winreg
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,12 @@ def injector(running):  # noqa: ARG001
 def device(injector):  # noqa: ARG001
     with Device(reading=True) as opened:
         yield opened
+
+
+def order(name, value):
+    """Tell the unruly driver, which is installed, what to do from its next start on."""
+    with winreg.CreateKey(winreg.HKEY_LOCAL_MACHINE, service.PARAMETERS_KEY) as key:
+        winreg.SetValueEx(key, name, 0, winreg.REG_DWORD, value)
 
 
 def remove():

@@ -22,6 +22,7 @@ from etwdetect.kdetector.errors import (
     WrongVersionError,
 )
 from etwdetect.kdetector.interface import DEVICE_PATH, IOCTL_STATISTICS, IOCTL_VERSION, RECORD, control_code
+from tests.wine.inside.conftest import order
 
 FILE_READ_DATA = 1
 FILETIME_OF_1970 = 116_444_736_000_000_000
@@ -212,14 +213,6 @@ def test_what_windows_says_when_it_opens_nothing(tmp_path, error):
         Device(str(path), reading=True)
     if error is InUseError:
         win32.kernel32().CloseHandle(handle)
-
-
-def order(name, value):
-    """Tell the unruly driver, which is installed, what to do when it is started."""
-    import winreg
-
-    with winreg.CreateKey(winreg.HKEY_LOCAL_MACHINE, service.PARAMETERS_KEY) as key:
-        winreg.SetValueEx(key, name, 0, winreg.REG_DWORD, value)
 
 
 @pytest.mark.parametrize(("name", "value"), [("Version", 2), ("RecordSize", 32)])

@@ -1,0 +1,229 @@
+"""`etwdetect driver watch` as a process of its own, while threads are created and the driver comes and goes."""
+
+import contextlib
+import json
+import os
+import queue
+import re
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from etwdetect.kdetector import Device, service
+from tests.wine.inside.conftest import order, remove
+from tests.wine.inside.injector import Injector
+
+LINE = re.compile(r"\d\d:\d\d:\d\d\.\d{3}: Remote Thread from PID: (\d+) TID: (\d+) -> PID: (\d+) TID: (\d+)")
+PATIENCE = 20.0
+
+
+class Watch:
+    """A running watch, and the lines that it prints as they come."""
+
+    def __init__(self, *arguments):
+        self.process = subprocess.Popen(
+            (sys.executable, "-m", "etwdetect", "driver", "watch", *arguments),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self.lines, self.errors = queue.Queue(), queue.Queue()
+        self._readers = [
+            threading.Thread(target=self._collect, args=pair, daemon=True)
+            for pair in ((self.process.stdout, self.lines), (self.process.stderr, self.errors))
+        ]
+        for reader in self._readers:
+            reader.start()
+
+    @staticmethod
+    def _collect(stream, lines):
+        for line in stream:
+            lines.put(line.rstrip("\n"))
+
+    def line(self):
+        return self.lines.get(timeout=PATIENCE)
+
+    def error(self):
+        return self.errors.get(timeout=PATIENCE)
+
+    def end(self):
+        """Wait for the end; return the exit status and what was printed on both since it was last looked at."""
+        status = self.process.wait(PATIENCE)
+        for reader in self._readers:
+            reader.join(PATIENCE)
+        return status, list(self.lines.queue), list(self.errors.queue)
+
+    def close(self):
+        self.process.kill()
+        self.end()
+        for stream in (self.process.stdin, self.process.stdout, self.process.stderr):
+            stream.close()
+
+
+@pytest.fixture
+def watch():
+    """Returns a function that starts a watch; it is gone at the end, and so is its handle."""
+    with contextlib.ExitStack() as stack:
+
+        def start(*arguments):
+            started = Watch(*arguments)
+            stack.callback(started.close)
+            return started
+
+        yield start
+
+
+def seen(line):
+    return tuple(map(int, LINE.fullmatch(line).groups()))
+
+
+def me(pid, tid):
+    return (os.getpid(), threading.get_native_id(), pid, tid)
+
+
+def test_it_prints_the_books_line_for_each_remote_thread_at_once(injector, watch):
+    injector.thread_created(3000, 7)
+    watching = watch()
+    assert seen(watching.line()) == me(3000, 7)
+    injector.thread_created(3000, 8)
+    assert seen(watching.line()) == me(3000, 8)
+
+
+def test_it_ends_after_its_duration_with_what_was_there(injector, watch):
+    for tid in range(100):
+        injector.thread_created(3000, tid)
+    began = time.monotonic()
+    status, lines, errors = watch("--duration", "0.5", "--exit-code").end()
+    assert [seen(line) for line in lines] == [me(3000, tid) for tid in range(100)]
+    assert errors == ["etwdetect: KDetector: 100 remote threads, 0 more were lost"]
+    assert status == 10
+    assert time.monotonic() - began >= 0.5
+
+
+def test_formats_and_filters_are_those_of_scan(injector, watch):
+    for pid in (3000, 3001):
+        injector.thread_created(pid, 7)
+    status, lines, errors = watch("--duration", "0.2", "--format", "json", "--target-pid", "3001").end()
+    (record,) = map(json.loads, lines)
+    assert record["Detector"] == "driver"
+    assert (record["SourceProcessId"], record["TargetProcessId"]) == (os.getpid(), 3001)
+    assert (status, errors) == (
+        0,
+        ["etwdetect: KDetector: 2 remote threads (1 filtered out), 0 more were lost"],
+    )
+
+
+def test_it_drains_faster_than_twenty_a_second(injector, watch):
+    for tid in range(5_000):
+        injector.thread_created(3000, tid)
+    status, lines, _ = watch("--duration", "0.1").end()
+    assert (status, len(lines)) == (0, 5_000)
+
+
+def test_it_says_what_the_driver_lost(install, watch):
+    install(queue_bound=3)
+    service.start()
+    with contextlib.closing(Injector()) as injector:
+        for tid in range(5):
+            injector.thread_created(3000, tid)
+    status, lines, errors = watch("--duration", "0.2", "--exit-code").end()
+    assert [seen(line)[3] for line in lines] == [2, 3, 4]
+    assert errors == [
+        "etwdetect: KDetector lost 2 records: its queue was full, or there was no memory",
+        "etwdetect: KDetector: 3 remote threads, 2 more were lost",
+    ]
+    assert status == 11
+
+
+def test_it_says_that_the_table_was_full(install, watch):
+    install(table_bound=1)
+    service.start()
+    with contextlib.closing(Injector()) as injector:
+        injector.process_created(3000)
+        injector.process_created(3001)
+    status, _, errors = watch("--duration", "0.2").end()
+    assert errors[0] == "etwdetect: KDetector's table of new processes was full 1 times: look twice"
+    assert status == 0
+
+
+def test_it_lets_the_driver_stop_and_takes_up_again_when_it_is_back(install, watch):
+    install()
+    service.start()
+    watching = watch()
+    for cycle in range(5):
+        with contextlib.closing(Injector()) as injector:
+            injector.thread_created(3000, cycle)
+        assert seen(watching.line()) == me(3000, cycle)
+        service.stop()
+        assert watching.error() == "etwdetect: KDetector stops; waiting for it to start again"
+        service.start()
+        assert watching.error() == "etwdetect: KDetector is back"
+
+
+def test_it_closes_its_handle_while_the_driver_waits_to_be_unloaded(install, watch):
+    # The unruly driver unloads, as every driver does in Windows, once the last handle is closed; it gives up
+    # after 10 s.
+    install("unruly.sys")
+    order("WaitForHandles", 1)
+    service.start()
+    watching = watch("--format", "csv")
+    # The head of the table is printed before the device is opened.
+    assert "SourceProcessId" in watching.line()
+    time.sleep(1)
+    began = time.monotonic()
+    service.stop()
+    assert time.monotonic() - began < 5
+    assert watching.error() == "etwdetect: KDetector stops; waiting for it to start again"
+
+
+def test_it_waits_for_a_driver_that_is_installed_anew(install, watch):
+    install()
+    service.start()
+    watching = watch()
+    with contextlib.closing(Injector()) as injector:
+        injector.thread_created(3000, 7)
+    assert seen(watching.line()) == me(3000, 7)
+    remove()
+    assert watching.error() == "etwdetect: KDetector stops; waiting for it to start again"
+    install()
+    service.start()
+    assert watching.error() == "etwdetect: KDetector is back"
+
+
+def test_its_duration_ends_it_while_it_waits(running, watch):  # noqa: ARG001
+    watching = watch("--duration", "3")
+    time.sleep(1)
+    service.stop()
+    assert watching.end() == (
+        0,
+        [],
+        [
+            "etwdetect: KDetector stops; waiting for it to start again",
+            "etwdetect: KDetector: 0 remote threads, 0 more were lost",
+        ],
+    )
+
+
+def test_it_ends_quietly_when_nobody_reads_on(injector):
+    injector.thread_created(3000, 0)
+    with subprocess.Popen(
+        (sys.executable, "-m", "etwdetect", "driver", "watch"),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as watching:
+        assert seen(watching.stdout.readline().rstrip()) == me(3000, 0)
+        watching.stdout.close()
+        for tid in range(1, 100):
+            injector.thread_created(3000, tid)
+        status = watching.wait(PATIENCE)
+        (error,) = watching.stderr.read().splitlines()
+    assert status == 0
+    assert error.startswith("etwdetect: KDetector: ")
+    with Device(reading=True) as device:
+        assert device.read() == []
