@@ -83,9 +83,7 @@ def thread_fields(size):
     return u32(9320) + u32(8084) + b"".join(pointer(size, address) for address in addresses)
 
 
-@pytest.mark.parametrize(
-    ("version", "pointer_size", "length"), [(0, 8, 64), (0, 4, 36), (1, 8, 68), (1, 4, 40)]
-)
+@pytest.mark.parametrize(("version", "pointer_size", "length"), [(0, 8, 64), (0, 4, 36), (1, 8, 68), (1, 4, 40)])
 def test_a_thread_start_tells_the_new_thread_its_creator_and_its_win32_start_address(
     decoded, version, pointer_size, length
 ):
@@ -95,9 +93,7 @@ def test_a_thread_start_tells_the_new_thread_its_creator_and_its_win32_start_add
     assert event == ThreadStart(TIME, 111, 222, 9320, 8084, 0x77001000)
 
 
-@pytest.mark.parametrize(
-    ("version", "pointer_size", "length"), [(0, 8, 64), (0, 4, 36), (1, 8, 76), (1, 4, 48)]
-)
+@pytest.mark.parametrize(("version", "pointer_size", "length"), [(0, 8, 64), (0, 4, 36), (1, 8, 76), (1, 4, 48)])
 def test_a_thread_stop_of_every_version_tells_its_thread(decoded, version, pointer_size, length):
     payload = thread_fields(pointer_size) + (u32(0x7A6) + u64(5) if version else b"")
     assert len(payload) == length

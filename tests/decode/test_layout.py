@@ -91,6 +91,13 @@ def test_a_user_is_a_sid_behind_a_token_user_or_four_zero_bytes(payload, value):
     assert read("u user, a ansi", ("u", "a"), payload + "4100") == (value, "A")
 
 
+def test_a_sid_has_15_subauthorities_at_the_most_and_none_at_the_least():
+    longest = "01 0f 000000000005" + "11" * 60
+    assert read("i sid, a ansi", ("i", "a"), longest + "4100") == (bytes.fromhex(longest), "A")
+    shortest = "01 00 000000000005"
+    assert read("i sid, a ansi", ("i", "a"), shortest + "4100") == (bytes.fromhex(shortest), "A")
+
+
 def test_a_token_user_has_8_bytes_in_32_bit_layouts():
     payload = "01000000 00000000" + SID.hex() + "4100"
     assert read("u user, a ansi", ("u", "a"), payload, pointer_size=4) == (SID, "A")

@@ -177,6 +177,16 @@ def test_the_size_of_the_window_changes_nothing(monkeypatch, window):
     assert len(whole.damages) == 2
 
 
+def test_events_are_handed_on_before_the_next_window_is_read(monkeypatch):
+    """Memory is bounded by the window: a file is never held as a whole."""
+    monkeypatch.setattr(reader, "WINDOW", 1000)
+    trace = Trace(io.BytesIO(FIRST + buffer(ONE) + buffer(TWO) * 50), "some.etl")
+    events = trace.records(WANTED)
+    assert next(events).pid == 10
+    assert trace.bytes_read < 4096 * 20
+    assert len(list(events)) == 50
+
+
 def test_unused_space_at_the_end_of_a_log_is_no_damage():
     assert undamaged(FIRST, buffer(ONE), bytes(4096 * 3)).creators == [10]
 

@@ -161,6 +161,11 @@ def test_extended_items_stand_before_the_payload_and_are_no_part_of_it(items):
     assert read(event_header_record(KERNEL_PROCESS, 3, b"PAYLOAD", extended=items)).payload == b"PAYLOAD"
 
 
+def test_an_event_may_end_with_its_extended_items():
+    items = extended_item(b"abc", more=True) + extended_item(b"")
+    assert read(event_header_record(KERNEL_PROCESS, 3, extended=items)).payload == b""
+
+
 def test_an_extended_item_written_out_is_stepped_over():
     item = "10 00 05 00 00 00 08 00  11 22 33 44 55 66 77 88"
     data = bytearray.fromhex(EVENT_HEADER.replace("58 00", "68 00").replace("40 00 00 00  de", "41 00 00 00  de"))

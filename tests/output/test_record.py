@@ -89,6 +89,7 @@ def test_reading_back_and_writing_again_is_byte_identical(detection):
     read = record.from_json(line)
     assert record.to_json(read) == line
     assert (read.thread, read.detector) == (detection.thread, detection.detector)
+    assert read.pointer_size == (8 if detection.thread.start_address is None else detection.pointer_size)
     assert (read.source_image, read.target_image) == (detection.source_image, detection.target_image)
 
 
