@@ -62,6 +62,15 @@ def test_at_one_tick_events_of_one_kind_keep_the_order_in_which_they_came():
     assert ordered(events, limit=2) == events
 
 
+@pytest.mark.parametrize("limit", [1, 3, 100])
+def test_a_sorters_length_is_how_many_events_it_was_given(limit):
+    sorter = EventSorter(limit=limit)
+    for number in range(7):
+        assert len(sorter) == number
+        sorter.add(EXIT)
+    assert len(sorter) == 7
+
+
 def test_no_events_are_in_order():
     assert ordered([]) == []
 

@@ -1,5 +1,7 @@
 """The rule of docs/architecture.md, row by row, and against a second model of it: a plain list."""
 
+import pickle
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -310,6 +312,16 @@ def test_evidence_stands_in_one_order():
     assert evidence(rule, thread(10, 20)) == [
         ("session-start", "events-lost:1", "buffers-lost:1", "table-overflow")
     ]
+
+
+@pytest.mark.parametrize("session_start", [None, T0])
+def test_memory_is_bounded_however_many_processes_start(session_start):
+    rule = RemoteThreadRule(bound=16, session_start=session_start)
+    for pid in range(100, 90_100):
+        rule.observe(created(pid))
+    assert (len(rule.table), rule.table.evictions) == (16, 90_000 - 16)
+    # At most 65,536 processes are remembered as seen to start within a second of the session's start.
+    assert len(pickle.dumps(rule)) < (2_000 if session_start is None else 65_536 * 5 + 2_000)
 
 
 # -- a second model

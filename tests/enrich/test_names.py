@@ -1,5 +1,7 @@
 """Which program a process id stood for at a time."""
 
+import pickle
+
 import pytest
 
 from etwdetect.enrich.names import ProcessNames
@@ -128,3 +130,13 @@ def test_a_listing_without_a_name_names_nothing():
 def test_the_process_heard_of_longest_ago_is_forgotten_first():
     names = after(ProcessNames(bound=2), started(1, 20, "a"), started(2, 30, "b"), started(3, 40, "c"))
     assert [names.image(pid) for pid in (20, 30, 40)] == [None, "b", "c"]
+
+
+def test_memory_is_bounded_however_many_processes_are_heard_of():
+    names = ProcessNames(bound=16)
+    for pid in range(10_000):
+        for event in (listed(pid, pid, "a.exe"), started(pid, pid, "a.exe")):
+            names.foresee(event)
+            names.observe(event)
+        names.observe(ProcessStop(pid, pid // 2))
+    assert len(pickle.dumps(names)) < 2_000
