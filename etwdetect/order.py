@@ -9,6 +9,7 @@ from __future__ import annotations
 import heapq
 import pickle
 import tempfile
+import weakref
 from typing import TYPE_CHECKING, Final
 
 from etwdetect.events import Event, Loss, ProcessStart, ProcessStop, ThreadStart
@@ -80,6 +81,7 @@ class _Run:
 
     def __init__(self, events: Iterable[Event]) -> None:
         self._file: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
+        weakref.finalize(self, self._file.close)  # a run need not be read to its end, or at all
         block: list[Event] = []
         for event in events:
             block.append(event)
