@@ -1,5 +1,7 @@
 """Events in the order of time, ties included, however many there are and in whatever order they come."""
 
+import gc
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -69,6 +71,18 @@ def test_a_sorters_length_is_how_many_events_it_was_given(limit):
         assert len(sorter) == number
         sorter.add(EXIT)
     assert len(sorter) == 7
+
+
+def test_events_that_nobody_fetches_leave_no_file_open():
+    """An open file that is forgotten is a ResourceWarning, which is an error here."""
+    for number_fetched in (0, 1, 5):
+        sorter = EventSorter(limit=2)
+        for _ in range(9):
+            sorter.add(EXIT)
+        events = iter(sorter)
+        assert [next(events) for _ in range(number_fetched)] == [EXIT] * number_fetched
+        del sorter, events
+        gc.collect()
 
 
 def test_no_events_are_in_order():
