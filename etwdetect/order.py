@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 DEFAULT_LIMIT: Final = 50_000
 """How many events are held in memory: some 25 MB."""
 
-_MOST_RUNS: Final = 64
-"""How many runs are merged at once; each has a block of events in memory."""
+_MOST_RUNS: Final = 32
+"""How many runs are merged into a longer one; each is an open file with a block of its events in memory."""
 
 _BLOCK: Final = DEFAULT_LIMIT // _MOST_RUNS
 
@@ -47,7 +47,8 @@ class EventSorter:
     def __init__(self, limit: int = DEFAULT_LIMIT) -> None:
         self._limit = limit
         self._held: list[Event] = []
-        self._runs: list[_Run] = []
+        self._levels: list[list[_Run]] = []
+        """On each level the runs of one length, _MOST_RUNS times longer than on the level before."""
         self._count = 0
 
     def __len__(self) -> int:
@@ -60,20 +61,25 @@ class EventSorter:
         self._count += 1
         if len(self._held) >= self._limit:
             self._held.sort(key=order_of)
-            self._spill(self._held)
+            self._spill(self._held, 0)
             self._held = []
 
     def __iter__(self) -> Iterator[Event]:
         """Yield all events in order; once only."""
         self._held.sort(key=order_of)
         held, self._held = self._held, []
-        runs, self._runs = self._runs, []
+        runs = [run for level in reversed(self._levels) for run in level]  # what came first stands first
+        self._levels = []
         return heapq.merge(*runs, held, key=order_of) if runs else iter(held)
 
-    def _spill(self, events: Iterable[Event]) -> None:
-        if len(self._runs) == _MOST_RUNS:
-            self._runs = [_Run(heapq.merge(*self._runs, key=order_of))]
-        self._runs.append(_Run(events))
+    def _spill(self, events: Iterable[Event], level: int) -> None:
+        if level == len(self._levels):
+            self._levels.append([])
+        runs = self._levels[level]
+        runs.append(_Run(events))
+        if len(runs) == _MOST_RUNS:
+            self._levels[level] = []
+            self._spill(heapq.merge(*runs, key=order_of), level + 1)
 
 
 class _Run:
