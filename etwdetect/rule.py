@@ -19,6 +19,7 @@ from etwdetect.events import (
     ProcessRundown,
     ProcessStart,
     ProcessStop,
+    ThreadRundown,
     ThreadStart,
 )
 
@@ -123,6 +124,8 @@ class RemoteThreadRule:
                 self._overflow.exited(pid)
             case ProcessRundown():
                 self._start.found(event)
+            case ThreadRundown():
+                self._start.has_a_thread(event)
             case Loss(events=events, buffers=buffers):
                 self._events_lost += events
                 self._buffers_lost += buffers
@@ -177,6 +180,11 @@ class _SessionStart:
     def found(self, event: ProcessRundown) -> None:
         created = event.create_time
         if created is not None and self._in_margin(event.time) and not self._in_margin(created):
+            self._know(event.pid)
+
+    def has_a_thread(self, event: ThreadRundown) -> None:
+        """Take the finding of a thread: its process has had its first one."""
+        if self._in_margin(event.time):
             self._know(event.pid)
 
     def _know(self, pid: int) -> None:

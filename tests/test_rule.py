@@ -314,6 +314,11 @@ def test_evidence_stands_in_one_order():
     ]
 
 
+def test_a_target_that_was_listed_with_a_thread_had_its_first_one_before_the_session():
+    rule = RemoteThreadRule(session_start=T0)
+    assert evidence(rule, ThreadRundown(T0 + 1, 20, 21), thread(10, 20, T0 + 2)) == [()]
+
+
 @pytest.mark.parametrize("session_start", [None, T0])
 def test_memory_is_bounded_however_many_processes_start(session_start):
     rule = RemoteThreadRule(bound=16, session_start=session_start)
