@@ -85,6 +85,17 @@ class Scan:
         """How many whole buffers Windows lost while it recorded."""
         return sum(trace.header.buffers_lost for trace in self.traces)
 
+    @property
+    def stopped(self) -> bool:
+        """Whether `stop` was called before all was read."""
+        return any(trace.stopped for trace in self.traces)
+
+    def stop(self) -> None:
+        """Read no further: `detections` goes on with what was read so far."""
+        for trace in self.traces:
+            if trace.bytes_read < trace.size:
+                trace.stop()
+
     def detections(self) -> Iterator[Detection]:
         """Read everything, then yield the remote threads in time order; once only.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -20,6 +21,7 @@ from etwdetect.output.escape import printable
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from etwdetect.enrich.detection import Detection
     from etwdetect.etl.reader import Trace
     from etwdetect.filters import Filter
 
@@ -58,9 +60,10 @@ def command(  # noqa: PLR0913 (one parameter an option)
             stream.flush()
         except BrokenPipeError:
             close_quietly()
-        except KeyboardInterrupt:
-            say("interrupted: what was not read by then is not in the result")
-            run.statuses.append(Status.INCOMPLETE)
+        except OSError as error:
+            close_quietly()
+            say(f"the result cannot be written: {error.strerror}")
+            return Status.ERROR
     return of_all(run.statuses, found=exit_code and run.shown > 0)
 
 
@@ -73,12 +76,15 @@ class _Run:
         self._writer = writer
         self._wanted = wanted
         self._stats = stats
+        self._interrupted = False
 
     def all_of(self, paths: Sequence[Path], *, join: bool) -> None:
         inputs = list(self._find(paths))
         self._writer.dates = len(inputs) > 1 and not join
         groups = [inputs] if join and inputs else [[each] for each in inputs]
         for group in groups:
+            if self._interrupted:
+                break
             with ExitStack() as stack:
                 opened = [trace for each in group if (trace := self._open(stack, each)) is not None]
                 if opened:
@@ -107,21 +113,30 @@ class _Run:
             scan = Scan(traces, progress=progress)
             filtered_out = 0
             try:
-                for detection in scan.detections():
+                for detection in self._detections(scan):
                     if not self._wanted.passes(detection.thread):
                         filtered_out += 1
                         continue
                     self._writer.dates = self._writer.dates or self._spans_days(scan)
                     self._writer.write(detection)
                     self.shown += 1
-            except OSError as error:
-                if isinstance(error, BrokenPipeError):
-                    raise
-                say(f"{summary.name(scan)}: {error.strerror or error}")
-                return Status.ERROR
             finally:
                 incomplete = self._tell(scan, filtered_out)
         return Status.INCOMPLETE if incomplete else Status.DONE
+
+    def _detections(self, scan: Scan) -> Iterator[Detection]:
+        """Yield the detections; Ctrl+C ends the reading, and a second one the rest."""
+
+        def stop(*_: object) -> None:
+            scan.stop()
+            self._interrupted = True
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+
+        before = signal.signal(signal.SIGINT, stop)
+        try:
+            yield from scan.detections()
+        finally:
+            signal.signal(signal.SIGINT, before)
 
     def _tell(self, scan: Scan, filtered_out: int) -> bool:
         """Print what is to be said of *scan*; return whether it was incomplete."""

@@ -11,8 +11,8 @@ from typing import Final, NamedTuple
 HEADER_SIZE: Final = 0x48
 """Bytes of a buffer's header."""
 
-LARGEST: Final = 64 << 20
-"""More bytes than any buffer has: Windows allows 16 MiB."""
+LARGEST: Final = 16 << 20
+"""The most bytes that Windows allows a buffer."""
 
 FLUSH_MARKER: Final = 0x01
 EVENTS_LOST: Final = 0x02

@@ -82,6 +82,7 @@ class Trace:
         self.bytes_read = 0
         self.loss_marks = 0
         self.damages = Damages()
+        self.stopped = False
         self._file = file
         self.size = file.seek(0, 2)
         file.seek(0)
@@ -119,6 +120,10 @@ class Trace:
             raise NotATraceError(self.name, f"is not a trace: {error}", buffers.HEADER_SIZE) from error
         return header, int.from_bytes(body[16:24], "little", signed=True), first.state & 0xFFFF
 
+    def stop(self) -> None:
+        """Have `records` read no further buffer."""
+        self.stopped = True
+
     def records(self, wanted: Wanted) -> Iterator[RawEvent]:
         """Yield the wanted records in file order; it may be a few more, of providers much like the wanted."""
         window = _Window()
@@ -138,7 +143,7 @@ class Trace:
         """Yield each buffer's offset and header; step over what can't be a buffer, where that is possible."""
         offset = 0
         bad: tuple[int, str] | None = None
-        while offset < self.size:
+        while offset < self.size and not self.stopped:
             head = self._read(offset, buffers.HEADER_SIZE)
             if len(head) < buffers.HEADER_SIZE:
                 bad = bad or (offset, "the file ends inside a buffer's header")

@@ -34,6 +34,8 @@ def warnings(scan: Scan) -> Iterator[str]:
         more = trace.damages.count - _DAMAGES_SHOWN
         if more > 0:
             yield f"{printable(trace.name)}: {more:,} more places are damaged"
+    if scan.stopped:
+        yield f"{name(scan)}: interrupted: what was not read by then is not in the result"
     if scan.events_lost or scan.buffers_lost:
         yield (
             f"{name(scan)}: {scan.events_lost:,} events and {scan.buffers_lost:,} buffers were lost while it was"

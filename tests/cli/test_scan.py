@@ -4,8 +4,10 @@ import io
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 import zipfile
 from pathlib import Path
 
@@ -348,3 +350,29 @@ def test_an_address_too_wide_for_a_32_bit_trace_reads_back_and_writes_the_same_b
     path = write_trace(tmp_path / "32.etl", attack(), pointer_size=4)
     line = etwdetect("scan", path, "--format", "json").out.rstrip("\n")
     assert to_json(from_json(line)) == line
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="sends a POSIX signal")
+def test_an_interrupted_scan_prints_what_it_read_so_far(tmp_path):
+    path = write_trace(tmp_path / "long.etl", attack(), buffer_size=4096)
+    with path.open("ab") as file:
+        file.truncate(40_000_000_000)  # sparse: unused space that takes minutes to step over
+    command = [sys.executable, "-m", "etwdetect", "scan", path, "--utc"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        time.sleep(2)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    assert "evil.exe -> victim.exe" in out
+    assert "long.etl: interrupted: what was not read by then is not in the result" in err
+    assert (process.returncode, "Traceback" in err) == (3, False)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+def test_a_full_disk_under_the_result_is_an_error():
+    with Path("/dev/full").open("w") as full:
+        command = [sys.executable, "-m", "etwdetect", "scan", SAMPLE]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert "the result cannot be written: No space left on device" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "Exception ignored" not in done.stderr
