@@ -36,7 +36,7 @@ def test_flag_0x40_and_no_other_means_compressed(flags, compressed):
 
 @pytest.mark.parametrize(
     ("size", "filled", "flags"),
-    [(0x48, 0x48, 0), (4096, 4096, 0), (24330, 500, 0), (64 << 20, 64 << 20, 0), (100, 65536, 0x40)],
+    [(0x48, 0x48, 0), (4096, 4096, 0), (24330, 500, 0), (16 << 20, 16 << 20, 0), (100, 65536, 0x40)],
 )
 def test_a_header_that_can_be_has_no_fault(size, filled, flags):
     assert buffers.parse(buffer_header(size, filled, flags=flags)).fault() is None
@@ -47,10 +47,10 @@ def test_a_header_that_can_be_has_no_fault(size, filled, flags):
     [
         (0, 0, 0, "a buffer of 0 bytes cannot be"),
         (0x47, 0x48, 0, "a buffer of 71 bytes cannot be"),
-        ((64 << 20) + 1, 0x48, 0, "a buffer of 67108865 bytes cannot be"),
+        ((16 << 20) + 1, 0x48, 0, "a buffer of 16777217 bytes cannot be"),
         (0xFFFFFFFF, 0xFFFFFFFF, 0, "a buffer of 4294967295 bytes cannot be"),
         (4096, 0x47, 0, "a buffer filled with 71 bytes cannot be"),
-        (4096, (64 << 20) + 1, 0x40, "a buffer filled with 67108865 bytes cannot be"),
+        (4096, (16 << 20) + 1, 0x40, "a buffer filled with 16777217 bytes cannot be"),
         (4096, 4097, 0, "a buffer of 4096 bytes cannot be filled with 4097"),
     ],
 )
