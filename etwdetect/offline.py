@@ -12,7 +12,7 @@ from etwdetect.enrich.detection import Detection
 from etwdetect.enrich.names import ProcessNames
 from etwdetect.etl.records import hook_ids
 from etwdetect.etl.walk import Wanted
-from etwdetect.events import Loss, ThreadStart
+from etwdetect.events import Loss, ThreadStart, ThreadStop
 from etwdetect.order import EventSorter, order_of
 from etwdetect.raw import KERNEL_PROCESS, LOST_EVENTS
 from etwdetect.rule import DEFAULT_BOUND, RemoteThreadRule
@@ -137,6 +137,8 @@ class Scan:
         if isinstance(event, Loss):
             self._loss_records += event.events + event.buffers
             return
+        if isinstance(event, ThreadStop):
+            return  # which neither the rule nor the names take anything from
         first, last = self.span or (event.time, event.time)
         self.span = min(first, event.time), max(last, event.time)
         self._names.foresee(event)
