@@ -12,25 +12,29 @@ import enum
 import struct
 from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
-from etwdetect.rule import RemoteThread
+from etwdetect.kdetector.interface import (
+    IOCTL_STATISTICS,
+    IOCTL_VERSION,
+    RECORD,
+    STATISTICS,
+    VERSION,
+    Statistics,
+    parse_records,
+    parse_statistics,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
     from types import TracebackType
 
-RECORD: Final = struct.Struct("<q4I")
-"""A remote thread as the driver returns it: 24 bytes."""
+    from etwdetect.rule import RemoteThread
 
 FILE_READ_DATA: Final = 0x1
-IOCTL_VERSION: Final = 0x80002000
-IOCTL_STATISTICS: Final = 0x80002004
 
 KEEP_TIME: Final = -1
 """The time of an event that leaves the clock alone."""
 
-_VERSION = struct.Struct("<2I")
-_STATISTICS = struct.Struct("<13Q")
 _EVENT = struct.Struct("<q6I")
 _TEXT_SIZE = 1 << 16
 
@@ -63,24 +67,6 @@ class Version(NamedTuple):
 
     version: int
     record_size: int
-
-
-class Statistics(NamedTuple):
-    """The driver's answer to IOCTL_STATISTICS; KDetectorPublic.h says what each one counts."""
-
-    threads_seen: int
-    first_threads: int
-    own_threads: int
-    excluded_threads: int
-    reported: int
-    dropped: int
-    table_size: int
-    evictions: int
-    allocation_failures: int
-    table_bound: int
-    queue_bound: int
-    queued: int
-    delivered: int
 
 
 class StatusError(Exception):
@@ -226,7 +212,7 @@ class SimKernel:
 
     def read_records(self, handle: int, count: int = 4096) -> list[RemoteThread]:
         """Read at most *count* records."""
-        return [RemoteThread(*fields) for fields in RECORD.iter_unpack(self.read(handle, count * RECORD.size))]
+        return parse_records(self.read(handle, count * RECORD.size))
 
     def drain(self) -> list[RemoteThread]:
         """Open the device, read until nothing is left, close it."""
@@ -248,11 +234,11 @@ class SimKernel:
 
     def version(self) -> Version:
         """Ask for the interface's version and the size of a record."""
-        return Version._make(_VERSION.unpack(self._ask(IOCTL_VERSION, _VERSION.size)))
+        return Version._make(VERSION.unpack(self._ask(IOCTL_VERSION, VERSION.size)))
 
     def statistics(self) -> Statistics:
         """Ask what was counted."""
-        return Statistics._make(_STATISTICS.unpack(self._ask(IOCTL_STATISTICS, _STATISTICS.size)))
+        return parse_statistics(self._ask(IOCTL_STATISTICS, STATISTICS.size))
 
     def _ask(self, code: int, size: int) -> bytes:
         handle = self.open(0)

@@ -2,15 +2,8 @@
 
 import pytest
 
-from etwdetect.parity.simkernel import (
-    FILE_READ_DATA,
-    IOCTL_STATISTICS,
-    IOCTL_VERSION,
-    RECORD,
-    SimKernel,
-    StatusError,
-    Version,
-)
+from etwdetect.kdetector.interface import IOCTL_STATISTICS, IOCTL_VERSION, RECORD
+from etwdetect.parity.simkernel import FILE_READ_DATA, SimKernel, StatusError, Version
 
 INVALID_DEVICE_REQUEST = 0xC0000010
 ACCESS_DENIED = 0xC0000022
