@@ -48,6 +48,8 @@ _DEMAND_START: Final = 3
 _ERROR_NORMAL: Final = 1
 _CONTROL_STOP: Final = 1
 
+_NOT_STOPPABLE: Final = (win32.ERROR_INVALID_SERVICE_CONTROL, win32.ERROR_SERVICE_CANNOT_ACCEPT_CTRL)
+
 
 class State(enum.IntEnum):
     """The states of a service, as winsvc.h numbers them, that a driver can be in."""
@@ -113,7 +115,7 @@ def stop(timeout: float = STOP_SECONDS) -> None:
         if not win32.advapi32().ControlService(service, _CONTROL_STOP, ctypes.byref(status)):
             code = win32.last_error()
             # It may be stopping already, since an earlier try: that one is waited for.
-            if code != win32.ERROR_SERVICE_CANNOT_ACCEPT_CTRL or _state(service) != State.STOP_PENDING:
+            if code not in _NOT_STOPPABLE or _state(service) != State.STOP_PENDING:
                 _fail("stopping KDetector", code)
         while _state(service) != State.STOPPED:
             if time.monotonic() >= deadline:

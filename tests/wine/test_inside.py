@@ -16,4 +16,3 @@ def test_in_windows_cpython(lab, drivers, module):  # noqa: ARG001 (they are ins
     said = ran.stdout + ran.stderr
     assert ran.returncode == 0, said
     assert re.search(r"^\d+ passed in", said, re.MULTILINE), f"some tests did not run:\n{said}"
-    print(said)

