@@ -97,7 +97,9 @@ NTSTATUS NTAPI OnDeviceControl(DEVICE_OBJECT*, IRP* irp)
         return Complete(irp, STATUS_SUCCESS, sizeof(KD_VERSION));
     }
     if (control.IoControlCode == IOCTL_KD_STATISTICS && control.OutputBufferLength >= sizeof(KD_STATISTICS)) {
-        RtlZeroMemory(answer, sizeof(KD_STATISTICS));
+        auto* const statistics = static_cast<KD_STATISTICS*>(answer);
+        *statistics = {};
+        statistics->TableSize = g_handles; // so a test can wait for somebody to open the device
         return Complete(irp, STATUS_SUCCESS, sizeof(KD_STATISTICS));
     }
     return Complete(irp, STATUS_INVALID_DEVICE_REQUEST);

@@ -127,7 +127,8 @@ def watch(
         watcher = Watcher(interrupted, say, duration=duration)
         shown = _print(watcher, Writer(stream, form, in_utc=utc), stream, wanted)
     hidden = f" ({watcher.received - shown:,} filtered out)" if shown < watcher.received else ""
-    say(f"KDetector: {watcher.received:,} remote threads{hidden}, {watcher.dropped:,} more were lost")
+    threads = "remote thread" if watcher.received == 1 else "remote threads"
+    say(f"KDetector: {watcher.received:,} {threads}{hidden}, {watcher.dropped:,} more were lost")
     return of_all([Status.INCOMPLETE if watcher.dropped else Status.DONE], found=exit_code and shown > 0)
 
 

@@ -80,7 +80,7 @@ class Watcher:
             self._pause()
             if service.state() == service.State.RUNNING:
                 # It may be stopping again by now.
-                with contextlib.suppress(NotRunningError):
+                with contextlib.suppress(NotRunningError, DeviceGoneError):
                     device = Device(reading=True)
                     self._notify("KDetector is back")
                     return device
@@ -93,9 +93,10 @@ class Watcher:
         self.dropped += dropped
         self.evictions += evictions
         if dropped:
-            self._notify(f"KDetector lost {dropped} records: its queue was full, or there was no memory")
+            self._notify(f"KDetector lost records: {dropped:,} (its queue was full, or there was no memory)")
         if evictions:
-            self._notify(f"KDetector's table of new processes was full {evictions} times: look twice")
+            consequence = "their first threads look remote"
+            self._notify(f"KDetector pushed processes out of its full table: {evictions:,} ({consequence})")
 
     def _over(self) -> bool:
         return self._stop() or (self._deadline is not None and time.monotonic() >= self._deadline)

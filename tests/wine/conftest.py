@@ -27,15 +27,27 @@ def lab():
         pytest.skip(f"no Windows lab: {error}")
 
 
-@pytest.fixture(scope="session")
-def drivers(lab):  # noqa: ARG001 (the compiler comes with the lab)
-    """The directory of the drivers that Wine can load, built."""
+def build(*arguments):
+    """Run the driver's make with *arguments*."""
     made = subprocess.run(
-        ("make", "-s", "-C", DRIVER, "-f", "wine/Makefile"),
+        ("make", "-s", "-C", DRIVER, *arguments),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         check=False,
     )
     assert made.returncode == 0, made.stderr
+
+
+@pytest.fixture(scope="session")
+def drivers(lab):  # noqa: ARG001 (the compiler comes with the lab)
+    """The directory of the drivers that Wine can load, built."""
+    build("-f", "wine/Makefile")
     return DRIVER.parent / "build" / "driver" / "wine"
+
+
+@pytest.fixture(scope="session")
+def product(lab):  # noqa: ARG001 (the compiler comes with the lab)
+    """The driver as it is for Windows, built."""
+    build("sys")
+    return DRIVER.parent / "build" / "driver" / "KDetector.sys"

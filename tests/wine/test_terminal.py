@@ -60,11 +60,11 @@ def finish(process):
 
 def test_ctrl_c_while_it_reads(watching, terminal):
     os.write(terminal[0], CTRL_C)
-    assert finish(watching) == (0, [], ["etwdetect: KDetector: 1 remote threads, 0 more were lost"])
+    assert finish(watching) == (0, [], ["etwdetect: KDetector: 1 remote thread, 0 more were lost"])
 
 
 def test_ctrl_c_while_it_waits_for_the_driver(watching, driver, terminal):
     driver("stop")
     assert watching.stderr.readline().rstrip() == b"etwdetect: KDetector stops; waiting for it to start again"
     os.write(terminal[0], CTRL_C)
-    assert finish(watching) == (0, [], ["etwdetect: KDetector: 1 remote threads, 0 more were lost"])
+    assert finish(watching) == (0, [], ["etwdetect: KDetector: 1 remote thread, 0 more were lost"])

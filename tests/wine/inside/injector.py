@@ -21,7 +21,10 @@ class Injector:
         assert self._handle != win32.INVALID_HANDLE_VALUE, win32.last_error()
 
     def close(self):
-        win32.kernel32().CloseHandle(self._handle)
+        """Close the handle; again is allowed."""
+        handle, self._handle = self._handle, None
+        if handle is not None:
+            win32.kernel32().CloseHandle(handle)
 
     def process_created(self, pid):
         self._send(0, pid)
