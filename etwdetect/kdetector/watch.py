@@ -27,8 +27,8 @@ class Watcher:
 
     An open handle keeps the driver from being unloaded: Windows leaves its service in the state STOP_PENDING
     until the last one is closed. So every round asks for the service's state, the handle is closed when it is
-    that, and the device is opened again once the driver is back. NotifyServiceStatusChange would spare the
-    asking, but the service manager learns a driver's state only when somebody asks.
+    that, and the device is opened again once the driver is back. Asking does not depend on the service manager
+    noticing by itself that a driver has stopped, as waiting in NotifyServiceStatusChange would.
 
     *notify* gets a sentence for the user when the driver goes, comes back or has lost records.
     """
