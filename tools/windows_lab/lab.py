@@ -91,6 +91,9 @@ class Lab:
         if stamp.exists() and stamp.read_text(encoding="utf-8") == recipe:
             return
         stamp.unlink(missing_ok=True)
+        if self.prefix.path.exists():
+            # One that was left running could not be found any more once its directory is gone.
+            self.prefix.stop_server()
         download = self.root / "download"
         for part in (download, self.python.parent, self.site, self.prefix.path):
             shutil.rmtree(part, ignore_errors=True)
