@@ -10,9 +10,12 @@ nox.needs_version = ">=2025.2.9"
 nox.options.default_venv_backend = "venv"
 nox.options.reuse_existing_virtualenvs = True
 
+NOT_POSSIBLE = 5
+"""The exit status of what a machine can't do."""
+
 PROJECT = nox.project.load_toml("pyproject.toml")
 
-# The driver's builds and tests need these; tests/wine installs Wine and what belongs to it by itself.
+# The driver's builds and tests need these; the Windows lab installs Wine and what belongs to it by itself.
 DEBIAN_PACKAGES = {
     "make": "make",
     "g++": "g++",
@@ -55,6 +58,7 @@ def types(session: nox.Session) -> None:
     install(session, "types", "test")
     session.run("mypy")
     session.run("mypy", "--platform", "win32")
+    session.run("mypy", "--platform", "linux", "tools")
 
 
 @nox.session
@@ -62,4 +66,7 @@ def tests(session: nox.Session) -> None:
     """All tests; arguments after -- go to pytest."""
     install_debian_packages(session)
     install(session, "test")
+    # Where there can be no lab it says why, and so do the tests that it is for, which are skipped.
+    if platform.system() == "Linux":
+        session.run("python", "-m", "tools.windows_lab", success_codes=(0, NOT_POSSIBLE))
     session.run("pytest", *session.posargs)

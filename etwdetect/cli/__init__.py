@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import importlib
-import os
 import sys
 from typing import TYPE_CHECKING, Final
 
 import click
 
 import etwdetect
+from etwdetect.cli.ending import close_quietly
 from etwdetect.cli.status import Status
 from etwdetect.errors import EtwDetectError
 
@@ -65,8 +65,3 @@ def main(argv: Sequence[str] | None = None) -> int:
 def say(line: str) -> None:
     """Print one line on standard error."""
     click.echo(f"etwdetect: {line}", err=True)
-
-
-def close_quietly() -> None:
-    """Keep the interpreter from complaining, at its end, that nobody reads standard output any more."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import errno
-import signal
+import threading
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from etwdetect.cli import close_quietly, options, say
+from etwdetect.cli import options, say
+from etwdetect.cli.ending import close_quietly, is_broken_pipe, on_interruption
 from etwdetect.cli.status import Status, of_all
 from etwdetect.enrich.detection import Detection
 from etwdetect.kdetector import Device, KDetectorError, Watcher, service
@@ -20,17 +20,9 @@ from etwdetect.kdetector.interface import MOST_BOUND
 from etwdetect.output import Writer, times
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from types import FrameType
     from typing import TextIO
 
     from etwdetect.filters import Filter
-
-_STOPPING_SIGNALS: Final = ("SIGINT", "SIGTERM", "SIGBREAK")
-"""Ctrl+C, a polite kill, and Windows' own: Ctrl+Break."""
-
-# What a pipe gives whose reader is gone; on Windows it is the second.
-_BROKEN_PIPE: Final = frozenset((errno.EPIPE, errno.EINVAL))
 
 _BOUND: Final = click.IntRange(1, MOST_BOUND)
 
@@ -123,8 +115,9 @@ def watch(
     The driver may be stopped and started meanwhile.
     """
     wanted = options.make_filter(**filters, utc=utc)
-    with options.output_stream(output) as stream, _interruption() as interrupted:
-        watcher = Watcher(interrupted, say, duration=duration)
+    interrupted = threading.Event()
+    with options.output_stream(output) as stream, on_interruption(interrupted.set):
+        watcher = Watcher(interrupted.is_set, say, duration=duration)
         shown = _print(watcher, Writer(stream, form, in_utc=utc), stream, wanted)
     hidden = f" ({watcher.received - shown:,} filtered out)" if shown < watcher.received else ""
     threads = "remote thread" if watcher.received == 1 else "remote threads"
@@ -146,33 +139,7 @@ def _print(watcher: Watcher, writer: Writer, stream: TextIO, wanted: Filter) -> 
                 stream.flush()
                 shown += 1
         except OSError as error:
-            if error.errno not in _BROKEN_PIPE:
+            if not is_broken_pipe(error):
                 raise
             close_quietly()
     return shown
-
-
-@contextlib.contextmanager
-def _interruption() -> Iterator[Callable[[], bool]]:
-    """Yield a function that tells whether the user has asked for an end; asked again, Python ends at once."""
-    before = {
-        number: signal.getsignal(number)
-        for name in _STOPPING_SIGNALS
-        if (number := getattr(signal, name, None)) is not None
-    }
-    caught: list[int] = []
-
-    def restore() -> None:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-    def catch(number: int, _: FrameType | None) -> None:
-        caught.append(number)
-        restore()
-
-    for number in before:
-        signal.signal(number, catch)
-    try:
-        yield lambda: bool(caught)
-    finally:
-        restore()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -10,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from etwdetect.cli import close_quietly, options, say
+from etwdetect.cli import options, say
+from etwdetect.cli.ending import close_quietly, is_broken_pipe, on_interruption
 from etwdetect.cli.status import Status, of_all
 from etwdetect.errors import NotATraceError
 from etwdetect.inputs import Input, find_inputs
@@ -58,12 +58,11 @@ def command(  # noqa: PLR0913 (one parameter an option)
         try:
             run.all_of(traces, join=join)
             stream.flush()
-        except BrokenPipeError:
-            close_quietly()
         except OSError as error:
             close_quietly()
-            say(f"the result cannot be written: {error.strerror}")
-            return Status.ERROR
+            if not is_broken_pipe(error):
+                say(f"the result cannot be written: {error.strerror}")
+                return Status.ERROR
     return of_all(run.statuses, found=exit_code and run.shown > 0)
 
 
@@ -127,16 +126,12 @@ class _Run:
     def _detections(self, scan: Scan) -> Iterator[Detection]:
         """Yield the detections; Ctrl+C ends the reading, and a second one the rest."""
 
-        def stop(*_: object) -> None:
+        def stop() -> None:
             scan.stop()
             self._interrupted = True
-            signal.signal(signal.SIGINT, signal.default_int_handler)
 
-        before = signal.signal(signal.SIGINT, stop)
-        try:
+        with on_interruption(stop):
             yield from scan.detections()
-        finally:
-            signal.signal(signal.SIGINT, before)
 
     def _tell(self, scan: Scan, filtered_out: int) -> bool:
         """Print what is to be said of *scan*; return whether it was incomplete."""
