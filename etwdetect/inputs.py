@@ -58,7 +58,10 @@ class Input:
             fault = None
             if self.member is not None or magic.startswith(_GZIP_MAGIC):
                 file, fault = self._unpack(stack, file)
-            trace = Trace(file, self.name)
+            try:
+                trace = Trace(file, self.name)
+            except OSError as error:
+                raise NotATraceError(self.name, f"cannot be read: {error.strerror}") from error
             if fault:
                 trace.damages.add(trace.size, fault)
             yield trace
@@ -121,6 +124,8 @@ def _is_candidate(file: Path) -> bool:
 
 
 def _in_file(path: Path) -> Iterator[Input]:
+    if path.exists() and not path.is_file():
+        raise NotATraceError(str(path), "is neither a file nor a directory")  # a pipe would be waited for
     try:
         with path.open("rb") as file:
             magic = file.read(len(_ZIP_MAGIC))

@@ -28,6 +28,7 @@ _PROGRESS_EVERY: Final = 1024
 
 
 def _wanted() -> Wanted:
+    """Return what to find in a trace: all that `Decoder` knows but images."""
     opcodes = classic_opcodes(images=False)
     hooks = [hook for provider, codes in opcodes.items() for hook in hook_ids(provider, codes)]
     return Wanted(hooks, (KERNEL_PROCESS, LOST_EVENTS, *opcodes))

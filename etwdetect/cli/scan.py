@@ -12,7 +12,7 @@ import click
 from etwdetect.cli import options, say
 from etwdetect.cli.ending import close_quietly, is_broken_pipe, on_interruption
 from etwdetect.cli.status import Status, of_all
-from etwdetect.errors import NotATraceError
+from etwdetect.errors import EtwDetectError, NotATraceError
 from etwdetect.inputs import Input, find_inputs
 from etwdetect.offline import Scan
 from etwdetect.output import Writer, summary
@@ -119,6 +119,9 @@ class _Run:
                     self._writer.dates = self._writer.dates or self._spans_days(scan)
                     self._writer.write(detection)
                     self.shown += 1
+            except EtwDetectError as error:
+                say(f"{summary.name(scan)}: {error}")
+                return Status.ERROR
             finally:
                 incomplete = self._tell(scan, filtered_out)
         return Status.INCOMPLETE if incomplete else Status.DONE
@@ -131,7 +134,10 @@ class _Run:
             self._interrupted = True
 
         with on_interruption(stop):
-            yield from scan.detections()
+            try:
+                yield from scan.detections()
+            except OSError as error:
+                raise EtwDetectError(f"events cannot be put in a temporary file: {error.strerror}") from error
 
     def _tell(self, scan: Scan, filtered_out: int) -> bool:
         """Print what is to be said of *scan*; return whether it was incomplete."""

@@ -1,4 +1,4 @@
-"""Writes valid .etl files: for samples, tests and parity scenarios, and for nothing that was not recorded."""
+"""Writes valid .etl files: for samples, tests and parity scenarios."""
 
 from __future__ import annotations
 

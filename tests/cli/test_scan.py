@@ -376,3 +376,22 @@ def test_a_full_disk_under_the_result_is_an_error():
     assert "the result cannot be written: No space left on device" in done.stderr
     assert "Traceback" not in done.stderr
     assert "Exception ignored" not in done.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits a POSIX process")
+def test_no_room_for_the_temporary_file_is_said_of_the_trace_and_the_others_are_done(tmp_path):
+    many = [ThreadStart(START + number, 100, 101, 100, 102) for number in range(50_001)]
+    path = write_trace(tmp_path / "many.etl", many)
+    command = f'ulimit -f 1; "{sys.executable}" -m etwdetect scan "{path}" "{SAMPLE}" --utc'
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=120, check=False)
+    assert "many.etl: events cannot be put in a temporary file: File too large" in done.stderr
+    assert BOOK_LINES[0] in done.stdout
+    assert (done.returncode, "Traceback" in done.stderr) == (1, False)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes")
+def test_a_pipe_is_not_waited_for(etwdetect, tmp_path):
+    os.mkfifo(tmp_path / "pipe.etl")
+    done = etwdetect("scan", tmp_path / "pipe.etl")
+    assert done.status == 1
+    assert "pipe.etl: is neither a file nor a directory" in done.err
