@@ -8,8 +8,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from etwdetect.decode import Decoder, classic_opcodes
-from etwdetect.enrich.detection import Detection
-from etwdetect.enrich.names import ProcessNames
+from etwdetect.enrich.enricher import Enricher
 from etwdetect.etl.records import hook_ids
 from etwdetect.etl.walk import Wanted
 from etwdetect.events import Loss, ThreadStart, ThreadStop
@@ -20,6 +19,7 @@ from etwdetect.rule import DEFAULT_BOUND, RemoteThreadRule
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from etwdetect.enrich.detection import Detection
     from etwdetect.etl.reader import Trace
     from etwdetect.events import Event
 
@@ -57,9 +57,8 @@ class Scan:
         self.seconds = 0.0
         self.told_twice = 0
         """How many thread starts were left out because another provider tells of them too."""
-        self._pointer_size = max(trace.header.pointer_size for trace in traces)
         self._progress = progress
-        self._names = ProcessNames()
+        self._enricher = Enricher(pointer_size=max(trace.header.pointer_size for trace in traces))
         self._loss_records = 0
 
     @property
@@ -109,17 +108,13 @@ class Scan:
         self._note_loss()
         self.seconds = time.perf_counter() - started
         for event in sorters.in_order():
-            self._names.observe(event)
+            self._enricher.observe(event)
             hit = self.rule.observe(event)
             if hit is not None:
-                self.seconds = time.perf_counter() - started
-                yield Detection(
-                    hit,
-                    "etw",
-                    self._names.image(hit.creator_pid),
-                    self._names.image(hit.pid),
-                    self._pointer_size,
-                )
+                self._enricher.add(hit)
+            yield from self._enricher.take(event.time)
+        self.seconds = time.perf_counter() - started
+        yield from self._enricher.take()
         self.seconds = time.perf_counter() - started
 
     def _read(self, trace: Trace, sorters: _Sorters) -> None:
@@ -142,7 +137,7 @@ class Scan:
             return  # which neither the rule nor the names take anything from
         first, last = self.span or (event.time, event.time)
         self.span = min(first, event.time), max(last, event.time)
-        self._names.foresee(event)
+        self._enricher.foresee(event)
         sorter.add(event)
 
     def _note_loss(self) -> None:

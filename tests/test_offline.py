@@ -47,7 +47,7 @@ def test_a_remote_thread_comes_out_with_the_names_that_the_trace_knows():
         )
     )
     assert hit.thread == (START_TIME + 60 * SECOND, 10, 11, 20, 21, 0x7FF7_0000_1000, ())
-    assert (hit.detector, hit.source_image, hit.target_image, hit.pointer_size) == (
+    assert (hit.detector, hit.source.image, hit.target.image, hit.pointer_size) == (
         "etw",
         "C:\\windbg.exe",
         None,

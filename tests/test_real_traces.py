@@ -59,7 +59,7 @@ def test_server_2022_has_its_three_remote_threads_and_no_other(scan_of):
         (972, 7876, 6132),
         (972, 5164, 11388),
     ]
-    assert [(hit.source_image, hit.target_image) for hit in detections] == [
+    assert [(hit.source.image, hit.target.image) for hit in detections] == [
         ("csrss.exe", "Benchmarks.exe"),
         ("csrss.exe", "crank-agent.exe"),
         ("csrss.exe", "cmd.exe"),

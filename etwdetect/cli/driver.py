@@ -13,7 +13,7 @@ import click
 from etwdetect.cli import options, say
 from etwdetect.cli.ending import close_quietly, is_broken_pipe, on_interruption
 from etwdetect.cli.status import Status, of_all
-from etwdetect.enrich.detection import Detection
+from etwdetect.enrich.detection import Detection, Process
 from etwdetect.kdetector import Device, KDetectorError, Watcher, service
 from etwdetect.kdetector.errors import NotElevatedError, UnsupportedSystemError
 from etwdetect.kdetector.interface import MOST_BOUND
@@ -135,7 +135,7 @@ def _print(watcher: Watcher, writer: Writer, stream: TextIO, wanted: Filter) -> 
         try:
             for record in filter(wanted.passes, records):
                 writer.dates = writer.dates or times.local(record.time).date() != today
-                writer.write(Detection(record, detector="driver"))
+                writer.write(Detection(record, "driver", Process(record.creator_pid), Process(record.pid)))
                 stream.flush()
                 shown += 1
         except OSError as error:

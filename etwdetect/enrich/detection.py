@@ -1,4 +1,7 @@
-"""A remote thread with all that is known around it: what every output format is given."""
+"""A remote thread with all that is known around it: what every output format is given.
+
+What is not known is None, and `Detection.absent` says why where there is more to say than that nobody told.
+"""
 
 from __future__ import annotations
 
@@ -8,16 +11,58 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from etwdetect.rule import RemoteThread
 
+Detector = Literal["etw", "driver"]
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    r"""One life of a process id, as far as it is known.
+
+    *start_time* is a FILETIME. *user* is a name such as ``NT AUTHORITY\\SYSTEM`` or, where only that is known,
+    the SID in its text form. *guid* is made as Sysmon makes its ProcessGuid, without braces.
+    """
+
+    pid: int
+    image: str | None = None
+    command_line: str | None = None
+    parent_pid: int | None = None
+    parent_image: str | None = None
+    parent_command_line: str | None = None
+    user: str | None = None
+    session_id: int | None = None
+    start_time: int | None = None
+    guid: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Where a thread begins to run: the target's *module* (its path), the *offset* in it, and the *function*.
+
+    *function* is known only where the module's export table has one at exactly this place.
+    """
+
+    module: str | None = None
+    offset: int | None = None
+    function: str | None = None
+
 
 @dataclass(frozen=True, slots=True)
 class Detection:
-    """One remote thread, who found it, and the images of both processes where they are known.
+    """One remote thread, who found it, both processes, where the thread starts, and what kind of thing it is.
 
-    *pointer_size* is that of the machine it happened on, 4 or 8 bytes.
+    *pointer_size* is that of the machine it happened on, 4 or 8 bytes; *host* is that machine's name.
+    *reason* says why *kind* was chosen. *absent* has (what is missing, why), such as
+    ``("StartFunction", "no file")``.
     """
 
     thread: RemoteThread
-    detector: Literal["etw", "driver"] = "etw"
-    source_image: str | None = None
-    target_image: str | None = None
+    detector: Detector
+    source: Process
+    target: Process
+    start: Start = Start()
     pointer_size: int = 8
+    host: str | None = None
+    kind: str | None = None
+    reason: str | None = None
+    severity: str | None = None
+    absent: tuple[tuple[str, str], ...] = ()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Final
 
-from etwdetect.enrich.detection import Detection
+from etwdetect.enrich.detection import Detection, Process
 from etwdetect.output import times
 from etwdetect.output.escape import cell
 from etwdetect.rule import RemoteThread
@@ -49,9 +49,9 @@ def fields(detection: Detection) -> dict[str, Any]:
         "UtcTime": times.full_time(times.utc(thread.time)),
         "SourceProcessId": thread.creator_pid,
         "SourceThreadId": thread.creator_tid,
-        "SourceImage": detection.source_image,
+        "SourceImage": detection.source.image,
         "TargetProcessId": thread.pid,
-        "TargetImage": detection.target_image,
+        "TargetImage": detection.target.image,
         "NewThreadId": thread.tid,
         "StartAddress": None if address is None else _address(address, detection.pointer_size),
         "Evidence": list(thread.evidence),
@@ -98,7 +98,8 @@ def _from_fields(known: Mapping[str, Any]) -> Detection:
     images = known.get("SourceImage"), known.get("TargetImage")
     if not all(image is None or isinstance(image, str) for image in images):
         raise TypeError("an image that is no text")
-    detection = Detection(thread, known["Detector"], *images, pointer_size)
+    source, target = map(Process, (thread.creator_pid, thread.pid), images)
+    detection = Detection(thread, known["Detector"], source, target, pointer_size=pointer_size)
     for name, value in fields(detection).items():
         if json.dumps(known[name]) != json.dumps(value):
             raise ValueError(f"{name} is {known[name]!r}, not {value!r}")

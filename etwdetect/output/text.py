@@ -22,8 +22,8 @@ def classic_line(thread: RemoteThread, when: str) -> str:
 def text_line(detection: Detection, when: str) -> str:
     """Return the classic line, and behind it the names that are known and what makes it less than certain."""
     line = classic_line(detection.thread, when)
-    if detection.source_image or detection.target_image:
-        line += f"  {_name(detection.source_image)} -> {_name(detection.target_image)}"
+    if detection.source.image or detection.target.image:
+        line += f"  {_name(detection.source.image)} -> {_name(detection.target.image)}"
     if detection.thread.evidence:
         line += f"  [{', '.join(detection.thread.evidence)}]"
     return line

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from etwdetect.enrich.detection import Detection
+from etwdetect.enrich.detection import Detection, Process
 from etwdetect.output import record
 from etwdetect.rule import RemoteThread
 
@@ -60,9 +60,9 @@ detections = st.builds(
     lambda size, thread, address, detector, source, target: Detection(
         thread._replace(start_address=address if address is None else address % (1 << 8 * size)),
         detector,
-        source,
-        target,
-        size,
+        Process(thread.creator_pid, source),
+        Process(thread.pid, target),
+        pointer_size=size,
     ),
     st.sampled_from([4, 8]),
     st.builds(
@@ -90,7 +90,7 @@ def test_reading_back_and_writing_again_is_byte_identical(detection):
     assert record.to_json(read) == line
     assert (read.thread, read.detector) == (detection.thread, detection.detector)
     assert read.pointer_size == (8 if detection.thread.start_address is None else detection.pointer_size)
-    assert (read.source_image, read.target_image) == (detection.source_image, detection.target_image)
+    assert (read.source.image, read.target.image) == (detection.source.image, detection.target.image)
 
 
 @pytest.mark.parametrize(
