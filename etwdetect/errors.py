@@ -7,6 +7,18 @@ class EtwDetectError(Exception):
     """Any error that etwdetect raises on purpose."""
 
 
+class NotElevatedError(EtwDetectError):
+    """Windows denied access: exit status 4."""
+
+    def __init__(self, doing: str) -> None:
+        """Say that *doing* something was denied, and what to do."""
+        super().__init__(f"{doing}: access denied; run this in a terminal opened with 'Run as administrator'")
+
+
+class UnsupportedSystemError(EtwDetectError):
+    """This system can't do it, whoever asks: exit status 5."""
+
+
 class NotATraceError(EtwDetectError):
     """An input could not be read as a trace at all: exit status 1."""
 
@@ -20,3 +32,11 @@ class NotATraceError(EtwDetectError):
 
 class PayloadError(EtwDetectError):
     """The payload of an event is too short for the layout of its version."""
+
+
+class MissingExtraError(EtwDetectError):
+    """Something needs a package that is not installed with etwdetect itself."""
+
+    def __init__(self, what: str, package: str, extra: str) -> None:
+        """Say that *what* needs *package*, which the extra *extra* installs."""
+        super().__init__(f"{what} needs {package}: pip install 'etwdetect[{extra}]'")

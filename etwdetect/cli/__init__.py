@@ -11,12 +11,12 @@ import click
 import etwdetect
 from etwdetect.cli.ending import close_quietly
 from etwdetect.cli.status import Status
-from etwdetect.errors import EtwDetectError
+from etwdetect.errors import EtwDetectError, NotElevatedError, UnsupportedSystemError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-COMMANDS: Final = ("driver", "scan")
+COMMANDS: Final = ("driver", "events", "scan")
 """Each is the `command` of the module of its name in this package, and returns a Status."""
 
 
@@ -55,11 +55,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         return Status.ERROR
     except EtwDetectError as error:
         say(str(error))
-        return Status.ERROR
+        return _status_of(error)
     except BrokenPipeError:
         close_quietly()
         return Status.DONE
     return int(status or Status.DONE)
+
+
+def _status_of(error: EtwDetectError) -> Status:
+    match error:
+        case NotElevatedError():
+            return Status.NOT_ELEVATED
+        case UnsupportedSystemError():
+            return Status.NOT_POSSIBLE
+    return Status.ERROR
 
 
 def say(line: str) -> None:

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from etwdetect.errors import EtwDetectError
+from etwdetect import errors
 
 
-class KDetectorError(EtwDetectError):
+class KDetectorError(errors.EtwDetectError):
     """The driver, or the service that it is to Windows, can't do what it was asked."""
 
 
-class UnsupportedSystemError(KDetectorError):
+class UnsupportedSystemError(errors.UnsupportedSystemError, KDetectorError):
     """This system is not Windows, or this Python is not one for 64-bit Windows."""
 
 
-class NotElevatedError(KDetectorError):
+class NotElevatedError(errors.NotElevatedError, KDetectorError):
     """Windows denied access: only elevated administrators may control or open the driver."""
-
-    def __init__(self, doing: str) -> None:
-        super().__init__(f"{doing}: access denied; run this in a terminal opened with 'Run as administrator'")
 
 
 class NotInstalledError(KDetectorError):
