@@ -22,7 +22,7 @@ ROOMS = {
     "enrich": {"events", "rule"},
     "filters": {"rule"},
     "offline": LEFT,
-    "output": {"enrich", "rule", "offline"},
+    "output": {"errors", "enrich", "rule", "offline"},
     "inputs": {"errors", "etl"},
     "kdetector": {"errors", "rule"},
 }

@@ -4,46 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Final
 
 import click
 
-from etwdetect.cli import options, say
-from etwdetect.cli.ending import close_quietly, is_broken_pipe, on_interruption
-from etwdetect.cli.status import Status, of_all
+from etwdetect.cli import say
+from etwdetect.cli.ending import on_interruption
+from etwdetect.cli.results import Results, results_options
+from etwdetect.cli.status import Status
 from etwdetect.enrich.detection import Detection, Process
-from etwdetect.kdetector import Device, KDetectorError, Watcher, service
-from etwdetect.kdetector.errors import NotElevatedError, UnsupportedSystemError
+from etwdetect.kdetector import Device, Watcher, service
 from etwdetect.kdetector.interface import MOST_BOUND
-from etwdetect.output import Writer, times
-
-if TYPE_CHECKING:
-    from typing import TextIO
-
-    from etwdetect.filters import Filter
 
 _BOUND: Final = click.IntRange(1, MOST_BOUND)
 
 
-class _Driver(click.Group):
-    """Gives each of the driver's errors its exit status."""
-
-    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 (click's signature)
-        try:
-            return super().invoke(ctx)
-        except KDetectorError as error:
-            say(str(error))
-            match error:
-                case NotElevatedError():
-                    return Status.NOT_ELEVATED
-                case UnsupportedSystemError():
-                    return Status.NOT_POSSIBLE
-            return Status.ERROR
-
-
-@click.group(cls=_Driver)
+@click.group()
 def command() -> None:
     """Control the KDetector driver, and watch what it reports."""
 
@@ -97,49 +74,21 @@ def status() -> Status:
 
 
 @command.command()
-@options.output_options
-@options.filter_options
+@results_options
 @click.option("--duration", type=click.FloatRange(min=0, min_open=True), help="Stop after so many seconds.")
-@click.option("--exit-code", is_flag=True, help="End with status 10, or 11 if incomplete, on any remote thread.")
-def watch(
-    form: str,
-    output: Path | None,
-    duration: float | None,
-    *,
-    utc: bool,
-    exit_code: bool,
-    **filters: Any,  # noqa: ANN401
-) -> Status:
+def watch(results: Results, duration: float | None) -> Status:
     """Print the remote threads that the driver reports, until Ctrl+C.
 
     The driver may be stopped and started meanwhile.
     """
-    wanted = options.make_filter(**filters, utc=utc)
     interrupted = threading.Event()
-    with options.output_stream(output) as stream, on_interruption(interrupted.set):
+    with on_interruption(interrupted.set):
         watcher = Watcher(interrupted.is_set, say, duration=duration)
-        shown = _print(watcher, Writer(stream, form, in_utc=utc), stream, wanted)
-    hidden = f" ({watcher.received - shown:,} filtered out)" if shown < watcher.received else ""
+        # Closing the generator closes the device, though an error may keep the generator alive for longer.
+        with results.open(live=True), contextlib.closing(iter(watcher)) as records:
+            for record in records:
+                results.show(Detection(record, "driver", Process(record.creator_pid), Process(record.pid)))
+    hidden = f" ({results.filtered_out:,} filtered out)" if results.filtered_out else ""
     threads = "remote thread" if watcher.received == 1 else "remote threads"
     say(f"KDetector: {watcher.received:,} {threads}{hidden}, {watcher.dropped:,} more were lost")
-    return of_all([Status.INCOMPLETE if watcher.dropped else Status.DONE], found=exit_code and shown > 0)
-
-
-def _print(watcher: Watcher, writer: Writer, stream: TextIO, wanted: Filter) -> int:
-    """Write what *watcher* yields, each record at once; return how many passed the filter."""
-    shown = 0
-    today = datetime.now().astimezone().date()
-    records = iter(watcher)
-    # Closing the generator closes the device, though the error may keep the generator alive for longer.
-    with contextlib.closing(records):
-        try:
-            for record in filter(wanted.passes, records):
-                writer.dates = writer.dates or times.local(record.time).date() != today
-                writer.write(Detection(record, "driver", Process(record.creator_pid), Process(record.pid)))
-                stream.flush()
-                shown += 1
-        except OSError as error:
-            if not is_broken_pipe(error):
-                raise
-            close_quietly()
-    return shown
+    return results.status([Status.INCOMPLETE if watcher.dropped else Status.DONE])

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -14,11 +12,14 @@ from etwdetect.filters import Filter
 from etwdetect.output import FORMATS, times
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
     from typing import TextIO
 
     _Command = Callable[..., Any]
     _Decorator = Callable[[_Command], _Command]
+
+FILTERS: Final = ("since", "until", "pid", "source_pid", "target_pid")
+"""What `make_filter` takes from the command line."""
 
 _PID: Final = click.IntRange(0, 0xFFFFFFFF)
 
@@ -38,8 +39,10 @@ class _Moment(click.ParamType[datetime]):
 
 
 def output_options(command: _Command) -> _Command:
-    """Add --format, --output and --utc."""
+    """Add --format, --output, --utc and --exit-code."""
+    found = "End with status 10, or 11 if incomplete, on any remote thread."
     options: tuple[_Decorator, ...] = (
+        click.option("--exit-code", is_flag=True, help=found),
         click.option("--utc", is_flag=True, help="Show and take times in UTC instead of local time."),
         click.option("--output", "-o", type=click.Path(dir_okay=False, path_type=Path), help="Write to a file."),
         click.option("--format", "form", type=click.Choice(FORMATS), default="text", show_default=True),
@@ -95,17 +98,11 @@ def _filetime(moment: datetime | None, *, utc: bool) -> int | None:
     return times.filetime(moment)
 
 
-@contextmanager
-def output_stream(output: Path | None, inputs: Sequence[Path] = ()) -> Iterator[TextIO]:
-    """Open *output* for text, or standard output where it is None; never one of the *inputs*."""
-    if output is None:
-        yield sys.stdout
-        return
+def open_output(output: Path, inputs: Sequence[Path] = ()) -> TextIO:
+    """Open *output* for text, in UTF-8; UsageError where that cannot be, or it is one of the *inputs*."""
     if output.exists() and any(each.exists() and output.samefile(each) for each in inputs):
         raise click.UsageError(f"--output {output} is one of the inputs")
     try:
-        stream = output.open("w", encoding="utf-8", newline="")
+        return output.open("w", encoding="utf-8", newline="")
     except OSError as error:
         raise click.UsageError(f"--output {output} cannot be written: {error.strerror}") from error
-    with stream:
-        yield stream

@@ -5,17 +5,18 @@ from __future__ import annotations
 import sys
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
-from etwdetect.cli import options, say
-from etwdetect.cli.ending import close_quietly, is_broken_pipe, on_interruption
-from etwdetect.cli.status import Status, of_all
+from etwdetect.cli import say
+from etwdetect.cli.ending import on_interruption
+from etwdetect.cli.results import Results, results_options
+from etwdetect.cli.status import Status
 from etwdetect.errors import EtwDetectError, NotATraceError
 from etwdetect.inputs import Input, find_inputs
 from etwdetect.offline import Scan
-from etwdetect.output import Writer, summary
+from etwdetect.output import summary
 from etwdetect.output.escape import printable
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
     from etwdetect.enrich.detection import Detection
     from etwdetect.etl.reader import Trace
-    from etwdetect.filters import Filter
 
 _LONG: Final = 32 << 20
 """From how many bytes on a trace gets a progress bar."""
@@ -31,55 +31,32 @@ _LONG: Final = 32 << 20
 
 @click.command()
 @click.argument("traces", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="TRACE...")
-@options.output_options
-@options.filter_options
+@results_options
 @click.option("--join", is_flag=True, help="Take the traces for consecutive files of one session.")
 @click.option("--stats", is_flag=True, help="Print statistics on standard error.")
-@click.option("--exit-code", is_flag=True, help="End with status 10, or 11 if incomplete, on any remote thread.")
-def command(  # noqa: PLR0913 (one parameter an option)
-    traces: Sequence[Path],
-    form: str,
-    output: Path | None,
-    *,
-    utc: bool,
-    join: bool,
-    stats: bool,
-    exit_code: bool,
-    **filters: Any,  # noqa: ANN401
-) -> Status:
+def command(traces: Sequence[Path], results: Results, *, join: bool, stats: bool) -> Status:
     """Print the remote threads in recorded traces.
 
     TRACE is an .etl file, one inside a .zip or .gz, or a directory of such. Each is judged alone.
     """
-    wanted = options.make_filter(**filters, utc=utc)
-    with options.output_stream(output, traces) as stream:
-        writer = Writer(stream, form, in_utc=utc)
-        run = _Run(writer, wanted, stats=stats)
-        try:
-            run.all_of(traces, join=join)
-            stream.flush()
-        except OSError as error:
-            close_quietly()
-            if not is_broken_pipe(error):
-                say(f"the result cannot be written: {error.strerror}")
-                return Status.ERROR
-    return of_all(run.statuses, found=exit_code and run.shown > 0)
+    run = _Run(results, stats=stats)
+    with results.open(traces):
+        run.all_of(traces, join=join)
+    return results.status(run.statuses)
 
 
 class _Run:
-    """Scans inputs one after the other; *statuses* has one for each, *shown* counts the detections."""
+    """Scans inputs one after the other; *statuses* has one for each."""
 
-    def __init__(self, writer: Writer, wanted: Filter, *, stats: bool) -> None:
+    def __init__(self, results: Results, *, stats: bool) -> None:
         self.statuses: list[Status] = []
-        self.shown = 0
-        self._writer = writer
-        self._wanted = wanted
+        self._results = results
         self._stats = stats
         self._interrupted = False
 
     def all_of(self, paths: Sequence[Path], *, join: bool) -> None:
         inputs = list(self._find(paths))
-        self._writer.dates = len(inputs) > 1 and not join
+        self._results.clock.dates = len(inputs) > 1 and not join
         groups = [inputs] if join and inputs else [[each] for each in inputs]
         for group in groups:
             if self._interrupted:
@@ -113,12 +90,8 @@ class _Run:
             filtered_out = 0
             try:
                 for detection in self._detections(scan):
-                    if not self._wanted.passes(detection.thread):
-                        filtered_out += 1
-                        continue
-                    self._writer.dates = self._writer.dates or self._spans_days(scan)
-                    self._writer.write(detection)
-                    self.shown += 1
+                    self._results.clock.dates = self._results.clock.dates or self._spans_days(scan)
+                    filtered_out += not self._results.show(detection)
             except EtwDetectError as error:
                 say(f"{summary.name(scan)}: {error}")
                 return Status.ERROR
@@ -150,7 +123,7 @@ class _Run:
         return bool(warnings)
 
     def _spans_days(self, scan: Scan) -> bool:
-        first, last = (self._writer.moment(time).date() for time in scan.span or (0, 0))
+        first, last = (self._results.clock.moment(time).date() for time in scan.span or (0, 0))
         return first != last
 
 

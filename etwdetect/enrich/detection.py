@@ -52,7 +52,8 @@ class Detection:
 
     *pointer_size* is that of the machine it happened on, 4 or 8 bytes; *host* is that machine's name.
     *reason* says why *kind* was chosen. *absent* has (what is missing, why), such as
-    ``("StartFunction", "no file")``.
+    ``("StartFunction", "no file")``. *sigma* names the Sigma rules that fired. *count* is how many remote threads
+    this one stands for: itself, and repeats of it until the FILETIME *last_time*.
     """
 
     thread: RemoteThread
@@ -66,3 +67,6 @@ class Detection:
     reason: str | None = None
     severity: str | None = None
     absent: tuple[tuple[str, str], ...] = ()
+    sigma: tuple[str, ...] = ()
+    count: int = 1
+    last_time: int | None = None

@@ -1,51 +1,60 @@
-"""How remote threads are written down: one line each, in a choice of formats."""
+"""How remote threads are written down: in a choice of formats, each in a module that is loaded on demand."""
 
 from __future__ import annotations
 
-import csv
-from typing import TYPE_CHECKING, Final
-
-from etwdetect.output import record, text, times
+import functools
+from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
-    from datetime import datetime
+    from collections.abc import Callable
     from typing import TextIO
 
     from etwdetect.enrich.detection import Detection
+    from etwdetect.output.clock import Clock
 
 FORMATS: Final = ("text", "classic", "json", "csv")
 
 
-class Writer:
-    """Writes detections to *stream*, one line each, in one of FORMATS.
-
-    In text and classic, times are in the reader's time zone or *in_utc*; with *dates* the text format puts the
-    date before each time. Each line is one call of the stream's write.
-    """
-
-    def __init__(self, stream: TextIO, form: str, *, in_utc: bool = False, dates: bool = False) -> None:
-        self._stream = stream
-        self._in_utc = in_utc
-        self.dates = dates
-        self._line = {"text": self._text, "classic": self._classic, "json": record.to_json}.get(form)
-        self._table = csv.writer(stream, lineterminator="\n")
-        if self._line is None:
-            self._table.writerow(record.FIELDS)
+class Writer(Protocol):
+    """Writes detections down. All of it may raise OSError or OutputError."""
 
     def write(self, detection: Detection) -> None:
         """Write one detection."""
-        if self._line is None:
-            self._table.writerow(record.cells(detection))
-        else:
-            self._stream.write(self._line(detection) + "\n")
 
-    def moment(self, filetime: int) -> datetime:
-        """Return the time of *filetime* as text and classic show it."""
-        return times.utc(filetime) if self._in_utc else times.local(filetime)
+    def flush(self) -> None:
+        """Let readers see what was written so far."""
 
-    def _text(self, detection: Detection) -> str:
-        moment = self.moment(detection.thread.time)
-        return text.text_line(detection, (times.full_time if self.dates else times.clock_time)(moment))
 
-    def _classic(self, detection: Detection) -> str:
-        return text.classic_line(detection.thread, times.clock_time(self.moment(detection.thread.time)))
+class LineWriter:
+    """Writes each detection as a line, in one call of the stream's write."""
+
+    def __init__(self, stream: TextIO, line: Callable[[Detection], str]) -> None:
+        self._stream = stream
+        self._line = line
+
+    def write(self, detection: Detection) -> None:
+        """Write one line."""
+        self._stream.write(self._line(detection) + "\n")
+
+    def flush(self) -> None:
+        """Flush the stream."""
+        self._stream.flush()
+
+
+def stream_writer(stream: TextIO, form: str, clock: Clock) -> Writer:
+    """Return what writes to *stream* in *form*, one of FORMATS."""
+    if form == "csv":
+        from etwdetect.output.table import CsvWriter  # noqa: PLC0415
+
+        return CsvWriter(stream)
+    return LineWriter(stream, _line(form, clock))
+
+
+def _line(form: str, clock: Clock) -> Callable[[Detection], str]:
+    if form == "json":
+        from etwdetect.output.record import to_json  # noqa: PLC0415
+
+        return to_json
+    from etwdetect.output import text  # noqa: PLC0415
+
+    return functools.partial({"text": text.text_line, "classic": text.classic_line}[form], clock=clock)

@@ -1,16 +1,17 @@
-"""A remote thread as named fields: the one form of json and csv.
+"""A remote thread as named fields: the one form of json, csv and sqlite.
 
-The names are those of Sysmon's event 8, and beside them our own; docs/output.md lists them.
+The names are those of Sysmon's event 8 and of Sigma's addons to it, and beside them our own; docs/output.md lists
+them. What `from_json` reads is hostile: it may come from anywhere.
 """
 
 from __future__ import annotations
 
 import json
+import reprlib
 from typing import TYPE_CHECKING, Any, Final
 
-from etwdetect.enrich.detection import Detection, Process
+from etwdetect.enrich.detection import Detection, Detector, Process, Start
 from etwdetect.output import times
-from etwdetect.output.escape import cell
 from etwdetect.rule import RemoteThread
 
 if TYPE_CHECKING:
@@ -18,50 +19,113 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION: Final = 1
 
+_PROCESS: Final = (
+    "ProcessGuid",
+    "ProcessId",
+    "Image",
+    "CommandLine",
+    "User",
+    "TerminalSessionId",
+    "StartTime",
+    "ParentProcessId",
+    "ParentImage",
+    "ParentCommandLine",
+)
+
 FIELDS: Final = (
     "SchemaVersion",
     "Detector",
+    "Computer",
     "Time",
     "UtcTime",
+    "SourceProcessGuid",
     "SourceProcessId",
     "SourceThreadId",
-    "SourceImage",
-    "TargetProcessId",
-    "TargetImage",
+    *(f"Source{name}" for name in _PROCESS[2:]),
+    *(f"Target{name}" for name in _PROCESS),
     "NewThreadId",
     "StartAddress",
+    "StartModule",
+    "StartModuleOffset",
+    "StartFunction",
+    "Kind",
+    "KindReason",
+    "Severity",
+    "Sigma",
+    "Count",
+    "LastTime",
     "Evidence",
+    "Absent",
 )
 """Every field there can be, in their order."""
 
-_ADDRESS_LENGTHS: Final = {len("0x01234567"): 4, len("0x0123456789ABCDEF"): 8}
-"""By the length of a StartAddress: the pointer size."""
+
+_POINTER_SIZES: Final = {len("0x01234567"): 4, len("0x0123456789ABCDEF"): 8}
+"""By the length of a StartAddress."""
+
+_MOST_ID: Final = 0xFFFFFFFF
+_MOST_TIME: Final = (1 << 64) - 1
+_MOST_COUNT: Final = (1 << 53) - 1
 
 
 def fields(detection: Detection) -> dict[str, Any]:
     """Return what is known of *detection*, by name, in the order of FIELDS; what is not known is absent."""
-    thread = detection.thread
-    address = thread.start_address
+    thread, start = detection.thread, detection.start
+    source = _process("Source", thread.creator_pid, detection.source)
     known = {
         "SchemaVersion": SCHEMA_VERSION,
         "Detector": detection.detector,
+        "Computer": detection.host,
         "Time": str(thread.time),
         "UtcTime": times.full_time(times.utc(thread.time)),
-        "SourceProcessId": thread.creator_pid,
+        "SourceProcessGuid": source.pop("SourceProcessGuid"),
+        "SourceProcessId": source.pop("SourceProcessId"),
         "SourceThreadId": thread.creator_tid,
-        "SourceImage": detection.source.image,
-        "TargetProcessId": thread.pid,
-        "TargetImage": detection.target.image,
+        **source,
+        **_process("Target", thread.pid, detection.target),
         "NewThreadId": thread.tid,
-        "StartAddress": None if address is None else _address(address, detection.pointer_size),
+        "StartAddress": address(detection),
+        "StartModule": start.module,
+        "StartModuleOffset": None if start.offset is None else f"0x{start.offset:X}",
+        "StartFunction": start.function,
+        "Kind": detection.kind,
+        "KindReason": detection.reason,
+        "Severity": detection.severity,
+        "Sigma": list(detection.sigma) or None,
+        "Count": detection.count if detection.count > 1 else None,
+        "LastTime": None if detection.last_time is None else str(detection.last_time),
         "Evidence": list(thread.evidence),
+        "Absent": dict(detection.absent) or None,
     }
     return {name: value for name, value in known.items() if value is not None}
 
 
-def _address(address: int, pointer_size: int) -> str:
-    """Return 8 digits for a 32-bit machine and 16 for another, or for what no 32-bit machine has."""
-    return f"0x{address:0{8 if pointer_size == 4 and address < 1 << 32 else 16}X}"
+def _process(side: str, pid: int, process: Process) -> dict[str, Any]:
+    return {
+        f"{side}ProcessGuid": braced(process.guid),
+        f"{side}ProcessId": pid,
+        f"{side}Image": process.image,
+        f"{side}CommandLine": process.command_line,
+        f"{side}User": process.user,
+        f"{side}TerminalSessionId": process.session_id,
+        f"{side}StartTime": None if process.start_time is None else str(process.start_time),
+        f"{side}ParentProcessId": process.parent_pid,
+        f"{side}ParentImage": process.parent_image,
+        f"{side}ParentCommandLine": process.parent_command_line,
+    }
+
+
+def braced(guid: str | None) -> str | None:
+    """Return *guid* as Sysmon writes it."""
+    return None if guid is None else f"{{{guid}}}"
+
+
+def address(detection: Detection) -> str | None:
+    """Return the start address: 8 digits for a 32-bit machine, and 16 for another or what no 32-bit one has."""
+    start = detection.thread.start_address
+    if start is None:
+        return None
+    return f"0x{start:0{8 if detection.pointer_size == 4 and start < 1 << 32 else 16}X}"
 
 
 def to_json(detection: Detection) -> str:
@@ -70,51 +134,160 @@ def to_json(detection: Detection) -> str:
 
 
 def from_json(line: str) -> Detection:
-    """Return the detection that `to_json` wrote; ValueError, with what is wrong, where it did not."""
+    """Return the detection that `to_json` wrote; ValueError, with what is wrong, where it did not.
+
+    Nothing of the line is lost: writing the detection again gives the same fields. Their order and the white
+    space between them may be another.
+    """
     try:
-        return _from_fields(json.loads(line))
-    except (KeyError, OverflowError, TypeError, RecursionError) as error:
-        raise ValueError(f"not a record of a remote thread: {error!r}") from error
-
-
-def _from_fields(known: Mapping[str, Any]) -> Detection:
-    if known["SchemaVersion"] != SCHEMA_VERSION:
-        raise ValueError(f"schema version {known['SchemaVersion']} is not {SCHEMA_VERSION}")
-    if known["Detector"] not in ("etw", "driver"):
-        raise ValueError(f"{known['Detector']!r} is no detector")
-    address = known.get("StartAddress")
-    if address is not None and len(address) not in _ADDRESS_LENGTHS:
-        raise ValueError(f"StartAddress is {address!r}")
-    thread = RemoteThread(
-        int(known["Time"]),
-        _id(known, "SourceProcessId"),
-        _id(known, "SourceThreadId"),
-        _id(known, "TargetProcessId"),
-        _id(known, "NewThreadId"),
-        None if address is None else int(address, 16),
-        tuple(map(str, known["Evidence"])),
-    )
-    pointer_size = 8 if address is None else _ADDRESS_LENGTHS[len(address)]
-    images = known.get("SourceImage"), known.get("TargetImage")
-    if not all(image is None or isinstance(image, str) for image in images):
-        raise TypeError("an image that is no text")
-    source, target = map(Process, (thread.creator_pid, thread.pid), images)
-    detection = Detection(thread, known["Detector"], source, target, pointer_size=pointer_size)
-    for name, value in fields(detection).items():
-        if json.dumps(known[name]) != json.dumps(value):
-            raise ValueError(f"{name} is {known[name]!r}, not {value!r}")
+        known = json.loads(line, object_pairs_hook=_each_once)
+    except RecursionError as error:
+        raise ValueError("not a record of a remote thread: lists in lists in lists") from error
+    if not isinstance(known, dict) or "SchemaVersion" not in known:
+        raise ValueError("not a record of a remote thread: it has no SchemaVersion")
+    version = known["SchemaVersion"]
+    if type(version) is int and version > SCHEMA_VERSION:
+        raise ValueError(
+            f"a record of schema version {reprlib.repr(version)}, which a newer etwdetect wrote; this one reads"
+            f" version {SCHEMA_VERSION}"
+        )
+    detection = _detection(_Known(known))
+    try:
+        if to_json(detection) != line:
+            _same(known, fields(detection))
+    except OverflowError as error:
+        raise ValueError("Time is past the year 9999") from error
     return detection
 
 
-def _id(known: Mapping[str, Any], name: str) -> int:
-    value = known[name]
-    if type(value) is not int or not 0 <= value <= 0xFFFFFFFF:  # a bool is no id
-        raise ValueError(f"{name} is {value!r}")
-    return value
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    known = dict(pairs)
+    if len(known) < len(pairs):
+        raise ValueError("it has a field twice")
+    return known
 
 
-def cells(detection: Detection) -> list[str]:
-    """Return *detection* as the cells of a table row under FIELDS; what is not known is empty."""
-    known = fields(detection)
-    known["Evidence"] = " ".join(detection.thread.evidence)
-    return [cell(str(known.get(name, ""))) for name in FIELDS]
+class _Known:
+    """The fields of a record, each with the type it must have."""
+
+    def __init__(self, known: Mapping[str, Any]) -> None:
+        self._known = known
+
+    def text(self, name: str) -> str | None:
+        value = self._known.get(name)
+        if value is None or isinstance(value, str):
+            return value
+        raise self._wrong(name)
+
+    def number(self, name: str, most: int = _MOST_ID) -> int | None:
+        value = self._known.get(name)
+        if value is None or (type(value) is int and 0 <= value <= most):  # a bool is no number
+            return value
+        raise self._wrong(name)
+
+    def id(self, name: str) -> int:
+        value = self.number(name)
+        if value is None:
+            raise self._wrong(name)
+        return value
+
+    def written_number(self, name: str, base: int, most: int = _MOST_TIME) -> int | None:
+        """Return a number that is written as text."""
+        text = self.text(name)
+        if text is None:
+            return None
+        try:
+            value = int(text, base)
+        except ValueError:
+            raise self._wrong(name) from None
+        if not 0 <= value <= most:
+            raise self._wrong(name)
+        return value
+
+    def texts(self, name: str) -> tuple[str, ...]:
+        value = self._known.get(name, [])
+        if isinstance(value, list) and all(isinstance(each, str) for each in value):
+            return tuple(value)
+        raise self._wrong(name)
+
+    def pairs(self, name: str) -> tuple[tuple[str, str], ...]:
+        value = self._known.get(name, {})
+        if isinstance(value, dict) and all(isinstance(each, str) for each in value.values()):
+            return tuple(value.items())
+        raise self._wrong(name)
+
+    def _wrong(self, name: str) -> ValueError:
+        if name not in self._known:
+            return ValueError(f"{name} is missing")
+        return ValueError(f"{name} is {reprlib.repr(self._known[name])}")
+
+
+def _detection(known: _Known) -> Detection:
+    time = known.written_number("Time", 10)
+    if time is None:
+        raise ValueError("Time is missing")
+    address = known.text("StartAddress")
+    pointer_size = 8 if address is None else _POINTER_SIZES.get(len(address))
+    if pointer_size is None:
+        raise ValueError(f"StartAddress is {reprlib.repr(address)}")
+    thread = RemoteThread(
+        time,
+        known.id("SourceProcessId"),
+        known.id("SourceThreadId"),
+        known.id("TargetProcessId"),
+        known.id("NewThreadId"),
+        known.written_number("StartAddress", 16),
+        known.texts("Evidence"),
+    )
+    count = known.number("Count", _MOST_COUNT)
+    return Detection(
+        thread,
+        _detector(known.text("Detector")),
+        _read_process("Source", known),
+        _read_process("Target", known),
+        Start(
+            known.text("StartModule"), known.written_number("StartModuleOffset", 16), known.text("StartFunction")
+        ),
+        pointer_size,
+        known.text("Computer"),
+        known.text("Kind"),
+        known.text("KindReason"),
+        known.text("Severity"),
+        known.pairs("Absent"),
+        known.texts("Sigma"),
+        1 if count is None else count,
+        known.written_number("LastTime", 10),
+    )
+
+
+def _detector(name: str | None) -> Detector:
+    match name:
+        case "etw" | "driver":
+            return name
+    raise ValueError(f"Detector is {reprlib.repr(name)}")
+
+
+def _read_process(side: str, known: _Known) -> Process:
+    guid = known.text(f"{side}ProcessGuid")
+    return Process(
+        known.id(f"{side}ProcessId"),
+        known.text(f"{side}Image"),
+        known.text(f"{side}CommandLine"),
+        known.number(f"{side}ParentProcessId"),
+        known.text(f"{side}ParentImage"),
+        known.text(f"{side}ParentCommandLine"),
+        known.text(f"{side}User"),
+        known.number(f"{side}TerminalSessionId"),
+        known.written_number(f"{side}StartTime", 10),
+        None if guid is None else guid[1:-1],
+    )
+
+
+def _same(known: Mapping[str, Any], written: Mapping[str, Any]) -> None:
+    """Raise ValueError unless *written* says the same as *known*, field by field."""
+    for name in sorted(known.keys() - set(FIELDS)):
+        raise ValueError(f"it has the unknown field {reprlib.repr(name)}")
+    for name in FIELDS:
+        if (name in known) != (name in written) or json.dumps(known.get(name)) != json.dumps(written.get(name)):
+            is_, must_be = (reprlib.repr(each.get(name, "absent")) for each in (known, written))
+            raise ValueError(f"{name} is {is_}, not {must_be}")

@@ -1,33 +1,68 @@
-"""One line for a remote thread, for people: the book's own line, and it with the names behind it."""
+"""One line for a remote thread, for people: the book's own line, and it with all that is known behind it."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from etwdetect.output.escape import printable
+from etwdetect.output.record import address
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from etwdetect.enrich.detection import Detection
+    from etwdetect.output.clock import Clock
     from etwdetect.rule import RemoteThread
 
 
-def classic_line(thread: RemoteThread, when: str) -> str:
-    """Return the line that the driver's client in the book prints."""
+def classic_line(detection: Detection, clock: Clock) -> str:
+    """Return the line that the driver's client in the book prints; it never has a date."""
+    return _classic(detection.thread, clock.clock_time(detection.thread.time))
+
+
+def text_line(detection: Detection, clock: Clock) -> str:
+    """Return the classic line, and behind it, after two spaces each, what else is known."""
+    line = _classic(detection.thread, clock.time(detection.thread.time))
+    return "  ".join((line, *_behind(detection, clock)))
+
+
+def _classic(thread: RemoteThread, when: str) -> str:
     return (
         f"{when}: Remote Thread from PID: {thread.creator_pid} TID: {thread.creator_tid}"
         f" -> PID: {thread.pid} TID: {thread.tid}"
     )
 
 
-def text_line(detection: Detection, when: str) -> str:
-    """Return the classic line, and behind it the names that are known and what makes it less than certain."""
-    line = classic_line(detection.thread, when)
+def _behind(detection: Detection, clock: Clock) -> Iterator[str]:
     if detection.source.image or detection.target.image:
-        line += f"  {_name(detection.source.image)} -> {_name(detection.target.image)}"
+        yield f"{name(detection.source.image)} -> {name(detection.target.image)}"
+    kind_and_start = [each for each in (detection.kind, _start(detection)) if each]
+    if kind_and_start:
+        yield printable(", ".join(kind_and_start))
+    if detection.count > 1:
+        last = detection.last_time
+        yield f"{detection.count:,} times" + ("" if last is None else f" until {clock.time(last)}")
+    if detection.sigma:
+        yield f"Sigma: {printable('; '.join(detection.sigma))}"
     if detection.thread.evidence:
-        line += f"  [{', '.join(detection.thread.evidence)}]"
-    return line
+        yield f"[{printable(', '.join(detection.thread.evidence))}]"
 
 
-def _name(image: str | None) -> str:
-    return printable(image.rpartition("\\")[2] or image) if image else "<unknown>"
+def _start(detection: Detection) -> str | None:
+    """Return where the thread starts; the bare address only where it lies in no module that is known."""
+    start = detection.start
+    if start.module is None:
+        return address(detection) if detection.kind else None
+    module = _file(start.module)
+    if start.function is not None:
+        return f"{module}!{start.function}"
+    return module if start.offset is None else f"{module}+0x{start.offset:X}"
+
+
+def name(image: str | None) -> str:
+    """Return what to call a program: its file's name, harmless."""
+    return printable(_file(image)) if image else "<unknown>"
+
+
+def _file(path: str) -> str:
+    return path.rpartition("\\")[2] or path

@@ -16,6 +16,7 @@ import pytest
 from etwdetect.decode.encode import encode
 from etwdetect.etl.writer import SYSTEM64, TraceOptions, TraceWriter
 from etwdetect.events import ProcessStart, ThreadStart
+from etwdetect.output import FORMATS
 from etwdetect.output.record import from_json, to_json
 from etwdetect.raw import THREAD
 from tests.traces_by_writer import SECOND, START, attack, program_start, write_trace
@@ -376,6 +377,15 @@ def test_a_full_disk_under_the_result_is_an_error():
     assert "the result cannot be written: No space left on device" in done.stderr
     assert "Traceback" not in done.stderr
     assert "Exception ignored" not in done.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+@pytest.mark.parametrize("form", FORMATS)
+def test_an_output_file_that_cannot_be_written_is_an_error_in_every_format(etwdetect, form):
+    done = etwdetect("scan", SAMPLE, "--format", form, "--output", "/dev/full")
+    assert done.status == 1
+    assert done.err.count("the result cannot be written: No space left on device") == 1
+    assert "Exception ignored" not in done.err
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="limits a POSIX process")

@@ -1,8 +1,12 @@
-"""The book's line, and it with the names behind it."""
+"""The book's line, and it with all that is known behind it."""
+
+from dataclasses import replace
 
 import pytest
 
-from etwdetect.output import text, times
+from etwdetect.enrich.detection import Detection, Process, Start
+from etwdetect.output import text
+from etwdetect.output.clock import Clock
 from etwdetect.rule import RemoteThread
 
 MIDNIGHT = 132_337_152_000_000_000  # 2020-05-12, 00:00 UTC
@@ -41,10 +45,12 @@ MIDNIGHT = 132_337_152_000_000_000  # 2020-05-12, 00:00 UTC
 @pytest.mark.parametrize("rest", [0, 9_999])
 def test_the_lines_of_the_book_come_out_to_the_letter(milliseconds, ids, line, rest):
     thread = RemoteThread(MIDNIGHT + milliseconds * 10_000 + rest, *ids, 0x7FF0, ("session-start",))
-    assert text.classic_line(thread, times.clock_time(times.utc(thread.time))) == line
+    known = Detection(thread, "etw", Process(ids[0], "a.exe"), Process(ids[2], "b.exe"), kind="other", count=3)
+    assert text.classic_line(known, Clock(in_utc=True, dates=True)) == line
 
 
-CLASSIC = "now: Remote Thread from PID: 7392 TID: 4788 -> PID: 8336 TID: 9384"
+CLASSIC = "13:08:15.280: Remote Thread from PID: 7392 TID: 4788 -> PID: 8336 TID: 9384"
+UTC = Clock(in_utc=True)
 
 
 @pytest.mark.parametrize(
@@ -61,4 +67,43 @@ CLASSIC = "now: Remote Thread from PID: 7392 TID: 4788 -> PID: 8336 TID: 9384"
     ],
 )
 def test_behind_the_books_line_stand_the_names_and_the_doubts_that_are_known(detection, images, evidence, behind):
-    assert text.text_line(detection(*images, evidence=evidence), "now") == CLASSIC + behind
+    assert text.text_line(detection(*images, evidence=evidence), UTC) == CLASSIC + behind
+
+
+NTDLL = "C:\\Windows\\System32\\ntdll.dll"
+
+
+@pytest.mark.parametrize(
+    ("kind", "start", "behind"),
+    [
+        ("debugger break-in", Start(NTDLL, 5, "DbgBreak"), "  debugger break-in, ntdll.dll!DbgBreak"),
+        ("other", Start(NTDLL, 0xCD3F0), "  other, ntdll.dll+0xCD3F0"),
+        ("other", Start(NTDLL), "  other, ntdll.dll"),
+        (None, Start(NTDLL, 0xCD3F0), "  ntdll.dll+0xCD3F0"),
+        ("start outside any image", Start(), "  start outside any image, 0x000001F000001000"),
+        (None, Start(), ""),
+        ("ki\x1b[2Jnd", Start("x\\a\nb", 1, "f\u202e"), "  ki\\x1b[2Jnd, a\\nb!f\\u202e"),
+    ],
+)  # fmt: skip
+def test_kind_and_start_stand_behind_the_names(detection, kind, start, behind):
+    known = replace(detection("a", "b", start_address=0x1F000001000), kind=kind, start=start)
+    assert text.text_line(known, UTC) == f"{CLASSIC}  a -> b{behind}"
+
+
+def test_a_kind_without_an_address_stands_alone(detection):
+    assert text.text_line(replace(detection(), kind="other"), UTC) == f"{CLASSIC}  other"
+
+
+def test_repeats_and_rules_stand_before_the_doubts(detection):
+    known = detection("a", "b", evidence=("session-start",))
+    last_time = known.thread.time + 600_000_000
+    folded = replace(known, count=1234, last_time=last_time, sigma=("One", "T\x1bwo"))
+    behind = "  a -> b  1,234 times until 13:09:15.280  Sigma: One; T\\x1bwo  [session-start]"
+    assert text.text_line(folded, UTC) == CLASSIC + behind
+
+
+def test_dates_stand_before_all_times_when_they_are_shown(detection):
+    folded = replace(detection(), count=2, last_time=MIDNIGHT)
+    assert text.text_line(folded, Clock(in_utc=True, dates=True)) == (
+        f"2020-05-12 {CLASSIC}  2 times until 2020-05-12 00:00:00.000"
+    )

@@ -1,0 +1,151 @@
+"""Where a command's detections go: through the filter and what else was asked for, to the output."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import sys
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from etwdetect.cli import options, say
+from etwdetect.cli.ending import close_quietly, is_broken_pipe
+from etwdetect.cli.status import Status, of_all
+from etwdetect.output import Writer, stream_writer, times
+from etwdetect.output.clock import Clock
+from etwdetect.output.errors import OutputError
+from etwdetect.output.stage import Stage, Stages
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from pathlib import Path
+    from typing import TextIO
+
+    from etwdetect.enrich.detection import Detection
+    from etwdetect.filters import Filter
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What the options about results say, by their names."""
+
+    form: str = "text"
+    output: Path | None = None
+    utc: bool = False
+    exit_code: bool = False
+
+
+def results_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add all options about results to *command*, which gets them as one argument: `results`, a Results."""
+
+    @functools.wraps(command)
+    def with_results(*arguments: Any, **values: Any) -> Any:  # noqa: ANN401 (any command)
+        choices = Choices(**{field.name: values.pop(field.name) for field in fields(Choices)})
+        wanted = options.make_filter(**{name: values.pop(name) for name in options.FILTERS}, utc=choices.utc)
+        return command(*arguments, results=Results(choices, wanted), **values)
+
+    return options.output_options(options.filter_options(with_results))
+
+
+class _OutputEndedError(Exception):
+    """Nothing more can be written: told already, or because nobody reads it any more."""
+
+
+class Results:
+    """Shows detections: each that is *wanted* goes through the *stages* to the output.
+
+    Used as ``with results.open(): …``; its end writes what the stages still hold. An output that ends early ends
+    the block as well, and `status` tells. `shown` counts what passed the filter, `filtered_out` what did not.
+    """
+
+    def __init__(self, choices: Choices, wanted: Filter, stages: Sequence[Stage] = ()) -> None:
+        self.shown = 0
+        self.filtered_out = 0
+        self.clock = Clock(in_utc=choices.utc)
+        self._choices = choices
+        self._wanted = wanted
+        self._stages = Stages(stages)
+        self._today: object = None
+        self._ended = False
+        self._failed = False
+        self._writer: Writer
+
+    @contextlib.contextmanager
+    def open(self, inputs: Sequence[Path] = (), *, live: bool = False) -> Iterator[None]:
+        """Open the output, which must be none of the *inputs*.
+
+        *live* results are visible at once, and show their date if it is not today's.
+        """
+        if live:
+            self._today = self.clock.moment(times.filetime(datetime.now(UTC))).date()
+        with contextlib.suppress(_OutputEndedError), contextlib.ExitStack() as stack:
+            stream = stack.enter_context(self._opened(inputs))
+            with self._telling():
+                self._writer = stream_writer(stream, self._choices.form, self.clock)
+            stack.callback(self._end)
+            yield
+
+    def show(self, detection: Detection) -> bool:
+        """Take the next detection; return whether it passes the filter."""
+        if not self._wanted.passes(detection.thread):
+            self.filtered_out += 1
+            return False
+        self.shown += 1
+        self._write(self._stages.add(detection))
+        return True
+
+    def tick(self, now: int) -> None:
+        """Write what has waited long enough by the FILETIME *now*; for live results, a few times a second."""
+        self._write(self._stages.take(now))
+
+    def status(self, statuses: Iterable[Status]) -> Status:
+        """Return the status of the command: the worst of *statuses*, its inputs', and of the output."""
+        own = [Status.ERROR] if self._failed else []
+        return of_all([*statuses, *own], found=self._choices.exit_code and self.shown > 0)
+
+    def _write(self, detections: Iterable[Detection]) -> None:
+        for detection in detections:
+            if self._today is not None and self.clock.moment(detection.thread.time).date() != self._today:
+                self.clock.dates = True
+            with self._telling():
+                self._writer.write(detection)
+                if self._today is not None:
+                    self._writer.flush()
+
+    def _end(self) -> None:
+        if not self._ended:
+            self._write(self._stages.take(None))
+            with self._telling():
+                self._writer.flush()
+
+    @contextlib.contextmanager
+    def _opened(self, inputs: Sequence[Path]) -> Iterator[TextIO]:
+        if self._choices.output is None:
+            yield sys.stdout
+            return
+        stream = options.open_output(self._choices.output, inputs)
+        try:
+            yield stream
+        finally:
+            with self._telling():
+                stream.close()
+
+    @contextlib.contextmanager
+    def _telling(self) -> Iterator[None]:
+        """Say why the output ended, once; _OutputEndedError where it did."""
+        try:
+            yield
+        except (OSError, OutputError) as error:
+            if not self._ended:
+                self._ended = True
+                self._tell(error)
+            raise _OutputEndedError from error
+
+    def _tell(self, error: OSError | OutputError) -> None:
+        close_quietly()
+        if isinstance(error, OSError) and self._choices.output is None and is_broken_pipe(error):
+            return
+        why = error.strerror if isinstance(error, OSError) else error
+        say(f"the result cannot be written: {why}")
+        self._failed = True
