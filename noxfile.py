@@ -15,22 +15,23 @@ NOT_POSSIBLE = 5
 
 PROJECT = nox.project.load_toml("pyproject.toml")
 
-# The driver's builds and tests need these; the Windows lab installs Wine and what belongs to it by itself.
+# The driver's builds and tests need the compilers, Spark needs Java; the Windows lab installs Wine and what belongs to it by itself.
 DEBIAN_PACKAGES = {
     "make": "make",
     "g++": "g++",
     "x86_64-w64-mingw32-g++": "g++-mingw-w64-x86-64-win32",
+    "java": "openjdk-17-jre-headless",
 }
 """By the command that is needed: the Debian package that has it."""
 
 
-def install(session: nox.Session, *groups: str) -> None:
-    """Install the project itself, editable, and the named dependency groups."""
-    session.install("-e", ".", *nox.project.dependency_groups(PROJECT, *groups))
+def install(session: nox.Session, *groups: str, extras: str = "") -> None:
+    """Install the project itself, editable, with *extras* such as ``[spark]``, and the named dependency groups."""
+    session.install("-e", f".{extras}", *nox.project.dependency_groups(PROJECT, *groups))
 
 
 def install_debian_packages(session: nox.Session) -> None:
-    """Install the compilers where that is possible; where not, the tests that need them skip and say so."""
+    """Install them where that is possible; where not, the tests that need them skip and say so."""
     missing = [package for command, package in DEBIAN_PACKAGES.items() if not shutil.which(command)]
     if not missing or platform.system() != "Linux":
         return
@@ -65,7 +66,7 @@ def types(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """All tests; arguments after -- go to pytest."""
     install_debian_packages(session)
-    install(session, "test")
+    install(session, "test", extras="[spark]")
     # Where there can be no lab it says why, and so do the tests that it is for, which are skipped.
     if platform.system() == "Linux":
         session.run("python", "-m", "tools.windows_lab", success_codes=(0, NOT_POSSIBLE))

@@ -40,3 +40,11 @@ class MissingExtraError(EtwDetectError):
     def __init__(self, what: str, package: str, extra: str) -> None:
         """Say that *what* needs *package*, which the extra *extra* installs."""
         super().__init__(f"{what} needs {package}: pip install 'etwdetect[{extra}]'")
+
+
+class RuleFileError(EtwDetectError):
+    """A file of rules for kinds can't be used."""
+
+    def __init__(self, name: str, what: str) -> None:
+        """Say *what* is wrong with the file called *name*: which rule, and which field of it."""
+        super().__init__(f"{name}: {what}")

@@ -1,4 +1,4 @@
-"""Finds the traces that a path names: files, those inside .zip and .gz, and all of a directory."""
+"""Finds the traces that a path names: files, those inside .zip and .gz, files of events, all of a directory."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from typing import IO, TYPE_CHECKING, Final, Protocol
 
 from etwdetect.errors import NotATraceError
 from etwdetect.etl.reader import Trace
+from etwdetect.recorded.trace import SUFFIXES, RecordedInput, find_recordings, is_recorded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -97,7 +98,7 @@ class Input:
         return stack.enter_context(archive.open(member)), member.compress_size
 
 
-def find_inputs(path: str | os.PathLike[str]) -> Iterator[Input]:
+def find_inputs(path: str | os.PathLike[str]) -> Iterator[Input | RecordedInput]:
     """Yield the traces at *path*, in the order of their names.
 
     Raises NotATraceError where there is nothing, a directory or an archive without a trace.
@@ -113,17 +114,17 @@ def find_inputs(path: str | os.PathLike[str]) -> Iterator[Input]:
                 found = True
                 yield each_input
         except NotATraceError:
-            continue  # an archive of other things, which nobody named
+            continue  # an archive or a file of other things, which nobody named
     if not found:
-        raise NotATraceError(str(path), "is a directory with no trace (.etl, .etl.gz or .zip) in it")
+        raise NotATraceError(str(path), "is a directory with no trace (.etl, .gz, .zip, .jsonl, .parquet) in it")
 
 
 def _is_candidate(file: Path) -> bool:
     name = file.name.lower()
-    return name.endswith((".etl", ".etl.gz", ".zip")) and file.is_file()
+    return name.endswith((".etl", ".etl.gz", ".zip", *SUFFIXES)) and file.is_file()
 
 
-def _in_file(path: Path) -> Iterator[Input]:
+def _in_file(path: Path) -> Iterator[Input | RecordedInput]:
     if path.exists() and not path.is_file():
         raise NotATraceError(str(path), "is neither a file nor a directory")  # a pipe would be waited for
     try:
@@ -131,6 +132,9 @@ def _in_file(path: Path) -> Iterator[Input]:
             magic = file.read(len(_ZIP_MAGIC))
     except OSError as error:
         raise NotATraceError(str(path), f"cannot be opened: {error.strerror}") from error
+    if is_recorded(magic):
+        yield from find_recordings(path)
+        return
     if magic != _ZIP_MAGIC:
         yield Input(path)
         return

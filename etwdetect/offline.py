@@ -14,6 +14,7 @@ from etwdetect.etl.walk import Wanted
 from etwdetect.events import Loss, ThreadStart, ThreadStop
 from etwdetect.order import EventSorter, order_of
 from etwdetect.raw import KERNEL_PROCESS, LOST_EVENTS
+from etwdetect.recorded.trace import RecordedTrace
 from etwdetect.rule import DEFAULT_BOUND, RemoteThreadRule
 
 if TYPE_CHECKING:
@@ -43,12 +44,14 @@ class Scan:
 
     def __init__(
         self,
-        traces: Sequence[Trace],
+        traces: Sequence[Trace | RecordedTrace],
         bound: int = DEFAULT_BOUND,
         progress: Callable[[int], None] | None = None,
     ) -> None:
         self.traces = traces
-        self.session_start = min(trace.header.start_time for trace in traces)
+        self.session_start = min(
+            (trace.header.start_time for trace in traces if trace.header.start_time is not None), default=None
+        )
         self.rule = RemoteThreadRule(bound, self.session_start)
         self.counts: Counter[str] = Counter()
         self.unknown_versions: Counter[tuple[str, int]] = Counter()
@@ -58,8 +61,11 @@ class Scan:
         self.told_twice = 0
         """How many thread starts were left out because another provider tells of them too."""
         self._progress = progress
-        self._enricher = Enricher(pointer_size=max(trace.header.pointer_size for trace in traces))
+        self.pointer_size = max(trace.header.pointer_size for trace in traces)
+        self._enricher = Enricher(pointer_size=self.pointer_size)
         self._loss_records = 0
+        self._loss_told = Loss(0, 0)
+        """The losses that stand in their place among the events, which only files of events have."""
 
     @property
     def events_read(self) -> int:
@@ -102,12 +108,7 @@ class Scan:
         OSError where events that are too many for memory can't be put in a temporary file.
         """
         started = time.perf_counter()
-        sorters = _Sorters()
-        for trace in self.traces:
-            self._read(trace, sorters)
-        self._note_loss()
-        self.seconds = time.perf_counter() - started
-        for event in sorters.in_order():
+        for event in self.events():
             self._enricher.observe(event)
             hit = self.rule.observe(event)
             if hit is not None:
@@ -116,6 +117,22 @@ class Scan:
         self.seconds = time.perf_counter() - started
         yield from self._enricher.take()
         self.seconds = time.perf_counter() - started
+
+    def events(self) -> Iterator[Event]:
+        """Read everything, then yield the events in the order in which the rule takes them; once only.
+
+        All that is missing stands before all else, because a trace does not tell when it was lost; a damaged
+        place is at least one event that was not seen. OSError as from `detections`, which this is a part of.
+        """
+        sorters = _Sorters()
+        for trace in self.traces:
+            if isinstance(trace, RecordedTrace):
+                self._read_events(trace, sorters)
+            else:
+                self._read(trace, sorters)
+        events_lost = self.events_lost - self._loss_told.events + self.damages
+        yield Loss(self.session_start or 0, events_lost, self.buffers_lost - self._loss_told.buffers)
+        yield from sorters.in_order()
 
     def _read(self, trace: Trace, sorters: _Sorters) -> None:
         decoder = Decoder(trace.damages.add)
@@ -129,6 +146,19 @@ class Scan:
         self.unknown_versions += decoder.unknown_versions
         self.told_twice = sorters.told_twice
 
+    def _read_events(self, trace: RecordedTrace, sorters: _Sorters) -> None:
+        for number, event in enumerate(trace.events()):
+            sorter = sorters.of(event, b"")
+            if isinstance(event, Loss):
+                told = self._loss_told
+                self._loss_told = Loss(0, told.events + event.events, told.buffers + event.buffers)
+                sorter.add(event)
+            else:
+                self._take(event, sorter)
+            if self._progress and number % _PROGRESS_EVERY == 0:
+                self._progress(trace.bytes_read)
+        self.counts += trace.kinds
+
     def _take(self, event: Event, sorter: EventSorter) -> None:
         if isinstance(event, Loss):
             self._loss_records += event.events + event.buffers
@@ -139,13 +169,6 @@ class Scan:
         self.span = min(first, event.time), max(last, event.time)
         self._enricher.foresee(event)
         sorter.add(event)
-
-    def _note_loss(self) -> None:
-        """Tell the rule of all that is missing, before all else: a recording does not tell when it was lost.
-
-        A damaged place is at least one event that was not seen.
-        """
-        self.rule.observe(Loss(self.session_start, self.events_lost + self.damages, self.buffers_lost))
 
 
 class _Sorters:

@@ -10,7 +10,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "etwdetect"
 
 WORDS = {"events", "errors"}
-LEFT = WORDS | {"raw", "etl", "decode", "order", "rule", "enrich"}
+LEFT = WORDS | {"raw", "etl", "decode", "order", "rule", "enrich", "recorded"}
 ROOMS = {
     "events": set(),
     "errors": set(),
@@ -19,11 +19,12 @@ ROOMS = {
     "decode": WORDS | {"raw"},
     "order": {"events"},
     "rule": {"events"},
-    "enrich": {"events", "rule"},
+    "enrich": {"events", "errors", "rule"},
     "filters": {"rule"},
     "offline": LEFT,
     "output": {"errors", "enrich", "rule", "offline"},
-    "inputs": {"errors", "etl"},
+    "recorded": WORDS | {"etl"},
+    "inputs": {"errors", "etl", "recorded"},
     "kdetector": {"errors", "rule"},
 }
 """What each room may import of the others: the table of docs/architecture.md. Other rooms may import any."""
@@ -66,7 +67,7 @@ def test_this_test_sees_the_imports_that_there_are():
     assert "etwdetect.decode.kernel_process" not in set(own_imports(PACKAGE / "decode" / "layout.py"))
 
 
-HEAVY = "etw", "numpy", "pyfwnt", "click"
+HEAVY = "etw", "numpy", "pyfwnt", "click", "pyarrow"
 
 
 def loaded_by(code):

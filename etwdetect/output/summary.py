@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 _DAMAGES_SHOWN: Final = 10
 _VERSIONS_SHOWN: Final = 5
 
-_THREAD_KINDS: Final = frozenset(("ThreadStart", "ThreadStop", "ThreadDCStart", "ThreadDCEnd"))
+_THREAD_KINDS: Final = frozenset(("ThreadStart", "ThreadStop", "ThreadDCStart", "ThreadDCEnd", "ThreadRundown"))
 _PROCESS_KINDS: Final = frozenset(
     ("ProcessStart", "ProcessStop", "ProcessDCStart", "ProcessDCEnd", "ProcessDefunct", "ProcessRundown")
 )

@@ -1,0 +1,114 @@
+"""Reads the traces that a command is given, one after the other."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Final, TypeVar
+
+import click
+
+from etwdetect.cli import say
+from etwdetect.cli.ending import on_interruption
+from etwdetect.cli.status import Status
+from etwdetect.errors import EtwDetectError, NotATraceError
+from etwdetect.inputs import find_inputs
+from etwdetect.offline import Scan
+from etwdetect.output.escape import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from contextlib import AbstractContextManager
+    from pathlib import Path
+
+    from etwdetect.etl.reader import Trace
+    from etwdetect.inputs import Input
+    from etwdetect.recorded.trace import RecordedInput, RecordedTrace
+
+_LONG: Final = 32 << 20
+"""From how many bytes on a trace gets a progress bar."""
+
+_Item = TypeVar("_Item")
+
+
+class Traces:
+    """The traces at *paths*, each alone or, with *join*, all as one.
+
+    *statuses* gets an error for each that can't be read; the command adds those of the scans.
+    """
+
+    def __init__(self, paths: Sequence[Path], *, join: bool) -> None:
+        self.statuses: list[Status] = []
+        inputs = list(self._find(paths))
+        self._groups = [inputs] if join and inputs else [[each] for each in inputs]
+        self._interrupted = False
+
+    def __len__(self) -> int:
+        """How many scans there will be."""
+        return len(self._groups)
+
+    def scans(self) -> Iterator[Scan]:
+        """Open the traces and yield a scan of each, until Ctrl+C ends the reading."""
+        for group in self._groups:
+            if self._interrupted:
+                break
+            with ExitStack() as stack:
+                opened = [trace for each in group if (trace := self._open(stack, each)) is not None]
+                if opened:
+                    opened.sort(key=lambda trace: trace.header.start_time or 0)
+                    yield Scan(opened, progress=stack.enter_context(_progress(opened)))
+
+    def until_stopped(self, scan: Scan, items: Iterator[_Item]) -> Iterator[_Item]:
+        """Yield *items* of *scan*; Ctrl+C ends the reading, and a second one the rest."""
+
+        def stop() -> None:
+            scan.stop()
+            self._interrupted = True
+
+        with on_interruption(stop):
+            while True:
+                try:
+                    item = next(items)
+                except StopIteration:
+                    return
+                except OSError as error:
+                    raise EtwDetectError(f"events cannot be put in a temporary file: {error.strerror}") from error
+                yield item
+
+    def _find(self, paths: Sequence[Path]) -> Iterator[Input | RecordedInput]:
+        for path in paths:
+            try:
+                yield from find_inputs(path)
+            except NotATraceError as error:
+                self._failed(error)
+
+    def _open(self, stack: ExitStack, found: Input | RecordedInput) -> Trace | RecordedTrace | None:
+        opening: AbstractContextManager[Trace | RecordedTrace] = found.open()
+        try:
+            return stack.enter_context(opening)
+        except NotATraceError as error:
+            self._failed(error)
+            return None
+
+    def _failed(self, error: NotATraceError) -> None:
+        say(printable(str(error)))
+        self.statuses.append(Status.ERROR)
+
+
+@contextmanager
+def _progress(traces: Sequence[Trace | RecordedTrace]) -> Iterator[Callable[[int], None] | None]:
+    """Show a progress bar on standard error while traces are read, if they are long and someone looks on."""
+    size = sum(trace.size for trace in traces)
+    if size < _LONG or not sys.stderr.isatty():
+        yield None
+        return
+    with click.progressbar(length=size, label="reading", file=sys.stderr) as bar:
+        seen = 0
+
+        def advance(_: int) -> None:
+            nonlocal seen
+            read = sum(trace.bytes_read for trace in traces)
+            bar.update(read - seen)
+            seen = read
+
+        yield advance

@@ -1,0 +1,192 @@
+"""Recordings in files of events, in the form in which a scan takes traces."""
+
+from __future__ import annotations
+
+from collections import Counter
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import IO, TYPE_CHECKING, Final, NamedTuple, Protocol
+
+from etwdetect.errors import MissingExtraError, NotATraceError
+from etwdetect.etl.reader import Damages
+from etwdetect.events import Loss
+from etwdetect.recorded.jsonl import FIRST_BYTE, JsonLinesFile
+from etwdetect.recorded.schema import Recording, RecordingStart
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from etwdetect.events import Event
+    from etwdetect.recorded.schema import Recorded
+
+MOST_RECORDINGS: Final = 10_000
+"""How many recordings of one file are read; a lake with more is for `etwdetect fleet`."""
+
+_PARQUET_MAGIC: Final = b"PAR1"
+
+SUFFIXES: Final = (".jsonl", ".parquet")
+"""What files of events in a directory are called."""
+
+
+class _File(Protocol):
+    """What JsonLinesFile and ParquetFile have in common."""
+
+    def places(self) -> Iterator[tuple[int, int, Recording | str]]: ...
+    def rows(self, begin: int, end: int, recording: Recording) -> Iterator[tuple[int, Recorded | str]]: ...
+
+
+class RecordedHeader(NamedTuple):
+    """What a recording says of itself, in the names of `etl.logfile.LogfileHeader`.
+
+    *start_time* is None where the row that begins the recording is missing.
+    """
+
+    start_time: int | None
+    pointer_size: int
+    events_lost: int = 0
+    buffers_lost: int = 0
+
+
+class RecordedTrace:
+    """One recording, open for reading; its public attributes are those of `etl.reader.Trace`.
+
+    *kinds* counts the events by the name of their record.
+    """
+
+    loss_marks = 0
+
+    def __init__(self, file: _File, found: RecordedInput) -> None:
+        self.name = found.name
+        self.host = found.recording.host
+        self.size = found.end
+        self.bytes_read = 0
+        self.events_read = 0
+        self.damages = Damages()
+        self.kinds: Counter[str] = Counter()
+        self.stopped = False
+        self._file = file
+        self._found = found
+        self.header = self._read_header()
+
+    def _read_header(self) -> RecordedHeader:
+        for _, row in self._rows():
+            if not isinstance(row, str):
+                if isinstance(row.event, RecordingStart):
+                    return RecordedHeader(row.event.start_time, row.event.pointer_size)
+                break
+        return RecordedHeader(None, 8)
+
+    def _rows(self) -> Iterator[tuple[int, Recorded | str]]:
+        return self._file.rows(self._found.begin, self._found.end, self._found.recording)
+
+    def stop(self) -> None:
+        """Have `events` read no further row."""
+        self.stopped = True
+
+    def events(self) -> Iterator[Event]:
+        """Yield the events in the order of the file, losses where they stand; *header* counts those."""
+        if self.header.start_time is None:
+            self.damages.add(self._found.begin, "the recording's beginning is missing")
+        for at, row in self._rows():
+            if self.stopped:
+                return
+            self.bytes_read = at
+            self.events_read += 1
+            if isinstance(row, str):
+                self.damages.add(at, f"{row}; the row is left out")
+                continue
+            event = row.event
+            if isinstance(event, RecordingStart):
+                continue
+            if isinstance(event, Loss):
+                lost = self.header
+                self.header = lost._replace(
+                    events_lost=lost.events_lost + event.events, buffers_lost=lost.buffers_lost + event.buffers
+                )
+            self.kinds[type(event).__name__] += 1
+            yield event
+        self.bytes_read = self.size
+
+
+@dataclass(frozen=True)
+class RecordedInput:
+    """One recording that was found: the file it is in, and from where to where."""
+
+    path: Path
+    recording: Recording
+    begin: int
+    end: int
+    alone: bool = True
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        return str(self.path) if self.alone else f"{self.path}!{self.recording.host}/{self.recording.name}"
+
+    @contextmanager
+    def open(self) -> Iterator[RecordedTrace]:
+        """Open the recording; NotATraceError where it can't be read at all."""
+        with _opened(self.path) as file:
+            yield RecordedTrace(file, self)
+
+
+def is_recorded(magic: bytes) -> bool:
+    """Whether a file that begins with *magic* (4 bytes) may be one of events."""
+    return magic == _PARQUET_MAGIC or magic.startswith(FIRST_BYTE)
+
+
+def find_recordings(path: Path) -> list[RecordedInput]:
+    """Return the recordings in the file at *path*, in their order; NotATraceError where there is none."""
+    places: dict[Recording, tuple[int, int]] = {}
+    last: Recording | None = None
+    fault: tuple[str, int | None] = ("is empty", None)
+    first_bad: int | None = None
+    with _opened(path) as file, _faults_of(path):
+        for begin, end, what in file.places():
+            if isinstance(what, Recording):
+                last = what
+            elif last is None:  # it goes with the first recording to come
+                fault, first_bad = (fault, first_bad) if first_bad is not None else ((what, begin), begin)
+                continue
+            if last not in places:
+                if len(places) == MOST_RECORDINGS:
+                    raise NotATraceError(
+                        str(path), f"holds more than {MOST_RECORDINGS:,} recordings; use `etwdetect fleet`", begin
+                    )
+                places[last] = (begin if first_bad is None else first_bad, end)
+                first_bad = None
+            places[last] = (places[last][0], end)
+    if not places:
+        raise NotATraceError(str(path), f"is no file of events: {fault[0]}", fault[1])
+    return [RecordedInput(path, recording, *place, len(places) == 1) for recording, place in places.items()]
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[_File]:
+    with ExitStack() as stack:
+        with _faults_of(path):
+            file: IO[bytes] = stack.enter_context(path.open("rb"))
+            parquet = file.read(len(_PARQUET_MAGIC)) == _PARQUET_MAGIC
+            file.seek(0)
+            opened = _parquet(file) if parquet else JsonLinesFile(file)
+        yield opened
+
+
+@contextmanager
+def _faults_of(path: Path) -> Iterator[None]:
+    """Say which file it is whose reading goes wrong."""
+    try:
+        yield
+    except NotATraceError:
+        raise
+    except OSError as error:
+        raise NotATraceError(str(path), f"cannot be read: {error.strerror or error}") from error
+    except (MissingExtraError, ValueError) as error:
+        raise NotATraceError(str(path), str(error)) from error
+
+
+def _parquet(file: IO[bytes]) -> _File:
+    from etwdetect.recorded.parquet import ParquetFile  # noqa: PLC0415 (an extra)
+
+    return ParquetFile(file)

@@ -1,0 +1,142 @@
+"""etwdetect events, and the scan of what it wrote."""
+
+import gzip
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from etwdetect.etl.writer import TraceOptions, TraceWriter
+from tests.traces_by_writer import START, attack, write_trace
+
+ROOT = Path(__file__).parents[2]
+SAMPLE = ROOT / "samples" / "windbg-attach.etl"
+
+
+def records(etwdetect, *arguments):
+    return etwdetect("scan", *arguments, "--format", "json")
+
+
+@pytest.mark.parametrize("form", ["jsonl", "parquet"])
+def test_the_scan_of_the_events_prints_the_records_of_the_trace(etwdetect, tmp_path, form):
+    path = tmp_path / f"events.{form}"
+    done = etwdetect("events", SAMPLE, "--format", form, "-o", path)
+    assert (done.status, done.out) == (0, "")
+    assert records(etwdetect, path).out == records(etwdetect, SAMPLE).out != ""
+
+
+@pytest.mark.parametrize("form", ["jsonl", "parquet"])
+def test_the_scan_of_the_events_of_real_traces_prints_their_records(etwdetect, tmp_path, recordings, form):
+    path = tmp_path / f"events.{form}"
+    traces = sorted(recordings.glob("*.etl"))
+    etwdetect("events", *traces, "--format", form, "-o", path)
+    assert len(traces) > 5
+    assert records(etwdetect, path).out == records(etwdetect, *traces).out
+    for trace in traces:
+        etwdetect("events", trace, "--format", form, "-o", path)
+        again, first = records(etwdetect, path), records(etwdetect, trace)
+        assert (again.out, again.status) == (first.out, first.status), trace
+
+
+def test_losses_and_damage_survive(etwdetect, tmp_path):
+    path = write_trace(tmp_path / "a.etl", attack(), events_lost=5, buffers_lost=2)
+    with path.open("ab") as file:
+        file.write(b"\xaa" * 100)
+    done = etwdetect("events", path, "-o", tmp_path / "a.jsonl")
+    first, again = records(etwdetect, path), records(etwdetect, tmp_path / "a.jsonl")
+    assert json.loads(again.out)["Evidence"] == ["events-lost:6", "buffers-lost:2"]
+    assert again.out == first.out
+    assert done.status == first.status == again.status == 3
+    assert "offset 0x20000" in done.err
+
+
+def test_names_that_are_hostile_survive_both_forms(etwdetect, tmp_path):
+    image = "C:\\\ud800\udc00\udfff\x1b[2J\u202e\n,=.exe"
+    trace = write_trace(tmp_path / "a.etl", attack(source=image))
+    for form in ("jsonl", "parquet"):
+        etwdetect("events", trace, "--format", form, "-o", tmp_path / f"a.{form}")
+        assert records(etwdetect, tmp_path / f"a.{form}").out == records(etwdetect, trace).out
+
+
+def test_the_first_row_describes_the_recording_and_all_are_numbered(etwdetect):
+    rows = [json.loads(line) for line in etwdetect("events", SAMPLE, "--host", "PC7").out.splitlines()]
+    assert rows[0]["kind"] == "RecordingStart"
+    assert [row["seq"] for row in rows] == list(range(len(rows)))
+    assert {row["host"] for row in rows} == {"PC7"}
+    assert len({row["recording"] for row in rows}) == 1
+    assert min(row["time"] for row in rows) == rows[0]["time"]
+
+
+def test_each_trace_is_a_recording_of_its_own_unless_they_are_joined(etwdetect, tmp_path):
+    shutil.copy(SAMPLE, tmp_path / "a.etl")
+    shutil.copy(SAMPLE, tmp_path / "b.etl")
+    for join, count in (((), 2), (("--join",), 1)):
+        rows = [
+            json.loads(line) for line in etwdetect("events", tmp_path, "--host", "PC7", *join).out.splitlines()
+        ]
+        assert len({row["recording"] for row in rows}) == count
+
+
+def test_a_trace_that_cannot_be_read_does_not_keep_the_others_from_being_written(etwdetect, tmp_path):
+    (tmp_path / "bad.etl").write_bytes(b"no trace")
+    done = etwdetect("events", tmp_path / "bad.etl", tmp_path / "missing.etl", SAMPLE)
+    assert done.status == 1
+    assert len(done.out.splitlines()) > 10
+    assert "bad.etl: is not a trace" in done.err
+    assert "missing.etl: cannot be opened" in done.err
+
+
+def test_a_trace_without_our_events_is_its_first_row_and_said_to_be_incomplete(etwdetect, tmp_path):
+    with (tmp_path / "a.etl").open("w+b") as file, TraceWriter(file, TraceOptions(START)):
+        pass
+    done = etwdetect("events", tmp_path / "a.etl")
+    assert [json.loads(line)["kind"] for line in done.out.splitlines()] == ["RecordingStart"]
+    assert done.status == 3
+
+
+def test_packed_traces_are_read_as_by_scan(etwdetect, tmp_path):
+    with gzip.open(tmp_path / "a.etl.gz", "wb") as file:
+        file.write(SAMPLE.read_bytes())
+    assert len(etwdetect("events", tmp_path / "a.etl.gz").out.splitlines()) > 10
+
+
+def test_parquet_needs_a_file(etwdetect):
+    done = etwdetect("events", SAMPLE, "--format", "parquet")
+    assert (done.status, done.out) == (2, "")
+    assert "--format parquet needs --output" in done.err
+
+
+def test_the_output_is_none_of_the_inputs(etwdetect, tmp_path):
+    path = tmp_path / "a.etl"
+    shutil.copy(SAMPLE, path)
+    assert etwdetect("events", path, "-o", path).status == 2
+    assert path.read_bytes() == SAMPLE.read_bytes()
+
+
+def test_a_reader_that_goes_away_ends_it_quietly():
+    command = [sys.executable, "-m", "etwdetect", "events", *[str(SAMPLE)] * 300]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.readline()
+        process.stdout.close()
+        err = process.stderr.read().decode()
+    assert process.returncode == 0
+    assert "Traceback" not in err
+    assert "cannot be written" not in err
+
+
+def test_without_pyarrow_the_remedy_is_told(tmp_path):
+    code = (
+        "import sys; sys.modules['pyarrow'] = None; from etwdetect.cli import main; sys.exit(main(sys.argv[1:]))"
+    )
+    events = ["events", str(SAMPLE), "--format", "parquet", "-o", str(tmp_path / "a.parquet")]
+    (tmp_path / "b.parquet").write_bytes(b"PAR1")
+    for arguments in (events, ["scan", str(tmp_path / "b.parquet")]):
+        done = subprocess.run(
+            [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 1
+        assert "Parquet needs pyarrow: pip install 'etwdetect[parquet]'" in done.stderr
+        assert "Traceback" not in done.stderr
