@@ -26,6 +26,7 @@ ROOMS = {
     "recorded": WORDS | {"etl"},
     "inputs": {"errors", "etl", "recorded"},
     "kdetector": {"errors", "rule"},
+    "sigma": {"errors", "enrich", "output"},
 }
 """What each room may import of the others: the table of docs/architecture.md. Other rooms may import any."""
 
