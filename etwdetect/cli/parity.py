@@ -1,0 +1,155 @@
+"""etwdetect parity: hold the detector without a driver and the driver side by side."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from etwdetect.cli import say
+from etwdetect.cli.status import Status, of_all
+from etwdetect.cli.traces import Traces
+from etwdetect.output.escape import printable
+from etwdetect.parity import files, loading, report, runner
+from etwdetect.parity.benches import BENCHES, TRACE
+from etwdetect.parity.benches.trace import replay
+from etwdetect.parity.errors import NoSuchScenarioError
+from etwdetect.parity.recorded import compare_outputs
+from etwdetect.parity.show import describe
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from etwdetect.parity.scenario import Scenario
+    from etwdetect.parity.verdict import Result
+
+_FOLDER: Final = click.option(
+    "--scenarios",
+    "folder",
+    type=click.Path(path_type=Path),
+    help="The folder of scenario files; by default the checkout's parity_tests/scenarios.",
+)
+_FILE: Final = click.Path(dir_okay=False, path_type=Path)
+
+
+def _report_options(decorated: Callable[..., Status]) -> Callable[..., Status]:
+    decorated = click.option("--json", type=_FILE, help="Write the results to a file, as JSON.")(decorated)
+    return click.option("--junit", type=_FILE, help="Write the results to a file, as JUnit's XML.")(decorated)
+
+
+@click.group()
+def command() -> None:
+    """Show that etwdetect without a driver says what the KDetector driver says."""
+
+
+@command.group()
+def scenarios() -> None:
+    """List the scenarios, or show one of them in sentences."""
+
+
+@scenarios.command("list")
+@_FOLDER
+def list_scenarios(folder: Path | None) -> Status:
+    """List the scenarios with their titles."""
+    found = _find(folder)
+    width = max(len(scenario.name) for scenario in found)
+    for scenario in found:
+        click.echo(f"{scenario.name:{width}}  {printable(scenario.title)}")
+    return Status.DONE
+
+
+@scenarios.command()
+@click.argument("names", nargs=-1, required=True, metavar="SCENARIO...")
+@_FOLDER
+def show(names: Sequence[str], folder: Path | None) -> Status:
+    """Print scenarios in sentences: the steps, and what must be reported."""
+    for number, scenario in enumerate(_find(folder, names)):
+        if number:
+            click.echo()
+        for line in describe(scenario):
+            click.echo(printable(line))
+    return Status.DONE
+
+
+@command.command()
+@click.argument("names", nargs=-1, metavar="[SCENARIO...] | TRACE...")
+@click.option(
+    "--bench",
+    "benches",
+    type=click.Choice((*BENCHES, TRACE)),
+    multiple=True,
+    default=("model", "file"),
+    show_default=True,
+    help="Where to run; may be given more than once. The trace bench takes recordings, and goes alone.",
+)
+@_FOLDER
+@_report_options
+def run(
+    names: Sequence[str], benches: Sequence[str], folder: Path | None, junit: Path | None, json: Path | None
+) -> Status:
+    """Run scenarios, by default all of them, through both detectors and compare.
+
+    With --bench trace: take recordings, whatever `etwdetect scan` takes, and compare on their events.
+    """
+    benches = list(dict.fromkeys(benches))
+    if TRACE in benches:
+        if len(benches) > 1 or not names:
+            raise click.UsageError("--bench trace takes recordings, TRACE..., and goes alone")
+        traces = Traces([Path(name) for name in names], join=False)
+        return of_all([*_run(map(replay, traces.scans()), junit, json), *traces.statuses], found=False)
+    found = _find(folder, names)
+    results = (result for bench in benches for result in runner.run(found, bench))
+    return of_all(_run(results, junit, json), found=False)
+
+
+@command.command()
+@click.argument("etw", type=_FILE, metavar="ETW.json")
+@click.argument("driver", type=_FILE, metavar="DRIVER.json")
+@_report_options
+def compare(etw: Path, driver: Path, junit: Path | None, json: Path | None) -> Status:
+    """Compare outputs that were recorded earlier with --format json: of `scan` or `monitor`, and `driver watch`.
+
+    Times are shown and not judged, because they come from two clocks; records more than 10 ms apart must be in the
+    same order.
+    """
+    return of_all(_run([compare_outputs(etw, driver)], junit, json), found=False)
+
+
+def _find(folder: Path | None, names: Sequence[str] = ()) -> list[Scenario]:
+    try:
+        return loading.find(folder, names)
+    except NoSuchScenarioError as error:
+        raise click.UsageError(str(error)) from error
+
+
+def _run(results: Iterable[Result], junit: Path | None, json: Path | None) -> Iterator[Status]:
+    """Print each of *results*, then what is to be said of them; yield a status for each."""
+    done: list[Result] = []
+    for result in results:
+        if not done:
+            click.echo(report.heading())
+        click.echo(report.row(result))
+        done.append(result)
+    for result in done:
+        if result.status != "passed" or result.notes:
+            click.echo()
+            for line in report.details(result):
+                click.echo(line)
+    click.echo()
+    for line in report.closing(done):
+        click.echo(line)
+    for path, text in ((junit, files.junit), (json, files.to_json)):
+        if path is not None:
+            yield _write(path, text(done))
+    for result in done:
+        yield {"failed": Status.ERROR}.get(result.status, Status.INCOMPLETE if result.incomplete else Status.DONE)
+
+
+def _write(path: Path, text: str) -> Status:
+    try:
+        path.write_text(text, "utf-8")
+    except OSError as error:
+        say(f"{path} cannot be written: {error.strerror}")
+        return Status.ERROR
+    return Status.DONE

@@ -1,0 +1,62 @@
+"""Compares outputs that were recorded earlier: json lines of `scan`, `monitor` and `driver watch`."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Final
+
+from etwdetect.errors import EtwDetectError
+from etwdetect.output.record import from_json
+from etwdetect.parity.comparison import Equality, compare
+from etwdetect.parity.verdict import Result, Side, differences
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from etwdetect.enrich.detection import Detector
+    from etwdetect.rule import RemoteThread
+
+NAME: Final = "recorded"
+"""What stands for the bench in the results."""
+
+
+def compare_outputs(etw: Path, driver: Path) -> Result:
+    """Return how the output *etw* of the detector without a driver and the output *driver* of the driver agree.
+
+    They come from two clocks, so they are equal as live sessions are (Equality.LIVE). EtwDetectError where a file
+    cannot be read, has a line that is no record, or is of the other detector.
+    """
+    began = time.perf_counter()
+    sides = [Side(records, {"remote": len(records)}) for records in (read(etw, "etw"), read(driver, "driver"))]
+    comparison = compare(sides[0].records, sides[1].records, Equality.LIVE)
+    return Result(
+        f"{etw.name}, {driver.name}",
+        NAME,
+        time.perf_counter() - began,
+        comparison,
+        tuple(differences(comparison, *sides)),
+        statistics={"etw": sides[0].statistics, "driver": sides[1].statistics},
+    )
+
+
+def read(path: Path, detector: Detector) -> list[RemoteThread]:
+    """Return the records in the file at *path*, which *detector* wrote; EtwDetectError where that is not so."""
+    records = []
+    try:
+        with path.open(encoding="utf-8") as file:
+            for number, line in enumerate(file, 1):
+                try:
+                    detection = from_json(line)
+                except ValueError as error:
+                    raise EtwDetectError(f"{path}, line {number}: {error}") from error
+                if detection.detector != detector:
+                    raise EtwDetectError(f"{path}, line {number}: is of the detector {detection.detector!r}")
+                if detection.count > 1:
+                    raise EtwDetectError(
+                        f"{path}, line {number}: stands for {detection.count:,} remote threads; "
+                        "record again without merging repeats"
+                    )
+                records.append(detection.thread)
+    except (OSError, UnicodeDecodeError) as error:
+        raise EtwDetectError(f"{path} cannot be read: {error}") from error
+    return records

@@ -1,0 +1,38 @@
+"""Runs scenarios on benches, and recordings on the trace bench; one result after the other."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from etwdetect.errors import EtwDetectError
+from etwdetect.parity.benches import open_bench
+from etwdetect.parity.simkernel import StatusError
+from etwdetect.parity.verdict import Result, judge
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from etwdetect.parity.benches import Bench
+    from etwdetect.parity.scenario import Scenario
+
+
+def run(scenarios: Iterable[Scenario], bench_name: str) -> Iterator[Result]:
+    """Yield how each of *scenarios* did; BenchUnavailableError where this machine has no such bench."""
+    with open_bench(bench_name) as bench:
+        for scenario in scenarios:
+            yield perform(bench, scenario)
+
+
+def perform(bench: Bench, scenario: Scenario) -> Result:
+    """Return how *scenario* did on *bench*, which has been entered."""
+    reason = bench.cannot(scenario)
+    if reason is not None:
+        return Result(scenario.name, bench.name, skipped=reason)
+    began = time.perf_counter()
+    try:
+        observation = bench.perform(scenario)
+    except (EtwDetectError, StatusError, OSError) as error:
+        seconds = time.perf_counter() - began
+        return Result(scenario.name, bench.name, seconds, complaints=(f"could not be performed: {error}",))
+    return judge(scenario, bench.name, observation, time.perf_counter() - began)

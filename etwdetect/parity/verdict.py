@@ -1,0 +1,227 @@
+"""Judges what a bench observed: whether both sides are equal, and whether they report what the scenario says."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, Protocol
+
+from etwdetect.parity.comparison import Comparison, Equality, compare, explain
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from etwdetect.enrich.detection import Detector
+    from etwdetect.parity.scenario import Expected, Scenario
+    from etwdetect.parity.steps import Who
+    from etwdetect.rule import RemoteThread
+
+VERDICTS: Final = ("first", "own", "excluded", "remote")
+"""The counts of a rule's verdicts that both detectors have."""
+
+
+class Ids(Protocol):
+    """Says which ids the names of a scenario stand for; a thread id of None is not known."""
+
+    def pid_of(self, process: str, /) -> int:
+        """Return the id of a process."""
+
+    def tid_of(self, who: Who, /) -> int | None:
+        """Return the id of a thread."""
+
+
+@dataclass(frozen=True)
+class Side:
+    """What one detector said: its records, in its order, and what it counted.
+
+    *statistics* has "threads" (seen), VERDICTS, "unknown" (ETW), "waiting" (in the table), "evicted", and losses
+    under names that begin with "lost". *kinds*: of each record, where the bench learns them.
+    """
+
+    records: Sequence[RemoteThread]
+    statistics: Mapping[str, int]
+    kinds: Sequence[str | None] | None = None
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What a bench saw of both detectors. With Equality.LIVE the records are those between the markers."""
+
+    etw: Side
+    driver: Side
+    equality: Equality
+    ids: Ids
+
+
+@dataclass(frozen=True)
+class Result:
+    """How one subject, a scenario or a trace, did on one bench; passed where there is no complaint.
+
+    *notes* are worth telling and no fault, *skipped* says why the bench left the subject out, *incomplete* that
+    not all of a recording could be read.
+    """
+
+    subject: str
+    bench: str
+    seconds: float = 0.0
+    comparison: Comparison | None = None
+    complaints: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    statistics: Mapping[Detector, Mapping[str, int]] = field(default_factory=dict)
+    skipped: str | None = None
+    incomplete: bool = False
+
+    @property
+    def status(self) -> Literal["passed", "failed", "skipped"]:
+        """How it ended."""
+        if self.skipped is not None:
+            return "skipped"
+        return "failed" if self.complaints else "passed"
+
+
+class _Wanted(NamedTuple):
+    """An expected record with ids filled in; None is any."""
+
+    expected: Expected
+    creator_pid: int
+    creator_tid: int | None
+    pid: int
+    tid: int | None
+
+    def fits(self, record: RemoteThread) -> bool:
+        pairs = zip(self[1:], record[1:5], strict=True)
+        return all(wanted is None or wanted == value for wanted, value in pairs)
+
+
+def describe(record: RemoteThread) -> str:
+    """Return the ids of *record* as the reports show them."""
+    return f"{record.creator_pid}:{record.creator_tid} -> {record.pid}:{record.tid}"
+
+
+def judge(scenario: Scenario, bench: str, observation: Observation, seconds: float = 0.0) -> Result:
+    """Return how *scenario* did."""
+    wanted = {side: _wanted(scenario.expect, side, observation.ids) for side in ("etw", "driver")}
+    alone = [each for each in (*wanted["etw"], *wanted["driver"]) if each.expected.only]
+    comparison = compare(observation.etw.records, observation.driver.records, observation.equality)
+    comparison = explain(comparison, _Explainer(alone))
+    complaints = differences(comparison, observation.etw, observation.driver)
+    complaints += _unexpected("ETW", observation.etw, wanted["etw"], observation.equality)
+    complaints += _unexpected("the driver", observation.driver, wanted["driver"], observation.equality)
+    if observation.equality is Equality.EXACT and not complaints:
+        complaints = _other_words(observation.etw, wanted["etw"])
+    return Result(
+        scenario.name,
+        bench,
+        seconds,
+        comparison,
+        tuple(complaints),
+        statistics={"etw": observation.etw.statistics, "driver": observation.driver.statistics},
+    )
+
+
+class _Explainer:
+    """Lets each expected difference explain one record."""
+
+    def __init__(self, wanted: Iterable[_Wanted]) -> None:
+        self._left = list(wanted)
+
+    def __call__(self, record: RemoteThread, side: Detector) -> bool:
+        for position, each in enumerate(self._left):
+            if each.expected.only == side and each.fits(record):
+                del self._left[position]
+                return True
+        return False
+
+
+def differences(comparison: Comparison, etw: Side, driver: Side, *, same_events: bool = False) -> list[str]:
+    """Return what is not equal, a sentence each.
+
+    Counts are compared too where they must be equal: where the records must be, and neither side lost anything
+    that the other had. With *same_events* both were given the same, however much was lost before.
+    """
+    found = [f"only ETW has {describe(record)}" for record in comparison.only_etw]
+    found += [f"only the driver has {describe(record)}" for record in comparison.only_driver]
+    found += [f"in another place: {describe(pair.etw)}" for pair in comparison.out_of_order]
+    for pair in comparison.other_times:
+        later = "later" if pair.time_difference > 0 else "earlier"
+        difference = abs(pair.time_difference) * 100
+        found.append(f"at another time: {describe(pair.etw)}, {difference:,} ns {later} in the driver")
+    if comparison.equality is Equality.EXACT and (same_events or not (_lost(etw) or _lost(driver))):
+        found += _count_differences(etw.statistics, driver.statistics)
+    return found
+
+
+def _lost(side: Side) -> bool:
+    return any(count for name, count in side.statistics.items() if name.startswith("lost"))
+
+
+def _count_differences(etw: Mapping[str, int], driver: Mapping[str, int]) -> list[str]:
+    """Return which counts differ. A thread whose creator ETW does not know has a verdict from the driver alone."""
+    names = ["threads", "waiting", "evicted"]
+    unknown = etw.get("unknown", 0)
+    more = {name: driver[name] - etw[name] for name in VERDICTS if name in driver and name in etw}
+    if not unknown:
+        names += VERDICTS
+    elif min(more.values()) < 0 or sum(more.values()) != unknown:
+        return [f"verdicts differ by {more}, which the {unknown:,} unknown creators do not explain"]
+    return [
+        f"{name}: {etw[name]:,} for ETW, {driver[name]:,} for the driver"
+        for name in names
+        if name in etw and name in driver and etw[name] != driver[name]
+    ]
+
+
+def _wanted(expected: Iterable[Expected], side: str, ids: Ids) -> list[_Wanted]:
+    """Return what *side* has to report, in order."""
+    return [
+        _Wanted(
+            entry,
+            ids.pid_of(creator.process),
+            ids.tid_of(creator),
+            ids.pid_of(target),
+            None if thread is None else ids.tid_of(creator._replace(process=target, thread=thread)),
+        )
+        for entry in expected
+        if entry.only in (None, side)
+        for creator, target, thread in entry.each()
+    ]
+
+
+def _unexpected(name: str, side: Side, wanted: Sequence[_Wanted], equality: Equality) -> list[str]:
+    """Return in what the records of one side are not the expected ones."""
+    if equality is Equality.LIVE:
+        return _missing(name, side, wanted)
+    complaints = []
+    if len(side.records) != len(wanted):
+        complaints = [f"{name} reports {len(side.records):,} remote threads, and {len(wanted):,} are expected"]
+    for number, (record, each) in enumerate(zip(side.records, wanted, strict=False), 1):
+        if not each.fits(record):
+            what = each.expected.sentence()
+            return [*complaints, f"record {number} of {name} is {describe(record)}, and expected is {what}"]
+    return complaints
+
+
+def _other_words(side: Side, wanted: Sequence[_Wanted]) -> list[str]:
+    """Return where ETW's evidence or kinds are not the expected ones; the driver has neither."""
+    found = []
+    kinds = side.kinds or [each.expected.kind for each in wanted]
+    for record, kind, each in zip(side.records, kinds, wanted, strict=False):
+        have, want = (", ".join(words) or "none" for words in (record.evidence, each.expected.evidence))
+        if have != want:
+            found.append(f"evidence of {describe(record)} is {have}, and expected is {want}")
+        if each.expected.kind not in (None, kind):
+            found.append(f"kind of {describe(record)} is {kind}, and expected is {each.expected.kind}")
+    return found
+
+
+def _missing(name: str, side: Side, wanted: Sequence[_Wanted]) -> list[str]:
+    """Return which expected records are not there; others may be, as background."""
+    left = list(side.records)
+    complaints: Counter[str] = Counter()
+    for each in wanted:
+        found = next((position for position, record in enumerate(left) if each.fits(record)), None)
+        if found is None:
+            complaints[f"{name} does not report {each.expected.sentence()}"] += 1
+        else:
+            del left[found]
+    return [text if times == 1 else f"{text} ({times:,} times)" for text, times in complaints.items()]
