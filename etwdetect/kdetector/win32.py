@@ -52,8 +52,8 @@ class ServiceStatus(ctypes.Structure):
 @functools.cache
 def kernel32() -> ctypes.CDLL:
     """Return kernel32.dll with the prototypes of what is called here."""
-    library = _load("kernel32")
-    _declare(
+    library = load_library("kernel32")
+    declare(
         library,
         "CreateFileW",
         wintypes.HANDLE,
@@ -65,7 +65,7 @@ def kernel32() -> ctypes.CDLL:
         wintypes.DWORD,
         wintypes.HANDLE,
     )
-    _declare(
+    declare(
         library,
         "ReadFile",
         wintypes.BOOL,
@@ -75,7 +75,7 @@ def kernel32() -> ctypes.CDLL:
         POINTER(wintypes.DWORD),
         wintypes.LPVOID,
     )
-    _declare(
+    declare(
         library,
         "DeviceIoControl",
         wintypes.BOOL,
@@ -88,18 +88,18 @@ def kernel32() -> ctypes.CDLL:
         POINTER(wintypes.DWORD),
         wintypes.LPVOID,
     )
-    _declare(library, "CloseHandle", wintypes.BOOL, wintypes.HANDLE)
-    _declare(library, "GetSystemDirectoryW", wintypes.UINT, wintypes.LPWSTR, wintypes.UINT)
+    declare(library, "CloseHandle", wintypes.BOOL, wintypes.HANDLE)
+    declare(library, "GetSystemDirectoryW", wintypes.UINT, wintypes.LPWSTR, wintypes.UINT)
     return library
 
 
 @functools.cache
 def advapi32() -> ctypes.CDLL:
     """Return advapi32.dll with the prototypes of the Service Control Manager's functions."""
-    library = _load("advapi32")
-    _declare(library, "OpenSCManagerW", wintypes.HANDLE, wintypes.LPCWSTR, wintypes.LPCWSTR, wintypes.DWORD)
-    _declare(library, "OpenServiceW", wintypes.HANDLE, wintypes.HANDLE, wintypes.LPCWSTR, wintypes.DWORD)
-    _declare(
+    library = load_library("advapi32")
+    declare(library, "OpenSCManagerW", wintypes.HANDLE, wintypes.LPCWSTR, wintypes.LPCWSTR, wintypes.DWORD)
+    declare(library, "OpenServiceW", wintypes.HANDLE, wintypes.HANDLE, wintypes.LPCWSTR, wintypes.DWORD)
+    declare(
         library,
         "CreateServiceW",
         wintypes.HANDLE,
@@ -117,11 +117,11 @@ def advapi32() -> ctypes.CDLL:
         wintypes.LPCWSTR,
         wintypes.LPCWSTR,
     )
-    _declare(library, "StartServiceW", wintypes.BOOL, wintypes.HANDLE, wintypes.DWORD, POINTER(wintypes.LPCWSTR))
-    _declare(library, "ControlService", wintypes.BOOL, wintypes.HANDLE, wintypes.DWORD, POINTER(ServiceStatus))
-    _declare(library, "QueryServiceStatus", wintypes.BOOL, wintypes.HANDLE, POINTER(ServiceStatus))
-    _declare(library, "DeleteService", wintypes.BOOL, wintypes.HANDLE)
-    _declare(library, "CloseServiceHandle", wintypes.BOOL, wintypes.HANDLE)
+    declare(library, "StartServiceW", wintypes.BOOL, wintypes.HANDLE, wintypes.DWORD, POINTER(wintypes.LPCWSTR))
+    declare(library, "ControlService", wintypes.BOOL, wintypes.HANDLE, wintypes.DWORD, POINTER(ServiceStatus))
+    declare(library, "QueryServiceStatus", wintypes.BOOL, wintypes.HANDLE, POINTER(ServiceStatus))
+    declare(library, "DeleteService", wintypes.BOOL, wintypes.HANDLE)
+    declare(library, "CloseServiceHandle", wintypes.BOOL, wintypes.HANDLE)
     return library
 
 
@@ -139,7 +139,8 @@ def error_text(code: int) -> str:
     raise _not_windows()
 
 
-def _load(name: str) -> ctypes.CDLL:
+def load_library(name: str) -> ctypes.CDLL:
+    """Return the system's library *name*. Raises UnsupportedSystemError elsewhere than on Windows."""
     if sys.platform == "win32":
         return ctypes.WinDLL(f"{name}.dll", use_last_error=True, winmode=_SYSTEM32_ONLY)
     raise _not_windows()
@@ -149,7 +150,8 @@ def _not_windows() -> UnsupportedSystemError:
     return UnsupportedSystemError(f"KDetector is a driver for Windows; this system is {sys.platform}")
 
 
-def _declare(library: ctypes.CDLL, name: str, result: type, *arguments: type) -> None:
+def declare(library: ctypes.CDLL, name: str, result: type, *arguments: type) -> None:
+    """Give the function *name* of *library* its prototype."""
     function = getattr(library, name)
     function.restype = result
     function.argtypes = arguments

@@ -1,0 +1,182 @@
+"""Watching live: the session's health, and the turns in which its events become detections."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from typing import TYPE_CHECKING, Final
+
+from etwdetect.live import system
+from etwdetect.live.capture import DELIVERY_SECONDS, Capture, clear_leaked
+from etwdetect.live.errors import CallbackError, LiveError, SessionGoneError
+from etwdetect.live.intake import Intake
+from etwdetect.live.lookups import Lookups
+from etwdetect.live.losses import Losses
+from etwdetect.live.session import FLUSH_MILLISECONDS, Plan
+from etwdetect.live.stream import Stream
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
+    from etwdetect.enrich.detection import Detection
+
+TURN_SECONDS: Final = 0.01
+"""How long to wait between two looks at the queue."""
+
+HEALTH_SECONDS: Final = 1.0
+"""How long between two looks at the session's health, and between two attempts to have one again."""
+
+
+class Monitor:
+    """Watches until *stop* says so or *duration* seconds are over; `turns` gives what was found.
+
+    A session that somebody else stops, or takes the provider from, is replaced; with *strict* that ends the
+    monitor. *notify* gets a sentence for the user when that happens, or events are lost.
+    """
+
+    def __init__(
+        self,
+        stop: Callable[[], bool],
+        notify: Callable[[str], None],
+        *,
+        plan: Plan | None = None,
+        strict: bool = False,
+        duration: float | None = None,
+    ) -> None:
+        self.intake = Intake()
+        self.clock = _Clock()
+        self.stream = Stream(self.clock.time(), Lookups(), FLUSH_MILLISECONDS * 10_000)
+        self.gaps = 0
+        """How often the session was taken away from outside."""
+        self._stop = stop
+        self._notify = notify
+        self._plan = plan or Plan()
+        self._strict = strict
+        self._deadline = None if duration is None else time.monotonic() + duration
+        self._losses = Losses()
+        self._dropped = 0
+        self._watching = False
+        self._next_look = 0.0
+
+    @property
+    def incomplete(self) -> bool:
+        """Whether events are missing."""
+        return bool(self.gaps or self.stream.lost.events or self.stream.lost.buffers)
+
+    def turns(self) -> Generator[list[Detection], None, None]:
+        """Yield what each turn has found, nothing for most, a hundred times a second.
+
+        Close the generator, so that the session ends with it. Raises LiveError where the session can't be had,
+        and CallbackError.
+        """
+        clear_leaked(self._notify)
+        with contextlib.closing(Capture(self._plan, self.intake)) as capture:
+            self._begin(capture)
+            while not self._over():
+                yield self._turn()
+                if time.monotonic() >= self._next_look:
+                    self._look_after(capture)
+                time.sleep(TURN_SECONDS)
+            self._end(capture)
+            deadline = time.monotonic() + DELIVERY_SECONDS
+            while not capture.delivered and time.monotonic() < deadline:
+                yield self._turn()
+                time.sleep(TURN_SECONDS)
+            self._take()
+            yield list(self.stream.release())
+
+    def _over(self) -> bool:
+        out_of_time = self._deadline is not None and time.monotonic() >= self._deadline
+        return self._stop() or out_of_time or (self._strict and self.gaps > 0)
+
+    def _turn(self) -> list[Detection]:
+        self._take()
+        return list(self.stream.release(time.monotonic(), self.clock.time()))
+
+    def _take(self) -> None:
+        """Take what the callback has queued, and what it could not."""
+        if self.intake.error is not None:
+            raise CallbackError(self.intake.error) from self.intake.error
+        self._losses.recorded += self.stream.add(self.intake.take(), time.monotonic())
+        self._lose()
+
+    def _begin(self, capture: Capture) -> None:
+        """Start the session, and have its start known: which processes there are."""
+        capture.start()
+        self._watching = True
+        self._next_look = time.monotonic() + HEALTH_SECONDS
+        if not self._plan.kernel_logger and not capture.session.capture_state():
+            self.stream.know(system.processes(self.clock.time()))
+
+    def _end(self, capture: Capture) -> None:
+        """Stop the session; Windows then has its last word on what was lost, and delivers the rest."""
+        if not self._watching:
+            return
+        try:
+            self._losses.counted(capture.stop())
+        except SessionGoneError as error:
+            self._gap(str(error))
+
+    def _look_after(self, capture: Capture) -> None:
+        """See whether the session still is as we made it, and have it back if not."""
+        self._next_look = time.monotonic() + HEALTH_SECONDS
+        if self._watching:
+            what = self._illness(capture)
+            if what is None:
+                return
+            self._gap(what)
+            capture.close()
+            self._losses.session_ended()
+            self._watching = False
+        if self._strict:
+            return
+        try:
+            self._begin(capture)
+        except LiveError as error:
+            self._notify(f"{error}; trying again")
+        else:
+            self._notify("the session is back; what happened in between was not seen")
+
+    def _illness(self, capture: Capture) -> str | None:
+        """Return what is wrong with the session, None where nothing is."""
+        try:
+            state = capture.session.query()
+        except SessionGoneError as error:
+            return str(error)
+        self._losses.counted(state)
+        if not capture.session.listens(state):
+            return f"the provider was disabled in the session {capture.session.name} from outside"
+        return f"Windows delivers no more of the session {capture.session.name}" if capture.delivered else None
+
+    def _gap(self, what: str) -> None:
+        self.gaps += 1
+        self._losses.dropped += 1  # nobody knows how many, but one at the least is to be feared
+        self._notify(what)
+
+    def _lose(self) -> None:
+        self._losses.dropped += self.intake.dropped - self._dropped
+        self._dropped = self.intake.dropped
+        loss = self._losses.untold(self.clock.time())
+        if loss is not None:
+            self.stream.lose(loss)
+            self._notify(
+                f"{loss.events:,} events and {loss.buffers:,} buffers were lost: remote threads may be missing,"
+                " and those found from now on may be first threads"
+            )
+
+
+class _Clock:
+    """The FILETIME of now, on a clock that never goes back, as ETW's does not.
+
+    Should the machine sleep and that clock with it, the system's time, which goes on, is right.
+    """
+
+    def __init__(self) -> None:
+        self._anchor = _filetime() - time.monotonic_ns() // 100
+
+    def time(self) -> int:
+        return max(self._anchor + time.monotonic_ns() // 100, _filetime())
+
+
+def _filetime() -> int:
+    return time.time_ns() // 100 + 116_444_736_000_000_000
