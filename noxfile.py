@@ -15,7 +15,8 @@ NOT_POSSIBLE = 5
 
 PROJECT = nox.project.load_toml("pyproject.toml")
 
-# The driver's builds and tests need the compilers, Spark needs Java; the Windows lab installs Wine and what belongs to it by itself.
+# The driver's builds and tests need the compilers, and Spark needs Java; the Windows lab installs Wine and what
+# belongs to it by itself.
 DEBIAN_PACKAGES = {
     "make": "make",
     "g++": "g++",

@@ -19,6 +19,7 @@ ROOMS = {
     "decode": WORDS | {"raw"},
     "order": {"events"},
     "rule": {"events"},
+    "rule_state": {"rule"},
     "enrich": {"events", "errors", "rule"},
     "filters": {"rule"},
     "offline": LEFT,
