@@ -7,7 +7,10 @@ that can't be judged, and the table in docs/sigma.md.
 from __future__ import annotations
 
 from enum import Enum
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 Value = str | int | None
 
@@ -54,6 +57,7 @@ _COMMAND_LINE: Final = (_Y, _N, _P, _P)
 _USER: Final = (_Y, _N, _P, _P)
 _ADDRESS: Final = (_Y, _Y, _Y, _N)
 _MODULE: Final = (_Y, _P, _Y, _N)
+_FUNCTION: Final = (_P, _P, _Y, _N)
 
 _OF_A_PROCESS: Final = (
     ("ProcessGuid", _BORN, False),
@@ -71,7 +75,7 @@ _OF_A_PROCESS: Final = (
 FIELDS: Final = (
     Field("SchemaVersion", _ALWAYS, number=True),
     Field("Detector", _ALWAYS),
-    Field("Computer", (_P, _P, _Y, _Y)),
+    Field("Computer", (_P, _N, _Y, _Y)),
     Field("Time", _ALWAYS, number=True),
     Field("UtcTime", _ALWAYS),
     *(Field(f"{side}{name}", has, number) for side in ("Source", "Target") for name, has, number in _OF_A_PROCESS),
@@ -80,7 +84,7 @@ FIELDS: Final = (
     Field("StartAddress", _ADDRESS),
     Field("StartModule", _MODULE),
     Field("StartModuleOffset", _MODULE),
-    Field("StartFunction", _MODULE),
+    Field("StartFunction", _FUNCTION),
     Field("Kind", _ALWAYS),
     Field("KindReason", _ALWAYS),
     Field("Severity", _ALWAYS),
@@ -104,12 +108,13 @@ def field_called(name: str) -> Field | None:
     return _BY_NAME.get(name.casefold())
 
 
-def lacking(source: Source, *, functions: bool = True, modules: bool = True) -> frozenset[str]:
-    """Return the names of the fields that no record from *source* has.
+def lacking(sources: Iterable[Source], *, functions: bool = True, modules: bool = True) -> frozenset[str]:
+    """Return the names of the fields that no record has that comes from all of *sources* together.
 
     Without *functions* there are no images to read export tables from; without *modules* no image events.
     """
-    names = {field.name for field in FIELDS if field.of(source) is Has.NO}
+    told = list(sources)
+    names = {field.name for field in FIELDS if told and all(field.of(source) is Has.NO for source in told)}
     if not functions or not modules:
         names.add("StartFunction")
     if not modules:

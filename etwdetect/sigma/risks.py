@@ -31,9 +31,9 @@ class Risk(NamedTuple):
     never: bool
 
     def __str__(self) -> str:
-        effect = "can't fire" if self.never else "is judged as if these were missing"
         fields = ", ".join(self.fields)
-        return f"the Sigma rule {self.rule.title!r} ({self.rule.file}) {effect}: {fields} can't be had here"
+        effect = f"can't fire here for lack of {fields}" if self.never else f"is judged here without {fields}"
+        return f"the Sigma rule {self.rule.title!r} ({self.rule.file}) {effect}"
 
 
 def risks(rules: Iterable[Rule], lacking: Collection[str]) -> Iterator[Risk]:

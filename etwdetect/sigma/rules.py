@@ -31,7 +31,7 @@ _SUFFIXES: Final = frozenset((".yml", ".yaml"))
 _SERVICES: Final = frozenset((None, "sysmon"))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Rule:
     """A rule, by its *title*, from a *file*: it fires when one of its *conditions* is true.
 

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Final
 from etwdetect.output.record import fields
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     from etwdetect.enrich.detection import Detection
+    from etwdetect.sigma.risks import Risk
     from etwdetect.sigma.rules import Rules
 
 BATCH: Final = 256
@@ -27,6 +28,16 @@ class SigmaStage:
         self.batch = batch
         self._rules = rules
         self._held: list[Detection] = []
+        self._told: set[Risk] = set()
+
+    def risks(self, lacking: Collection[str]) -> Iterator[Risk]:
+        """Yield the risks that the fields *lacking* make of rules, each once however often it is asked."""
+        from etwdetect.sigma.risks import risks  # noqa: PLC0415 (it needs pySigma, which was found to load the rules)
+
+        for risk in risks(self._rules.rules, lacking):
+            if risk not in self._told:
+                self._told.add(risk)
+                yield risk
 
     def add(self, detection: Detection) -> Iterator[Detection]:
         """Take the next detection; yield those that are judged."""
