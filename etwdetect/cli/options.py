@@ -100,9 +100,14 @@ def _filetime(moment: datetime | None, *, utc: bool) -> int | None:
 
 def open_output(output: Path, inputs: Sequence[Path] = ()) -> TextIO:
     """Open *output* for text, in UTF-8; UsageError where that cannot be, or it is one of the *inputs*."""
-    if output.exists() and any(each.exists() and output.samefile(each) for each in inputs):
-        raise click.UsageError(f"--output {output} is one of the inputs")
+    check_output(output, inputs)
     try:
         return output.open("w", encoding="utf-8", newline="")
     except OSError as error:
         raise click.UsageError(f"--output {output} cannot be written: {error.strerror}") from error
+
+
+def check_output(output: Path, inputs: Sequence[Path]) -> None:
+    """Raise UsageError where *output* is one of the *inputs*."""
+    if output.exists() and any(each.exists() and output.samefile(each) for each in inputs):
+        raise click.UsageError(f"--output {output} is one of the inputs")

@@ -9,10 +9,12 @@ from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+import click
+
 from etwdetect.cli import options, say
 from etwdetect.cli.ending import close_quietly, is_broken_pipe
 from etwdetect.cli.status import Status, of_all
-from etwdetect.output import Writer, stream_writer, times
+from etwdetect.output import TO_A_FILE, FileWriter, Writer, open_file, stream_writer, times
 from etwdetect.output.clock import Clock
 from etwdetect.output.errors import OutputError
 from etwdetect.output.stage import Stage, Stages
@@ -80,9 +82,7 @@ class Results:
         if live:
             self._today = self.clock.moment(times.filetime(datetime.now(UTC))).date()
         with contextlib.suppress(_OutputEndedError), contextlib.ExitStack() as stack:
-            stream = stack.enter_context(self._opened(inputs))
-            with self._telling():
-                self._writer = stream_writer(stream, self._choices.form, self.clock)
+            self._writer = self._opened(stack, inputs)
             stack.callback(self._end)
             yield
 
@@ -119,17 +119,32 @@ class Results:
             with self._telling():
                 self._writer.flush()
 
-    @contextlib.contextmanager
-    def _opened(self, inputs: Sequence[Path]) -> Iterator[TextIO]:
-        if self._choices.output is None:
-            yield sys.stdout
-            return
-        stream = options.open_output(self._choices.output, inputs)
-        try:
-            yield stream
-        finally:
+    def _opened(self, stack: contextlib.ExitStack, inputs: Sequence[Path]) -> Writer:
+        form, output = self._choices.form, self._choices.output
+        if output is None:
+            if form in TO_A_FILE:
+                raise click.UsageError(f"--format {form} needs a file: --output FILE")
             with self._telling():
-                stream.close()
+                return stream_writer(sys.stdout, form, self.clock)
+        if form in TO_A_FILE:
+            file = self._open_file(output, inputs)
+            stack.callback(self._close, file)
+            return file
+        stream = options.open_output(output, inputs)
+        stack.callback(self._close, stream)
+        with self._telling():
+            return stream_writer(stream, form, self.clock)
+
+    def _open_file(self, output: Path, inputs: Sequence[Path]) -> FileWriter:
+        options.check_output(output, inputs)
+        try:
+            return open_file(output)
+        except OutputError as error:
+            raise click.UsageError(f"--output {output} cannot be written: {error}") from error
+
+    def _close(self, file: TextIO | FileWriter) -> None:
+        with self._telling():
+            file.close()
 
     @contextlib.contextmanager
     def _telling(self) -> Iterator[None]:
@@ -146,6 +161,5 @@ class Results:
         close_quietly()
         if isinstance(error, OSError) and self._choices.output is None and is_broken_pipe(error):
             return
-        why = error.strerror if isinstance(error, OSError) else error
-        say(f"the result cannot be written: {why}")
+        say(f"the result cannot be written: {error.strerror if isinstance(error, OSError) else error}")
         self._failed = True

@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 import functools
+import importlib
 from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
     from typing import TextIO
 
     from etwdetect.enrich.detection import Detection
     from etwdetect.output.clock import Clock
 
-FORMATS: Final = ("text", "classic", "json", "csv")
+FORMATS: Final = ("text", "classic", "json", "sysmon", "ecs", "ocsf", "csv", "sqlite")
+TO_A_FILE: Final = frozenset(("sqlite",))
+"""The formats that no stream can take: `open_file` is for them, `stream_writer` for all others."""
+
+_JSON: Final = {
+    "json": ("etwdetect.output.record", "to_json"),
+    "sysmon": ("etwdetect.output.sysmon", "to_sysmon"),
+    "ecs": ("etwdetect.output.ecs", "to_ecs"),
+    "ocsf": ("etwdetect.output.ocsf", "to_ocsf"),
+}
+"""The formats that are a JSON object a line: the module and its function that makes the line."""
 
 
 class Writer(Protocol):
@@ -23,6 +35,13 @@ class Writer(Protocol):
 
     def flush(self) -> None:
         """Let readers see what was written so far."""
+
+
+class FileWriter(Writer, Protocol):
+    """A writer with a file of its own."""
+
+    def close(self) -> None:
+        """Finish the file."""
 
 
 class LineWriter:
@@ -41,8 +60,15 @@ class LineWriter:
         self._stream.flush()
 
 
+def open_file(path: Path) -> FileWriter:
+    """Return what writes to the file at *path* in the format of TO_A_FILE; OutputError where that cannot be."""
+    from etwdetect.output.database import DatabaseWriter  # noqa: PLC0415 (each format is loaded on demand)
+
+    return DatabaseWriter(path)
+
+
 def stream_writer(stream: TextIO, form: str, clock: Clock) -> Writer:
-    """Return what writes to *stream* in *form*, one of FORMATS."""
+    """Return what writes to *stream* in *form*, one of FORMATS but those of TO_A_FILE."""
     if form == "csv":
         from etwdetect.output.table import CsvWriter  # noqa: PLC0415
 
@@ -51,10 +77,10 @@ def stream_writer(stream: TextIO, form: str, clock: Clock) -> Writer:
 
 
 def _line(form: str, clock: Clock) -> Callable[[Detection], str]:
-    if form == "json":
-        from etwdetect.output.record import to_json  # noqa: PLC0415
-
-        return to_json
+    if form in _JSON:
+        module, function = _JSON[form]
+        line: Callable[[Detection], str] = getattr(importlib.import_module(module), function)
+        return line
     from etwdetect.output import text  # noqa: PLC0415
 
     return functools.partial({"text": text.text_line, "classic": text.classic_line}[form], clock=clock)

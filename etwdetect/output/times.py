@@ -42,3 +42,16 @@ def clock_time(time: datetime) -> str:
 def full_time(time: datetime) -> str:
     """Return ``YYYY-MM-DD HH:MM:SS.mmm``."""
     return f"{time.year:04}-{time:%m-%d} {clock_time(time)}"
+
+
+def unix_milliseconds(filetime: int) -> int:
+    """Return milliseconds since 1970, cut off; negative before it."""
+    return (filetime - 116_444_736_000_000_000) // 10_000
+
+
+def iso_time(filetime: int) -> str | None:
+    """Return ``YYYY-MM-DDTHH:MM:SS.mmmZ``; None past the year 9999, which no clock shows."""
+    try:
+        return full_time(utc(filetime)).replace(" ", "T") + "Z"
+    except OverflowError:
+        return None

@@ -10,47 +10,21 @@ from hypothesis import strategies as st
 from etwdetect.enrich.detection import Detection, Process, Start
 from etwdetect.output import record
 from etwdetect.rule import RemoteThread
+from tests.output.conftest import FULL
 
 LINE = (
     '{"SchemaVersion": 1, "Detector": "etw", "Time": "132337624952800000", "UtcTime": "2020-05-12 13:08:15.280", '
     '"SourceProcessId": 7392, "SourceThreadId": 4788, "TargetProcessId": 8336, "NewThreadId": 9384, "Evidence": '
     "[]}"
 )
-FULL = Detection(
-    RemoteThread(132337624952800000, 7392, 4788, 8336, 9384, 0x7FFC6E27D3F0, ("session-start", "events-lost:3")),
-    "etw",
-    Process(
-        7392,
-        "C:\\windbg.exe",
-        '"windbg.exe" -p 8336',
-        5000,
-        "C:\\Windows\\explorer.exe",
-        "explorer.exe",
-        "LAB\\mäx",
-        1,
-        132337624000000000,
-        "39e4a257-e328-5f90-d310-000000000700",
-    ),
-    Process(8336, "notepad.exe", "notepad", 0, "parent.exe", "", "S-1-5-18", 0, 0, "39e4a257-0000-0000-0000-0"),
-    Start("C:\\Windows\\System32\\ntdll.dll", 0xCD3F0, "DbgUiRemoteBreakin"),
-    8,
-    "WORKSTATION5",
-    "debugger break-in",
-    "it starts at DbgUiRemoteBreakin",
-    "low",
-    (("SourceUser", "not in the trace"), ("TargetUser", "not in the trace")),
-    ("Remote Thread Created", "Another; rule"),
-    3,
-    132337624952900000,
-)
 FULL_LINE = (
     '{"SchemaVersion": 1, "Detector": "etw", "Computer": "WORKSTATION5", "Time": "132337624952800000",'
-    ' "UtcTime": "2020-05-12 13:08:15.280", "SourceProcessGuid": "{39e4a257-e328-5f90-d310-000000000700}",'
+    ' "UtcTime": "2020-05-12 13:08:15.280", "SourceProcessGuid": "{39E4A257-E328-5F90-D310-000000000700}",'
     ' "SourceProcessId": 7392, "SourceThreadId": 4788, "SourceImage": "C:\\\\windbg.exe",'
     ' "SourceCommandLine": "\\"windbg.exe\\" -p 8336", "SourceUser": "LAB\\\\m\\u00e4x",'
     ' "SourceTerminalSessionId": 1, "SourceStartTime": "132337624000000000", "SourceParentProcessId": 5000,'
     ' "SourceParentImage": "C:\\\\Windows\\\\explorer.exe", "SourceParentCommandLine": "explorer.exe",'
-    ' "TargetProcessGuid": "{39e4a257-0000-0000-0000-0}", "TargetProcessId": 8336, "TargetImage": "notepad.exe",'
+    ' "TargetProcessGuid": "{39E4A257-0000-0000-0000-0}", "TargetProcessId": 8336, "TargetImage": "notepad.exe",'
     ' "TargetCommandLine": "notepad", "TargetUser": "S-1-5-18", "TargetTerminalSessionId": 0,'
     ' "TargetStartTime": "0", "TargetParentProcessId": 0, "TargetParentImage": "parent.exe",'
     ' "TargetParentCommandLine": "", "NewThreadId": 9384, "StartAddress": "0x00007FFC6E27D3F0",'

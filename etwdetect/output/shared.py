@@ -1,0 +1,58 @@
+"""What the schemas of others have in common: each has its own place for the same things."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from etwdetect.output import record
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from etwdetect.enrich.detection import Detection
+
+
+def without_unknown(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return *fields* without those that are None or empty, at every depth."""
+    known = {
+        name: without_unknown(value) if isinstance(value, dict) else value
+        for name, value in fields.items()
+        if value is not None
+    }
+    return {name: value for name, value in known.items() if value not in ({}, [])}
+
+
+def our_own(detection: Detection) -> dict[str, Any]:
+    """Return the fields of our record that no other schema has a place for, under our names."""
+    names = (
+        "Detector",
+        "Time",
+        "StartModuleOffset",
+        "Kind",
+        "KindReason",
+        "Severity",
+        "Sigma",
+        "Count",
+        "LastTime",
+    )
+    known = record.fields(detection)
+    return {name: known[name] for name in (*names, "Evidence", "Absent") if name in known}
+
+
+def sentence(detection: Detection) -> str:
+    """Return the message that people read."""
+    thread = detection.thread
+    return (
+        f"Remote thread {thread.tid} in process {thread.pid} ({detection.target.image or 'unknown'}), made by"
+        f" thread {thread.creator_tid} of process {thread.creator_pid} ({detection.source.image or 'unknown'})"
+    )
+
+
+def file_name(path: str) -> str:
+    """Return the last part of a Windows path; all of it where that is empty."""
+    return path.rpartition("\\")[2] or path
+
+
+def is_sid(user: str) -> bool:
+    """Whether *user* is a SID and no name."""
+    return user.startswith("S-1-")
