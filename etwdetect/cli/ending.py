@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import errno
 import os
 import signal
 import sys
+import time
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import FrameType
+
+_CLOSING_EVENTS: Final = frozenset((2, 5, 6))
+"""CTRL_CLOSE_EVENT, CTRL_LOGOFF_EVENT and CTRL_SHUTDOWN_EVENT, of which Python makes no signals."""
+
+_MORE_THAN_WINDOWS_WAITS: Final = 60.0
 
 _STOPPING_SIGNALS: Final = ("SIGINT", "SIGTERM", "SIGBREAK")
 """Ctrl+C, a polite kill, and Windows' own: Ctrl+Break."""
@@ -22,7 +29,7 @@ _BROKEN_PIPE: Final = frozenset((errno.EPIPE, errno.EINVAL))
 
 @contextlib.contextmanager
 def on_interruption(stop: Callable[[], object]) -> Iterator[None]:
-    """Call *stop* when the user asks for an end; asked again, Python ends at once."""
+    """Call *stop* when the user asks for an end, also by closing the console; asked again, Python ends at once."""
     before = {
         number: signal.getsignal(number)
         for name in _STOPPING_SIGNALS
@@ -40,9 +47,33 @@ def on_interruption(stop: Callable[[], object]) -> Iterator[None]:
     for number in before:
         signal.signal(number, catch)
     try:
-        yield
+        with _on_console_close(stop):
+            yield
     finally:
         restore()
+
+
+@contextlib.contextmanager
+def _on_console_close(stop: Callable[[], object]) -> Iterator[None]:
+    """Call *stop* when the console is closed, and leave the program the five seconds that Windows gives it."""
+    if sys.platform != "win32":
+        yield
+        return
+
+    def handle(event: int) -> bool:
+        if event not in _CLOSING_EVENTS:
+            return False
+        stop()
+        # Windows ends the process as soon as this returns; the main thread ends it before, when it is done.
+        time.sleep(_MORE_THAN_WINDOWS_WAITS)
+        return True
+
+    handler = ctypes.WINFUNCTYPE(ctypes.c_int, ctypes.c_ulong)(handle)
+    ctypes.windll.kernel32.SetConsoleCtrlHandler(handler, True)  # noqa: FBT003 (Windows' signature)
+    try:
+        yield
+    finally:
+        ctypes.windll.kernel32.SetConsoleCtrlHandler(handler, False)  # noqa: FBT003
 
 
 def is_broken_pipe(error: OSError) -> bool:

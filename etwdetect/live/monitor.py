@@ -46,6 +46,8 @@ class Monitor:
         self.intake = Intake()
         self.clock = _Clock()
         self.stream = Stream(self.clock.time(), Lookups(), FLUSH_MILLISECONDS * 10_000)
+        self.started = False
+        """Whether there was a session at all."""
         self.gaps = 0
         """How often the session was taken away from outside."""
         self._stop = stop
@@ -103,7 +105,7 @@ class Monitor:
     def _begin(self, capture: Capture) -> None:
         """Start the session, and have its start known: which processes there are."""
         capture.start()
-        self._watching = True
+        self._watching = self.started = True
         self._next_look = time.monotonic() + HEALTH_SECONDS
         if not self._plan.kernel_logger and not capture.session.capture_state():
             self.stream.know(system.processes(self.clock.time()))

@@ -1,0 +1,64 @@
+"""etwdetect monitor: remote threads as they happen, on Windows."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import click
+
+from etwdetect.cli import say
+from etwdetect.cli.ending import on_interruption
+from etwdetect.cli.results import Results, results_options
+from etwdetect.cli.status import Status
+from etwdetect.live import summary
+from etwdetect.live.monitor import Monitor
+from etwdetect.live.session import Plan
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from etwdetect.enrich.detection import Detection
+
+_SECONDS = click.FloatRange(min=0, min_open=True)
+
+
+@click.command()
+@results_options
+@click.option("--kernel-logger", is_flag=True, help="Use a system logger session instead of the provider.")
+@click.option("--duration", type=_SECONDS, help="Stop after so many seconds.")
+@click.option("--strict", is_flag=True, help="End, with status 3, when the session is taken away from outside.")
+@click.option("--stats", type=_SECONDS, help="Print statistics on standard error every so many seconds.")
+def command(
+    results: Results, duration: float | None, stats: float | None, *, kernel_logger: bool, strict: bool
+) -> Status:
+    """Print remote threads as they happen, until Ctrl+C."""
+    stop = threading.Event()
+    plan = Plan(kernel_logger=kernel_logger)
+    with on_interruption(stop.set):
+        monitor = Monitor(stop.is_set, say, plan=plan, strict=strict, duration=duration)
+        try:
+            with results.open(live=True), contextlib.closing(monitor.turns()) as turns:
+                for detections in _telling(turns, monitor, stats):
+                    for detection in detections:
+                        results.show(detection)
+                    results.tick(monitor.clock.time())
+        finally:
+            if monitor.started:
+                for line in summary.notes(monitor):
+                    say(line)
+                say(summary.closing(monitor, results.filtered_out))
+    return results.status([Status.INCOMPLETE if monitor.incomplete else Status.DONE])
+
+
+def _telling(turns: Iterable[list[Detection]], monitor: Monitor, every: float | None) -> Iterator[list[Detection]]:
+    """Yield the *turns*, and print statistics *every* so many seconds."""
+    told_at, told = time.monotonic(), 0
+    for detections in turns:
+        yield detections
+        now, received = time.monotonic(), monitor.intake.received
+        if every is not None and now - told_at >= every:
+            say(summary.statistics(monitor, (received - told) / (now - told_at)))
+            told_at, told = now, received

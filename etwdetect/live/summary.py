@@ -1,0 +1,57 @@
+"""What is said of live watching besides its detections."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from etwdetect.live.monitor import Monitor
+
+
+def closing(monitor: Monitor, filtered_out: int) -> str:
+    """Return the line that closes it."""
+    counts = monitor.stream.rule.counts
+    hidden = f" ({filtered_out:,} filtered out)" if filtered_out else ""
+    return (
+        f"{_plural(counts.remote, 'remote thread')}{hidden} in {_plural(counts.seen, 'thread start')},"
+        f" {_plural(monitor.intake.received, 'event')}; {_losses(monitor)}"
+    )
+
+
+def notes(monitor: Monitor) -> list[str]:
+    """Return a line for each thing that is worth knowing though nothing is missing."""
+    stream = monitor.stream
+    lines = []
+    if stream.unknown_versions:
+        what = ", ".join(sorted({f"{kind} version {version}" for kind, version in stream.unknown_versions}))
+        lines.append(f"unknown event versions, of which only what every version has was used: {what}")
+    if stream.damaged:
+        lines.append(f"{_plural(stream.damaged, 'event')} had a payload too short for its version")
+    if stream.window.misses:
+        lines.append(
+            f"{_plural(stream.window.misses, 'event')} came more than {stream.window.width * 1000:.0f} ms late and"
+            " reached the rule out of order"
+        )
+    return lines
+
+
+def statistics(monitor: Monitor, events_per_second: float) -> str:
+    """Return what is worth a look while it runs, in one line."""
+    counts, stream = monitor.stream.rule.counts, monitor.stream
+    return (
+        f"{_plural(monitor.intake.received, 'event')} ({events_per_second:,.0f} a second);"
+        f" thread starts: {counts.own:,} own, {counts.first:,} first, {counts.excluded:,} excluded,"
+        f" {counts.unknown:,} unknown, {counts.remote:,} remote;"
+        f" {len(monitor.intake):,} waiting, {len(stream.window):,} in the window of"
+        f" {stream.window.width * 1000:.0f} ms, {stream.window.misses:,} came later;"
+        f" {len(stream.rule.table):,} new processes; {_losses(monitor)}"
+    )
+
+
+def _losses(monitor: Monitor) -> str:
+    lost = monitor.stream.lost
+    return f"{_plural(lost.events, 'event')} and {_plural(lost.buffers, 'buffer')} lost"
+
+
+def _plural(count: int, noun: str) -> str:
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
