@@ -13,7 +13,7 @@ import time
 from struct import Struct
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from etwdetect.decode import classic_opcodes
+from etwdetect.decode import system_trace
 from etwdetect.etl.reader import Trace
 from etwdetect.etl.records import hook_ids
 from etwdetect.etl.walk import Wanted
@@ -38,6 +38,8 @@ _MOST_SESSIONS = 64
 _ENOUGH_AT_ONCE = 1 << 20
 _STEP_SECONDS = 0.005
 _FILETIME_PER_SECOND = 10_000_000
+_UNIX_EPOCH = 116_444_736_000_000_000
+"""The year 1970 as a FILETIME."""
 
 _STATE = Struct(f"<16s8I{_NAME_LENGTH * 2}s{_NAME_LENGTH * 2}sQ8I")
 _REPEAT = Struct("<QQII")
@@ -198,11 +200,8 @@ class SimEtw:
 
     def replay_trace(self, path: Path, speed: float = 1.0) -> int:
         """Replay the process, thread and image events of the .etl at *path*, in its order; return how many."""
-        hooks = {
-            hook
-            for provider, opcodes in classic_opcodes(images=True).items()
-            for hook in hook_ids(provider, opcodes)
-        }
+        classes = system_trace.EVENTS.items()
+        hooks = {hook for provider, kinds in classes for hook in hook_ids(provider, frozenset(kinds))}
         with path.open("rb") as file:
             trace = Trace(file, str(path))
             return self.replay(trace.records(Wanted(hooks, (KERNEL_PROCESS,))), speed)
@@ -228,18 +227,13 @@ class SimEtw:
             raise OSError(None, f"{name}: Windows error {error}", None, error)
 
 
-_UNIX_EPOCH = 116_444_736_000_000_000
-
-
 def _session(states: bytes, at: int) -> SimSession:
     (
-        _, size, least, most, _, mode, flush, flags, clock, name, file, handle, number, free, lost, written,
-        log_lost, real_time_lost, consumers, enabled,
+        _, buffer_size, minimum, maximum, _, mode, flush_timer, enable_flags, clock, name, log_file, handle,
+        *counts,
     ) = _STATE.unpack_from(states, at)  # fmt: skip
-    return SimSession(
-        _text(name), handle, _text(file), size, least, most, mode, flush, flags, clock, number, free, lost, written,
-        log_lost, real_time_lost, consumers, enabled,
-    )  # fmt: skip
+    settings = buffer_size, minimum, maximum, mode, flush_timer, enable_flags, clock
+    return SimSession(_text(name), handle, _text(log_file), *settings, *counts)
 
 
 def _text(data: bytes) -> str:

@@ -15,7 +15,9 @@ from etwdetect.events import UNKNOWN_ID, ProcessRundown
 from etwdetect.raw import IMAGE, KERNEL_PROCESS, PROCESS, THREAD, RawEvent
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
+
+    from etwdetect.decode.layout import Value
 
 NOW: Final = 0
 """The time of an event that happens when it is logged."""
@@ -34,10 +36,8 @@ _KEYWORDS: Final = {1: 0x10, 2: 0x10, 3: 0x20, 4: 0x20, 5: 0x40, 6: 0x40, 15: 0x
 _DC_START: Final = 3
 _DC_END: Final = 4
 
-# What Windows 10 and 11 write.
-_PROCESS_VERSION: Final = 4
-_THREAD_VERSION: Final = 3
-_IMAGE_VERSION: Final = 3
+_VERSIONS: Final = {PROCESS: 4, THREAD: 3, IMAGE: 3}
+"""By class, what Windows 10 and 11 write."""
 
 
 class SimImage(NamedTuple):
@@ -112,32 +112,35 @@ def session_end(processes: Iterable[SimProcess]) -> list[RawEvent]:
     return [event for process in processes for event in _rundown(process, _DC_END)]
 
 
-def _rundown(process: SimProcess, opcode: int) -> Iterable[RawEvent]:
-    values = {
+def _rundown(process: SimProcess, opcode: int) -> Iterator[RawEvent]:
+    # The kernel's list of processes and images has no creator; a thread is listed as itself.
+    process_values: dict[str, Value] = {
         "ProcessId": process.pid,
         "ParentId": process.parent_pid,
         "SessionId": process.session_id,
         "ImageFileName": process.image.rpartition("\\")[2],
         "CommandLine": process.command_line,
     }
-    # The kernel's list of processes has no creator; a thread is listed as itself.
-    yield _classic(PROCESS, opcode, _PROCESS_VERSION, values, UNKNOWN_ID, UNKNOWN_ID)
+    yield _classic(PROCESS, opcode, process_values)
     for tid, start_address in process.threads:
-        values = {"ProcessId": process.pid, "TThreadId": tid, "Win32StartAddr": start_address}
-        yield _classic(THREAD, opcode, _THREAD_VERSION, values, process.pid, tid)
+        thread_values: dict[str, Value] = {
+            "ProcessId": process.pid,
+            "TThreadId": tid,
+            "Win32StartAddr": start_address,
+        }
+        yield _classic(THREAD, opcode, thread_values)._replace(pid=process.pid, tid=tid)
     for image in process.images:
-        values = {
+        image_values: dict[str, Value] = {
             "ProcessId": process.pid,
             "ImageBase": image.base,
             "ImageSize": image.size,
             "DefaultBase": image.base,
             "ImageName": image.name,
         }
-        yield _classic(IMAGE, opcode, _IMAGE_VERSION, values, UNKNOWN_ID, UNKNOWN_ID)
+        yield _classic(IMAGE, opcode, image_values)
 
 
-def _classic(
-    provider: bytes, opcode: int, version: int, values: dict[str, int | str], pid: int, tid: int
-) -> RawEvent:
+def _classic(provider: bytes, opcode: int, values: dict[str, Value]) -> RawEvent:
+    version = _VERSIONS[provider]
     payload = system_trace.EVENTS[provider][opcode].layouts[version].pack(8, values)
-    return RawEvent(provider, 0, version, opcode, NOW, pid, tid, 8, payload)
+    return RawEvent(provider, 0, version, opcode, NOW, UNKNOWN_ID, UNKNOWN_ID, 8, payload)

@@ -1,6 +1,5 @@
-"""The lab and the drivers for it; without them, the tests here are skipped and say why."""
+"""The drivers for the lab; without them, the tests here are skipped and say why."""
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,20 +10,6 @@ import pytest
 collect_ignore = [] if sys.platform == "win32" else ["inside"]
 
 DRIVER = Path(__file__).resolve().parents[2] / "driver"
-
-
-@pytest.fixture(scope="session")
-def lab():
-    """The Windows lab, booted. Debian's packages are installed by CI alone, nobody else is taken by surprise."""
-    if sys.platform == "win32":
-        pytest.skip("no Windows lab: this is Windows")
-    from tools.windows_lab import LabUnavailableError, open_lab  # noqa: PLC0415 (only on Linux)
-
-    try:
-        with open_lab(install_packages="CI" in os.environ) as opened:
-            yield opened
-    except LabUnavailableError as error:
-        pytest.skip(f"no Windows lab: {error}")
 
 
 def build(*arguments):

@@ -18,7 +18,7 @@ from tools.windows_lab.steps import run_step
 from tools.windows_lab.wine import WinePrefix, windows_path
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 PROJECT: Final = Path(__file__).resolve().parents[2]
 _LOCK_SECONDS: Final = 900.0
@@ -37,11 +37,14 @@ class Lab:
         """Where the Windows wheels are installed."""
         return self.root / "site"
 
-    def start(self, *command: str, terminal: int | None = None) -> subprocess.Popen[bytes]:
+    def start(
+        self, *command: str, terminal: int | None = None, env: Mapping[str, str] | None = None
+    ) -> subprocess.Popen[bytes]:
         """Start a Windows program, with pipes for its output and for its input.
 
         Pipes, because Windows CPython can't start under Wine with a file or the null device. With *terminal*, the
-        file descriptor of one, that is its input and the console that controls it.
+        file descriptor of one, that is its input and the console that controls it. *env* is added to its
+        environment.
         """
         # Wine passes on a terminal's Ctrl+C only if the kernel sends its signals here.
         prefix = () if terminal is None else ("setsid", "--ctty")
@@ -50,20 +53,24 @@ class Lab:
             stdin=subprocess.PIPE if terminal is None else terminal,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env=self.prefix.env,
+            env={**self.prefix.env, **(env or {})},
             cwd=PROJECT,
         )
 
-    def start_python(self, *arguments: str, terminal: int | None = None) -> subprocess.Popen[bytes]:
+    def start_python(
+        self, *arguments: str, terminal: int | None = None, env: Mapping[str, str] | None = None
+    ) -> subprocess.Popen[bytes]:
         """Start Windows CPython with *arguments*, as start() does."""
-        return self.start(windows_path(self.python), *arguments, terminal=terminal)
+        return self.start(windows_path(self.python), *arguments, terminal=terminal, env=env)
 
-    def run(self, *command: str, timeout: float = 60.0) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, *command: str, timeout: float = 60.0, env: Mapping[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
         """Run a Windows program to its end, for at most *timeout* seconds, and return what it said.
 
         Raises subprocess.TimeoutExpired; the program is ended first.
         """
-        with self.start(*command) as process:
+        with self.start(*command, env=env) as process:
             try:
                 output, errors = process.communicate(timeout=timeout)
             except subprocess.TimeoutExpired:
@@ -71,9 +78,11 @@ class Lab:
                 raise
         return subprocess.CompletedProcess(command, process.returncode, _text(output), _text(errors))
 
-    def run_python(self, *arguments: str, timeout: float = 60.0) -> subprocess.CompletedProcess[str]:
+    def run_python(
+        self, *arguments: str, timeout: float = 60.0, env: Mapping[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
         """Run Windows CPython with *arguments* to its end, as run() does."""
-        return self.run(windows_path(self.python), *arguments, timeout=timeout)
+        return self.run(windows_path(self.python), *arguments, timeout=timeout, env=env)
 
     def _recipe(self) -> str:
         """Return a digest of all that decides what provisioning makes."""
@@ -99,7 +108,7 @@ class Lab:
             shutil.rmtree(part, ignore_errors=True)
         windows_python.install_python(self.python.parent, download)
         windows_python.install_wheels(self.site, windows_python.requirements(PROJECT))
-        windows_python.set_search_path(self.python.parent, self.site, PROJECT)
+        windows_python.set_search_path(self.python.parent, self.site, PROJECT, PROJECT / "simetw" / "python")
         self.prefix.create()
         stamp.write_text(recipe, encoding="utf-8")
 

@@ -27,7 +27,7 @@ EMBED_SHA256: Final = "6e57af03c2cb64dd5191f76274b97fc630b3001bde59f82cf1e252e7e
 
 # colorama is what click and pytest ask for on Windows alone: pip judges such conditions by the machine that
 # it runs on, even with --platform.
-TEST_REQUIREMENTS: Final = ("pytest>=9", "hypothesis>=6.150", "psutil>=7", "colorama>=0.4.6")
+TEST_REQUIREMENTS: Final = ("pytest>=9", "hypothesis>=6.150", "colorama>=0.4.6")
 
 _TAG: Final = "cp" + VERSION.replace(".", "")
 _PIP_SECONDS: Final = 600.0
@@ -94,9 +94,12 @@ def install_wheels(site: Path, wanted: list[str]) -> None:
 
 
 def set_search_path(python: Path, *folders: Path) -> None:
-    """Let the interpreter in directory *python* import from *folders*: it reads no PYTHONPATH."""
+    """Let the interpreter in directory *python* import from *folders*: it reads no PYTHONPATH.
+
+    One of them may hold a sitecustomize.py, which "import site" has it run.
+    """
     library = f"python{VERSION.replace('.', '')}"
-    lines = [f"{library}.zip", ".", *map(windows_path, folders)]
+    lines = [f"{library}.zip", ".", *map(windows_path, folders), "import site"]
     (python / f"{library}._pth").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 

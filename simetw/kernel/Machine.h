@@ -1,0 +1,105 @@
+// A simulated machine: its sessions, its consumers, and what a test ordered. Every call takes the lock.
+#pragma once
+
+#include <array>
+#include <string>
+
+#include "Lock.h"
+#include "Session.h"
+
+namespace simetw {
+
+class Machine final {
+public:
+    Machine();
+    Machine(const Machine&) = delete;
+    Machine& operator=(const Machine&) = delete;
+
+    // The programming interface; each returns Windows' error.
+    std::uint32_t Start(const SessionProperties& properties, SessionState& state);
+    std::uint32_t Control(const ControlRequest& request, SessionState& state);
+    std::uint32_t Enable(const EnableRequest& request);
+    std::vector<SessionState> QueryAll();
+    std::uint32_t SetEnableFlags(std::uint64_t session, std::uint32_t flags);
+    MachineState State();
+    // TRACE_ENABLE_INFO for each session that enabled the provider; the GUIDs of all for a null GUID.
+    std::uint32_t ProviderInfo(const GUID& provider, Bytes& answer);
+
+    std::uint32_t Open(const wchar_t* session, std::shared_ptr<Consumer>& consumer, ConsumerState& state);
+    // Waits for buffers; gives the answer to Next. Alive is asked now and then.
+    template <typename TAlive>
+    void Next(const wchar_t* session, const std::shared_ptr<Consumer>& consumer, TAlive alive, Bytes& answer);
+    void CloseConsumer(std::uint64_t id);
+    void Leave(const wchar_t* session, const std::shared_ptr<Consumer>& consumer);
+
+    // What a test does.
+    void Reset();
+    void Set(const SetRequest& request);
+    void Fail(const FailRequest& request);
+    // False for events that do not add up.
+    bool Log(const Bytes& events);
+    bool Repeat(const Bytes& request);
+    std::vector<SessionState> List();
+    bool SetRundown(Rundown which, Bytes&& events);
+    bool StopSession(const wchar_t* name);
+    bool DisableProvider(const DisableRequest& request);
+
+private:
+    struct Failure {
+        std::uint32_t Error = 0;
+        std::uint32_t Times = 0;
+    };
+
+    static DWORD WINAPI Timer(void* machine);
+    void Tick();
+
+    std::uint32_t Failed(Call call);
+    Session* Find(std::uint64_t handle, const wchar_t* name);
+    std::uint32_t Check(const SessionProperties& properties) const;
+    void Complete(SessionProperties& properties) const;
+    void Stop(Session& session);
+    void Offer(const Bytes& events, Session* only);
+    bool TryNext(const wchar_t* session, const std::shared_ptr<Consumer>& consumer, Bytes& answer);
+
+    Mutex m_mutex;
+    Settings m_settings;
+    std::map<std::uint16_t, std::unique_ptr<Session>> m_sessions;
+    std::map<std::uint64_t, std::weak_ptr<Consumer>> m_consumers;
+    std::array<Failure, static_cast<std::size_t>(Call::Count)> m_failures{};
+    std::array<Bytes, static_cast<std::size_t>(Rundown::Count)> m_rundowns;
+    std::uint64_t m_nextConsumer = 1;
+    std::uint64_t m_resets = 0;
+};
+
+template <typename TAlive>
+void Machine::Next(
+    const wchar_t* session, const std::shared_ptr<Consumer>& consumer, TAlive alive, Bytes& answer)
+{
+    constexpr DWORD patience = 200; // ms
+    const Guard guard(m_mutex);
+    while (!TryNext(session, consumer, answer) && alive()) {
+        m_mutex.Wait(patience);
+    }
+}
+
+// Goes through packed events; false where they do not add up.
+template <typename TVisit> bool ForEachEvent(const std::uint8_t* at, std::size_t size, TVisit visit)
+{
+    while (size != 0) {
+        SimEvent event;
+        if (size < sizeof event) {
+            return false;
+        }
+        std::memcpy(&event, at, sizeof event);
+        const std::size_t whole = sizeof event + event.PayloadSize;
+        if (size < whole) {
+            return false;
+        }
+        visit(event, at + sizeof event);
+        at += whole;
+        size -= whole;
+    }
+    return true;
+}
+
+} // namespace simetw

@@ -1,0 +1,405 @@
+#include "Session.h"
+
+#include <algorithm>
+#include <cwchar>
+
+#include <evntcons.h>
+
+namespace simetw {
+
+namespace {
+
+constexpr std::uint32_t UseMillisecondFlushTimer = 0x10; // EVENT_TRACE_USE_MS_FLUSH_TIMER
+constexpr std::uint16_t ProcessHooks = 0x0300;
+constexpr std::uint16_t ThreadHooks = 0x0500;
+constexpr std::uint16_t ImageHooks = 0x1400;
+constexpr std::uint8_t ImageLoad = 10;
+constexpr std::uint8_t KernelProcessChannel = 0x10;
+
+struct KernelClass {
+    const GUID& Class;
+    std::uint32_t Flag;
+    std::uint16_t Hooks;
+};
+
+constexpr KernelClass KernelClasses[] = {
+    {ProcessClass, EVENT_TRACE_FLAG_PROCESS, ProcessHooks},
+    {ThreadClass, EVENT_TRACE_FLAG_THREAD, ThreadHooks},
+    {ImageClass, EVENT_TRACE_FLAG_IMAGE_LOAD, ImageHooks},
+};
+
+const KernelClass* KernelClassOf(const GUID& provider)
+{
+    for (const KernelClass& each : KernelClasses) {
+        if (IsEqualGUID(each.Class, provider)) {
+            return &each;
+        }
+    }
+    return nullptr;
+}
+
+void WriteSystemRecord(
+    std::uint8_t* at, const SimEvent& event, std::uint16_t hook, std::int64_t time, std::size_t size)
+{
+    SystemHeader header{};
+    header.Version = event.Version;
+    header.HeaderType = event.PointerSize == 4 ? SystemType32 : SystemType64;
+    header.MarkerFlags = RecordMarker;
+    header.Size = static_cast<std::uint16_t>(size);
+    header.HookId = hook;
+    header.ThreadId = event.ThreadId;
+    header.ProcessId = event.ProcessId;
+    header.TimeStamp = time;
+    std::memcpy(at, &header, sizeof header);
+}
+
+void WriteEventRecord(std::uint8_t* at, const SimEvent& event, std::int64_t time, std::size_t size)
+{
+    const bool is32 = event.PointerSize == 4;
+    EVENT_HEADER header{};
+    header.Size = static_cast<std::uint16_t>(size);
+    header.HeaderType = static_cast<std::uint16_t>((is32 ? EventType32 : EventType64) | RecordMarker << 8);
+    header.Flags = is32 ? EVENT_HEADER_FLAG_32_BIT_HEADER : EVENT_HEADER_FLAG_64_BIT_HEADER;
+    header.ThreadId = event.ThreadId;
+    header.ProcessId = event.ProcessId;
+    header.TimeStamp.QuadPart = time;
+    header.ProviderId = event.Provider;
+    header.EventDescriptor.Id = event.Id;
+    header.EventDescriptor.Version = event.Version;
+    header.EventDescriptor.Channel = KernelProcessChannel;
+    header.EventDescriptor.Level = event.Level;
+    header.EventDescriptor.Opcode = event.Opcode;
+    header.EventDescriptor.Task = event.Task;
+    header.EventDescriptor.Keyword = event.Keyword;
+    std::memcpy(at, &header, sizeof header);
+}
+
+} // namespace
+
+bool Enablement::Wants(const SimEvent& event) const
+{
+    if (FiltersProcesses && IsEqualGUID(event.Provider, KernelProcess)) {
+        return false; // such a filter is for providers in those processes, and this one is in the kernel
+    }
+    if (Level != 0 && event.Level > Level) {
+        return false;
+    }
+    if (event.Keyword != 0) {
+        const bool any = MatchAny == 0 || (event.Keyword & MatchAny) != 0;
+        if (!any || (event.Keyword & MatchAll) != MatchAll) {
+            return false;
+        }
+    }
+    return !FiltersIds || (std::find(Ids.begin(), Ids.end(), event.Id) != Ids.end()) == FilterIn;
+}
+
+Session::Session(
+    const Settings& settings,
+    std::uint16_t id,
+    const SessionProperties& properties,
+    const SessionClock& clock)
+    : m_settings(settings), m_id(id), m_properties(properties), m_clock(clock),
+      m_cpus((properties.LogFileMode & EVENT_TRACE_NO_PER_PROCESSOR_BUFFERING) != 0 ? 1 : settings.Cpus),
+      m_started(Uptime()), m_flushDue(~0ull), m_allocated(properties.MinimumBuffers)
+{
+}
+
+bool Session::IsRealTime() const { return (m_properties.LogFileMode & EVENT_TRACE_REAL_TIME_MODE) != 0; }
+
+bool Session::IsSystemLogger() const
+{
+    return (m_properties.LogFileMode & EVENT_TRACE_SYSTEM_LOGGER_MODE) != 0;
+}
+
+bool Session::HasName(const wchar_t* name) const { return _wcsicmp(m_properties.Name, name) == 0; }
+
+SessionState Session::State() const
+{
+    SessionState state{};
+    state.Properties = m_properties;
+    state.Handle = m_id;
+    state.NumberOfBuffers = m_allocated;
+    state.FreeBuffers = m_allocated - static_cast<std::uint32_t>(BuffersInUse());
+    state.EventsLost = m_eventsLost;
+    state.BuffersWritten = m_buffersWritten;
+    state.LogBuffersLost = m_logBuffersLost;
+    state.RealTimeBuffersLost = m_realTimeBuffersLost;
+    state.Consumers = static_cast<std::uint32_t>(m_consumers.size());
+    state.EnabledProviders = static_cast<std::uint32_t>(m_enabled.size());
+    return state;
+}
+
+std::uint32_t Session::OpenLogFile()
+{
+    if (m_properties.LogFile[0] == L'\0') {
+        return ERROR_SUCCESS;
+    }
+    m_file.emplace();
+    return m_file->Open(m_properties, m_clock, m_id, m_settings.Cpus, m_settings.Build);
+}
+
+void Session::Update(const SessionProperties& properties)
+{
+    if (properties.MaximumBuffers > m_properties.MaximumBuffers) {
+        m_properties.MaximumBuffers = properties.MaximumBuffers;
+    }
+    if (properties.FlushTimer != 0) {
+        m_properties.FlushTimer = properties.FlushTimer;
+    }
+    if (IsSystemLogger()) {
+        m_properties.EnableFlags = properties.EnableFlags;
+    }
+}
+
+void Session::Enable(const EnableRequest& request)
+{
+    const std::uint16_t* const ids = request.Ids;
+    m_enabled[request.Provider] = {
+        request.Level,
+        request.MatchAny,
+        request.MatchAll,
+        request.EnableProperty,
+        request.FiltersIds != 0,
+        request.FilterIn != 0,
+        request.FiltersProcesses != 0,
+        {ids, ids + std::min(request.IdCount, MaxFilteredIds)}};
+}
+
+const Enablement* Session::EnablementOf(const GUID& provider) const
+{
+    const auto found = m_enabled.find(provider);
+    return found == m_enabled.end() ? nullptr : &found->second;
+}
+
+bool Session::Wants(const SimEvent& event) const
+{
+    if (const KernelClass* const kernel = KernelClassOf(event.Provider)) {
+        return IsSystemLogger() && (m_properties.EnableFlags & kernel->Flag) != 0;
+    }
+    const Enablement* const enabled = EnablementOf(event.Provider);
+    return enabled != nullptr && enabled->Wants(event);
+}
+
+void Session::Offer(const SimEvent& event, const std::uint8_t* payload)
+{
+    if (!Wants(event)) {
+        return;
+    }
+    const KernelClass* const kernel = KernelClassOf(event.Provider);
+    const std::size_t header = kernel != nullptr ? sizeof(SystemHeader) : sizeof(EVENT_HEADER);
+    const std::size_t size = header + event.PayloadSize;
+    const std::int64_t time = event.Time == 0 ? m_clock.Now() : m_clock.Raw(event.Time);
+    std::uint8_t* const at = Reserve(event.Cpu, size, time);
+    if (at == nullptr) {
+        return;
+    }
+    if (kernel == nullptr) {
+        WriteEventRecord(at, event, time, size);
+    } else {
+        const bool load = kernel->Hooks == ImageHooks && event.Opcode == ImageLoad;
+        const auto hook = load ? ImageLoadHook : static_cast<std::uint16_t>(kernel->Hooks | event.Opcode);
+        WriteSystemRecord(at, event, hook, time, size);
+    }
+    std::memcpy(at + header, payload, event.PayloadSize);
+}
+
+std::uint8_t* Session::Reserve(std::uint32_t cpu, std::size_t size, std::int64_t time)
+{
+    const std::size_t room = std::size_t{m_properties.BufferSize} * 1024;
+    const auto index = cpu % m_cpus.size();
+    CpuBuffer& buffer = m_cpus[index];
+    const std::size_t needed = Aligned(size);
+    if (!buffer.Data.empty() && buffer.Data.size() + needed > room) {
+        Close(buffer, 0);
+    }
+    const bool tooLarge = size > 0xFFFF || sizeof(BufferHeader) + needed > room;
+    if (tooLarge || (buffer.Data.empty() && BuffersInUse() >= m_properties.MaximumBuffers)) {
+        m_eventsLost += 1;
+        m_lossFlags |= BufferEventsLost;
+        m_toldLosses = false;
+        return nullptr;
+    }
+    if (buffer.Data.empty()) {
+        buffer.Data.reserve(room);
+        buffer.Data.resize(sizeof(BufferHeader));
+        HeaderOf(buffer.Data).Cpu = static_cast<std::uint16_t>(index);
+        m_allocated = std::max(m_allocated, static_cast<std::uint32_t>(BuffersInUse()));
+        ScheduleFlush();
+    }
+    const std::size_t at = buffer.Data.size();
+    buffer.Data.resize(at + needed);
+    HeaderOf(buffer.Data).TimeStamp = time;
+    return buffer.Data.data() + at;
+}
+
+void Session::Close(CpuBuffer& buffer, std::uint16_t flags)
+{
+    BufferHeader& header = HeaderOf(buffer.Data);
+    header.BufferSize = header.SavedOffset = header.CurrentOffset = header.Filled =
+        static_cast<std::uint32_t>(buffer.Data.size());
+    header.SequenceNumber = m_sequence++;
+    header.ClockType = m_clock.Kind();
+    header.LoggerId = m_id;
+    header.State = 2;
+    header.Flags = flags | m_lossFlags;
+    m_lossFlags = 0;
+
+    const std::uint64_t delay = m_settings.LoggerDelay;
+    const std::uint64_t now = Uptime();
+    m_full.push_back({std::move(buffer.Data), delay == NeverDrained ? ~0ull : now + delay});
+    buffer.Data = {};
+    if (delay == 0) {
+        Drain(now);
+    }
+}
+
+void Session::Drain(std::uint64_t now)
+{
+    while (!m_full.empty() && m_full.front().Due <= now) {
+        Bytes data = std::move(m_full.front().Data);
+        m_full.pop_front();
+        Deliver(std::move(data));
+    }
+}
+
+void Session::Deliver(Bytes&& data)
+{
+    m_buffersWritten += 1;
+    if (m_file && (m_settings.DiskFull || !m_file->Write(data))) {
+        m_logBuffersLost += 1;
+    }
+    if (!IsRealTime()) {
+        return;
+    }
+    if (!m_toldLosses) {
+        DeliverLosses(HeaderOf(data).TimeStamp);
+    }
+    const auto shared = std::make_shared<const Bytes>(std::move(data));
+    bool lost = false;
+    for (const auto& consumer : m_consumers) {
+        if (consumer->Waiting.size() < Backlog()) {
+            consumer->Waiting.push_back(shared);
+        } else {
+            lost = true;
+        }
+    }
+    if (m_consumers.empty()) {
+        lost = m_unread.size() >= Backlog();
+        if (!lost) {
+            m_unread.push_back(shared);
+        }
+    }
+    if (lost) {
+        m_realTimeBuffersLost += 1;
+        m_lossFlags |= BufferBuffersLost;
+        m_toldLosses = false;
+    }
+}
+
+// RT_LostEvent, from which a consumer learns of it without asking.
+void Session::DeliverLosses(std::int64_t time)
+{
+    Bytes told(sizeof(BufferHeader) + sizeof(SystemHeader));
+    BufferHeader& header = HeaderOf(told);
+    header.BufferSize = header.Filled = static_cast<std::uint32_t>(told.size());
+    header.LoggerId = m_id;
+    SimEvent event{};
+    event.PointerSize = 8;
+    event.ProcessId = event.ThreadId = ~0u;
+    WriteSystemRecord(told.data() + sizeof(BufferHeader), event, LostEventHook, time, sizeof(SystemHeader));
+    const auto shared = std::make_shared<const Bytes>(std::move(told));
+    for (const auto& consumer : m_consumers) {
+        if (consumer->Waiting.size() < Backlog()) {
+            consumer->Waiting.push_back(shared);
+            m_toldLosses = true;
+        }
+    }
+}
+
+void Session::Flush()
+{
+    for (CpuBuffer& buffer : m_cpus) {
+        if (!buffer.Data.empty()) {
+            Close(buffer, BufferFlushed);
+        }
+    }
+    m_flushDue = ~0ull;
+}
+
+void Session::Stop()
+{
+    Flush();
+    Drain(~0ull);
+    for (const auto& consumer : m_consumers) {
+        consumer->SessionEnded = true;
+    }
+    m_consumers.clear();
+    if (m_file) {
+        m_file->Close({m_eventsLost, m_logBuffersLost, m_allocated});
+    }
+}
+
+void Session::Tick(std::uint64_t now)
+{
+    if (now >= m_flushDue) {
+        Flush();
+    }
+    Drain(now);
+}
+
+std::uint64_t Session::NextTick() const
+{
+    return m_full.empty() ? m_flushDue : std::min(m_flushDue, m_full.front().Due);
+}
+
+void Session::ScheduleFlush()
+{
+    const bool inMilliseconds = (m_properties.LogFileMode & UseMillisecondFlushTimer) != 0
+        && m_settings.MillisecondFlush == FlushFlag::Honoured;
+    std::uint64_t period = m_properties.FlushTimer;
+    if (period == 0 && !IsRealTime()) {
+        return; // a buffer goes to the file when it is full
+    }
+    if (!inMilliseconds) {
+        period = std::max<std::uint64_t>(period, 1) * 1000;
+    }
+    period = std::max<std::uint64_t>(period, 1);
+    if (m_flushDue == ~0ull) {
+        m_flushDue = m_started + ((Uptime() - m_started) / period + 1) * period;
+    }
+}
+
+void Session::Attach(const std::shared_ptr<Consumer>& consumer)
+{
+    consumer->Waiting.swap(m_unread);
+    m_consumers.push_back(consumer);
+}
+
+void Session::Detach(const std::shared_ptr<Consumer>& consumer)
+{
+    std::erase(m_consumers, consumer);
+    if (m_consumers.empty()) {
+        m_unread.swap(consumer->Waiting);
+    }
+}
+
+bool Session::IsBehind() const
+{
+    return std::any_of(m_consumers.begin(), m_consumers.end(), [this](const auto& consumer) {
+        return consumer->Waiting.size() * 2 >= Backlog();
+    });
+}
+
+std::size_t Session::BuffersInUse() const
+{
+    const auto filling =
+        std::count_if(m_cpus.begin(), m_cpus.end(), [](const CpuBuffer& buffer) { return !buffer.Data.empty(); });
+    return static_cast<std::size_t>(filling) + m_full.size();
+}
+
+std::size_t Session::Backlog() const
+{
+    return m_settings.Backlog != 0 ? m_settings.Backlog : m_properties.MaximumBuffers;
+}
+
+} // namespace simetw

@@ -1,0 +1,132 @@
+// A tracing session: its buffers, whom it hears, and who reads it. Machine's lock guards it.
+#pragma once
+
+#include <deque>
+#include <map>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "Buffer.h"
+#include "Clock.h"
+#include "LogFile.h"
+#include "Settings.h"
+
+namespace simetw {
+
+// What a session asked of a provider.
+struct Enablement {
+    std::uint8_t Level = 0;
+    std::uint64_t MatchAny = 0;
+    std::uint64_t MatchAll = 0;
+    std::uint32_t Property = 0;
+    bool FiltersIds = false;
+    bool FilterIn = false;
+    bool FiltersProcesses = false;
+    std::vector<std::uint16_t> Ids;
+
+    bool Wants(const SimEvent& event) const;
+};
+
+struct GuidLess {
+    bool operator()(const GUID& left, const GUID& right) const
+    {
+        return std::memcmp(&left, &right, sizeof(GUID)) < 0;
+    }
+};
+
+using SharedBuffer = std::shared_ptr<const Bytes>;
+
+// A program that reads a session in real time, and the buffers that wait for it.
+struct Consumer {
+    std::uint64_t Id = 0;
+    std::deque<SharedBuffer> Waiting;
+    bool Closed = false;       // by CloseTrace
+    bool SessionEnded = false; // and no buffer comes any more
+};
+
+class Session final {
+public:
+    Session(
+        const Settings& settings,
+        std::uint16_t id,
+        const SessionProperties& properties,
+        const SessionClock& clock);
+
+    const SessionProperties& Properties() const { return m_properties; }
+    const SessionClock& Clock() const { return m_clock; }
+    std::uint16_t Id() const { return m_id; }
+    bool IsRealTime() const;
+    bool IsSystemLogger() const;
+    bool HasName(const wchar_t* name) const;
+    SessionState State() const;
+
+    // Opens the log file; the error where that fails.
+    std::uint32_t OpenLogFile();
+
+    void Update(const SessionProperties& properties);
+    void SetEnableFlags(std::uint32_t flags) { m_properties.EnableFlags = flags; }
+    void Enable(const EnableRequest& request);
+    void Disable(const GUID& provider) { m_enabled.erase(provider); }
+    const Enablement* EnablementOf(const GUID& provider) const;
+
+    // Logs the event if the session wants it.
+    void Offer(const SimEvent& event, const std::uint8_t* payload);
+
+    // Gives what the CPUs have filled so far to the file and the consumers.
+    void Flush();
+    // Flush, and the end of it.
+    void Stop();
+    // Does what is due at a time (in milliseconds of uptime).
+    void Tick(std::uint64_t now);
+    // When Tick has something to do next; ~0 for never.
+    std::uint64_t NextTick() const;
+
+    void Attach(const std::shared_ptr<Consumer>& consumer);
+    void Detach(const std::shared_ptr<Consumer>& consumer);
+    // Whether one more buffer of this session would be lost to a consumer soon.
+    bool IsBehind() const;
+
+private:
+    struct CpuBuffer {
+        Bytes Data; // empty: the CPU has none
+        std::uint16_t Flags = 0;
+    };
+    struct FullBuffer {
+        Bytes Data;
+        std::uint64_t Due; // when the logger thread comes to it
+    };
+
+    bool Wants(const SimEvent& event) const;
+    std::uint8_t* Reserve(std::uint32_t cpu, std::size_t size, std::int64_t time);
+    void Close(CpuBuffer& buffer, std::uint16_t flags);
+    void Drain(std::uint64_t now);
+    void Deliver(Bytes&& data);
+    void DeliverLosses(std::int64_t time);
+    std::size_t BuffersInUse() const;
+    std::size_t Backlog() const;
+    void ScheduleFlush();
+
+    const Settings& m_settings;
+    std::uint16_t m_id;
+    SessionProperties m_properties;
+    SessionClock m_clock;
+    std::optional<LogFile> m_file;
+    std::map<GUID, Enablement, GuidLess> m_enabled;
+    std::vector<CpuBuffer> m_cpus;
+    std::deque<FullBuffer> m_full;
+    std::vector<std::shared_ptr<Consumer>> m_consumers;
+    std::deque<SharedBuffer> m_unread; // while no consumer is there
+    std::int64_t m_sequence = 0;
+    std::uint64_t m_started; // ms of uptime
+    std::uint64_t m_flushDue;
+    std::uint32_t m_allocated; // buffers
+    std::uint32_t m_eventsLost = 0;
+    std::uint32_t m_buffersWritten = 0;
+    std::uint32_t m_logBuffersLost = 0;
+    std::uint32_t m_realTimeBuffersLost = 0;
+    std::uint16_t m_lossFlags = 0; // for the next buffer
+    bool m_toldLosses = true;
+};
+
+} // namespace simetw

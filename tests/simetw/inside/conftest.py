@@ -1,0 +1,17 @@
+"""What the tests inside Windows share: the machine, as new for each test."""
+
+from pathlib import Path
+
+import pytest
+
+from etwdetect.parity.simetw import SimEtw
+
+LIBRARY = Path(__file__).resolve().parents[3] / "build" / "simetw" / "simetw.dll"
+
+
+@pytest.fixture
+def machine():
+    simulated = SimEtw(LIBRARY)
+    simulated.reset()
+    yield simulated
+    simulated.reset()
