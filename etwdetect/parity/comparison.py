@@ -1,7 +1,6 @@
 """Compares what both detectors said, record by record.
 
-Two records are the same when creator pid and tid, pid and tid are. As ids are used again, the first record with
-some ids on one side belongs to the first with the same ids on the other side, the second to the second.
+Two records are the same when creator pid and tid, pid and tid are.
 """
 
 from __future__ import annotations
@@ -18,6 +17,8 @@ if TYPE_CHECKING:
 
     from etwdetect.enrich.detection import Detector
     from etwdetect.rule import RemoteThread
+
+    _Ids = tuple[int, int, int, int]
 
 
 LIVE_MARGIN: Final = 100_000
@@ -101,7 +102,7 @@ def explain(comparison: Comparison, is_expected: Callable[[RemoteThread, Detecto
     return replace(comparison, only_etw=left["etw"], only_driver=left["driver"], explained=tuple(explained))
 
 
-def key(record: RemoteThread) -> tuple[int, int, int, int]:
+def key(record: RemoteThread) -> _Ids:
     """Return what makes a record the same on both sides."""
     return record.creator_pid, record.creator_tid, record.pid, record.tid
 
@@ -110,27 +111,63 @@ def compare(
     etw: Sequence[RemoteThread], driver: Sequence[RemoteThread], equality: Equality = Equality.EXACT
 ) -> Comparison:
     """Compare the records of both sides, each in the order in which its detector gave them."""
-    waiting: defaultdict[tuple[int, int, int, int], deque[int]] = defaultdict(deque)
-    for position, record in enumerate(driver):
-        waiting[key(record)].append(position)
-    only_etw = []
-    pairs: list[tuple[int, Pair]] = []
-    for record in etw:
-        positions = waiting[key(record)]
-        if positions:
-            position = positions.popleft()
-            pairs.append((position, Pair(record, driver[position])))
-        else:
-            only_etw.append(record)
-    left = sorted(position for positions in waiting.values() for position in positions)
+    places = _places(etw, driver)
+    pairs = [(place, Pair(record, driver[place])) for record, place in zip(etw, places, strict=True) if place >= 0]
+    taken = {place for place, _ in pairs}
     out_of_order = _elsewhere(pairs) if equality is Equality.EXACT else _overtaken(pairs)
     return Comparison(
         equality,
         tuple(pair for _, pair in pairs),
-        tuple(only_etw),
-        tuple(driver[position] for position in left),
+        tuple(record for record, place in zip(etw, places, strict=True) if place < 0),
+        tuple(record for place, record in enumerate(driver) if place not in taken),
         tuple(out_of_order),
     )
+
+
+def _places(etw: Sequence[RemoteThread], driver: Sequence[RemoteThread]) -> list[int]:
+    """Return for each of ETW's records the place of its counterpart among the driver's, or -1.
+
+    Ids are used again, so several records can have the same. Those of the same time belong together; of the rest
+    those that are nearest in time.
+    """
+    same: defaultdict[tuple[_Ids, int], deque[int]] = defaultdict(deque)
+    for place, record in enumerate(driver):
+        same[key(record), record.time].append(place)
+    places = [-1] * len(etw)
+    lone: defaultdict[_Ids, list[int]] = defaultdict(list)
+    for number, record in enumerate(etw):
+        candidates = same[key(record), record.time]
+        if candidates:
+            places[number] = candidates.popleft()
+        else:
+            lone[key(record)].append(number)
+    left: defaultdict[_Ids, list[int]] = defaultdict(list)
+    for (ids, _), candidates in same.items():
+        if ids in lone:
+            left[ids] += candidates
+    for ids, numbers in lone.items():
+        numbers.sort(key=lambda number: etw[number].time)
+        left[ids].sort(key=lambda place: driver[place].time)
+        theirs = [driver[place].time for place in left[ids]]
+        for mine, other in _nearest([etw[number].time for number in numbers], theirs):
+            places[numbers[mine]] = left[ids][other]
+    return places
+
+
+def _nearest(mine: Sequence[int], others: Sequence[int]) -> list[tuple[int, int]]:
+    """Pair the times *mine* with *others*, both ascending, in order: as many as can be, each with its nearest."""
+    if len(mine) > len(others):
+        return [(position, other) for other, position in _nearest(others, mine)]
+    pairs = []
+    start = 0
+    for position, time in enumerate(mine):
+        last = len(others) - (len(mine) - position)  # so that those behind find one too
+        other = bisect_left(others, time, start, last)
+        if other > start and time - others[other - 1] <= abs(others[other] - time):
+            other -= 1
+        pairs.append((position, other))
+        start = other + 1
+    return pairs
 
 
 def _elsewhere(pairs: Sequence[tuple[int, Pair]]) -> list[Pair]:

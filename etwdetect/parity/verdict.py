@@ -79,7 +79,7 @@ class Result:
         return "failed" if self.complaints else "passed"
 
 
-class _Wanted(NamedTuple):
+class Wanted(NamedTuple):
     """An expected record with ids filled in; None is any."""
 
     expected: Expected
@@ -89,6 +89,7 @@ class _Wanted(NamedTuple):
     tid: int | None
 
     def fits(self, record: RemoteThread) -> bool:
+        """Whether *record* has these ids."""
         pairs = zip(self[1:], record[1:5], strict=True)
         return all(wanted is None or wanted == value for wanted, value in pairs)
 
@@ -100,15 +101,16 @@ def describe(record: RemoteThread) -> str:
 
 def judge(scenario: Scenario, bench: str, observation: Observation, seconds: float = 0.0) -> Result:
     """Return how *scenario* did."""
-    wanted = {side: _wanted(scenario.expect, side, observation.ids) for side in ("etw", "driver")}
-    alone = [each for each in (*wanted["etw"], *wanted["driver"]) if each.expected.only]
+    of_etw = wanted_of(scenario.expect, "etw", observation.ids)
+    of_driver = wanted_of(scenario.expect, "driver", observation.ids)
+    alone = [each for each in (*of_etw, *of_driver) if each.expected.only]
     comparison = compare(observation.etw.records, observation.driver.records, observation.equality)
     comparison = explain(comparison, _Explainer(alone))
     complaints = differences(comparison, observation.etw, observation.driver)
-    complaints += _unexpected("ETW", observation.etw, wanted["etw"], observation.equality)
-    complaints += _unexpected("the driver", observation.driver, wanted["driver"], observation.equality)
+    complaints += _unexpected("ETW", observation.etw, of_etw, observation.equality)
+    complaints += _unexpected("the driver", observation.driver, of_driver, observation.equality)
     if observation.equality is Equality.EXACT and not complaints:
-        complaints = _other_words(observation.etw, wanted["etw"])
+        complaints = _other_words(observation.etw, of_etw)
     return Result(
         scenario.name,
         bench,
@@ -122,7 +124,7 @@ def judge(scenario: Scenario, bench: str, observation: Observation, seconds: flo
 class _Explainer:
     """Lets each expected difference explain one record."""
 
-    def __init__(self, wanted: Iterable[_Wanted]) -> None:
+    def __init__(self, wanted: Iterable[Wanted]) -> None:
         self._left = list(wanted)
 
     def __call__(self, record: RemoteThread, side: Detector) -> bool:
@@ -171,10 +173,10 @@ def _count_differences(etw: Mapping[str, int], driver: Mapping[str, int]) -> lis
     ]
 
 
-def _wanted(expected: Iterable[Expected], side: str, ids: Ids) -> list[_Wanted]:
+def wanted_of(expected: Iterable[Expected], side: Detector, ids: Ids) -> list[Wanted]:
     """Return what *side* has to report, in order."""
     return [
-        _Wanted(
+        Wanted(
             entry,
             ids.pid_of(creator.process),
             ids.tid_of(creator),
@@ -187,7 +189,7 @@ def _wanted(expected: Iterable[Expected], side: str, ids: Ids) -> list[_Wanted]:
     ]
 
 
-def _unexpected(name: str, side: Side, wanted: Sequence[_Wanted], equality: Equality) -> list[str]:
+def _unexpected(name: str, side: Side, wanted: Sequence[Wanted], equality: Equality) -> list[str]:
     """Return in what the records of one side are not the expected ones."""
     if equality is Equality.LIVE:
         return _missing(name, side, wanted)
@@ -201,7 +203,7 @@ def _unexpected(name: str, side: Side, wanted: Sequence[_Wanted], equality: Equa
     return complaints
 
 
-def _other_words(side: Side, wanted: Sequence[_Wanted]) -> list[str]:
+def _other_words(side: Side, wanted: Sequence[Wanted]) -> list[str]:
     """Return where ETW's evidence or kinds are not the expected ones; the driver has neither."""
     found = []
     kinds = side.kinds or [each.expected.kind for each in wanted]
@@ -214,7 +216,7 @@ def _other_words(side: Side, wanted: Sequence[_Wanted]) -> list[str]:
     return found
 
 
-def _missing(name: str, side: Side, wanted: Sequence[_Wanted]) -> list[str]:
+def _missing(name: str, side: Side, wanted: Sequence[Wanted]) -> list[str]:
     """Return which expected records are not there; others may be, as background."""
     left = list(side.records)
     complaints: Counter[str] = Counter()

@@ -1,0 +1,19 @@
+"""Every scenario on every bench that this machine has. A failure reads like the report of `parity run`."""
+
+import pytest
+
+from etwdetect.parity import loading, report, runner
+from etwdetect.parity.benches import BENCHES
+from etwdetect.parity.show import describe
+
+SCENARIOS = loading.find(None)
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
+@pytest.mark.parametrize("name", BENCHES)
+def test_both_detectors_report_what_the_scenario_says(benches, name, scenario):
+    result = runner.perform(benches[name], scenario)
+    if result.status == "skipped":
+        pytest.skip(result.skipped)
+    if result.status == "failed":
+        pytest.fail("\n".join((report.full(result), "", *describe(scenario))), pytrace=False)
