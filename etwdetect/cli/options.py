@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 FILTERS: Final = ("since", "until", "pid", "source_pid", "target_pid")
 """What `make_filter` takes from the command line."""
 
+_MOST_SECONDS: Final = 31_536_000.0
+"""A year."""
+
 _PID: Final = click.IntRange(0, 0xFFFFFFFF)
 
 
@@ -38,10 +41,33 @@ class _Moment(click.ParamType[datetime]):
             self.fail(f"{value!r} is no time such as 2026-11-23T13:08:15.280", param, ctx)
 
 
+class _Seconds(click.ParamType[float]):
+    """A number of seconds above 0, for an option that may stand without it."""
+
+    name = "seconds"
+
+    def convert(self, value: str | float, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        try:
+            seconds = float(value)
+        except ValueError:
+            self.fail(f"{value!r} is no number of seconds; put --fold last, or write --fold=60", param, ctx)
+        if not 0 < seconds < _MOST_SECONDS:  # which no NaN is, either
+            self.fail(f"{value} is not between 0 and {_MOST_SECONDS:,}", param, ctx)
+        return seconds
+
+
 def output_options(command: _Command) -> _Command:
-    """Add --format, --output, --utc and --exit-code."""
+    """Add --format, --output, --utc, --fold and --exit-code."""
     found = "End with status 10, or 11 if incomplete, on any remote thread."
     options: tuple[_Decorator, ...] = (
+        click.option(
+            "--fold",
+            type=_Seconds(),
+            is_flag=False,
+            flag_value=60.0,
+            metavar="[SECONDS]",
+            help="Join repeats of one source, target and start within so many seconds (60) into one.",
+        ),
         click.option("--exit-code", is_flag=True, help=found),
         click.option("--utc", is_flag=True, help="Show and take times in UTC instead of local time."),
         click.option("--output", "-o", type=click.Path(dir_okay=False, path_type=Path), help="Write to a file."),

@@ -17,6 +17,7 @@ from etwdetect.cli.status import Status, of_all
 from etwdetect.output import TO_A_FILE, FileWriter, Writer, open_file, stream_writer, times
 from etwdetect.output.clock import Clock
 from etwdetect.output.errors import OutputError
+from etwdetect.output.fold import SECOND, Folder
 from etwdetect.output.stage import Stage, Stages
 
 if TYPE_CHECKING:
@@ -36,6 +37,11 @@ class Choices:
     output: Path | None = None
     utc: bool = False
     exit_code: bool = False
+    fold: float | None = None
+
+    def stages(self) -> list[Stage]:
+        """Return what happens to detections between the filter and the output, in its order."""
+        return [] if self.fold is None else [Folder(round(self.fold * SECOND))]
 
 
 def results_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -55,19 +61,19 @@ class _OutputEndedError(Exception):
 
 
 class Results:
-    """Shows detections: each that is *wanted* goes through the *stages* to the output.
+    """Shows detections: each that is *wanted* goes through the stages that were chosen to the output.
 
     Used as ``with results.open(): …``; its end writes what the stages still hold. An output that ends early ends
     the block as well, and `status` tells. `shown` counts what passed the filter, `filtered_out` what did not.
     """
 
-    def __init__(self, choices: Choices, wanted: Filter, stages: Sequence[Stage] = ()) -> None:
+    def __init__(self, choices: Choices, wanted: Filter) -> None:
         self.shown = 0
         self.filtered_out = 0
         self.clock = Clock(in_utc=choices.utc)
         self._choices = choices
         self._wanted = wanted
-        self._stages = Stages(stages)
+        self._stages = Stages(choices.stages())
         self._today: object = None
         self._ended = False
         self._failed = False
@@ -99,6 +105,10 @@ class Results:
         """Write what has waited long enough by the FILETIME *now*; for live results, a few times a second."""
         self._write(self._stages.take(now))
 
+    def flush(self) -> None:
+        """Write all that waits: what follows is another input, with times of its own."""
+        self._write(self._stages.take(None))
+
     def status(self, statuses: Iterable[Status]) -> Status:
         """Return the status of the command: the worst of *statuses*, its inputs', and of the output."""
         own = [Status.ERROR] if self._failed else []
@@ -115,7 +125,7 @@ class Results:
 
     def _end(self) -> None:
         if not self._ended:
-            self._write(self._stages.take(None))
+            self.flush()
             with self._telling():
                 self._writer.flush()
 

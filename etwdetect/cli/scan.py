@@ -36,6 +36,7 @@ def command(traces: Sequence[Path], results: Results, *, join: bool, stats: bool
         results.clock.dates = len(found) > 1
         for scan in found.scans():
             found.statuses.append(_show(found, scan, results, stats=stats))
+            results.flush()
     return results.status(found.statuses)
 
 

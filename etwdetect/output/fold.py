@@ -1,0 +1,91 @@
+"""Joins repeats: many remote threads of one source, target and start within a time become one, with a count."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Iterator
+
+    from etwdetect.enrich.detection import Detection, Process
+
+SECOND: Final = 10_000_000
+"""In 100 ns units."""
+
+BOUND: Final = 10_000
+"""How many folds may be open; the oldest is given back early when there are more."""
+
+
+class _Fold(NamedTuple):
+    """The first of its kind, how many there are of it, and the FILETIMEs of the first and the last."""
+
+    first: Detection
+    count: int
+    begin: int
+    last: int
+
+
+class Folder:
+    """A stage that holds each detection for *window*, in 100 ns units, and joins the repeats that come meanwhile.
+
+    A repeat has the same source and target, by life and not by process id alone, the same start, and the same
+    words about it: kind, severity, rules and evidence. The first one stands for all; the counts add up to what
+    was taken. Detections are given back in the order in which their firsts came.
+    """
+
+    def __init__(self, window: int, bound: int = BOUND) -> None:
+        self._window = window
+        self._bound = bound
+        self._open: OrderedDict[Hashable, _Fold] = OrderedDict()
+
+    def add(self, detection: Detection) -> Iterator[Detection]:
+        """Take the next detection; yield those whose time is over by then."""
+        time = detection.thread.time
+        yield from self.take(time)
+        last = time if detection.last_time is None else detection.last_time
+        key = _same(detection)
+        fold = self._open.get(key)
+        if fold is None:
+            self._open[key] = _Fold(detection, detection.count, time, last)
+        else:
+            self._open[key] = fold._replace(count=fold.count + detection.count, last=max(fold.last, last))
+        if len(self._open) > self._bound:
+            yield _folded(self._open.popitem(last=False)[1])
+
+    def take(self, now: int | None) -> Iterator[Detection]:
+        """Yield what was held for the window's length by the FILETIME *now*, or all that is left."""
+        while self._open:
+            key, oldest = next(iter(self._open.items()))
+            if now is not None and now < oldest.begin + self._window:
+                return
+            del self._open[key]
+            yield _folded(oldest)
+
+
+def _folded(fold: _Fold) -> Detection:
+    if fold.count == fold.first.count:
+        return fold.first
+    return replace(fold.first, count=fold.count, last_time=fold.last)
+
+
+def _same(detection: Detection) -> Hashable:
+    """Return what two detections have in common if one is the repeat of the other."""
+    return (
+        detection.detector,
+        detection.host,
+        _life(detection.source),
+        _life(detection.target),
+        detection.thread.start_address,
+        detection.start,
+        detection.kind,
+        detection.severity,
+        detection.sigma,
+        detection.thread.evidence,
+    )
+
+
+def _life(process: Process) -> Hashable:
+    """Return what tells lives of a process id apart: their start; where it is not known, their program."""
+    return process.pid, process.start_time, process.guid, process.image
