@@ -36,12 +36,12 @@ def filetime(time: datetime) -> int:
 
 def clock_time(time: datetime) -> str:
     """Return ``HH:MM:SS.mmm``."""
-    return f"{time:%H:%M:%S}.{time.microsecond // 1000:03}"
+    return full_time(time)[len("YYYY-MM-DD ") :]
 
 
 def full_time(time: datetime) -> str:
     """Return ``YYYY-MM-DD HH:MM:SS.mmm``."""
-    return f"{time.year:04}-{time:%m-%d} {clock_time(time)}"
+    return time.replace(tzinfo=None).isoformat(" ", "milliseconds")
 
 
 def unix_milliseconds(filetime: int) -> int:

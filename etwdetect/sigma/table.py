@@ -39,13 +39,8 @@ class Table:
     def fill(self, records: Sequence[Mapping[str, object]]) -> None:
         """Take *records* instead of those before; the first is number 0."""
         self._connection.execute(f"DELETE FROM {_TABLE}")  # noqa: S608 (a constant)
-        self._connection.executemany(
-            self._insert,
-            (
-                (number, *[_value(column, record) for column in self._columns])
-                for number, record in enumerate(records)
-            ),
-        )
+        columns = [_values(column, records) for column in self._columns]
+        self._connection.executemany(self._insert, zip(range(len(records)), *columns, strict=True))
 
     def matching(self, condition: Condition) -> Iterable[int]:
         """Return the numbers of the records that *condition* is true for. Raises sqlite3.Error."""
@@ -60,11 +55,15 @@ def _type(column: Column) -> str:
     return "TEXT" if column.exact else "TEXT COLLATE NOCASE"
 
 
-def _value(column: Column, record: Mapping[str, object]) -> Value:
-    form = cleaned if column.exact else folded
-    if column.field is None:
-        return form("\n".join(str(value) for value in record.values()))
-    return comparable(column.field.constant or record.get(column.field.name), form)
+def _values(column: Column, records: Sequence[Mapping[str, object]]) -> list[Value]:
+    """Return what *column* has for each of *records*."""
+    form, field = cleaned if column.exact else folded, column.field
+    if field is None:
+        return [form("\n".join(map(str, record.values()))) for record in records]
+    if field.constant is not None:
+        return [field.constant] * len(records)
+    told = (record.get(field.name) for record in records)
+    return [None if value is None else comparable(value, form) for value in told]
 
 
 def _matches(pattern: str, value: Value) -> bool:
