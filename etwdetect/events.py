@@ -101,6 +101,21 @@ class ImageUnload(NamedTuple):
     image: str | None = None
 
 
+class VolumeMapping(NamedTuple):
+    r"""Paths that the kernel begins with *device* begin with *path* in programs, such as ``C:\``."""
+
+    time: int
+    device: str
+    path: str
+
+
+class MachineName(NamedTuple):
+    """The name of the machine that all of this happened on."""
+
+    time: int
+    name: str
+
+
 class Loss(NamedTuple):
     """Events were lost: *events* at the least, and *buffers* whole buffers with an unknown number more."""
 
@@ -118,5 +133,7 @@ Event = (
     | ThreadRundown
     | ImageLoad
     | ImageUnload
+    | VolumeMapping
+    | MachineName
     | Loss
 )

@@ -11,16 +11,27 @@ from etwdetect.decode import Decoder, classic_opcodes
 from etwdetect.enrich.enricher import Enricher
 from etwdetect.etl.records import hook_ids
 from etwdetect.etl.walk import Wanted
-from etwdetect.events import Loss, ThreadStart, ThreadStop
+from etwdetect.events import (
+    IDLE_PID,
+    SYSTEM_PID,
+    Loss,
+    MachineName,
+    ThreadStart,
+    ThreadStop,
+    VolumeMapping,
+)
+from etwdetect.imagelog import ImageLog
 from etwdetect.order import EventSorter, order_of
 from etwdetect.raw import KERNEL_PROCESS, LOST_EVENTS
 from etwdetect.recorded.trace import RecordedTrace
-from etwdetect.rule import DEFAULT_BOUND, RemoteThreadRule
+from etwdetect.rule import DEFAULT_BOUND, EXCLUDED_PIDS, RemoteThreadRule
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from etwdetect.enrich.detection import Detection
+    from etwdetect.enrich.exports import ImageFiles
+    from etwdetect.enrich.kinds import Kinds
     from etwdetect.etl.reader import Trace
     from etwdetect.events import Event
 
@@ -29,8 +40,8 @@ _PROGRESS_EVERY: Final = 1024
 
 
 def _wanted() -> Wanted:
-    """Return what to find in a trace: all that `Decoder` knows but images."""
-    opcodes = classic_opcodes(images=False)
+    """Return what to find in a trace: all that `Decoder` knows."""
+    opcodes = classic_opcodes(images=True)
     hooks = [hook for provider, codes in opcodes.items() for hook in hook_ids(provider, codes)]
     return Wanted(hooks, (KERNEL_PROCESS, LOST_EVENTS, *opcodes))
 
@@ -39,7 +50,8 @@ class Scan:
     """One trace, or consecutive files of one session, through decoding, time order, rule and names.
 
     *bound* is that of the new-process table. *progress*, where given, is called now and then with the number of
-    bytes read so far of the file at hand. The counts are complete when `detections` has ended.
+    bytes read so far of the file at hand. *files* are the image files to find start functions in, *kinds* the
+    rules for kinds. The counts are complete when `detections` has ended.
     """
 
     def __init__(
@@ -47,6 +59,9 @@ class Scan:
         traces: Sequence[Trace | RecordedTrace],
         bound: int = DEFAULT_BOUND,
         progress: Callable[[int], None] | None = None,
+        *,
+        files: ImageFiles | None = None,
+        kinds: Kinds | None = None,
     ) -> None:
         self.traces = traces
         self.session_start = min(
@@ -62,7 +77,15 @@ class Scan:
         """How many thread starts were left out because another provider tells of them too."""
         self._progress = progress
         self.pointer_size = max(trace.header.pointer_size for trace in traces)
-        self._enricher = Enricher(pointer_size=self.pointer_size)
+        self.boot_time = max(trace.header.boot_time for trace in traces)
+        self._enricher = Enricher(
+            pointer_size=self.pointer_size,
+            # The moment of the boot tells machines apart where none of them gives its name.
+            machine=str(self.boot_time),
+            files=files,
+            kinds=kinds,
+        )
+        self._involved = _Involved()
         self._loss_records = 0
         self._loss_told = Loss(0, 0)
         """The losses that stand in their place among the events, which only files of events have."""
@@ -125,17 +148,21 @@ class Scan:
         place is at least one event that was not seen. OSError as from `detections`, which this is a part of.
         """
         sorters = _Sorters()
+        logs = []
         for trace in self.traces:
             if isinstance(trace, RecordedTrace):
                 self._read_events(trace, sorters)
             else:
-                self._read(trace, sorters)
+                logs.append((trace, self._read(trace, sorters)))
+        for trace, log in logs:
+            self._read_images(trace, log, sorters)
         events_lost = self.events_lost - self._loss_told.events + self.damages
         yield Loss(self.session_start or 0, events_lost, self.buffers_lost - self._loss_told.buffers)
         yield from sorters.in_order()
 
-    def _read(self, trace: Trace, sorters: _Sorters) -> None:
-        decoder = Decoder(trace.damages.add)
+    def _read(self, trace: Trace, sorters: _Sorters) -> ImageLog:
+        log = ImageLog()
+        decoder = Decoder(trace.damages.add, aside=log.add)
         for number, raw in enumerate(trace.records(_wanted())):
             event = decoder.decode(raw)
             if event is not None:
@@ -145,6 +172,17 @@ class Scan:
         self.counts += decoder.counts
         self.unknown_versions += decoder.unknown_versions
         self.told_twice = sorters.told_twice
+        return log
+
+    def _read_images(self, trace: Trace, log: ImageLog, sorters: _Sorters) -> None:
+        """Take the images of the processes that a thread was made in or by another one."""
+        decoder = Decoder(trace.damages.add, images=True)
+        for raw in log.of(self._involved):
+            event = decoder.decode(raw)
+            if event is not None:
+                self._enricher.foresee(event)
+                sorters.images.add(event)
+        self.unknown_versions += decoder.unknown_versions
 
     def _read_events(self, trace: RecordedTrace, sorters: _Sorters) -> None:
         for number, event in enumerate(trace.events()):
@@ -165,10 +203,34 @@ class Scan:
             return
         if isinstance(event, ThreadStop):
             return  # which neither the rule nor the names take anything from
-        first, last = self.span or (event.time, event.time)
-        self.span = min(first, event.time), max(last, event.time)
+        if isinstance(event, ThreadStart):
+            self._involved.observe(event)
+        if not isinstance(event, VolumeMapping | MachineName):  # which are not of a moment
+            first, last = self.span or (event.time, event.time)
+            self.span = min(first, event.time), max(last, event.time)
         self._enricher.foresee(event)
         sorter.add(event)
+
+
+class _Involved:
+    """The processes that made threads in others, or that others made threads in, and the two of the kernel.
+
+    It holds all targets of remote threads, and those of first threads, which can't be told apart before the
+    events are in order. Of more than *bound* it takes any process to be involved.
+    """
+
+    def __init__(self, bound: int = 65_536) -> None:
+        self._bound = bound
+        self._pids = {IDLE_PID, SYSTEM_PID}
+
+    def observe(self, event: ThreadStart) -> None:
+        creator, target = event.creator_pid, event.pid
+        if creator != target and creator not in EXCLUDED_PIDS and len(self._pids) < self._bound:
+            self._pids.add(creator)
+            self._pids.add(target)
+
+    def __contains__(self, pid: object) -> bool:
+        return pid in self._pids or len(self._pids) >= self._bound
 
 
 class _Sorters:
@@ -180,6 +242,7 @@ class _Sorters:
     """
 
     def __init__(self) -> None:
+        self.images = EventSorter()
         self._others = EventSorter()
         self._thread_starts: dict[bytes, EventSorter] = {}
 
@@ -202,4 +265,5 @@ class _Sorters:
 
     def in_order(self) -> Iterator[Event]:
         """Yield the events in order; once only."""
-        return heapq.merge(self._others, self._chosen, key=order_of)
+        images = [self.images] if self.images else []
+        return heapq.merge(self._others, self._chosen, *images, key=order_of)

@@ -10,11 +10,12 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "etwdetect"
 
 WORDS = {"events", "errors"}
-LEFT = WORDS | {"raw", "etl", "decode", "order", "rule", "enrich", "recorded"}
+LEFT = WORDS | {"raw", "etl", "decode", "order", "rule", "enrich", "recorded", "imagelog"}
 ROOMS = {
     "events": set(),
     "errors": set(),
     "raw": set(),
+    "imagelog": {"raw"},
     "etl": WORDS | {"raw"},
     "decode": WORDS | {"raw"},
     "order": {"events"},

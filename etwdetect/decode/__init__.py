@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
-from etwdetect.decode import kernel_process, system_trace
+from etwdetect.decode import build, kernel_process, system_trace
 from etwdetect.errors import PayloadError
 from etwdetect.events import Event, Loss
 from etwdetect.raw import IMAGE, KERNEL_PROCESS, LOST_EVENTS
@@ -26,7 +26,7 @@ _TYPES: Final[dict[tuple[bytes, int], EventType]] = {
 }
 """By provider and event id or, for the classic classes, opcode."""
 
-_IMAGE_KINDS: Final = frozenset(("ImageLoad", "ImageUnload"))
+_IMAGE_BUILDERS: Final = frozenset((build.image_load, build.image_rundown, build.image_unload))
 
 # RT_LostEvent, MSDN: 32 an event was lost, 33 a buffer, 34 a file.
 _LOST_KINDS: Final = {32: (1, 0), 33: (0, 1), 34: (0, 1)}
@@ -45,15 +45,23 @@ class Decoder:
     """Turns raw events into events, and counts what it saw.
 
     *counts* has the events by kind, *unknown_versions* those of a version that is newer than any known layout,
-    as (kind, version). *images* says whether image events are wanted; *damaged* is called with the file offset
-    and the reason for each payload that is too short for its version.
+    as (kind, version). *images* says whether image events are wanted; those that are not are handed to *aside*,
+    undecoded, where it is given. *damaged* is called with the file offset and the reason for each payload that is
+    too short for its version.
     """
 
-    def __init__(self, damaged: Callable[[int, str], None], *, images: bool = False) -> None:
+    def __init__(
+        self,
+        damaged: Callable[[int, str], None],
+        *,
+        images: bool = False,
+        aside: Callable[[RawEvent], None] | None = None,
+    ) -> None:
         self.counts: Counter[str] = Counter()
         self.unknown_versions: Counter[tuple[str, int]] = Counter()
         self._damaged = damaged
         self._images = images
+        self._aside = aside
 
     def decode(self, raw: RawEvent) -> Event | None:
         """Return the event that *raw* is, or None where it is none of ours or can't be read."""
@@ -64,7 +72,9 @@ class Decoder:
         if event_type is None:
             return None
         self.counts[event_type.kind] += 1
-        if not self._images and event_type.kind in _IMAGE_KINDS:
+        if not self._images and event_type.builder in _IMAGE_BUILDERS:
+            if self._aside is not None:
+                self._aside(raw)
             return None
         if not event_type.knows(raw.version):
             self.unknown_versions[event_type.kind, raw.version] += 1

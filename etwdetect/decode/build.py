@@ -11,12 +11,14 @@ from etwdetect.events import (
     Event,
     ImageLoad,
     ImageUnload,
+    MachineName,
     ProcessRundown,
     ProcessStart,
     ProcessStop,
     ThreadRundown,
     ThreadStart,
     ThreadStop,
+    VolumeMapping,
 )
 
 if TYPE_CHECKING:
@@ -82,6 +84,16 @@ def image_rundown(raw: RawEvent, *values: Any) -> ImageLoad:  # noqa: ANN401
 def image_unload(raw: RawEvent, pid: int | None, base: int, size: int, *rest: Any) -> ImageUnload:  # noqa: ANN401
     """Build the unmapping of an image."""
     return ImageUnload(raw.time, raw.pid if pid is None else pid, base, size, rest[-1])
+
+
+def volume_mapping(raw: RawEvent, device: str, path: str) -> VolumeMapping:
+    """Build the mapping of a volume's device to a drive letter, or of another such prefix of paths."""
+    return VolumeMapping(raw.time, device, path)
+
+
+def machine_name(raw: RawEvent, name: str) -> MachineName:
+    """Build the machine's name."""
+    return MachineName(raw.time, name)
 
 
 @dataclass(frozen=True)

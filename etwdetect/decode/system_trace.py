@@ -1,5 +1,7 @@
 r"""The NT Kernel Logger (MSNT_SystemTrace): process, thread and image events, in every version.
 
+Beside them are two of the events that describe the machine.
+
 Layouts from the classes of the same names in the WMI namespace root\wmi, which the Windows SDK documents, and
 from real traces of builds 6001 to 22621 where those say otherwise (Thread V3, Process V4 and V5).
 """
@@ -11,7 +13,7 @@ from typing import Final
 from etwdetect.decode import build
 from etwdetect.decode.build import EventType
 from etwdetect.decode.layout import Layout
-from etwdetect.raw import IMAGE, PROCESS, THREAD
+from etwdetect.raw import IMAGE, PROCESS, SYSTEM_CONFIG, SYSTEM_CONFIG_EX, THREAD
 
 _PROCESS_V0 = Layout("ProcessId ptr, ParentId ptr, UserSID user, ImageFileName ansi")
 _PROCESS_V1 = Layout(
@@ -55,6 +57,12 @@ _IMAGE_V2 = Layout(
     "ImageBase ptr, ImageSize ptr, ProcessId u32, ImageCheckSum u32, TimeDateStamp u32, Reserved0 u32,"
     "DefaultBase ptr, Reserved1 u32, Reserved2 u32, Reserved3 u32, Reserved4 u32, ImageName utf16"
 )
+
+# The name stands in 512 bytes; what follows it differs between versions, and is not read.
+_SYSTEM_CONFIG_CPU = Layout(
+    "MHz u32, NumberOfProcessors u32, MemSize u32, PageSize u32, AllocationGranularity u32, ComputerName utf16"
+)
+_VOLUME_MAPPING = Layout("NtPath utf16, DosPath utf16")
 
 _PROCESSES = (_PROCESS_V0, _PROCESS_V1, _PROCESS_V2, _PROCESS_V3, _PROCESS_V4, _PROCESS_V5)
 _THREADS = (_THREAD_V0, _THREAD_V1, _THREAD_V2, _THREAD_V3)
@@ -107,6 +115,16 @@ EVENTS: Final = {
         2: _image("ImageUnload", build.image_unload),
         3: _image("ImageDCStart", build.image_rundown),
         4: _image("ImageDCEnd", build.image_rundown),
+    },
+    SYSTEM_CONFIG: {
+        10: EventType(
+            "SystemConfigCPU", (_SYSTEM_CONFIG_CPU,) * 4, ("ComputerName",), build.machine_name, grows=True
+        ),
+    },
+    SYSTEM_CONFIG_EX: {
+        35: EventType(
+            "VolumeMapping", (_VOLUME_MAPPING,), ("NtPath", "DosPath"), build.volume_mapping, grows=True
+        ),
     },
 }
 """By class and opcode."""

@@ -38,12 +38,14 @@ class Process:
 class Start:
     """Where a thread begins to run: the target's *module* (its path), the *offset* in it, and the *function*.
 
-    *function* is known only where the module's export table has one at exactly this place.
+    *function* is known only where the module's export table has one at exactly this place. *pool* says that the
+    workers of thread pools, which System makes, start at this address too.
     """
 
     module: str | None = None
     offset: int | None = None
     function: str | None = None
+    pool: bool = False
 
 
 @dataclass(frozen=True, slots=True)

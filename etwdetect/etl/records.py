@@ -14,7 +14,7 @@ from typing import Final
 
 from etwdetect.etl.clock import LAST_FILETIME, Clock
 from etwdetect.events import UNKNOWN_ID
-from etwdetect.raw import IMAGE, PROCESS, THREAD, RawEvent
+from etwdetect.raw import IMAGE, PROCESS, SYSTEM_CONFIG, THREAD, RawEvent
 
 ALIGNMENT: Final = 8
 START: Final = Struct("<HHHH")
@@ -78,7 +78,7 @@ def _tables() -> tuple[bytes, bytes]:
 KINDS, HEADER_SIZES = _tables()
 
 # The kernel's own records name their class by the upper byte of the hook id, the opcode by the lower one.
-_HOOK_GROUPS: Final = {0x03: PROCESS, 0x05: THREAD, 0x14: IMAGE}
+_HOOK_GROUPS: Final = {0x03: PROCESS, 0x05: THREAD, 0x0B: SYSTEM_CONFIG, 0x14: IMAGE}
 _IMAGE_LOAD_HOOK: Final = 0x030A  # stands among the process hooks
 _LOAD: Final = 10
 

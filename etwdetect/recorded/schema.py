@@ -21,11 +21,13 @@ from etwdetect.events import (
     ImageLoad,
     ImageUnload,
     Loss,
+    MachineName,
     ProcessRundown,
     ProcessStart,
     ProcessStop,
     ThreadRundown,
     ThreadStart,
+    VolumeMapping,
 )
 
 if TYPE_CHECKING:
@@ -48,12 +50,14 @@ class RecordingStart(NamedTuple):
     """The first row of a recording, which describes it.
 
     *time* is not later than that of any other row; *start_time* is the FILETIME at which the session began.
-    *pointer_size* is the machine's, 4 or 8 bytes.
+    *pointer_size* is the machine's, 4 or 8 bytes; *boot_time* is the FILETIME of its boot, 0 where that is not
+    known.
     """
 
     time: int
     start_time: int
     pointer_size: int = 8
+    boot_time: int = 0
 
 
 class Recorded(NamedTuple):
@@ -76,6 +80,8 @@ KINDS: Final[dict[str, Any]] = {
         ThreadRundown,
         ImageLoad,
         ImageUnload,
+        VolumeMapping,
+        MachineName,
     )
 }
 """The records that have rows, by name. Thread exits have none: nothing is taken from them."""
@@ -188,6 +194,10 @@ COLUMNS: Final = (
     Column("buffers", "int64", _same, _COUNT),
     Column("start_time", "int64", _same, _TIME),
     Column("pointer_size", "int32", _same, _integer(32)),
+    Column("boot_time", "int64", _same, _TIME),
+    Column("device", "string", _write_name, _read_name),
+    Column("path", "string", _write_name, _read_name),
+    Column("name", "string", _write_name, _read_name),
 )
 """Every column there can be, in their order."""
 

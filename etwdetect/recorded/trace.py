@@ -44,6 +44,7 @@ class RecordedHeader(NamedTuple):
 
     start_time: int | None
     pointer_size: int
+    boot_time: int = 0
     events_lost: int = 0
     buffers_lost: int = 0
 
@@ -73,7 +74,7 @@ class RecordedTrace:
         for _, row in self._rows():
             if not isinstance(row, str):
                 if isinstance(row.event, RecordingStart):
-                    return RecordedHeader(row.event.start_time, row.event.pointer_size)
+                    return RecordedHeader(row.event.start_time, row.event.pointer_size, row.event.boot_time)
                 break
         return RecordedHeader(None, 8)
 

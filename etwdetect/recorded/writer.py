@@ -34,6 +34,7 @@ class Session(Protocol):
     session_start: int | None
     span: tuple[int, int] | None
     pointer_size: int
+    boot_time: int
 
     def events(self) -> Iterator[Event]:
         """Read everything, then yield the events in order, behind the loss that goes before all."""
@@ -45,7 +46,7 @@ def recorded(session: Session) -> Iterator[Event | RecordingStart]:
     loss = next(events)
     start = session.session_start or 0
     first = min(start, *(session.span or (start,)))
-    yield RecordingStart(first, start, session.pointer_size)
+    yield RecordingStart(first, start, session.pointer_size, session.boot_time)
     if isinstance(loss, Loss) and (loss.events or loss.buffers):
         yield loss._replace(time=first)
     yield from events

@@ -38,7 +38,9 @@ def test_classic_prints_the_books_lines_to_the_letter(etwdetect):
 
 def test_text_puts_the_names_behind_the_books_line(etwdetect):
     done = etwdetect("scan", SAMPLE, "--utc")
-    assert done.out.splitlines() == [f"{line}  windbg.exe -> notepad.exe" for line in BOOK_LINES]
+    assert done.out.splitlines() == [
+        f"{line}  windbg.exe -> notepad.exe  ntdll.dll+0xCD3F0" for line in BOOK_LINES
+    ]
 
 
 def test_times_are_in_the_readers_zone(etwdetect):
@@ -58,7 +60,8 @@ def test_a_trace_over_midnight_shows_the_date(etwdetect, tmp_path):
 def test_json_reads_back_and_writes_the_same_bytes(etwdetect):
     lines = etwdetect("scan", SAMPLE, "--format", "json").out.splitlines()
     assert [to_json(from_json(line)) for line in lines] == lines
-    assert json.loads(lines[0]) == {
+    record = json.loads(lines[0])
+    expected = {
         "SchemaVersion": 1,
         "Detector": "etw",
         "Time": "132337624952800000",
@@ -70,8 +73,11 @@ def test_json_reads_back_and_writes_the_same_bytes(etwdetect):
         "TargetImage": "\\Device\\HarddiskVolume3\\Windows\\System32\\notepad.exe",
         "NewThreadId": 9384,
         "StartAddress": "0x00007FFC6E27D3F0",
+        "StartModule": "\\Device\\HarddiskVolume3\\Windows\\System32\\ntdll.dll",
+        "StartModuleOffset": "0xCD3F0",
         "Evidence": [],
     }
+    assert {name: record[name] for name in expected} == expected
 
 
 def test_csv_has_a_header_and_a_row_each(etwdetect):

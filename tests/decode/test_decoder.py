@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from etwdetect.decode import Decoder, classic_opcodes, kernel_process, system_trace
 from etwdetect.errors import PayloadError
 from etwdetect.events import Loss, ProcessRundown, ProcessStart, ProcessStop, ThreadStart
-from etwdetect.raw import RawEvent
+from etwdetect.raw import SYSTEM_CONFIG, SYSTEM_CONFIG_EX, RawEvent
 from etwdetect.rule import RemoteThreadRule
 from tests.bytes_by_hand import (
     IMAGE,
@@ -84,8 +84,8 @@ def test_a_record_of_a_loss_is_at_least_one_event_or_buffer(decode, opcode, loss
     assert decode.decoder.counts == Counter(LostEvents=1)
 
 
-def test_classic_opcodes_are_those_of_processes_and_threads_and_images_on_demand():
-    without = {PROCESS: {1, 2, 3, 4, 39}, THREAD: {1, 2, 3, 4}}
+def test_classic_opcodes_are_those_of_processes_threads_and_the_machine_and_images_on_demand():
+    without = {PROCESS: {1, 2, 3, 4, 39}, THREAD: {1, 2, 3, 4}, SYSTEM_CONFIG: {10}, SYSTEM_CONFIG_EX: {35}}
     assert classic_opcodes(images=False) == without
     assert classic_opcodes(images=True) == {**without, IMAGE: {2, 3, 4, 10}}
 
@@ -194,7 +194,7 @@ def test_any_payload_is_decoded_or_is_a_payload_error(event_type, version, paylo
     except PayloadError:
         return
     assert event.time == TIME
-    assert 0 <= event.pid <= 0xFFFFFFFF
+    assert 0 <= getattr(event, "pid", 0) <= 0xFFFFFFFF
 
 
 @given(st.sampled_from(KNOWN_EVENTS), st.integers(0, 7), payloads, st.sampled_from([4, 8]))

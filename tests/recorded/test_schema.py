@@ -36,6 +36,9 @@ VALUES = {
     "image": TEXT,
     "command_line": TEXT,
     "rundown": st.booleans(),
+    "device": TEXT,
+    "path": TEXT,
+    "name": TEXT,
     "pointer_size": st.sampled_from((4, 8)),
 }
 

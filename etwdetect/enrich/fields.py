@@ -1,0 +1,103 @@
+"""The fields of a detection that rules look at, by the names of the record, as text."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+from etwdetect.enrich.absent import NO_EXPORT, OUTSIDE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from etwdetect.enrich.detection import Detection, Process
+
+    Value = str | tuple[str, ...] | None
+
+KERNEL_SPACE: Final = {4: 0x8000_0000, 8: 0xFFFF_8000_0000_0000}
+"""By pointer size: where the kernel's addresses begin. Of 32 bits, some machines leave it 1 GiB only."""
+
+_DIGITS: Final = {4: 8, 8: 16}
+
+
+_VOLUME: Final = re.compile(r"(?:\\\?\?\\)?[A-Za-z]:(?=\\)|\\Device\\HarddiskVolume[0-9]+(?=\\)", re.IGNORECASE)
+_SYSTEM_ROOT: Final = "\\systemroot\\"
+
+
+def on_its_volume(path: str | None) -> str | None:
+    r"""Return *path* without its drive letter or volume, so that rules can name files of Windows itself.
+
+    >>> on_its_volume("\\Device\\HarddiskVolume3\\Windows\\System32\\ntdll.dll")
+    '\\Windows\\System32\\ntdll.dll'
+    >>> on_its_volume("\\SystemRoot\\System32\\ntdll.dll")
+    '\\Windows\\System32\\ntdll.dll'
+    >>> on_its_volume("csrss.exe")
+    'csrss.exe'
+    """
+    if path is None:
+        return None
+    if path[: len(_SYSTEM_ROOT)].lower() == _SYSTEM_ROOT:
+        return f"\\Windows{path[len(_SYSTEM_ROOT) - 1 :]}"
+    volume = _VOLUME.match(path)
+    return path[volume.end() :] if volume else path
+
+
+def start_place(detection: Detection) -> str | None:
+    """Return ``kernel``, ``image`` or ``outside``; None where it is not known which."""
+    address = detection.thread.start_address
+    if address is not None and address >= KERNEL_SPACE[detection.pointer_size]:
+        return "kernel"
+    if detection.start.module is not None:
+        return "image"
+    return "outside" if dict(detection.absent).get("StartModule") == OUTSIDE else None
+
+
+def _export(detection: Detection) -> str | None:
+    if detection.start.function is not None:
+        return "yes"
+    return "no" if dict(detection.absent).get("StartFunction") == NO_EXPORT else None
+
+
+def _address(detection: Detection) -> str | None:
+    address = detection.thread.start_address
+    return None if address is None else f"0x{address:0{_DIGITS[detection.pointer_size]}X}"
+
+
+def _offset(detection: Detection) -> str | None:
+    return None if detection.start.offset is None else f"0x{detection.start.offset:X}"
+
+
+def _number(value: int | None) -> str | None:
+    return None if value is None else str(value)
+
+
+def _of_process(prefix: str, of: Callable[[Detection], Process]) -> dict[str, Callable[[Detection], Value]]:
+    return {
+        f"{prefix}ProcessId": lambda detection: str(of(detection).pid),
+        f"{prefix}Image": lambda detection: of(detection).image,
+        f"{prefix}File": lambda detection: on_its_volume(of(detection).image),
+        f"{prefix}CommandLine": lambda detection: of(detection).command_line,
+        f"{prefix}User": lambda detection: of(detection).user,
+        f"{prefix}TerminalSessionId": lambda detection: _number(of(detection).session_id),
+        f"{prefix}ParentProcessId": lambda detection: _number(of(detection).parent_pid),
+        f"{prefix}ParentImage": lambda detection: of(detection).parent_image,
+        f"{prefix}ParentCommandLine": lambda detection: of(detection).parent_command_line,
+    }
+
+
+FIELDS: Final[dict[str, Callable[[Detection], Value]]] = {
+    "Detector": lambda detection: detection.detector,
+    "Computer": lambda detection: detection.host,
+    **_of_process("Source", lambda detection: detection.source),
+    **_of_process("Target", lambda detection: detection.target),
+    "StartAddress": _address,
+    "StartPlace": start_place,
+    "StartModule": lambda detection: detection.start.module,
+    "StartFile": lambda detection: on_its_volume(detection.start.module),
+    "StartModuleOffset": _offset,
+    "StartFunction": lambda detection: detection.start.function,
+    "StartExport": _export,
+    "StartAlso": lambda detection: "pool" if detection.start.pool else None,
+    "Evidence": lambda detection: detection.thread.evidence,
+}
+"""Every field that a rule may name. Those that are not in the record are described in docs/kinds.md."""

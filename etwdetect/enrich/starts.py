@@ -1,0 +1,138 @@
+"""Where a thread starts: the image that holds its start address, the offset in it, and the exported function."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from etwdetect.enrich.absent import OUTSIDE
+from etwdetect.enrich.detection import Start
+from etwdetect.enrich.fields import KERNEL_SPACE
+from etwdetect.enrich.modules import ComingModules, Module, module_of
+from etwdetect.events import IDLE_PID, SYSTEM_PID
+
+if TYPE_CHECKING:
+    from etwdetect.enrich.exports import ImageFiles
+    from etwdetect.enrich.lives import Life, Lives
+    from etwdetect.enrich.paths import Paths
+    from etwdetect.events import Loss, ThreadStart
+    from etwdetect.rule import RemoteThread
+
+Absent = tuple[tuple[str, str], ...]
+
+
+class StartFinder:
+    """Finds the image of a start address among those of the target; *source* told of them."""
+
+    def __init__(self, lives: Lives, paths: Paths, source: str, files: ImageFiles | None) -> None:
+        self.coming = ComingModules()
+        self.pools = PoolStarts()
+        self._lives = lives
+        self._paths = paths
+        self._source = source
+        self._files = files
+        self._lossy = False
+
+    def lost(self, event: Loss) -> None:
+        """Take that events are missing, images among them for all one knows."""
+        self._lossy |= event.events > 0 or event.buffers > 0
+
+    def module(self, thread: RemoteThread, target: Life, pointer_size: int) -> Module | None:
+        """Return the image that holds the start of *thread* now, at its start."""
+        address = thread.start_address
+        if address is None:
+            return None
+        if address >= KERNEL_SPACE[pointer_size]:
+            return self._kernel_module(address, thread.time)
+        module = target.modules.at(address) if target.modules else None
+        if module is not None:
+            return module
+        return next((each for each in self._to_come(thread, target) if each.holds(address)), None)
+
+    def _kernel_module(self, address: int, time: int) -> Module | None:
+        """Return the kernel's image; the kernel logger tells of those as of one of the two system processes."""
+        for pid in (IDLE_PID, SYSTEM_PID):
+            life = self._lives.at(pid, time)
+            module = life.modules.at(address) if life and life.modules else None
+            if module is not None:
+                return module
+        return None
+
+    def _to_come(self, thread: RemoteThread, target: Life) -> list[Module]:
+        """Return the images that later events show to be mapped now: there since before the trace began."""
+        if target.seen_to_start:
+            return []
+        events = self.coming.of(thread.pid)
+        return [module_of(event) for event in events if self._lives.does_not_start_before(thread.pid, event.time)]
+
+    def late(self, thread: RemoteThread, target: Life, until: int) -> Module | None:
+        """Return the image that holds the start of *thread* and was mapped after it, but not after *until*."""
+        if thread.start_address is None or target.modules is None:
+            return None
+        module = target.modules.at(thread.start_address)
+        return module if module and module.time <= until else None
+
+    def describe(self, thread: RemoteThread, target: Life, module: Module | None) -> tuple[Start, Absent]:
+        """Return where *thread* starts, in *module*, and why what is not known of it is not."""
+        address = thread.start_address
+        if address is None:
+            why = f"{self._source} does not tell"
+            return Start(), (("StartAddress", why), *_nothing("the start address is not known"))
+        pool = address in self.pools
+        if module is None:
+            return Start(pool=pool), _nothing(self._why_no_module(thread, target))
+        offset = address - module.base
+        if not module.path:
+            return Start(None, offset, pool=pool), _nothing(f"{self._source} does not tell the image's name")
+        path = self._paths.dos(module.path)
+        if self._files is None:
+            return Start(path, offset, pool=pool), (("StartFunction", "no image files were given"),)
+        function, why_not = self._files.function_at(path, module, offset)
+        return Start(path, offset, function, pool), ((("StartFunction", why_not),) if why_not else ())
+
+    def _why_no_module(self, thread: RemoteThread, target: Life) -> str:
+        modules, to_come = target.modules, self._to_come(thread, target)
+        if not modules and not to_come:
+            return f"{self._source} does not tell of the target's images"
+        listed = modules.listed if modules else None
+        if listed is not None and listed >= thread.time:
+            return OUTSIDE
+        if self._lossy:
+            return "events were lost, so the images known of the target may not be all"
+        if modules and modules.cut:
+            return "the target has more images than are remembered"
+        if target.seen_to_start or listed is not None or any(each.stamp is not None for each in to_come):
+            return OUTSIDE
+        return f"{self._source} tells of some of the target's images only, as the target is older"
+
+
+def _nothing(why: str) -> Absent:
+    return ("StartModule", why), ("StartModuleOffset", why), ("StartFunction", why)
+
+
+class PoolStarts:
+    """The addresses at which System starts threads in several processes: the workers of their thread pools.
+
+    Windows maps ntdll.dll at one address in all processes of a boot and bitness, so the routine of these workers
+    has one address too. At most *bound* addresses are remembered.
+    """
+
+    _ENOUGH: Final = 2
+
+    def __init__(self, bound: int = 4096) -> None:
+        self._bound = bound
+        self._pids: dict[int, set[int]] = {}
+
+    def observe(self, event: ThreadStart) -> None:
+        """Take the start of a thread, of any kind and in any order."""
+        if event.creator_pid != SYSTEM_PID or event.start_address is None or event.pid == SYSTEM_PID:
+            return
+        pids = self._pids.get(event.start_address)
+        if pids is None:
+            if len(self._pids) >= self._bound:
+                return
+            pids = self._pids[event.start_address] = set()
+        if len(pids) < self._ENOUGH:
+            pids.add(event.pid)
+
+    def __contains__(self, address: int) -> bool:
+        return len(self._pids.get(address, ())) >= self._ENOUGH
