@@ -121,14 +121,14 @@ def _rundown(process: SimProcess, opcode: int) -> Iterator[RawEvent]:
         "ImageFileName": process.image.rpartition("\\")[2],
         "CommandLine": process.command_line,
     }
-    yield _classic(PROCESS, opcode, process_values)
+    yield classic(PROCESS, opcode, process_values)
     for tid, start_address in process.threads:
         thread_values: dict[str, Value] = {
             "ProcessId": process.pid,
             "TThreadId": tid,
             "Win32StartAddr": start_address,
         }
-        yield _classic(THREAD, opcode, thread_values)._replace(pid=process.pid, tid=tid)
+        yield classic(THREAD, opcode, thread_values)._replace(pid=process.pid, tid=tid)
     for image in process.images:
         image_values: dict[str, Value] = {
             "ProcessId": process.pid,
@@ -137,10 +137,11 @@ def _rundown(process: SimProcess, opcode: int) -> Iterator[RawEvent]:
             "DefaultBase": image.base,
             "ImageName": image.name,
         }
-        yield _classic(IMAGE, opcode, image_values)
+        yield classic(IMAGE, opcode, image_values)
 
 
-def _classic(provider: bytes, opcode: int, values: dict[str, Value]) -> RawEvent:
+def classic(provider: bytes, opcode: int, values: dict[str, Value]) -> RawEvent:
+    """Return an event of the NT Kernel Logger whose payload has *values*, as Windows 10 and 11 lay it out."""
     version = _VERSIONS[provider]
     payload = system_trace.EVENTS[provider][opcode].layouts[version].pack(8, values)
     return RawEvent(provider, 0, version, opcode, NOW, UNKNOWN_ID, UNKNOWN_ID, 8, payload)

@@ -4,6 +4,7 @@ import contextlib
 import ctypes as ct
 import threading
 import time
+from struct import unpack_from
 from typing import NamedTuple
 from uuid import UUID
 
@@ -11,6 +12,8 @@ from etw import evntrace as et
 from etw.evntcons import PROCESS_TRACE_MODE_EVENT_RECORD, PROCESS_TRACE_MODE_REAL_TIME
 from etw.GUID import GUID
 
+from etwdetect.decode.encode import encode
+from etwdetect.events import ThreadStart
 from etwdetect.raw import KERNEL_PROCESS
 
 QUERY, STOP, UPDATE, FLUSH = range(4)
@@ -79,6 +82,15 @@ def enable(
     return et.EnableTraceEx2(
         handle, ct.byref(guid(provider)), code, level, any_keyword, all_keyword, 0, parameters
     )
+
+
+def thread_start(tid, time=0):
+    """A remote thread's start: thread *tid* of process 20, by thread 11 of process 10."""
+    return encode(ThreadStart(time, creator_pid=10, creator_tid=11, pid=20, tid=tid))
+
+
+def tid_of(seen):
+    return unpack_from("<4xI", seen.payload)[0]
 
 
 class Seen(NamedTuple):

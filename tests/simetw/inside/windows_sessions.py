@@ -8,8 +8,6 @@ import etw
 import pytest
 from etw import evntrace as et
 
-from etwdetect.decode.encode import encode
-from etwdetect.events import ThreadStart
 from etwdetect.raw import KERNEL_PROCESS
 from tests.simetw.inside.tracing import (
     FLUSH,
@@ -24,14 +22,11 @@ from tests.simetw.inside.tracing import (
     guid,
     query,
     start,
+    thread_start,
     until,
 )
 
 EXISTS, NOT_FOUND, BAD_LENGTH, INVALID = 183, 4201, 24, 87
-
-
-def thread_start(tid, time=0):
-    return encode(ThreadStart(time, creator_pid=10, creator_tid=11, pid=20, tid=tid, start_address=0x1234))
 
 
 def test_a_session_is_there_until_it_is_stopped(machine):
