@@ -35,7 +35,7 @@ class PayloadError(EtwDetectError):
 
 
 class MissingExtraError(EtwDetectError):
-    """Something needs a package that is not installed with etwdetect itself."""
+    """Something needs a package that is not installed with etwdetect itself: exit status 5."""
 
     def __init__(self, what: str, package: str, extra: str) -> None:
         """Say that *what* needs *package*, which the extra *extra* installs."""

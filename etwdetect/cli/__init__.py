@@ -11,12 +11,12 @@ import click
 import etwdetect
 from etwdetect.cli.ending import close_quietly
 from etwdetect.cli.status import Status
-from etwdetect.errors import EtwDetectError, NotElevatedError, UnsupportedSystemError
+from etwdetect.errors import EtwDetectError, MissingExtraError, NotElevatedError, UnsupportedSystemError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-COMMANDS: Final = ("driver", "events", "monitor", "parity", "scan")
+COMMANDS: Final = ("driver", "events", "monitor", "parity", "report", "scan")
 """Each is the `command` of the module of its name in this package, and returns a Status."""
 
 
@@ -66,7 +66,7 @@ def _status_of(error: EtwDetectError) -> Status:
     match error:
         case NotElevatedError():
             return Status.NOT_ELEVATED
-        case UnsupportedSystemError():
+        case UnsupportedSystemError() | MissingExtraError():
             return Status.NOT_POSSIBLE
     return Status.ERROR
 

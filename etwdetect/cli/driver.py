@@ -16,6 +16,7 @@ from etwdetect.cli.status import Status
 from etwdetect.enrich.detection import Detection, Process
 from etwdetect.kdetector import Device, Watcher, service
 from etwdetect.kdetector.interface import MOST_BOUND
+from etwdetect.sigma.fields import Source
 
 _BOUND: Final = click.IntRange(1, MOST_BOUND)
 
@@ -82,6 +83,7 @@ def watch(results: Results, duration: float | None) -> Status:
     The driver may be stopped and started meanwhile.
     """
     interrupted = threading.Event()
+    results.come_from(Source.DRIVER)
     with on_interruption(interrupted.set):
         watcher = Watcher(interrupted.is_set, say, duration=duration)
         # Closing the generator closes the device, though an error may keep the generator alive for longer.

@@ -16,6 +16,7 @@ from etwdetect.cli.status import Status
 from etwdetect.live import summary
 from etwdetect.live.monitor import Monitor
 from etwdetect.live.session import Plan
+from etwdetect.sigma.fields import Source
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -37,6 +38,7 @@ def command(
     """Print remote threads as they happen, until Ctrl+C."""
     stop = threading.Event()
     plan = Plan(kernel_logger=kernel_logger)
+    results.come_from(Source.LIVE)
     with on_interruption(stop.set):
         monitor = Monitor(stop.is_set, say, plan=plan, strict=strict, duration=duration)
         try:

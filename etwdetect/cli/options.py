@@ -57,7 +57,7 @@ class _Seconds(click.ParamType[float]):
 
 
 def output_options(command: _Command) -> _Command:
-    """Add --format, --output, --utc, --fold and --exit-code."""
+    """Add --format, --output, --utc, --sigma, --fold and --exit-code."""
     found = "End with status 10, or 11 if incomplete, on any remote thread."
     options: tuple[_Decorator, ...] = (
         click.option(
@@ -67,6 +67,13 @@ def output_options(command: _Command) -> _Command:
             flag_value=60.0,
             metavar="[SECONDS]",
             help="Join repeats of one source, target and start within so many seconds (60) into one.",
+        ),
+        click.option(
+            "--sigma",
+            type=click.Path(exists=True, path_type=Path),
+            multiple=True,
+            metavar="RULES",
+            help="Name the Sigma rules that fire: a rule file or a directory of them; may be repeated.",
         ),
         click.option("--exit-code", is_flag=True, help=found),
         click.option("--utc", is_flag=True, help="Show and take times in UTC instead of local time."),

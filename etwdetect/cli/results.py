@@ -13,12 +13,14 @@ import click
 
 from etwdetect.cli import options, say
 from etwdetect.cli.ending import close_quietly, is_broken_pipe
+from etwdetect.cli.sigma import sigma_stage, tell_risks
 from etwdetect.cli.status import Status, of_all
 from etwdetect.output import TO_A_FILE, FileWriter, Writer, open_file, stream_writer, times
 from etwdetect.output.clock import Clock
 from etwdetect.output.errors import OutputError
 from etwdetect.output.fold import SECOND, Folder
 from etwdetect.output.stage import Stage, Stages
+from etwdetect.sigma.fields import lacking
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
 
     from etwdetect.enrich.detection import Detection
     from etwdetect.filters import Filter
+    from etwdetect.sigma.fields import Source
+    from etwdetect.sigma.stage import SigmaStage
 
 
 @dataclass(frozen=True)
@@ -37,11 +41,13 @@ class Choices:
     output: Path | None = None
     utc: bool = False
     exit_code: bool = False
+    sigma: tuple[Path, ...] = ()
     fold: float | None = None
 
-    def stages(self) -> list[Stage]:
+    def stages(self, sigma: SigmaStage | None) -> list[Stage]:
         """Return what happens to detections between the filter and the output, in its order."""
-        return [] if self.fold is None else [Folder(round(self.fold * SECOND))]
+        folder = None if self.fold is None else Folder(round(self.fold * SECOND))
+        return [stage for stage in (sigma, folder) if stage is not None]
 
 
 def results_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -73,7 +79,8 @@ class Results:
         self.clock = Clock(in_utc=choices.utc)
         self._choices = choices
         self._wanted = wanted
-        self._stages = Stages(choices.stages())
+        self._sigma = sigma_stage(choices.sigma)
+        self._stages = Stages(choices.stages(self._sigma))
         self._today: object = None
         self._ended = False
         self._failed = False
@@ -87,10 +94,20 @@ class Results:
         """
         if live:
             self._today = self.clock.moment(times.filetime(datetime.now(UTC))).date()
+            if self._sigma:
+                self._sigma.batch = 1
         with contextlib.suppress(_OutputEndedError), contextlib.ExitStack() as stack:
             self._writer = self._opened(stack, inputs)
             stack.callback(self._end)
             yield
+
+    def come_from(self, *sources: Source, functions: bool = True, modules: bool = True) -> None:
+        """Say which Sigma rules ask for what no detection from *sources* has; once for each.
+
+        *functions* and *modules* say whether there are images to read functions from, and image events.
+        """
+        if self._sigma:
+            tell_risks(self._sigma, lacking(sources, functions=functions, modules=modules))
 
     def show(self, detection: Detection) -> bool:
         """Take the next detection; return whether it passes the filter."""
