@@ -28,6 +28,7 @@ ROOMS = {
     "recorded": WORDS | {"etl"},
     "inputs": {"errors", "etl", "recorded"},
     "kdetector": {"errors", "rule"},
+    "report": {"enrich", "offline", "output", "rule"},
     "sigma": {"errors", "enrich", "output"},
 }
 """What each room may import of the others: the table of docs/architecture.md. Other rooms may import any."""

@@ -34,11 +34,13 @@ _Item = TypeVar("_Item")
 class Traces:
     """The traces at *paths*, each alone or, with *join*, all as one.
 
-    *statuses* gets an error for each that can't be read; the command adds those of the scans.
+    *statuses* gets an error for each that can't be read, and *errors* says which; the command adds the statuses
+    of the scans.
     """
 
     def __init__(self, paths: Sequence[Path], *, join: bool) -> None:
         self.statuses: list[Status] = []
+        self.errors: list[NotATraceError] = []
         inputs = list(self._find(paths))
         self._groups = [inputs] if join and inputs else [[each] for each in inputs]
         self._interrupted = False
@@ -92,6 +94,7 @@ class Traces:
 
     def _failed(self, error: NotATraceError) -> None:
         say(printable(str(error)))
+        self.errors.append(error)
         self.statuses.append(Status.ERROR)
 
 

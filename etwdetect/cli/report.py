@@ -1,0 +1,84 @@
+"""etwdetect report: the remote threads of recorded traces as one page for a browser."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from etwdetect.cli import options, say
+from etwdetect.cli.status import Status, of_all
+from etwdetect.cli.traces import Traces
+from etwdetect.errors import EtwDetectError
+from etwdetect.output import summary
+from etwdetect.output.escape import printable
+from etwdetect.report.origins import Origin
+from etwdetect.report.page import render
+from etwdetect.report.records import Records
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from etwdetect.filters import Filter
+    from etwdetect.offline import Scan
+
+
+@click.command()
+@click.argument("inputs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="INPUT...")
+@click.option(
+    "--output", "-o", required=True, type=click.Path(dir_okay=False, path_type=Path), help="The page to write."
+)
+@options.filter_options
+@click.option("--join", is_flag=True, help="Take the traces for consecutive files of one session.")
+def command(inputs: Sequence[Path], output: Path, *, join: bool, **filters: Any) -> Status:  # noqa: ANN401
+    """Write remote threads as one HTML page, which any browser shows without a network.
+
+    INPUT is what scan takes: an .etl file, one inside a .zip or .gz, a file of events, or a directory of such.
+    Times are in UTC, on the page and in --since and --until.
+    """
+    wanted = options.make_filter(**filters, utc=True)
+    with options.open_output(output, inputs) as stream:
+        gathered = _Gathered(wanted)
+        found = Traces(inputs, join=join)
+        for scan in found.scans():
+            found.statuses.append(gathered.add(found, scan))
+        unread = [Origin(printable(error.name), printable(str(error))) for error in found.errors]
+        try:
+            stream.write(render(gathered.records, [*gathered.origins, *unread], gathered.filtered_out))
+            stream.flush()
+        except OSError as error:
+            say(f"the page cannot be written: {error.strerror}")
+            found.statuses.append(Status.ERROR)
+    return of_all(found.statuses, found=False)
+
+
+class _Gathered:
+    """What is to be on the page: of all scans, the detections that pass the filter."""
+
+    def __init__(self, wanted: Filter) -> None:
+        self.records = Records()
+        self.origins: list[Origin] = []
+        self.filtered_out = 0
+        self._wanted = wanted
+
+    def add(self, found: Traces, scan: Scan) -> Status:
+        """Take all of *scan*, and say what is to be said of it."""
+        before, failure = self.filtered_out, None
+        try:
+            for detection in found.until_stopped(scan, scan.detections()):
+                if self._wanted.passes(detection.thread):
+                    self.records.add(detection, len(self.origins))
+                else:
+                    self.filtered_out += 1
+        except EtwDetectError as error:
+            failure = f"{summary.name(scan)}: {error}"
+            say(failure)
+        origin = Origin.of(scan, failure)
+        self.origins.append(origin)
+        for line in (*origin.warnings, *origin.notes):
+            say(line)
+        say(summary.closing(scan, self.filtered_out - before))
+        if failure is not None:
+            return Status.ERROR
+        return Status.INCOMPLETE if origin.warnings else Status.DONE

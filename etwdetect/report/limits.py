@@ -1,0 +1,31 @@
+"""What a report says of itself: what cannot be in it, and what its words mean; all of it is in limitations.md."""
+
+from __future__ import annotations
+
+from typing import Final
+
+NOT_SEEN: Final = (
+    (
+        "A remote thread is a technique, not a verdict.",
+        "Debuggers, consoles and Windows itself make them as well.",
+    ),
+    (
+        "Injection without a new thread",
+        "is not here: queued APCs, changed or hijacked threads, hollowed processes.",
+    ),
+    ("Work put into another process's thread pool", "runs on that process's own threads, and is not here."),
+    ("Window hooks and other ways to have a DLL loaded", "make no thread from outside, and are not here."),
+    ("What is made by or in the processes 0 and 4", "is left out, so a driver's system threads are not here."),
+    ("A process's first thread", "counts as its start, whoever makes it."),
+    ("The source is the process that made the call.", "Who told it to, or gave it a handle, is not recorded."),
+    ("Names prove nothing.", "Anyone can choose the name of a program and its command line."),
+)
+"""Each in two halves, the first of which is what it is about."""
+
+EVIDENCE: Final = (
+    ("session-start", "within a second of the recording's beginning; it may be the first thread of a new process"),
+    ("events-lost", "at least so many events are missing; one of them may have explained this thread"),
+    ("buffers-lost", "so many whole buffers are missing, with an unknown number of events"),
+    ("table-overflow", "too many processes waited for their first thread; the target may have been one of them"),
+)
+"""The words of evidence, each a reason why a hit may be no remote thread."""

@@ -1,0 +1,108 @@
+"use strict";
+// The table: one page of rows at a time, made of text alone.
+
+class Table {
+  constructor(section, records, rows) {
+    this.records = records;
+    this.rows = rows;
+    this.passing = new Uint32Array(0);
+    this.page = 0;
+    this.sorting = { column: "time", descending: false };
+    this.body = section.querySelector("tbody");
+    this.headers = [...section.querySelectorAll("th[data-key]")];
+    this.pager = section.querySelector(".pager");
+    this.headers.forEach((header) => this.#makeSortable(header));
+    this.pager.addEventListener("click", (event) => this.#turn(event.target.dataset.page));
+  }
+
+  show(passing) {
+    this.passing = this.records.sort(passing, this.sorting.column, this.sorting.descending);
+    this.page = 0;
+    this.#render();
+  }
+
+  #makeSortable(header) {
+    const button = element("button", {}, header.textContent);
+    button.type = "button";
+    button.addEventListener("click", () => this.#sortBy(header));
+    header.replaceChildren(button);
+  }
+
+  #sortBy(header) {
+    const column = header.dataset.key;
+    const descending = this.sorting.column === column && !this.sorting.descending;
+    this.sorting = { column, descending };
+    this.headers.forEach((each) => each.removeAttribute("aria-sort"));
+    header.setAttribute("aria-sort", descending ? "descending" : "ascending");
+    this.show(this.passing);
+  }
+
+  #turn(where) {
+    const last = this.#lastPage();
+    const pages = { first: 0, previous: Math.max(this.page - 1, 0), next: Math.min(this.page + 1, last), last };
+    if (where in pages) {
+      this.page = pages[where];
+      this.#render();
+    }
+  }
+
+  #lastPage() {
+    return Math.max(Math.ceil(this.passing.length / this.rows) - 1, 0);
+  }
+
+  #render() {
+    const first = this.page * this.rows;
+    const shown = this.passing.subarray(first, first + this.rows);
+    this.body.replaceChildren(...Array.from(shown, (record, index) => this.#row(record, first + index + 2)));
+    const all = this.passing.length;
+    const words = all ? `${number(first + 1)}–${number(first + shown.length)} of ${number(all)}` : "none fits the filter";
+    this.pager.querySelector("output").textContent = words;
+    this.body.closest("table").setAttribute("aria-rowcount", all + 1);
+    for (const button of this.pager.querySelectorAll("button")) {
+      const backward = button.dataset.page === "first" || button.dataset.page === "previous";
+      button.setAttribute("aria-disabled", backward ? this.page === 0 : this.page === this.#lastPage());
+    }
+    this.pager.hidden = all <= this.rows && all > 0;
+  }
+
+  #row(record, place) {
+    const { records } = this;
+    const { columns } = records;
+    const { rank, severity, kind, signs } = records.verdict(record);
+    const start = records.start(record);
+    const repeats = columns.repeats[record];
+    const row = element("tr", { "aria-rowindex": place }, [
+      element("td", { class: "time" }, [moment(records.ms[record]), repeats > 1 && element("span", { class: "repeats" }, ` ×${number(repeats)}`)]),
+      element("td", {}, [element("span", { class: `tag s${rank}` }, severity)]),
+      element("td", { class: "kind" }, [element("bdi", {}, kind)]),
+      element("td", { class: "life", title: records.source(record).image }, life(records.source(record), columns.sourceThread[record])),
+      element("td", { class: "life", title: records.target(record).image }, this.#target(record)),
+      element("td", { class: "start", title: start.long }, [element("bdi", {}, start.short)]),
+      element("td", { class: "signs", title: signs }, [element("bdi", {}, signs)]),
+    ]);
+    return row;
+  }
+
+  #target(record) {
+    const { pair: pairs, newThread } = this.records.columns;
+    const parts = life(this.records.target(record), newThread[record]);
+    const pair = pairs[record];
+    return pair < this.records.parts ? [element("a", { href: `#pair-${pair + 1}` }, parts)] : parts;
+  }
+}
+
+function life({ name, pid }, thread) {
+  return [element("bdi", {}, name), " ", element("span", { class: "id" }, `${pid}:${thread}`)];
+}
+
+// A new element; its content is elements and texts, and texts stay texts.
+function element(name, attributes, content) {
+  const made = document.createElement(name);
+  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
+  made.append(...[content].flat().filter((each) => each !== false).map((each) => (each instanceof Node ? each : String(each))));
+  return made;
+}
+
+function number(value) {
+  return value.toLocaleString("en-US");
+}

@@ -1,0 +1,105 @@
+r"""How the report names things; what a browser shows of a trace's texts has passed through here.
+
+>>> program(r"C:\\Windows\\notepad.exe"), program(None)
+('notepad.exe', 'unknown program')
+>>> shown("a\\x1b[2J")
+'a\\\\x1b[2J'
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from etwdetect.output import times
+from etwdetect.output.escape import printable
+from etwdetect.report.records import SEVERITIES
+
+if TYPE_CHECKING:
+    from etwdetect.enrich.detection import Process
+    from etwdetect.report.records import StartPoint, Verdict
+
+LONGEST: Final = 2_048
+"""How many characters of one text are shown."""
+
+NOT_RATED: Final = "not rated"
+NO_KIND: Final = "kind not known"
+NO_PROGRAM: Final = "unknown program"
+NO_REASON: Final = "no reason given"
+NOT_IN_THE_TRACE: Final = "not in the trace"
+
+
+def shown(text: str) -> str:
+    """Return *text* with what does not print escaped, and cut where it is longer than any honest one."""
+    if len(text) > LONGEST:
+        return f"{printable(text[:LONGEST])} … ({len(text) - LONGEST:,} more characters)"
+    return printable(text)
+
+
+def program(image: str | None) -> str:
+    """Return the name of a program without its folder."""
+    return shown(image.rpartition("\\")[2] or image) if image else NO_PROGRAM
+
+
+def life(process: Process) -> str:
+    """Return what to call one life of a process id."""
+    return f"{program(process.image)} {process.pid}"
+
+
+def hexadecimal(number: int, digits: int = 1) -> str:
+    """Return *number* as Sysmon writes it."""
+    return f"0x{number:0{digits}X}"
+
+
+def address(start: StartPoint) -> str | None:
+    """Return the start address with the digits that the machine's pointers have."""
+    return None if start.address is None else hexadecimal(start.address, 2 * start.pointer_size)
+
+
+def start_short(start: StartPoint) -> str:
+    """Return the best that is known of a start in one word: function, place in a module, or address."""
+    if start.module is None:
+        return address(start) or NOT_IN_THE_TRACE
+    module = program(start.module)
+    if start.function is not None:
+        return f"{module}!{shown(start.function)}"
+    return module if start.offset is None else f"{module}+{hexadecimal(start.offset)}"
+
+
+def start_long(start: StartPoint) -> str:
+    """Return all that is known of a start."""
+    return " ".join(filter(None, (shown(start.module or ""), address(start)))) or NOT_IN_THE_TRACE
+
+
+def severity_rank(severity: str | None) -> int:
+    """Return a smaller number for the worse: what has no severity comes last."""
+    if severity is None:
+        return len(SEVERITIES) + 1
+    return SEVERITIES.index(severity) if severity in SEVERITIES else len(SEVERITIES)
+
+
+def severity(verdict: Verdict) -> str:
+    """Return the severity in words."""
+    return NOT_RATED if verdict.severity is None else shown(verdict.severity)
+
+
+def kind(verdict: Verdict) -> str:
+    """Return the kind in words."""
+    return NO_KIND if verdict.kind is None else shown(verdict.kind)
+
+
+def signs(verdict: Verdict) -> str:
+    """Return the evidence and the Sigma rules in one line."""
+    return ", ".join((*(f"Sigma: {shown(rule)}" for rule in verdict.sigma), *map(shown, verdict.evidence)))
+
+
+def moment(filetime: int) -> str:
+    """Return the time of *filetime* in UTC, in full; a time that no calendar has, as its number."""
+    try:
+        return times.full_time(times.utc(filetime))
+    except OverflowError:
+        return f"FILETIME {filetime}"
+
+
+def plural(count: int, noun: str) -> str:
+    """Return *count* and *noun*."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}{'es' if noun.endswith('s') else 's'}"
