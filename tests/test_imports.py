@@ -30,6 +30,7 @@ ROOMS = {
     "kdetector": {"errors", "rule"},
     "report": {"enrich", "offline", "output", "rule"},
     "sigma": {"errors", "enrich", "output"},
+    "sinks": {"errors", "enrich", "output"},
 }
 """What each room may import of the others: the table of docs/architecture.md. Other rooms may import any."""
 
@@ -61,7 +62,7 @@ def test_a_room_imports_only_from_rooms_to_its_left(name):
     files = [path for path in files_of(name) if path.exists()]
     assert files
     imported = {(path.name, module) for path in files for module in own_imports(path)}
-    allowed = ROOMS[name] | {name}
+    allowed = ROOMS[name] | {name, ""}  # the package itself has the version
     assert {(path, module) for path, module in imported if room(module) not in allowed} == set()
 
 

@@ -10,6 +10,7 @@ import click
 
 from etwdetect.filters import Filter
 from etwdetect.output import FORMATS, times
+from etwdetect.sinks import FORMS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -75,10 +76,13 @@ def output_options(command: _Command) -> _Command:
             metavar="RULES",
             help="Name the Sigma rules that fire: a rule file or a directory of them; may be repeated.",
         ),
+        click.option("--to", multiple=True, metavar="URL", help=f"Send them there besides: {FORMS}."),
         click.option("--exit-code", is_flag=True, help=found),
         click.option("--utc", is_flag=True, help="Show and take times in UTC instead of local time."),
         click.option("--output", "-o", type=click.Path(dir_okay=False, path_type=Path), help="Write to a file."),
-        click.option("--format", "form", type=click.Choice(FORMATS), default="text", show_default=True),
+        click.option(
+            "--format", "form", type=click.Choice(FORMATS), default="text", show_default=True, help="How to write."
+        ),
     )
     return _all(options, command)
 

@@ -21,6 +21,8 @@ from etwdetect.output.errors import OutputError
 from etwdetect.output.fold import SECOND, Folder
 from etwdetect.output.stage import Stage, Stages
 from etwdetect.sigma.fields import lacking
+from etwdetect.sinks import open_sink
+from etwdetect.sinks.errors import SinkError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from etwdetect.filters import Filter
     from etwdetect.sigma.fields import Source
     from etwdetect.sigma.stage import SigmaStage
+    from etwdetect.sinks import Sink
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,7 @@ class Choices:
     exit_code: bool = False
     sigma: tuple[Path, ...] = ()
     fold: float | None = None
+    to: Sequence[str] = ()
 
     def stages(self, sigma: SigmaStage | None) -> list[Stage]:
         """Return what happens to detections between the filter and the output, in its order."""
@@ -85,6 +89,7 @@ class Results:
         self._ended = False
         self._failed = False
         self._writer: Writer
+        self._sinks: list[Sink] = []
 
     @contextlib.contextmanager
     def open(self, inputs: Sequence[Path] = (), *, live: bool = False) -> Iterator[None]:
@@ -97,6 +102,9 @@ class Results:
             if self._sigma:
                 self._sigma.batch = 1
         with contextlib.suppress(_OutputEndedError), contextlib.ExitStack() as stack:
+            stack.callback(self._close_sinks)
+            for url in self._choices.to:
+                self._sinks.append(self._sink(url, live=live))
             self._writer = self._opened(stack, inputs)
             stack.callback(self._end)
             yield
@@ -127,18 +135,34 @@ class Results:
         self._write(self._stages.take(None))
 
     def status(self, statuses: Iterable[Status]) -> Status:
-        """Return the status of the command: the worst of *statuses*, its inputs', and of the output."""
-        own = [Status.ERROR] if self._failed else []
-        return of_all([*statuses, *own], found=self._choices.exit_code and self.shown > 0)
+        """Return the status of the command: the worst of *statuses*, its inputs', of the output and the sinks."""
+        output = Status.ERROR if self._failed else Status.DONE
+        sinks = Status.DONE if all(sink.complete for sink in self._sinks) else Status.INCOMPLETE
+        return of_all([*statuses, output, sinks], found=self._choices.exit_code and self.shown > 0)
 
     def _write(self, detections: Iterable[Detection]) -> None:
         for detection in detections:
+            for sink in self._sinks:
+                sink.put(detection)
             if self._today is not None and self.clock.moment(detection.thread.time).date() != self._today:
                 self.clock.dates = True
             with self._telling():
                 self._writer.write(detection)
                 if self._today is not None:
                     self._writer.flush()
+
+    def _sink(self, url: str, *, live: bool) -> Sink:
+        try:
+            return open_sink(url, say, live=live)
+        except SinkError as error:
+            raise click.UsageError(f"--to {error}") from error
+
+    def _close_sinks(self) -> None:
+        for sink in self._sinks:
+            sink.hurry()
+        for sink in self._sinks:
+            sink.close()
+            say(sink.closing())
 
     def _end(self) -> None:
         if not self._ended:
