@@ -22,6 +22,8 @@ DEBIAN_PACKAGES = {
     "g++": "g++",
     "x86_64-w64-mingw32-g++": "g++-mingw-w64-x86-64-win32",
     "java": "openjdk-17-jre-headless",
+    "chromium": "chromium",
+    "chromedriver": "chromium-driver",
 }
 """By the command that is needed: the Debian package that has it."""
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+import etwdetect
 from etwdetect.cli import options, say
 from etwdetect.cli.status import Status, of_all
 from etwdetect.cli.traces import Traces
@@ -44,8 +45,9 @@ def command(inputs: Sequence[Path], output: Path, *, join: bool, **filters: Any)
         for scan in found.scans():
             found.statuses.append(gathered.add(found, scan))
         unread = [Origin(printable(error.name), printable(str(error))) for error in found.errors]
+        origins = [*gathered.origins, *unread]
         try:
-            stream.write(render(gathered.records, [*gathered.origins, *unread], gathered.filtered_out))
+            stream.write(render(gathered.records, origins, etwdetect.__version__, gathered.filtered_out))
             stream.flush()
         except OSError as error:
             say(f"the page cannot be written: {error.strerror}")

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 import jinja2
 
-import etwdetect
 from etwdetect.report import data, limits, words
 from etwdetect.report.pairs import Ranked
 
@@ -39,15 +38,15 @@ _SCRIPTS: Final = (
 _STYLE: Final = "page/page.css"
 
 
-def render(records: Records, origins: Sequence[Origin], filtered_out: int = 0) -> str:
-    """Return the page; the same for the same arguments."""
+def render(records: Records, origins: Sequence[Origin], version: str, filtered_out: int = 0) -> str:
+    """Return the page, made by *version* of etwdetect; the same for the same arguments."""
     ranked = Ranked(records)
     in_order = sorted(range(len(records)), key=records.times.__getitem__)
     parts = min(ranked.count, MOST_PARTS)
     scripts = [_read(name) for name in _SCRIPTS]
     style = _read(_STYLE)
     return _template().render(
-        version=etwdetect.__version__,
+        version=version,
         policy=_policy(scripts, style),
         style=style,
         scripts=scripts,
