@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from etwdetect.enrich.detection import Detection
-    from etwdetect.enrich.exports import ImageFiles
+    from etwdetect.enrich.imagefiles import ImageFiles
     from etwdetect.enrich.kinds import Kinds
     from etwdetect.etl.reader import Trace
     from etwdetect.events import Event
@@ -75,6 +75,10 @@ class Scan:
         self.seconds = 0.0
         self.told_twice = 0
         """How many thread starts were left out because another provider tells of them too."""
+        self.thread_providers: frozenset[bytes] = frozenset()
+        """The GUIDs of the providers that tell of thread starts, empty for a file of events; known with `span`."""
+        self.finds_functions = files is not None
+        """Whether there are image files to find functions in."""
         self._progress = progress
         self.pointer_size = max(trace.header.pointer_size for trace in traces)
         self.boot_time = max(trace.header.boot_time for trace in traces)
@@ -156,6 +160,7 @@ class Scan:
                 logs.append((trace, self._read(trace, sorters)))
         for trace, log in logs:
             self._read_images(trace, log, sorters)
+        self.thread_providers = sorters.thread_providers
         events_lost = self.events_lost - self._loss_told.events + self.damages
         yield Loss(self.session_start or 0, events_lost, self.buffers_lost - self._loss_told.buffers)
         yield from sorters.in_order()
@@ -253,6 +258,11 @@ class _Sorters:
         if provider not in self._thread_starts:
             self._thread_starts[provider] = EventSorter()
         return self._thread_starts[provider]
+
+    @property
+    def thread_providers(self) -> frozenset[bytes]:
+        """The providers that tell of thread starts."""
+        return frozenset(self._thread_starts)
 
     @property
     def _chosen(self) -> EventSorter:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -13,11 +13,16 @@ from etwdetect.cli.status import Status
 from etwdetect.cli.traces import Traces
 from etwdetect.errors import EtwDetectError
 from etwdetect.output import summary
+from etwdetect.raw import KERNEL_PROCESS, THREAD
+from etwdetect.sigma.fields import Source
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
+    from etwdetect.enrich.detection import Detection
     from etwdetect.offline import Scan
+
+_SOURCES: Final = {THREAD: Source.KERNEL_LOGGER, KERNEL_PROCESS: Source.KERNEL_PROCESS}
 
 
 @click.command()
@@ -44,7 +49,7 @@ def _show(found: Traces, scan: Scan, results: Results, *, stats: bool) -> Status
     """Give the detections of *scan* to *results*; return what is to be said of it."""
     filtered_out = 0
     try:
-        for detection in found.until_stopped(scan, scan.detections()):
+        for detection in _announced(scan, found.until_stopped(scan, scan.detections()), results):
             results.clock.dates = results.clock.dates or _spans_days(scan, results)
             filtered_out += not results.show(detection)
     except EtwDetectError as error:
@@ -53,6 +58,19 @@ def _show(found: Traces, scan: Scan, results: Results, *, stats: bool) -> Status
     finally:
         incomplete = _tell(scan, filtered_out, stats=stats)
     return Status.INCOMPLETE if incomplete else Status.DONE
+
+
+def _announced(scan: Scan, detections: Iterator[Detection], results: Results) -> Iterator[Detection]:
+    """Yield *detections*; before the first, when *scan* has read its trace, say what that lacks for Sigma rules."""
+    first = next(detections, None)
+    results.come_from(
+        *(_SOURCES[provider] for provider in scan.thread_providers if provider in _SOURCES),
+        functions=scan.finds_functions,
+        modules=any(kind.startswith("Image") for kind in scan.counts),
+    )
+    if first is not None:
+        yield first
+        yield from detections
 
 
 def _tell(scan: Scan, filtered_out: int, *, stats: bool) -> bool:

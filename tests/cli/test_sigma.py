@@ -1,0 +1,106 @@
+"""--sigma: names of rules on what is shown, and what is said of rules that are of no use."""
+
+import json
+import os
+
+import pytest
+
+from tests.conftest import ROOT
+from tests.sigma.conftest import rule_text
+
+SAMPLE = ROOT / "samples" / "windbg-attach.etl"
+
+
+@pytest.fixture
+def rules(tmp_path):
+    """A directory for rules, and the way to put one there."""
+
+    def write(detection, name="rule.yml", **more):
+        (tmp_path / name).write_text(rule_text(detection, **more))
+        return tmp_path
+
+    return write
+
+
+def lines(finished):
+    return finished.out.splitlines()
+
+
+def test_the_rules_that_fire_are_named_in_text_and_json(etwdetect, rules):
+    folder = rules({"SourceThreadId": 4788}, "1.yml", title="First attach")
+    rules({"SourceImage|endswith": r"\WINDBG.exe"}, "2.yml", title="A debugger")
+    done = etwdetect("scan", SAMPLE, "--utc", "--sigma", folder)
+    assert done.status == 0
+    assert [line.partition("Sigma: ")[2] for line in lines(done)] == ["First attach; A debugger", "A debugger"]
+    done = etwdetect("scan", SAMPLE, "--format", "json", "--sigma", folder / "1.yml", "--sigma", folder / "2.yml")
+    assert [json.loads(line)["Sigma"] for line in lines(done)] == [["First attach", "A debugger"], ["A debugger"]]
+
+
+def test_rules_change_nothing_else(etwdetect, rules):
+    plain = etwdetect("scan", SAMPLE, "--format", "json")
+    judged = etwdetect("scan", SAMPLE, "--format", "json", "--sigma", rules({"SourceProcessId": 1}))
+    assert judged.out == plain.out
+    assert judged.status == plain.status
+
+
+def test_a_broken_rule_is_told_and_the_others_are_used(etwdetect, rules):
+    folder = rules({"SourceThreadId": 4788})
+    (folder / "bad\x1b[2J.yml").write_text("create_remote_thread: [")
+    (folder / "other.yml").write_text("title: of another kind")
+    done = etwdetect("scan", SAMPLE, "--sigma", folder)
+    assert done.status == 0
+    assert lines(done)[0].endswith("Sigma: A rule")
+    assert "bad\\x1b[2J.yml is left out: while parsing a flow node" in done.err
+    assert "etwdetect: --sigma: files without a rule for remote threads: 1, skipped" in done.err
+
+
+def test_without_any_rule_nothing_is_read(etwdetect, rules):
+    folder = rules({"SourceImage|gt": 5})
+    done = etwdetect("scan", SAMPLE, "--sigma", folder)
+    assert (done.status, done.out) == (2, "")
+    assert "rule.yml: SourceImage is text, and only numbers are compared by size" in done.err
+
+
+def test_rules_that_are_not_there_are_a_wrong_use(etwdetect, tmp_path):
+    done = etwdetect("scan", SAMPLE, "--sigma", tmp_path / "none")
+    assert (done.status, done.out) == (2, "")
+
+
+def test_a_rule_that_asks_for_what_no_record_has_is_named_once(etwdetect, rules):
+    folder = rules({"ParentOfTheUser": "x"})
+    done = etwdetect("scan", SAMPLE, SAMPLE, "--sigma", folder)
+    said = f"the Sigma rule 'A rule' ({folder / 'rule.yml'}) can't fire here for lack of ParentOfTheUser"
+    assert done.err.splitlines().count(f"etwdetect: {said}") == 1
+
+
+def test_a_rule_that_asks_for_what_this_trace_does_not_tell_is_named(etwdetect, rules):
+    """The sample is of Microsoft-Windows-Kernel-Process, which has no command lines."""
+    folder = rules({"SourceCommandLine|contains": "x"}, "1.yml", title="Command line")
+    rules({"StartFunction": "DbgUiRemoteBreakin"}, "2.yml", title="Function")
+    rules({"StartModule|contains": "ntdll"}, "3.yml", title="Module")
+    done = etwdetect("scan", SAMPLE, "--sigma", folder)
+    assert "'Command line' (" in done.err
+    assert "can't fire here for lack of SourceCommandLine" in done.err
+    assert "can't fire here for lack of StartFunction" in done.err
+    assert "'Module'" not in done.err
+
+
+def test_a_rule_that_nothing_can_fire_is_named_before_the_first_result(etwdetect, rules):
+    folder = rules({"SourceCommandLine|contains": "x"})
+    done = etwdetect("scan", SAMPLE, "--sigma", folder, "-o", "/dev/stderr")
+    assert done.err.index("for lack of") < done.err.index("Remote Thread from")
+
+
+def test_without_the_extra_one_sentence_says_what_to_install(etwdetect, rules, tmp_path):
+    """A module that is no package stands where pySigma would be."""
+    hidden = tmp_path / "hidden"
+    hidden.mkdir()
+    (hidden / "sigma.py").write_text("")
+    done = etwdetect(
+        "scan", SAMPLE, "--sigma", rules({"SourceProcessId": 1}), env={**os.environ, "PYTHONPATH": str(hidden)}
+    )
+    assert (done.status, done.out) == (5, "")
+    assert done.err.startswith("etwdetect: --sigma needs pySigma")
+    assert done.err.endswith("pip install 'etwdetect[sigma]'\n")
+    assert len(done.err.splitlines()) == 1
+    assert etwdetect("scan", SAMPLE, env={**os.environ, "PYTHONPATH": str(hidden)}).status == 0
