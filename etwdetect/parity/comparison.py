@@ -53,7 +53,7 @@ class Comparison:
     """What both sides have in common, and what not.
 
     *out_of_order* are pairs that stand elsewhere in the other side's sequence: the fewest whose removal leaves
-    both sides in the same order, or, with LIVE, those that a record from more than 10 ms later went before.
+    both sides in the same order, or, with LIVE, those that stand before one that is more than 10 ms older.
     *explained* are records of one side that the other can't have, and that are no difference.
     """
 
@@ -189,15 +189,19 @@ def _elsewhere(pairs: Sequence[tuple[int, Pair]]) -> list[Pair]:
 
 
 def _overtaken(pairs: Sequence[tuple[int, Pair]]) -> list[Pair]:
-    """Return the pairs that the driver has before one whose record in ETW is more than 10 ms older."""
-    by_time = sorted(pairs, key=lambda each: each[1].etw.time)
+    """Return the pairs that stand, on either side, before one that is more than 10 ms older."""
+    by_time = sorted(
+        ((pair.etw.time, (number, place), pair) for number, (place, pair) in enumerate(pairs)),
+        key=lambda each: each[0],
+    )
     out = []
-    furthest, old = -1, 0
-    for position, pair in by_time:
-        while by_time[old][1].etw.time < pair.etw.time - LIVE_MARGIN:
-            furthest = max(furthest, by_time[old][0])
+    furthest, old = (-1, -1), 0
+    for time, places, pair in by_time:
+        while by_time[old][0] < time - LIVE_MARGIN:
+            older = by_time[old][1]
+            furthest = max(furthest[0], older[0]), max(furthest[1], older[1])
             old += 1
-        if position < furthest:
+        if places[0] < furthest[0] or places[1] < furthest[1]:
             out.append(pair)
     return out
 

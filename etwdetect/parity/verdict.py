@@ -212,7 +212,9 @@ def _other_words(side: Side, wanted: Sequence[Wanted]) -> list[str]:
         if have != want:
             found.append(f"evidence of {describe(record)} is {have}, and expected is {want}")
         if each.expected.kind not in (None, kind):
-            found.append(f"kind of {describe(record)} is {kind}, and expected is {each.expected.kind}")
+            found.append(
+                f"kind of {describe(record)} is {kind or 'not known'}, and expected is {each.expected.kind}"
+            )
     return found
 
 

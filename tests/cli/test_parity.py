@@ -1,0 +1,169 @@
+"""`etwdetect parity` as a user calls it."""
+
+import json
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from etwdetect.enrich.detection import Detection, Process
+from etwdetect.errors import UnsupportedSystemError
+from etwdetect.output.record import to_json
+from etwdetect.parity.simbuild import library
+from etwdetect.rule import RemoteThread
+from tests.conftest import ROOT
+
+SAMPLE = ROOT / "samples" / "windbg-attach.etl"
+ONE = RemoteThread(132_337_152_000_000_000, 100, 101, 200, 301)
+TWO = RemoteThread(132_337_152_010_000_000, 100, 101, 200, 302)
+
+
+@pytest.fixture
+def _simulated_kernel():
+    try:
+        library()
+    except UnsupportedSystemError as error:
+        pytest.skip(str(error))
+
+
+simulated = pytest.mark.usefixtures("_simulated_kernel")
+
+
+@pytest.fixture
+def output(tmp_path):
+    """Write records as `scan --format json` or `driver watch --format json` do."""
+
+    def write(name, detector, *records):
+        path = tmp_path / name
+        detections = (
+            Detection(record, detector, Process(record.creator_pid), Process(record.pid)) for record in records
+        )
+        path.write_text("".join(to_json(detection) + "\n" for detection in detections))
+        return path
+
+    return write
+
+
+def test_scenarios_are_listed_with_their_titles(etwdetect):
+    done = etwdetect("parity", "scenarios", "list")
+    assert done.status == 0
+    lines = done.out.splitlines()
+    assert len(lines) == len(list((ROOT / "parity_tests" / "scenarios").glob("*.toml")))
+    assert any(
+        line.split(None, 1) == ["thread-at-loadlibrary", "A thread that starts at LoadLibrary"] for line in lines
+    )
+
+
+def test_a_scenario_is_shown_in_sentences(etwdetect):
+    done = etwdetect("parity", "scenarios", "show", "first-thread-by-system")
+    assert done.status == 0
+    for part in (
+        "System makes the first thread of a process",
+        "1. services begins to start service, which has no thread yet.",
+        "- a thread in service (payload), made by injector [kind: start outside any image]",
+        "The published driver would report instead:\n  - nothing",
+    ):
+        assert part in done.out
+
+
+@simulated
+def test_a_run_prints_a_row_for_each_scenario_and_bench(etwdetect):
+    done = etwdetect("parity", "run", "windbg-attaches-to-notepad", "non-invasive-attach", "--bench", "model")
+    assert done.status == 0
+    assert done.err == ""
+    heading, *rows = done.out.splitlines()
+    assert heading.split()[:2] == ["result", "bench"]
+    assert [row.split()[:3] for row in rows[:2]] == [["passed", "model", "1"], ["passed", "model", "0"]]
+    assert "2 passed, 0 failed, 0 skipped" in done.out
+
+
+@simulated
+def test_results_are_written_as_junit_and_json(etwdetect, tmp_path):
+    junit, json_file = tmp_path / "junit.xml", tmp_path / "results.json"
+    done = etwdetect("parity", "run", "an-unknown-creator", "--junit", junit, "--json", json_file)
+    assert done.status == 0
+    assert [suite.get("name") for suite in ET.parse(junit).getroot()] == ["parity.model", "parity.file"]
+    results = json.loads(json_file.read_text())["Results"]
+    assert [(result["Bench"], len(result["Expected"])) for result in results] == [("model", 1), ("file", 1)]
+
+
+@simulated
+def test_a_scenario_that_fails_ends_with_status_1_and_says_why(etwdetect, tmp_path):
+    text = (ROOT / "parity_tests" / "scenarios" / "non-invasive-attach.toml").read_text()
+    (tmp_path / "wrong.toml").write_text(text.replace("invasive = false", "invasive = true"))
+    done = etwdetect("parity", "run", "--scenarios", tmp_path, "--bench", "model")
+    assert done.status == 1
+    assert "wrong on the model bench: failed" in done.out
+    assert "ETW reports 1 remote threads, and 0 are expected" in done.out
+
+
+def test_a_wrong_scenario_is_told_by_file_and_step(etwdetect, tmp_path):
+    text = (ROOT / "parity_tests" / "scenarios" / "non-invasive-attach.toml").read_text()
+    (tmp_path / "wrong.toml").write_text(text.replace("{ detach", "{ attach_debugger"))
+    done = etwdetect("parity", "run", "--scenarios", tmp_path)
+    assert done.status == 1
+    assert done.out == ""
+    assert done.err == (
+        "etwdetect: wrong.toml: step 2 (attach_debugger): windbg is attached to notepad already\n"
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("run", "no-such-scenario"),
+        ("run", "--bench", "trace"),
+        ("run", "--bench", "trace", "--bench", "model", SAMPLE),
+        ("run", "--bench", "no-such-bench"),
+        ("run", "--scenarios", "no-such-folder"),
+        ("scenarios", "show"),
+        ("compare", "one.json"),
+    ],
+)
+def test_a_wrong_command_line_is_usage(etwdetect, arguments):
+    done = etwdetect("parity", *arguments)
+    assert done.status == 2
+    assert done.out == ""
+
+
+@simulated
+def test_a_trace_is_compared_on_the_trace_bench(etwdetect):
+    done = etwdetect("parity", "run", "--bench", "trace", SAMPLE)
+    assert done.status == 0
+    assert done.out.splitlines()[1].split()[:3] == ["passed", "trace", "2"]
+
+
+@simulated
+def test_a_trace_that_is_none_is_an_error_and_a_damaged_one_incomplete(etwdetect, tmp_path):
+    (tmp_path / "none.etl").write_text("nothing")
+    damaged = bytearray(SAMPLE.read_bytes())
+    damaged[8192 : 8192 + 16] = b"\xee" * 16
+    (tmp_path / "damaged.etl").write_bytes(damaged)
+    assert etwdetect("parity", "run", "--bench", "trace", tmp_path / "none.etl").status == 1
+    done = etwdetect("parity", "run", "--bench", "trace", tmp_path / "damaged.etl")
+    assert done.status == 3
+    assert "could not be read" in done.out
+
+
+def test_outputs_that_are_equal_pass(etwdetect, output):
+    etw, driver = output("etw.json", "etw", ONE, TWO), output("driver.json", "driver", ONE, TWO)
+    done = etwdetect("parity", "compare", etw, driver)
+    assert done.status == 0
+    assert done.out.splitlines()[1].split()[:5] == ["passed", "recorded", "2", "0", "0"]
+
+
+def test_outputs_that_are_not_equal_fail_and_the_record_is_named(etwdetect, output):
+    etw, driver = output("etw.json", "etw", ONE, TWO), output("driver.json", "driver", ONE)
+    done = etwdetect("parity", "compare", etw, driver)
+    assert done.status == 1
+    assert "only ETW has 100:101 -> 200:302" in done.out
+
+
+@pytest.mark.parametrize("name", ["driver.json", "garbage.json", "missing.json"])
+def test_what_is_no_output_of_the_detector_is_told_by_its_line(etwdetect, output, tmp_path, name):
+    driver = output("driver.json", "driver", ONE)
+    (tmp_path / "garbage.json").write_text('{"SchemaVersion": 1}\n')
+    done = etwdetect("parity", "compare", tmp_path / name, driver)
+    assert done.status == 1
+    assert done.out == ""
+    assert name in done.err
+    assert "line 1" in done.err or "cannot be read" in done.err
