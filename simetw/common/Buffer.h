@@ -65,7 +65,9 @@ constexpr std::uint8_t RecordMarker = 0xC0;
 
 // An image's load stands among the process hooks.
 constexpr std::uint16_t ImageLoadHook = 0x030A;
+// RT_LostEvent: an event was lost, a buffer.
 constexpr std::uint16_t LostEventHook = 0x0020;
+constexpr std::uint16_t LostBufferHook = 0x0021;
 
 constexpr std::size_t Aligned(std::size_t size) { return (size + 7) & ~std::size_t{7}; }
 

@@ -25,7 +25,7 @@ void Machine::Set(const SetRequest& request)
     m_settings.Change(request.What, request.Value);
     if (request.What == Setting::LoggerDelay && request.Value == 0) {
         for (const auto& [id, session] : m_sessions) {
-            session->Tick(~0ull - 1);
+            session->DrainAll();
         }
     }
     m_mutex.WakeAll();

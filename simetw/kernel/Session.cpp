@@ -216,7 +216,7 @@ std::uint8_t* Session::Reserve(std::uint32_t cpu, std::size_t size, std::int64_t
     if (tooLarge || (buffer.Data.empty() && BuffersInUse() >= m_properties.MaximumBuffers)) {
         m_eventsLost += 1;
         m_lossFlags |= BufferEventsLost;
-        m_toldLosses = false;
+        m_untold |= BufferEventsLost;
         return nullptr;
     }
     if (buffer.Data.empty()) {
@@ -271,8 +271,8 @@ void Session::Deliver(Bytes&& data)
     if (!IsRealTime()) {
         return;
     }
-    if (!m_toldLosses) {
-        DeliverLosses(HeaderOf(data).TimeStamp);
+    if (m_untold != 0 && HasRoom()) {
+        TellLosses(data);
     }
     const auto shared = std::make_shared<const Bytes>(std::move(data));
     bool lost = false;
@@ -292,28 +292,35 @@ void Session::Deliver(Bytes&& data)
     if (lost) {
         m_realTimeBuffersLost += 1;
         m_lossFlags |= BufferBuffersLost;
-        m_toldLosses = false;
+        m_untold |= BufferBuffersLost;
     }
 }
 
-// RT_LostEvent, from which a consumer learns of it without asking.
-void Session::DeliverLosses(std::int64_t time)
+// Whether one more buffer reaches a consumer, or will.
+bool Session::HasRoom() const
 {
-    Bytes told(sizeof(BufferHeader) + sizeof(SystemHeader));
-    BufferHeader& header = HeaderOf(told);
-    header.BufferSize = header.Filled = static_cast<std::uint32_t>(told.size());
-    header.LoggerId = m_id;
+    return (m_consumers.empty() && m_unread.size() < Backlog())
+        || std::any_of(m_consumers.begin(), m_consumers.end(), [this](const auto& consumer) {
+               return consumer->Waiting.size() < Backlog();
+           });
+}
+
+// Puts RT_LostEvent before a buffer's records: from it a consumer learns of a loss without asking.
+void Session::TellLosses(Bytes& data)
+{
     SimEvent event{};
     event.PointerSize = 8;
     event.ProcessId = event.ThreadId = ~0u;
-    WriteSystemRecord(told.data() + sizeof(BufferHeader), event, LostEventHook, time, sizeof(SystemHeader));
-    const auto shared = std::make_shared<const Bytes>(std::move(told));
-    for (const auto& consumer : m_consumers) {
-        if (consumer->Waiting.size() < Backlog()) {
-            consumer->Waiting.push_back(shared);
-            m_toldLosses = true;
+    const std::int64_t time = HeaderOf(data).TimeStamp;
+    for (const auto& [flag, hook] : {std::pair{BufferBuffersLost, LostBufferHook}, {BufferEventsLost, LostEventHook}}) {
+        if ((m_untold & flag) != 0) {
+            std::uint8_t record[sizeof(SystemHeader)];
+            WriteSystemRecord(record, event, hook, time, sizeof record);
+            data.insert(data.begin() + sizeof(BufferHeader), record, record + sizeof record);
         }
     }
+    HeaderOf(data).Filled = static_cast<std::uint32_t>(data.size());
+    m_untold = 0;
 }
 
 void Session::Flush()
@@ -329,7 +336,7 @@ void Session::Flush()
 void Session::Stop()
 {
     Flush();
-    Drain(~0ull);
+    DrainAll();
     for (const auto& consumer : m_consumers) {
         consumer->SessionEnded = true;
     }
@@ -346,6 +353,8 @@ void Session::Tick(std::uint64_t now)
     }
     Drain(now);
 }
+
+void Session::DrainAll() { Drain(~0ull); }
 
 std::uint64_t Session::NextTick() const
 {

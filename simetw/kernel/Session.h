@@ -79,6 +79,8 @@ public:
     void Stop();
     // Does what is due at a time (in milliseconds of uptime).
     void Tick(std::uint64_t now);
+    // The logger thread empties all that is full.
+    void DrainAll();
     // When Tick has something to do next; ~0 for never.
     std::uint64_t NextTick() const;
 
@@ -102,7 +104,8 @@ private:
     void Close(CpuBuffer& buffer, std::uint16_t flags);
     void Drain(std::uint64_t now);
     void Deliver(Bytes&& data);
-    void DeliverLosses(std::int64_t time);
+    bool HasRoom() const;
+    void TellLosses(Bytes& data);
     std::size_t BuffersInUse() const;
     std::size_t Backlog() const;
     void ScheduleFlush();
@@ -126,7 +129,7 @@ private:
     std::uint32_t m_logBuffersLost = 0;
     std::uint32_t m_realTimeBuffersLost = 0;
     std::uint16_t m_lossFlags = 0; // for the next buffer
-    bool m_toldLosses = true;
+    std::uint16_t m_untold = 0; // losses that no consumer heard of
 };
 
 } // namespace simetw

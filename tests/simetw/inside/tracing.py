@@ -115,10 +115,10 @@ class Seen(NamedTuple):
 class Consumer:
     """Reads a session in a thread of its own."""
 
-    def __init__(self, name, *, raw=False, delay=0.0, context=0, buffer_callback=None):
+    def __init__(self, name, *, raw=False, context=0, buffer_callback=None):
         self.events = []
         self.result = None
-        self._delay = delay
+        self.entered = False
         self._hold = threading.Event()
         self._hold.set()
         self._callback = et.EVENT_RECORD_CALLBACK(self._on_event)
@@ -144,6 +144,7 @@ class Consumer:
         return et.ProcessTrace(ct.byref(et.TRACEHANDLE(self.handle)), 1, None, None)
 
     def _on_event(self, record):
+        self.entered = True
         self._hold.wait()
         event = record.contents
         header, descriptor = event.EventHeader, event.EventHeader.EventDescriptor
