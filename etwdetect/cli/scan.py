@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from etwdetect.cli import say
+from etwdetect.cli.enrichment import Enrichment, enrichment_options
 from etwdetect.cli.results import Results, results_options
 from etwdetect.cli.status import Status
 from etwdetect.cli.traces import Traces
@@ -28,15 +29,18 @@ _SOURCES: Final = {THREAD: Source.KERNEL_LOGGER, KERNEL_PROCESS: Source.KERNEL_P
 @click.command()
 @click.argument("traces", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="TRACE...")
 @results_options
+@enrichment_options()
 @click.option("--join", is_flag=True, help="Take the traces for consecutive files of one session.")
 @click.option("--stats", is_flag=True, help="Print statistics on standard error.")
-def command(traces: Sequence[Path], results: Results, *, join: bool, stats: bool) -> Status:
+def command(
+    traces: Sequence[Path], results: Results, enrichment: Enrichment, *, join: bool, stats: bool
+) -> Status:
     """Print the remote threads in recorded traces.
 
     TRACE is an .etl file, one inside a .zip or .gz, a file of events (.jsonl, .parquet), or a directory of such.
     Each is judged alone.
     """
-    found = Traces(traces, join=join)
+    found = Traces(traces, join=join, enrichment=enrichment)
     with results.open(traces):
         results.clock.dates = len(found) > 1
         for scan in found.scans():
@@ -61,7 +65,7 @@ def _show(found: Traces, scan: Scan, results: Results, *, stats: bool) -> Status
 
 
 def _announced(scan: Scan, detections: Iterator[Detection], results: Results) -> Iterator[Detection]:
-    """Yield *detections*; before the first, when *scan* has read its trace, say what that lacks for Sigma rules."""
+    """Yield *detections*; before the first, once *scan* has read its trace, say what it lacks for Sigma."""
     first = next(detections, None)
     results.come_from(
         *(_SOURCES[provider] for provider in scan.thread_providers if provider in _SOURCES),
