@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Final
 
 from etwdetect.decode import Decoder
 from etwdetect.enrich.enricher import Enricher
-from etwdetect.events import Loss
+from etwdetect.events import Loss, ProcessStart, ProcessStop
+from etwdetect.live.shelf import ImageShelf, is_image
 from etwdetect.live.window import ReorderWindow
 from etwdetect.rule import DEFAULT_BOUND, RemoteThreadRule
 
@@ -44,12 +45,13 @@ class Stream:
         """The events whose payload is too short for its version."""
         self._decoder = Decoder(self._note_damage, images=True)
         self._enricher = Enricher(settle=SETTLE)
+        self._images = ImageShelf()
         self._lookups = lookups
         self._behind = delay + round(WINDOW_SECONDS * 10_000_000)
 
     @property
     def counts(self) -> Counter[str]:
-        """The events by kind."""
+        """The events by kind; of images only those that were looked into."""
         return self._decoder.counts
 
     @property
@@ -59,7 +61,14 @@ class Stream:
 
     def add(self, raws: Iterable[RawEvent], now: float) -> int:
         """Take what came by *now*, in seconds; return how many events in it say that another one was lost."""
-        events = [event for raw in raws if (event := self._decoder.decode(raw)) is not None]
+        events = []
+        for raw in raws:
+            if is_image(raw):
+                too_many = self._images.put(raw)
+                if too_many is not None:
+                    self._tell_images(too_many)
+            elif (event := self._decoder.decode(raw)) is not None:
+                events.append(event)
         losses = self._decoder.counts.pop("LostEvents", 0)
         if losses:
             events = [event for event in events if not isinstance(event, Loss)]
@@ -75,6 +84,7 @@ class Stream:
         """Take that events were lost: every detection from now on says so, and so do those that are still held."""
         self.lost = Loss(loss.time, self.lost.events + loss.events, self.lost.buffers + loss.buffers)
         self.rule.observe(loss)
+        self._enricher.observe(loss)
 
     def release(self, now: float | None = None, time: int | None = None) -> Iterator[Detection]:
         """Yield what was found by *now*, which is the FILETIME *time*; without them, all that is left."""
@@ -83,13 +93,22 @@ class Stream:
         yield from self._enricher.take(None if time is None else time - self._behind)
 
     def _judge(self, event: Event) -> None:
+        if isinstance(event, (ProcessStart, ProcessStop)):
+            self._images.drop(event.pid, event.time)
         self._lookups.observe(event)
         self._enricher.observe(event)
         hit = self.rule.observe(event)
         if hit is not None:
+            self._tell_images(hit.pid, hit.time + SETTLE)
             for told in self._lookups.about(hit):
                 self._enricher.observe(told)
             self._enricher.add(hit)
+
+    def _tell_images(self, pid: int, until: int | None = None) -> None:
+        for raw in self._images.take(pid, until):
+            event = self._decoder.decode(raw)
+            if event is not None:
+                self._enricher.observe(event)
 
     def _note_damage(self, _offset: int, _what: str) -> None:
         self.damaged += 1
