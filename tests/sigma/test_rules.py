@@ -1,6 +1,8 @@
 """Which rules load from which files, what is said of the others, and that none of them does harm."""
 
 import random
+import subprocess
+import sys
 
 import pytest
 from hypothesis import given
@@ -255,3 +257,14 @@ def test_records_are_judged_each_by_itself_in_any_batch(load):
     assert rules.fired(records) == alone
     assert {(), ("A rule",)} == set(alone)
     assert rules.fired([]) == []
+
+
+def test_rules_are_loaded_without_what_could_use_the_network(load):
+    """pySigma asks for these packages, for parts of it that are not used here."""
+    code = (
+        "import pathlib, sys; from etwdetect.sigma import load_rules; "
+        f"load_rules([pathlib.Path({str(load.write(RULE))!r})]); "
+        "print(sorted({'requests', 'urllib3', 'diskcache', 'jq', 'sigma'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "['sigma']\n"
