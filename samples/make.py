@@ -23,8 +23,9 @@ MIDNIGHT: Final = 132_337_152_000_000_000
 """2020-05-12, 00:00 UTC."""
 
 SYSTEM, CSRSS, EXPLORER, WINDBG, NOTEPAD = 4, 620, 4120, 7392, 8336
-NTDLL, NTDLL_SIZE, NTDLL_STAMP = 0x7FFC_6E1B_0000, 0x1F_0000, 0x5EB9_D9C0
-REMOTE_BREAKIN: Final = NTDLL + 0xCD3F0
+NTDLL, NTDLL_SIZE, NTDLL_STAMP, NTDLL_CHECKSUM = 0x7FFC_6E1B_0000, 0x1F_0000, 0x5EB9_D9C0, 0x1F_8A2B
+REMOTE_BREAKIN_OFFSET: Final = 0xCD3F0
+REMOTE_BREAKIN: Final = NTDLL + REMOTE_BREAKIN_OFFSET
 THREAD_START: Final = 0x7FF6_3A50_1230
 
 
@@ -47,7 +48,7 @@ def start(time: int, creator: tuple[int, int], pid: int, tid: int, name: str) ->
     return [
         ProcessStart(time, *creator, pid, creator[0], 1, time, image=_device_path(name)),
         ThreadStart(time + 6_900, *creator, pid, tid, THREAD_START),
-        ImageLoad(time + 21_000, pid, NTDLL, NTDLL_SIZE, 0x1F_8A2B, NTDLL_STAMP, _device_path("ntdll.dll")),
+        ImageLoad(time + 21_000, pid, NTDLL, NTDLL_SIZE, NTDLL_CHECKSUM, NTDLL_STAMP, _device_path("ntdll.dll")),
         ThreadStart(time + 310_000, pid, tid, pid, tid + 4, NTDLL + 0x2_2CF0),
     ]
 

@@ -9,6 +9,7 @@ import click
 
 import etwdetect
 from etwdetect.cli import options, say
+from etwdetect.cli.enrichment import Enrichment, enrichment_options
 from etwdetect.cli.status import Status, of_all
 from etwdetect.cli.traces import Traces
 from etwdetect.errors import EtwDetectError
@@ -31,8 +32,16 @@ if TYPE_CHECKING:
     "--output", "-o", required=True, type=click.Path(dir_okay=False, path_type=Path), help="The page to write."
 )
 @options.filter_options
+@enrichment_options()
 @click.option("--join", is_flag=True, help="Take the traces for consecutive files of one session.")
-def command(inputs: Sequence[Path], output: Path, *, join: bool, **filters: Any) -> Status:  # noqa: ANN401
+def command(
+    inputs: Sequence[Path],
+    output: Path,
+    enrichment: Enrichment,
+    *,
+    join: bool,
+    **filters: Any,  # noqa: ANN401
+) -> Status:
     """Write remote threads as one HTML page, which any browser shows without a network.
 
     INPUT is what scan takes: an .etl file, one inside a .zip or .gz, a file of events, or a directory of such.
@@ -41,7 +50,7 @@ def command(inputs: Sequence[Path], output: Path, *, join: bool, **filters: Any)
     wanted = options.make_filter(**filters, utc=True)
     with options.open_output(output, inputs) as stream:
         gathered = _Gathered(wanted)
-        found = Traces(inputs, join=join)
+        found = Traces(inputs, join=join, enrichment=enrichment)
         for scan in found.scans():
             found.statuses.append(gathered.add(found, scan))
         unread = [Origin(printable(error.name), printable(str(error))) for error in found.errors]

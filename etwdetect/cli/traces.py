@@ -10,6 +10,7 @@ import click
 
 from etwdetect.cli import say
 from etwdetect.cli.ending import on_interruption
+from etwdetect.cli.enrichment import Enrichment
 from etwdetect.cli.status import Status
 from etwdetect.errors import EtwDetectError, NotATraceError
 from etwdetect.inputs import find_inputs
@@ -34,16 +35,17 @@ _Item = TypeVar("_Item")
 class Traces:
     """The traces at *paths*, each alone or, with *join*, all as one.
 
-    *statuses* gets an error for each that can't be read, and *errors* says which; the command adds the statuses
-    of the scans.
+    *enrichment* is what to add words with. *statuses* gets an error for each trace that can't be read, *errors*
+    says which; the command adds the statuses of the scans.
     """
 
-    def __init__(self, paths: Sequence[Path], *, join: bool) -> None:
+    def __init__(self, paths: Sequence[Path], *, join: bool, enrichment: Enrichment | None = None) -> None:
         self.statuses: list[Status] = []
         self.errors: list[NotATraceError] = []
         inputs = list(self._find(paths))
         self._groups = [inputs] if join and inputs else [[each] for each in inputs]
         self._interrupted = False
+        self._enrichment = enrichment or Enrichment()
 
     def __len__(self) -> int:
         """How many scans there will be."""
@@ -58,7 +60,9 @@ class Traces:
                 opened = [trace for each in group if (trace := self._open(stack, each)) is not None]
                 if opened:
                     opened.sort(key=lambda trace: trace.header.start_time or 0)
-                    yield Scan(opened, progress=stack.enter_context(_progress(opened)))
+                    progress = stack.enter_context(_progress(opened))
+                    words = self._enrichment
+                    yield Scan(opened, progress=progress, files=words.files, kinds=words.kinds)
 
     def until_stopped(self, scan: Scan, items: Iterator[_Item]) -> Iterator[_Item]:
         """Yield *items* of *scan*; Ctrl+C ends the reading, and a second one the rest."""

@@ -26,7 +26,7 @@ from etwdetect.events import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from etwdetect.enrich.exports import ImageFiles
+    from etwdetect.enrich.imagefiles import ImageFiles
     from etwdetect.enrich.lives import Life, Told
     from etwdetect.enrich.modules import Module
     from etwdetect.events import Event

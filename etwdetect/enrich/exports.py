@@ -1,15 +1,124 @@
-"""The functions that image files export."""
+"""The functions that an image file exports, read with pefile.
+
+Any file may be hostile: whoever can put a DLL on a machine chooses its bytes. So the file is read, not mapped,
+what pefile would walk over without end is refused before, and whatever it raises means that the file is broken.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
-    from etwdetect.enrich.modules import Module
+    from pathlib import Path
+
+    import pefile
+
+MOST_BYTES: Final = 64 << 20
+MOST_SECTIONS: Final = 96
+"""Windows loads no image with more."""
+
+MOST_EXPORTS: Final = 1 << 16
+"""Ordinals have 16 bits."""
+
+_HEADERS: Final = 4096
+"""Within how many bytes the headers of an image are looked for."""
+
+_PAGE: Final = 4096
+_EXPORTS: Final = 0
+"""The index of the export directory among the data directories of a PE image."""
 
 
-class ImageFiles(Protocol):
-    """Knows image files by the paths and builds of modules."""
+class BrokenImageError(ValueError):
+    """A file is no PE image that can be read; the message says why."""
 
-    def function_at(self, path: str, module: Module, offset: int) -> tuple[str | None, str | None]:
-        """Return the function that *module* exports from *offset*, and, where there is none, why."""
+
+class Build(NamedTuple):
+    """What tells one build of a file from another: time stamp, size when mapped, checksum; None if not told."""
+
+    stamp: int | None
+    size: int
+    checksum: int | None
+
+    def is_told(self) -> bool:
+        """Whether this can be compared: of some images a trace tells neither time stamp nor checksum."""
+        return bool(self.stamp or self.checksum)
+
+    def difference(self, found: Build) -> str | None:
+        """Return in what the build *found* in a file is another one, or None where it is the same."""
+        if _pages(self.size) != _pages(found.size):
+            return f"its size is {found.size:#x}, not {self.size:#x}"
+        if self.stamp and self.stamp != found.stamp:
+            return f"its time stamp is {found.stamp:#x}, not {self.stamp:#x}"
+        if self.checksum and found.checksum and self.checksum != found.checksum:
+            return f"its checksum is {found.checksum:#x}, not {self.checksum:#x}"
+        if not self.stamp and not found.checksum:
+            return "it has no checksum to compare"
+        return None
+
+
+def _pages(size: int) -> int:
+    return -(-size // _PAGE)
+
+
+def read_build(path: Path) -> Build:
+    """Return the build of the file at *path*; BrokenImageError or OSError where that can't be had."""
+    with path.open("rb") as file:
+        image = _parsed(file.read(_HEADERS))
+    header, optional = image.FILE_HEADER, image.OPTIONAL_HEADER
+    return Build(header.TimeDateStamp, optional.SizeOfImage, optional.CheckSum or None)
+
+
+def read_exports(path: Path) -> dict[int, str]:
+    """Return the exported functions of the file at *path* by their offset in the image; OSError, BrokenImageError.
+
+    What is forwarded to another image is none. Of several names for one offset the first in the alphabet counts;
+    a function that has none is called by its ordinal, such as ``#12``.
+    """
+    with path.open("rb") as file:
+        data = file.read(MOST_BYTES + 1)
+    if len(data) > MOST_BYTES:
+        raise BrokenImageError(f"the file is larger than {MOST_BYTES >> 20} MiB")
+    image = _parsed(data)
+    try:
+        return _exports(image)
+    except BrokenImageError:
+        raise
+    except Exception as error:  # pefile lets through what the bytes lead to: any of a dozen types
+        raise BrokenImageError(f"its export table is damaged: {type(error).__name__}") from error
+
+
+def _parsed(data: bytes) -> pefile.PE:
+    import pefile  # noqa: PLC0415 (most scans open no image)
+
+    try:
+        image = pefile.PE(data=data, fast_load=True, max_symbol_exports=MOST_EXPORTS)
+        sections = image.FILE_HEADER.NumberOfSections
+        image.OPTIONAL_HEADER.SizeOfImage, image.OPTIONAL_HEADER.CheckSum  # noqa: B018 (a header cut short has none)
+    except Exception as error:
+        raise BrokenImageError("it is no PE image") from error
+    if sections > MOST_SECTIONS:
+        raise BrokenImageError(f"it has {sections} sections")
+    return image
+
+
+def _exports(image: pefile.PE) -> dict[int, str]:
+    directories = image.OPTIONAL_HEADER.DATA_DIRECTORY
+    if len(directories) <= _EXPORTS or not directories[_EXPORTS].VirtualAddress:
+        return {}
+    at = directories[_EXPORTS].VirtualAddress
+    # IMAGE_EXPORT_DIRECTORY: NumberOfFunctions at 20, NumberOfNames at 24.
+    counts = image.get_dword_at_rva(at + 20), image.get_dword_at_rva(at + 24)
+    if any(count is None or count > MOST_EXPORTS for count in counts):
+        raise BrokenImageError(f"its export table claims {counts[0]} functions and {counts[1]} names")
+    image.parse_data_directories([_EXPORTS])
+    table = getattr(image, "DIRECTORY_ENTRY_EXPORT", None)
+    if table is None:
+        raise BrokenImageError("its export table is damaged")
+    exports: dict[int, str] = {}
+    for symbol in table.symbols:
+        if symbol.forwarder is None and symbol.address:
+            name = symbol.name.decode("ascii", "backslashreplace") if symbol.name else f"#{symbol.ordinal}"
+            known = exports.get(symbol.address)
+            if known is None or (known[0] == "#", known) > (name[0] == "#", name):
+                exports[symbol.address] = name
+    return exports

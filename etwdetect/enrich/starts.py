@@ -11,7 +11,7 @@ from etwdetect.enrich.modules import ComingModules, Module, module_of
 from etwdetect.events import IDLE_PID, SYSTEM_PID
 
 if TYPE_CHECKING:
-    from etwdetect.enrich.exports import ImageFiles
+    from etwdetect.enrich.imagefiles import ImageFiles
     from etwdetect.enrich.lives import Life, Lives
     from etwdetect.enrich.paths import Paths
     from etwdetect.events import Loss, ThreadStart
@@ -85,7 +85,7 @@ class StartFinder:
             return Start(None, offset, pool=pool), _nothing(f"{self._source} does not tell the image's name")
         path = self._paths.dos(module.path)
         if self._files is None:
-            return Start(path, offset, pool=pool), (("StartFunction", "no image files were given"),)
+            return Start(path, offset, pool=pool), (("StartFunction", "no file: no image files were given"),)
         function, why_not = self._files.function_at(path, module, offset)
         return Start(path, offset, function, pool), ((("StartFunction", why_not),) if why_not else ())
 

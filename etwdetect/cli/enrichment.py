@@ -1,0 +1,55 @@
+"""The options about what is added to a detection: image files to find functions in, and rules for kinds."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from etwdetect.enrich.imagefiles import ImageFiles
+from etwdetect.enrich.kinds import Kinds, load
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+@dataclass(frozen=True)
+class Enrichment:
+    """What a scan or a session adds its words with; *files* is None where there are no image files."""
+
+    files: ImageFiles | None = None
+    kinds: Kinds = field(default_factory=Kinds)
+
+
+def enrichment_options(*, live: bool = False) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Add --images and --rules to a command, which gets them as one argument: `enrichment`, an Enrichment.
+
+    A *live* command reads the image files of this machine where it is given no others.
+    """
+    default = "this machine's own" if live else "none"
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        @click.option(
+            "--images",
+            type=click.Path(exists=True, file_okay=False, path_type=Path),
+            metavar="DIR",
+            help=f"Find start functions in these image files, a copy of a Windows folder; by default {default}.",
+        )
+        @click.option(
+            "--rules",
+            type=click.Path(exists=True, dir_okay=False, path_type=Path),
+            metavar="FILE.toml",
+            help="Rules for kinds and severities that come before the built-in ones: docs/kinds.md.",
+        )
+        @functools.wraps(command)
+        def with_enrichment(*arguments: Any, images: Path | None, rules: Path | None, **values: Any) -> Any:  # noqa: ANN401 (any command)
+            files = ImageFiles(images) if images or live else None
+            kinds = Kinds(load(rules)) if rules else Kinds()
+            return command(*arguments, enrichment=Enrichment(files, kinds), **values)
+
+        return with_enrichment
+
+    return decorate

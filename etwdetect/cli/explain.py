@@ -1,0 +1,86 @@
+"""etwdetect explain: why each remote thread is of the kind that it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from etwdetect.cli import options, say
+from etwdetect.cli.enrichment import Enrichment, enrichment_options
+from etwdetect.cli.status import Status, of_all
+from etwdetect.cli.traces import Traces
+from etwdetect.enrich.fields import FIELDS
+from etwdetect.errors import EtwDetectError
+from etwdetect.output import summary
+from etwdetect.output.clock import Clock
+from etwdetect.output.escape import printable
+from etwdetect.output.text import text_line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from etwdetect.enrich.detection import Detection
+    from etwdetect.enrich.kinds import Judgement, Kinds
+
+
+@click.command()
+@click.argument("traces", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="TRACE...")
+@options.filter_options
+@enrichment_options()
+@click.option("--utc", is_flag=True, help="Show and take times in UTC instead of local time.")
+@click.option("--join", is_flag=True, help="Take the traces for consecutive files of one session.")
+def command(traces: Sequence[Path], enrichment: Enrichment, *, utc: bool, join: bool, **filters: Any) -> Status:  # noqa: ANN401
+    """Print for each remote thread which rule decided its kind and its severity, and what the other rules missed.
+
+    TRACE is what `etwdetect scan` takes.
+    """
+    wanted = options.make_filter(**filters, utc=utc)
+    found = Traces(traces, join=join, enrichment=enrichment)
+    clock = Clock(in_utc=utc)
+    clock.dates = True
+    for scan in found.scans():
+        filtered_out = 0
+        try:
+            for detection in found.until_stopped(scan, scan.detections()):
+                if not wanted.passes(detection.thread):
+                    filtered_out += 1
+                    continue
+                click.echo(text_line(detection, clock))
+                for line in explanation(detection, enrichment.kinds):
+                    click.echo(f"  {line}")
+        except EtwDetectError as error:
+            say(f"{summary.name(scan)}: {error}")
+            found.statuses.append(Status.ERROR)
+            continue
+        warnings = list(summary.warnings(scan))
+        for line in warnings:
+            say(line)
+        say(summary.closing(scan, filtered_out))
+        found.statuses.append(Status.INCOMPLETE if warnings else Status.DONE)
+    return of_all(found.statuses, found=False)
+
+
+def explanation(detection: Detection, kinds: Kinds) -> Iterator[str]:
+    """Yield the lines that say what *detection* is taken for and why, for each rule, and for what is missing."""
+    absent = dict(detection.absent)
+    yield f"kind: {printable(detection.kind or 'not known')}; severity: {detection.severity or 'not known'}"
+    yield f"because {printable(detection.reason or absent.get('Kind', 'no rule has a kind for it'))}"
+    for judgement in kinds.judge(detection):
+        rule = judgement.rule
+        yield f"{printable(rule.name)} ({printable(rule.origin)}): {_made(judgement, detection)}"
+    for name, why in absent.items():
+        if name != "Kind":
+            yield f"no {name}: {printable(why)}"
+
+
+def _made(judgement: Judgement, detection: Detection) -> str:
+    """Return what one rule made of *detection*."""
+    missed = judgement.missed
+    if missed is None:
+        return f"fits, decides {' and '.join(judgement.decided)}" if judgement.decided else "fits, but comes later"
+    value = FIELDS[missed.field](detection)
+    known = ", ".join((value,) if isinstance(value, str) else value or ()) or "unknown"
+    asked = " or ".join(pattern or "unknown" for pattern in missed.patterns)
+    return f"missed: {missed.field} is {printable(known)}, must be {printable(asked)}"
