@@ -111,7 +111,7 @@ struct ConsumerState {
     std::uint32_t Found; // whether there is such a session
     SessionState Session;
     MachineState Machine;
-    std::int64_t StartTime; // FILETIME
+    std::int64_t StartTime;  // FILETIME
     std::int64_t StartClock; // the session's clock at that time
     std::int64_t Frequency;
 };

@@ -14,7 +14,8 @@ SRWLOCK g_lock = SRWLOCK_INIT;
 
 Pipe& Shared()
 {
-    static Pipe* const pipe = new Pipe; // never destroyed: threads may still be using it when the process ends
+    static Pipe* const pipe =
+        new Pipe; // never destroyed: threads may still be using it when the process ends
     return *pipe;
 }
 
@@ -31,7 +32,8 @@ std::wstring KernelCommand()
 // A service, because a process that a program starts holds on to that program's standard error under Wine.
 void StartKernel()
 {
-    const SC_HANDLE manager = OpenSCManagerW(nullptr, nullptr, SC_MANAGER_CONNECT | SC_MANAGER_CREATE_SERVICE);
+    const SC_HANDLE manager =
+        OpenSCManagerW(nullptr, nullptr, SC_MANAGER_CONNECT | SC_MANAGER_CREATE_SERVICE);
     const std::wstring command = KernelCommand();
     SC_HANDLE service = CreateServiceW(
         manager,
@@ -74,7 +76,10 @@ HANDLE OpenPipe()
 
 } // namespace
 
-void SetModule(HMODULE module) { g_module = module; }
+void SetModule(HMODULE module)
+{
+    g_module = module;
+}
 
 Pipe Connect()
 {
@@ -93,10 +98,11 @@ Pipe Connect()
     GetEnvironmentVariableW(MachineVariable, machine, NameLength);
     Bytes answer;
     std::uint32_t error = 0;
-    if (pipe.IsOpen()
-        && !(pipe.Send(
-                 static_cast<std::uint32_t>(Operation::Hello), machine, (std::wcslen(machine) + 1) * sizeof(wchar_t))
-             && pipe.Receive(error, answer))) {
+    if (pipe.IsOpen() && !(pipe.Send(
+                               static_cast<std::uint32_t>(Operation::Hello),
+                               machine,
+                               (std::wcslen(machine) + 1) * sizeof(wchar_t)) &&
+                           pipe.Receive(error, answer))) {
         pipe.Close();
     }
     return pipe;
@@ -105,8 +111,8 @@ Pipe Connect()
 std::uint32_t AskOver(Pipe& pipe, Operation operation, const void* body, std::size_t size, Bytes& answer)
 {
     std::uint32_t error = ERROR_PIPE_NOT_CONNECTED;
-    if (!pipe.IsOpen() || !pipe.Send(static_cast<std::uint32_t>(operation), body, size)
-        || !pipe.Receive(error, answer)) {
+    if (!pipe.IsOpen() || !pipe.Send(static_cast<std::uint32_t>(operation), body, size) ||
+        !pipe.Receive(error, answer)) {
         pipe.Close();
         return ERROR_PIPE_NOT_CONNECTED;
     }

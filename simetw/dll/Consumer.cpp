@@ -82,8 +82,8 @@ public:
         for (std::size_t at = sizeof header; at < header.Filled;) {
             std::uint8_t* const record = buffer + at;
             const std::size_t size = record[2] == SystemType32 || record[2] == SystemType64
-                ? FromSystemRecord(record)
-                : FromEventRecord(record);
+                                         ? FromSystemRecord(record)
+                                         : FromEventRecord(record);
             auto& time = m_record.EventHeader.TimeStamp.QuadPart;
             time = m_raw ? time : Filetime(time);
             m_callback(&m_record);
@@ -110,9 +110,8 @@ private:
         header = {};
         header.Size = from.Size;
         header.Flags = static_cast<USHORT>(
-            FlagClassic
-            | (from.HeaderType == SystemType32 ? EVENT_HEADER_FLAG_32_BIT_HEADER
-                                               : EVENT_HEADER_FLAG_64_BIT_HEADER));
+            FlagClassic | (from.HeaderType == SystemType32 ? EVENT_HEADER_FLAG_32_BIT_HEADER
+                                                           : EVENT_HEADER_FLAG_64_BIT_HEADER));
         header.ThreadId = from.ThreadId;
         header.ProcessId = from.ProcessId;
         header.TimeStamp.QuadPart = from.TimeStamp;
@@ -196,8 +195,8 @@ ULONG Process(Trace& trace)
 TRACEHANDLE WINAPI OpenConsumer(EVENT_TRACE_LOGFILEW* logfile)
 {
     constexpr ULONG mode = PROCESS_TRACE_MODE_REAL_TIME | PROCESS_TRACE_MODE_EVENT_RECORD;
-    if (logfile == nullptr || logfile->LoggerName == nullptr || (logfile->ProcessTraceMode & mode) != mode
-        || logfile->EventRecordCallback == nullptr) {
+    if (logfile == nullptr || logfile->LoggerName == nullptr || (logfile->ProcessTraceMode & mode) != mode ||
+        logfile->EventRecordCallback == nullptr) {
         SetLastError(ERROR_INVALID_PARAMETER);
         return INVALID_PROCESSTRACE_HANDLE;
     }

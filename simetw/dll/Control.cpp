@@ -111,8 +111,8 @@ ULONG WINAPI StartSession(TRACEHANDLE* handle, const wchar_t* name, EVENT_TRACE_
     if (properties->Wnode.BufferSize < sizeof *properties) {
         return ERROR_BAD_LENGTH;
     }
-    if ((properties->Wnode.Flags & WNODE_FLAG_TRACED_GUID) == 0
-        || NameAt(*properties, properties->LoggerNameOffset) == nullptr) {
+    if ((properties->Wnode.Flags & WNODE_FLAG_TRACED_GUID) == 0 ||
+        NameAt(*properties, properties->LoggerNameOffset) == nullptr) {
         return ERROR_INVALID_PARAMETER;
     }
     SessionProperties asked{};

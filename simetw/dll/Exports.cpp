@@ -34,7 +34,8 @@ Exports Read(const std::uint8_t* base, const IMAGE_DATA_DIRECTORY& directory)
     const auto* const functions = reinterpret_cast<const DWORD*>(base + exports.Directory.AddressOfFunctions);
     exports.Functions.assign(functions, functions + exports.Directory.NumberOfFunctions);
     const auto* const names = reinterpret_cast<const DWORD*>(base + exports.Directory.AddressOfNames);
-    const auto* const ordinals = reinterpret_cast<const WORD*>(base + exports.Directory.AddressOfNameOrdinals);
+    const auto* const ordinals =
+        reinterpret_cast<const WORD*>(base + exports.Directory.AddressOfNameOrdinals);
     for (DWORD index = 0; index < exports.Directory.NumberOfNames; ++index) {
         exports.Ordinals[reinterpret_cast<const char*>(base + names[index])] = ordinals[index];
     }
@@ -88,7 +89,8 @@ bool ReplaceExports(HMODULE module, const std::vector<Replacement>& replacements
     // A forwarder is a text inside of the directory, so it has to move along.
     for (const DWORD function : exports.Functions) {
         const bool forwards = function >= oldBegin && function < oldEnd;
-        size += sizeof(DWORD) + (forwards ? std::strlen(reinterpret_cast<const char*>(base + function)) + 1 : 0);
+        size +=
+            sizeof(DWORD) + (forwards ? std::strlen(reinterpret_cast<const char*>(base + function)) + 1 : 0);
     }
     const std::size_t trampolines = replacements.size() * TrampolineSize;
     std::uint8_t* const memory = AllocateBehind(base, trampolines + size + Granularity);

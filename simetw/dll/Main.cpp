@@ -50,8 +50,8 @@ bool TakeOver(const wchar_t* module, const std::vector<Replacement>& replacement
 extern "C" __declspec(dllexport) int sim_take_over()
 {
     using namespace simetw;
-    return TakeOver(L"advapi32.dll", Tracing()) && TakeOver(L"sechost.dll", Tracing())
-        && TakeOver(L"tdh.dll", Decoding());
+    return TakeOver(L"advapi32.dll", Tracing()) && TakeOver(L"sechost.dll", Tracing()) &&
+           TakeOver(L"tdh.dll", Decoding());
 }
 
 extern "C" BOOL WINAPI DllMain(HINSTANCE instance, DWORD reason, void*)

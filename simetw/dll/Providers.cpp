@@ -29,8 +29,8 @@ bool ReadIdFilter(const EVENT_FILTER_DESCRIPTOR& descriptor, EnableRequest& requ
     }
     const auto* const data = reinterpret_cast<const std::uint8_t*>(descriptor.Ptr);
     std::memcpy(&filter, data, sizeof filter);
-    if (filter.Count == 0 || filter.Count > MaxFilteredIds
-        || descriptor.Size < sizeof filter + filter.Count * sizeof(USHORT)) {
+    if (filter.Count == 0 || filter.Count > MaxFilteredIds ||
+        descriptor.Size < sizeof filter + filter.Count * sizeof(USHORT)) {
         return false;
     }
     request.FiltersIds = TRUE;
@@ -101,8 +101,8 @@ ULONG WINAPI EnableProvider(
     return Ask(Operation::Enable, &request, sizeof request, answer);
 }
 
-ULONG WINAPI EnumerateGuids(
-    TRACE_QUERY_INFO_CLASS what, void* in, ULONG inSize, void* out, ULONG outSize, ULONG* returned)
+ULONG WINAPI
+EnumerateGuids(TRACE_QUERY_INFO_CLASS what, void* in, ULONG inSize, void* out, ULONG outSize, ULONG* returned)
 {
     GUID provider{};
     if (what == TraceGuidQueryInfo) {

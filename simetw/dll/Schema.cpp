@@ -105,7 +105,8 @@ ULONG WINAPI EnumerateProviderEvents(GUID* provider, void* buffer, ULONG* size)
             if (build != 0 && build <= machine.Build) {
                 Append(
                     descriptors,
-                    EVENT_DESCRIPTOR{event.Id, version, 0x10, Information, event.Opcode, event.Id, event.Keyword});
+                    EVENT_DESCRIPTOR{
+                        event.Id, version, 0x10, Information, event.Opcode, event.Id, event.Keyword});
                 count += 1;
             }
         }

@@ -24,7 +24,10 @@ std::uint32_t OrderAlone(Operation operation, const void* body, std::size_t size
 
 } // namespace
 
-std::uint32_t sim_reset() { return Order(Operation::Reset, nullptr, 0); }
+std::uint32_t sim_reset()
+{
+    return Order(Operation::Reset, nullptr, 0);
+}
 
 std::uint32_t sim_set(std::uint32_t setting, std::uint64_t value)
 {
@@ -38,7 +41,10 @@ std::uint32_t sim_fail(std::uint32_t call, std::uint32_t error, std::uint32_t ti
     return Order(Operation::Fail, &request, sizeof request);
 }
 
-std::uint32_t sim_log(const void* events, std::size_t size) { return Order(Operation::Log, events, size); }
+std::uint32_t sim_log(const void* events, std::size_t size)
+{
+    return Order(Operation::Log, events, size);
+}
 
 std::uint32_t sim_set_rundown(std::uint32_t which, const void* events, std::size_t size)
 {

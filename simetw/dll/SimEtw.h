@@ -15,13 +15,14 @@ __declspec(dllexport) std::uint32_t sim_fail(std::uint32_t call, std::uint32_t e
 
 // Packed SimEvents.
 __declspec(dllexport) std::uint32_t sim_log(const void* events, std::size_t size);
-__declspec(dllexport) std::uint32_t sim_set_rundown(std::uint32_t which, const void* events, std::size_t size);
+__declspec(dllexport) std::uint32_t
+    sim_set_rundown(std::uint32_t which, const void* events, std::size_t size);
 // A RepeatRequest with all that follows it; returns when the last event is logged.
 __declspec(dllexport) std::uint32_t sim_repeat(const void* request, std::size_t size);
 
 // SessionStates of all sessions, for at most so many; the count is of those there are.
 __declspec(dllexport) std::uint32_t
-sim_list(simetw::SessionState* states, std::uint32_t room, std::uint32_t* count);
+    sim_list(simetw::SessionState* states, std::uint32_t room, std::uint32_t* count);
 // As another program would.
 __declspec(dllexport) std::uint32_t sim_stop_session(const wchar_t* name);
 __declspec(dllexport) std::uint32_t sim_disable_provider(const wchar_t* session, const GUID* provider);

@@ -33,7 +33,10 @@ std::int64_t QpcFrequency()
     return frequency.QuadPart;
 }
 
-std::uint64_t Uptime() { return static_cast<std::uint64_t>(Scale(Qpc(), 1000, QpcFrequency())); }
+std::uint64_t Uptime()
+{
+    return static_cast<std::uint64_t>(Scale(Qpc(), 1000, QpcFrequency()));
+}
 
 SessionClock::SessionClock(std::uint32_t kind)
     : m_kind(kind), m_frequency(

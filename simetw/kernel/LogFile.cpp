@@ -44,7 +44,13 @@ std::uint32_t LogFile::Open(
     m_cpus = cpus;
     m_build = build;
     m_file = CreateFileW(
-        properties.LogFile, GENERIC_WRITE, FILE_SHARE_READ, nullptr, CREATE_ALWAYS, FILE_ATTRIBUTE_NORMAL, nullptr);
+        properties.LogFile,
+        GENERIC_WRITE,
+        FILE_SHARE_READ,
+        nullptr,
+        CREATE_ALWAYS,
+        FILE_ATTRIBUTE_NORMAL,
+        nullptr);
     if (m_file == INVALID_HANDLE_VALUE) {
         return GetLastError();
     }
@@ -62,7 +68,8 @@ bool LogFile::Write(const Bytes& buffer)
     whole.resize(size, 0xFF);
     HeaderOf(whole).BufferSize = static_cast<std::uint32_t>(size);
     DWORD done = 0;
-    if (!WriteFile(m_file, whole.data(), static_cast<DWORD>(whole.size()), &done, nullptr) || done != whole.size()) {
+    if (!WriteFile(m_file, whole.data(), static_cast<DWORD>(whole.size()), &done, nullptr) ||
+        done != whole.size()) {
         return false;
     }
     m_written += 1;

@@ -26,7 +26,10 @@ bool IsKernelLogger(const SessionProperties& properties)
 
 } // namespace
 
-Machine::Machine() { CloseHandle(CreateThread(nullptr, 0, Timer, this, 0, nullptr)); }
+Machine::Machine()
+{
+    CloseHandle(CreateThread(nullptr, 0, Timer, this, 0, nullptr));
+}
 
 DWORD WINAPI Machine::Timer(void* machine)
 {
@@ -82,14 +85,14 @@ std::uint32_t Machine::Check(const SessionProperties& properties) const
     const std::uint32_t mode = properties.LogFileMode;
     const bool systemLogger = (mode & EVENT_TRACE_SYSTEM_LOGGER_MODE) != 0;
     const bool ownSystemLogger = systemLogger && !IsKernelLogger(properties);
-    if (properties.Name[0] == L'\0' || properties.ClientContext > ClockCycles
-        || properties.BufferSize > MaxBufferKilobytes
-        || (ownSystemLogger && m_settings.Build < Windows8)
-        || ((mode & UseMillisecondFlushTimer) != 0 && m_settings.MillisecondFlush == FlushFlag::Refused)
-        || (IsEqualGUID(properties.Guid, SystemTraceControl) && !systemLogger && !IsKernelLogger(properties))) {
+    if (properties.Name[0] == L'\0' || properties.ClientContext > ClockCycles ||
+        properties.BufferSize > MaxBufferKilobytes || (ownSystemLogger && m_settings.Build < Windows8) ||
+        ((mode & UseMillisecondFlushTimer) != 0 && m_settings.MillisecondFlush == FlushFlag::Refused) ||
+        (IsEqualGUID(properties.Guid, SystemTraceControl) && !systemLogger && !IsKernelLogger(properties))) {
         return ERROR_INVALID_PARAMETER;
     }
-    if (properties.LogFile[0] == L'\0' && (mode & (EVENT_TRACE_REAL_TIME_MODE | EVENT_TRACE_BUFFERING_MODE)) == 0) {
+    if (properties.LogFile[0] == L'\0' &&
+        (mode & (EVENT_TRACE_REAL_TIME_MODE | EVENT_TRACE_BUFFERING_MODE)) == 0) {
         return ERROR_BAD_PATHNAME;
     }
     if (!m_settings.Elevated) {
@@ -98,8 +101,8 @@ std::uint32_t Machine::Check(const SessionProperties& properties) const
     std::size_t systemLoggers = 0;
     for (const auto& [id, session] : m_sessions) {
         const SessionProperties& other = session->Properties();
-        if (session->HasName(properties.Name)
-            || (!IsEqualGUID(properties.Guid, GUID{}) && IsEqualGUID(other.Guid, properties.Guid))) {
+        if (session->HasName(properties.Name) ||
+            (!IsEqualGUID(properties.Guid, GUID{}) && IsEqualGUID(other.Guid, properties.Guid))) {
             return ERROR_ALREADY_EXISTS;
         }
         if (properties.LogFile[0] != L'\0' && _wcsicmp(other.LogFile, properties.LogFile) == 0) {
@@ -157,7 +160,8 @@ std::uint32_t Machine::Start(const SessionProperties& asked, SessionState& state
     while (m_sessions.count(id) != 0) {
         ++id;
     }
-    auto session = std::make_unique<Session>(m_settings, id, properties, SessionClock(properties.ClientContext));
+    auto session =
+        std::make_unique<Session>(m_settings, id, properties, SessionClock(properties.ClientContext));
     if (const std::uint32_t error = session->OpenLogFile()) {
         return error;
     }
@@ -318,8 +322,7 @@ std::uint32_t Machine::ProviderInfo(const GUID& provider, Bytes& answer)
     return ERROR_SUCCESS;
 }
 
-std::uint32_t
-Machine::Open(const wchar_t* name, std::shared_ptr<Consumer>& consumer, ConsumerState& state)
+std::uint32_t Machine::Open(const wchar_t* name, std::shared_ptr<Consumer>& consumer, ConsumerState& state)
 {
     state.Machine = State();
     const Guard guard(m_mutex);

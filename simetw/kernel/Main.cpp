@@ -72,6 +72,7 @@ void WINAPI Run(DWORD, LPWSTR*)
 
 int main()
 {
-    SERVICE_TABLE_ENTRYW table[] = {{const_cast<wchar_t*>(simetw::ServiceName), simetw::Run}, {nullptr, nullptr}};
+    SERVICE_TABLE_ENTRYW table[] = {
+        {const_cast<wchar_t*>(simetw::ServiceName), simetw::Run}, {nullptr, nullptr}};
     return StartServiceCtrlDispatcherW(table) ? 0 : 1;
 }

@@ -55,7 +55,8 @@ void Machine::Offer(const Bytes& events, Session* only)
 
 bool Machine::Log(const Bytes& events)
 {
-    const auto ignore = [](const SimEvent&, const std::uint8_t*) {};
+    const auto ignore = [](const SimEvent&, const std::uint8_t*) {
+    };
     if (!ForEachEvent(events.data(), events.size(), ignore)) {
         return false;
     }
@@ -92,6 +93,12 @@ bool Machine::Repeat(const Bytes& request)
         }
     }
 
+    const auto behind = [&] {
+        return head.WaitForConsumer != 0 &&
+               std::any_of(m_sessions.begin(), m_sessions.end(), [](const auto& each) {
+                   return each.second->IsBehind();
+               });
+    };
     const std::uint64_t began = Uptime();
     const std::uint64_t roundsAtOnce = std::max<std::uint64_t>(1, eventsAtOnce / payloads.size());
     const Guard guard(m_mutex);
@@ -101,15 +108,12 @@ bool Machine::Repeat(const Bytes& request)
         if (head.EventsPerSecond != 0) {
             due = std::min(due, (Uptime() - began) * head.EventsPerSecond / 1000 / payloads.size() + 1);
         }
-        const bool behind = head.WaitForConsumer != 0
-            && std::any_of(m_sessions.begin(), m_sessions.end(), [](const auto& each) {
-                   return each.second->IsBehind();
-               });
-        if (behind || due <= round) {
+        if (due <= round || behind()) {
             m_mutex.Wait(pause);
             continue;
         }
-        for (const std::uint64_t end = std::min(due, round + roundsAtOnce); round < end; ++round) {
+        for (const std::uint64_t end = std::min(due, round + roundsAtOnce); round < end && !behind();
+             ++round) {
             Offer(events, nullptr);
             for (const RunningId& each : running) {
                 std::uint32_t id;
@@ -138,7 +142,8 @@ std::vector<SessionState> Machine::List()
 
 bool Machine::SetRundown(Rundown which, Bytes&& events)
 {
-    const auto ignore = [](const SimEvent&, const std::uint8_t*) {};
+    const auto ignore = [](const SimEvent&, const std::uint8_t*) {
+    };
     if (which >= Rundown::Count || !ForEachEvent(events.data(), events.size(), ignore)) {
         return false;
     }

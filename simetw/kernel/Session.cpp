@@ -104,14 +104,20 @@ Session::Session(
 {
 }
 
-bool Session::IsRealTime() const { return (m_properties.LogFileMode & EVENT_TRACE_REAL_TIME_MODE) != 0; }
+bool Session::IsRealTime() const
+{
+    return (m_properties.LogFileMode & EVENT_TRACE_REAL_TIME_MODE) != 0;
+}
 
 bool Session::IsSystemLogger() const
 {
     return (m_properties.LogFileMode & EVENT_TRACE_SYSTEM_LOGGER_MODE) != 0;
 }
 
-bool Session::HasName(const wchar_t* name) const { return _wcsicmp(m_properties.Name, name) == 0; }
+bool Session::HasName(const wchar_t* name) const
+{
+    return _wcsicmp(m_properties.Name, name) == 0;
+}
 
 SessionState Session::State() const
 {
@@ -299,8 +305,8 @@ void Session::Deliver(Bytes&& data)
 // Whether one more buffer reaches a consumer, or will.
 bool Session::HasRoom() const
 {
-    return (m_consumers.empty() && m_unread.size() < Backlog())
-        || std::any_of(m_consumers.begin(), m_consumers.end(), [this](const auto& consumer) {
+    return (m_consumers.empty() && m_unread.size() < Backlog()) ||
+           std::any_of(m_consumers.begin(), m_consumers.end(), [this](const auto& consumer) {
                return consumer->Waiting.size() < Backlog();
            });
 }
@@ -312,7 +318,8 @@ void Session::TellLosses(Bytes& data)
     event.PointerSize = 8;
     event.ProcessId = event.ThreadId = ~0u;
     const std::int64_t time = HeaderOf(data).TimeStamp;
-    for (const auto& [flag, hook] : {std::pair{BufferBuffersLost, LostBufferHook}, {BufferEventsLost, LostEventHook}}) {
+    for (const auto& [flag, hook] :
+         {std::pair{BufferBuffersLost, LostBufferHook}, {BufferEventsLost, LostEventHook}}) {
         if ((m_untold & flag) != 0) {
             std::uint8_t record[sizeof(SystemHeader)];
             WriteSystemRecord(record, event, hook, time, sizeof record);
@@ -354,7 +361,10 @@ void Session::Tick(std::uint64_t now)
     Drain(now);
 }
 
-void Session::DrainAll() { Drain(~0ull); }
+void Session::DrainAll()
+{
+    Drain(~0ull);
+}
 
 std::uint64_t Session::NextTick() const
 {
@@ -363,8 +373,8 @@ std::uint64_t Session::NextTick() const
 
 void Session::ScheduleFlush()
 {
-    const bool inMilliseconds = (m_properties.LogFileMode & UseMillisecondFlushTimer) != 0
-        && m_settings.MillisecondFlush == FlushFlag::Honoured;
+    const bool inMilliseconds = (m_properties.LogFileMode & UseMillisecondFlushTimer) != 0 &&
+                                m_settings.MillisecondFlush == FlushFlag::Honoured;
     std::uint64_t period = m_properties.FlushTimer;
     if (period == 0 && !IsRealTime()) {
         return; // a buffer goes to the file when it is full
@@ -401,8 +411,8 @@ bool Session::IsBehind() const
 
 std::size_t Session::BuffersInUse() const
 {
-    const auto filling =
-        std::count_if(m_cpus.begin(), m_cpus.end(), [](const CpuBuffer& buffer) { return !buffer.Data.empty(); });
+    const auto filling = std::count_if(
+        m_cpus.begin(), m_cpus.end(), [](const CpuBuffer& buffer) { return !buffer.Data.empty(); });
     return static_cast<std::size_t>(filling) + m_full.size();
 }
 

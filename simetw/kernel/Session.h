@@ -129,7 +129,7 @@ private:
     std::uint32_t m_logBuffersLost = 0;
     std::uint32_t m_realTimeBuffersLost = 0;
     std::uint16_t m_lossFlags = 0; // for the next buffer
-    std::uint16_t m_untold = 0; // losses that no consumer heard of
+    std::uint16_t m_untold = 0;    // losses that no consumer heard of
 };
 
 } // namespace simetw
