@@ -77,6 +77,8 @@ class Scan:
         """How many thread starts were left out because another provider tells of them too."""
         self.thread_providers: frozenset[bytes] = frozenset()
         """The GUIDs of the providers that tell of thread starts, empty for a file of events; known with `span`."""
+        self.host: str | None = None
+        """The machine's name where a trace tells it; known before the first detection."""
         self.finds_functions = files is not None
         """Whether there are image files to find functions in."""
         self._progress = progress
@@ -210,6 +212,8 @@ class Scan:
             return  # which neither the rule nor the names take anything from
         if isinstance(event, ThreadStart):
             self._involved.observe(event)
+        if isinstance(event, MachineName):
+            self.host = self.host or event.name or None
         if not isinstance(event, VolumeMapping | MachineName):  # which are not of a moment
             first, last = self.span or (event.time, event.time)
             self.span = min(first, event.time), max(last, event.time)

@@ -31,7 +31,9 @@ _FORMATS: Final = ("jsonl", "parquet")
 @click.argument("traces", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="TRACE...")
 @click.option("--format", "form", type=click.Choice(_FORMATS), default="jsonl", show_default=True)
 @click.option("--output", "-o", type=click.Path(dir_okay=False, path_type=Path), help="Write to a file.")
-@click.option("--host", help="The machine that the traces come from; by default, the trace's own name.")
+@click.option(
+    "--host", help="The machine that the traces come from; by default its name in the trace, or the trace's own."
+)
 @click.option("--join", is_flag=True, help="Take the traces for consecutive files of one session.")
 def command(traces: Sequence[Path], form: str, output: Path | None, host: str | None, *, join: bool) -> Status:
     """Write the events of traces as data, for `etwdetect scan`, `etwdetect fleet` or a lake.
@@ -78,7 +80,8 @@ def _write(found: Traces, scan: Scan, writer: EventWriter, host: str | None) -> 
         for event in found.until_stopped(scan, recorded(scan)):
             if isinstance(event, RecordingStart):
                 recording = recording_name(name, event.start_time)
-                writer.begin(Recording(name if host is None else host, recording), event)
+                called = scan.host or name if host is None else host
+                writer.begin(Recording(called, recording), event)
             else:
                 writer.write(event)
                 written += 1
