@@ -70,11 +70,22 @@ class _OutputEndedError(Exception):
     """Nothing more can be written: told already, or because nobody reads it any more."""
 
 
+class _Nobody:
+    """Takes the place of a writer whose reader is gone."""
+
+    def write(self, detection: Detection) -> None:
+        pass
+
+    def flush(self) -> None:
+        pass
+
+
 class Results:
     """Shows detections: each that is *wanted* goes through the stages that were chosen to the output.
 
     Used as ``with results.open(): …``; its end writes what the stages still hold. An output that ends early ends
-    the block as well, and `status` tells. `shown` counts what passed the filter, `filtered_out` what did not.
+    the block as well, and `status` tells; but if only its reader is gone, sinks are given the rest. `shown` counts
+    what passed the filter, `filtered_out` what did not.
     """
 
     def __init__(self, choices: Choices, wanted: Filter) -> None:
@@ -199,18 +210,17 @@ class Results:
 
     @contextlib.contextmanager
     def _telling(self) -> Iterator[None]:
-        """Say why the output ended, once; _OutputEndedError where it did."""
+        """Say why the output ended, once; _OutputEndedError where nothing is left to be done."""
         try:
             yield
         except (OSError, OutputError) as error:
-            if not self._ended:
-                self._ended = True
-                self._tell(error)
+            close_quietly()
+            if isinstance(error, OSError) and self._choices.output is None and is_broken_pipe(error):
+                if self._sinks:  # which go on without it
+                    self._writer = _Nobody()
+                    return
+            elif not self._ended:
+                say(f"the result cannot be written: {error.strerror if isinstance(error, OSError) else error}")
+                self._failed = True
+            self._ended = True
             raise _OutputEndedError from error
-
-    def _tell(self, error: OSError | OutputError) -> None:
-        close_quietly()
-        if isinstance(error, OSError) and self._choices.output is None and is_broken_pipe(error):
-            return
-        say(f"the result cannot be written: {error.strerror if isinstance(error, OSError) else error}")
-        self._failed = True

@@ -1,11 +1,16 @@
 """What the commands do with what they found, shown on `scan`."""
 
 import json
+import os
+import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from etwdetect.output.record import from_json
+from tests.sinks.conftest import HOST, HttpServer
 from tests.traces_by_writer import SECOND, START, attack, write_trace
 
 SAMPLE = Path(__file__).parents[2] / "samples" / "windbg-attach.etl"
@@ -57,3 +62,62 @@ def test_a_trace_taken_for_the_window_is_told_how_to_be_written(etwdetect, busy)
     done = etwdetect("scan", "--fold", busy)
     assert done.status == 2
     assert "put --fold last, or write --fold=60" in done.err
+
+
+@pytest.fixture
+def web():
+    server = HttpServer()
+    yield server
+    server.close()
+
+
+def test_what_is_printed_goes_to_all_sinks_besides(etwdetect, busy, web):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as log:
+        log.bind((HOST, 0))
+        log.settimeout(30)
+        urls = f"http://{HOST}:{web.port}/", f"syslog+udp://{HOST}:{log.getsockname()[1]}"
+        done = etwdetect("scan", busy, "--format", "json", "--fold", "5", "--to", urls[0], "--to", urls[1])
+        assert done.status == 0
+        assert b"".join(body for _, _, body in web.requests).decode("ascii") == done.out
+        assert [b'Count="3"' in log.recv(65_535) for _ in range(3)] == [True, False, False]
+    assert [f"{url.rstrip('/')}: 3 of 3 sent" in done.err for url in urls] == [True, True]
+
+
+def test_what_is_not_sent_is_told_and_makes_the_result_incomplete(etwdetect, web):
+    web.answers = [403, 403]
+    done = etwdetect("scan", SAMPLE, "--to", f"http://{HOST}:{web.port}/")
+    assert done.status == 3
+    assert len(done.out.splitlines()) == 2
+    assert "0 of 2 sent; 2 refused" in done.err
+    assert etwdetect("scan", SAMPLE, "--to", f"http://{HOST}:{web.port}/", "--exit-code").status == 10
+
+
+def test_a_dead_server_keeps_nothing_from_being_printed(etwdetect):
+    with socket.create_server((HOST, 0)) as closed:
+        port = closed.getsockname()[1]
+    done = etwdetect("scan", SAMPLE, "--exit-code", "--to", f"http://{HOST}:{port}/")
+    assert done.status == 11
+    assert len(done.out.splitlines()) == 2
+    assert "Connection refused; trying again" in done.err
+    assert "0 of 2 sent; 2 not sent by the end" in done.err
+
+
+def test_a_sink_that_is_none_is_a_usage_error_before_anything_is_written(etwdetect, tmp_path):
+    kept = tmp_path / "kept.txt"
+    kept.write_text("kept")
+    done = etwdetect("scan", SAMPLE, "--output", kept, "--to", "nowhere")
+    assert (done.status, kept.read_text()) == (2, "kept")
+    assert "--to nowhere: is no sink; these are: syslog+udp://HOST[:PORT]" in done.err
+
+
+@pytest.mark.skipif(os.name == "nt", reason="this is Windows")
+def test_the_windows_event_log_elsewhere_is_not_possible(etwdetect):
+    assert etwdetect("scan", SAMPLE, "--to", "eventlog:").status == 5
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="runs a shell")
+def test_a_reader_that_goes_away_takes_nothing_from_the_sinks(busy, web):
+    command = f'"{sys.executable}" -m etwdetect scan "{busy}" --to http://{HOST}:{web.port}/ | true'
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60, check=False)
+    assert "Traceback" not in done.stderr
+    assert "5 of 5 sent" in done.stderr
