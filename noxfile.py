@@ -59,7 +59,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """Mypy in strict mode, for this system and for Windows."""
-    install(session, "types", "test")
+    install(session, "types", "test", extras="[spark]")
     session.run("mypy")
     session.run("mypy", "--platform", "win32")
     session.run("mypy", "--platform", "linux", "tools")
