@@ -54,4 +54,21 @@ ULONG WINAPI CloseConsumer(TRACEHANDLE handle);
 ULONG WINAPI EnumerateProviders(PROVIDER_ENUMERATION_INFO* buffer, ULONG* size);
 ULONG WINAPI EnumerateProviderEvents(GUID* provider, void* buffer, ULONG* size);
 
+// Decode.cpp
+ULONG WINAPI
+GetEventInformation(EVENT_RECORD* record, ULONG, TDH_CONTEXT*, TRACE_EVENT_INFO* buffer, ULONG* size);
+ULONG WINAPI GetEventMapInformation(EVENT_RECORD*, wchar_t*, EVENT_MAP_INFO*, ULONG*);
+ULONG WINAPI FormatProperty(
+    TRACE_EVENT_INFO*,
+    EVENT_MAP_INFO*,
+    ULONG pointerSize,
+    USHORT inType,
+    USHORT,
+    USHORT,
+    USHORT dataSize,
+    BYTE* data,
+    ULONG* size,
+    wchar_t* buffer,
+    USHORT* consumed);
+
 } // namespace simetw

@@ -32,6 +32,9 @@ const std::vector<Replacement>& Decoding()
     static const std::vector<Replacement> all = {
         Replace("TdhEnumerateProviders", EnumerateProviders),
         Replace("TdhEnumerateManifestProviderEvents", EnumerateProviderEvents),
+        Replace("TdhGetEventInformation", GetEventInformation),
+        Replace("TdhGetEventMapInformation", GetEventMapInformation),
+        Replace("TdhFormatProperty", FormatProperty),
     };
     return all;
 }

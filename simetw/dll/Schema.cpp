@@ -3,13 +3,13 @@
 
 #include "Buffer.h"
 #include "Client.h"
+#include "Schema.h"
 
 namespace simetw {
 
 namespace {
 
 constexpr ULONG SchemaOfManifest = 0; // DecodingSourceXMLFile
-constexpr wchar_t KernelProcessName[] = L"Microsoft-Windows-Kernel-Process";
 constexpr wchar_t KernelTraceName[] = L"Windows Kernel Trace";
 constexpr std::uint8_t Information = 4;
 
@@ -46,6 +46,8 @@ MachineState Machine()
     return state;
 }
 
+} // namespace
+
 ULONG Give(const Bytes& data, void* buffer, ULONG* size)
 {
     const ULONG room = *size;
@@ -62,8 +64,6 @@ void AppendText(Bytes& data, const wchar_t* text)
     const auto* const bytes = reinterpret_cast<const std::uint8_t*>(text);
     data.insert(data.end(), bytes, bytes + (std::wcslen(text) + 1) * sizeof(wchar_t));
 }
-
-} // namespace
 
 ULONG WINAPI EnumerateProviders(PROVIDER_ENUMERATION_INFO* buffer, ULONG* size)
 {

@@ -8,6 +8,8 @@ import etw
 import pytest
 from etw import evntrace as et
 
+from etwdetect.decode.encode import encode
+from etwdetect.events import ImageLoad
 from etwdetect.raw import KERNEL_PROCESS
 from tests.simetw.inside.tracing import (
     FLUSH,
@@ -149,12 +151,27 @@ def test_properties_that_make_no_sense_are_refused(machine, values):
     assert machine.sessions() == []
 
 
-@pytest.mark.filterwarnings("ignore:isSet:DeprecationWarning")  # pywintrace's own
-def test_pywintrace_runs_on_the_machine_unchanged(machine):
-    provider = etw.ProviderInfo("Kernel-Process", guid(KERNEL_PROCESS), any_keywords=0x20, all_keywords=0)
-    trace = etw.ETW(session_name="Pywintrace", providers=[provider], ignore_exists_error=False)
+@pytest.fixture
+def pywintrace(machine):  # noqa: ARG001
+    """A running etw.ETW, and what its default path, through tdh, gave for each event."""
+    seen = []
+    provider = etw.ProviderInfo("Kernel-Process", guid(KERNEL_PROCESS), any_keywords=0x70, all_keywords=0)
+    trace = etw.ETW(
+        session_name="Pywintrace", providers=[provider], ignore_exists_error=False, event_callback=seen.append
+    )
     trace.start()
+    yield trace, seen
+    trace.stop()
+
+
+@pytest.mark.filterwarnings("ignore:isSet:DeprecationWarning")  # pywintrace's own
+def test_pywintrace_runs_on_the_machine_unchanged(machine, pywintrace):
+    trace, seen = pywintrace
     assert [session.enabled_providers for session in machine.sessions()] == [1]
     assert trace.query().EventsLost == query("Pywintrace").EventsLost == 0
-    trace.stop()
-    assert machine.sessions() == []
+    machine.log([thread_start(21), encode(ImageLoad(0, 20, 0x7FF0_0000, 0x5000, image=r"\Windows\a.dll"))])
+    until(lambda: len(seen) == 2)
+    (_, started), (_, loaded) = seen
+    assert (started["Task Name"], started["ProcessID"], started["ThreadID"]) == ("THREADSTART", "20", "21")
+    assert (loaded["ImageName"], loaded["ImageBase"]) == (r"\Windows\a.dll", "0x7FF00000")
+    assert (started["EventHeader"]["ProcessId"], started["EventHeader"]["ThreadId"]) == (10, 11)
