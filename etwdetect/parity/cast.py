@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from etwdetect.parity.addresses import SYSTEM_IMAGES
 from etwdetect.parity.errors import ScenarioError
-from etwdetect.parity.scenario import Actor
+from etwdetect.parity.scenario import IDLE, SYSTEM, Actor
 from etwdetect.parity.steps import MAIN, MakesThread, Who
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ class Life:
     born: int | None = None
     starter: str | None = None
     threads: dict[str, int] = field(default_factory=dict)
+    mapped: list[str] = field(default_factory=list)
     announced: bool = False
     alive: bool = True
     suspended: bool = False
@@ -48,6 +50,8 @@ class Cast:
         for actor in scenario.actors.values():
             if actor.running:
                 self._lives[actor.name] = life = Life(actor, self._id(actor.pid), announced=True)
+                if actor.name not in (SYSTEM, IDLE):
+                    life.mapped += images_of(actor)
                 threads = actor.threads if MAIN in actor.threads else {MAIN: None, **actor.threads}
                 for name, tid in threads.items():
                     self._name_thread(life, name, self._id(tid))
@@ -130,6 +134,11 @@ class Cast:
             self._next += _ID_STEP
         self._next += _ID_STEP
         return self._next - _ID_STEP
+
+
+def images_of(actor: Actor) -> tuple[str, ...]:
+    """Return all that *actor* maps: its program first."""
+    return actor.image, *SYSTEM_IMAGES, *actor.images
 
 
 def _explicit_ids(scenario: Scenario) -> set[int]:

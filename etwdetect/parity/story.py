@@ -19,7 +19,7 @@ from etwdetect.events import (
     ThreadStop,
 )
 from etwdetect.parity import addresses
-from etwdetect.parity.cast import Cast
+from etwdetect.parity.cast import Cast, images_of
 from etwdetect.parity.errors import ScenarioError
 from etwdetect.parity.simkernel import Kind, SimEvent
 from etwdetect.parity.steps import (
@@ -218,6 +218,7 @@ class _Teller:
                 life = self._cast.living(step.process)
                 if not life.threads:  # its first thread runs, and the notification of it is still to come
                     self._cast.thread_starts(step.process, MAIN, None)
+                    self._map(life, 0, images_of(life.actor))
                 self._thread(step, step.at or f"{life.actor.image}!Worker")
             case CreateRemoteThread() | AttachDebugger() | BreakIn() | ConsoleControl():
                 self._foreign_thread(step)
@@ -235,8 +236,12 @@ class _Teller:
         for life in self._cast.alive():
             created = self._older if life.born is None else life.born
             image = addresses.device_path(life.actor.image)
-            event = ProcessRundown(time + 10, life.pid, create_time=created, image=image)
-            self._facts.append((time + 10, Fact(event, -1)))
+            listing = time + 10
+            event = ProcessRundown(listing, life.pid, create_time=created, image=image)
+            self._facts.append((listing, Fact(event, -1)))
+            self._facts += [
+                (listing, Fact(_mapped(listing, life, each, rundown=True), -1)) for each in life.mapped
+            ]
 
     def _start_process(self, step: StartProcess) -> None:
         life = self._cast.born(step.process, step.by, self._now)
@@ -246,7 +251,7 @@ class _Teller:
         self._thread(step, at, delay, name=step.named or MAIN, cpu=step.thread_cpu)
         suspended = isinstance(step, StartSuspended)
         life.suspended = suspended
-        self._map(life, delay, (life.actor.image, "ntdll.dll") if suspended else _images(life))
+        self._map(life, delay, (life.actor.image, "ntdll.dll") if suspended else images_of(life.actor))
         if isinstance(step, StartUnderDebugger):
             life.debugger = step.by.process
 
@@ -256,7 +261,7 @@ class _Teller:
         if not life.suspended:
             raise ScenarioError(f"{step.process} is not suspended")
         life.suspended = False
-        self._map(life, 0, _images(life)[2:])
+        self._map(life, 0, images_of(life.actor)[2:])
 
     def _first_thread(self, step: FirstThread) -> None:
         life = self._cast.living(step.process)
@@ -264,7 +269,7 @@ class _Teller:
             # Windows announces the process when its first thread is inserted, in the thread that inserts it.
             self._announce(life, step.by, step, life.starter)
         self._thread(step, step.at or f"{life.actor.image}!Start", 1, name=step.named or MAIN)
-        self._map(life, 1, _images(life))
+        self._map(life, 1, images_of(life.actor))
 
     def _foreign_thread(self, step: CreateRemoteThread | AttachDebugger | BreakIn | ConsoleControl) -> None:
         if step.by.process == step.process:
@@ -306,7 +311,7 @@ class _Teller:
     ) -> None:
         life = self._cast.living(step.process)
         image = at.partition("!")[0]
-        if "!" in at and image not in _images(life):
+        if "!" in at and image not in images_of(life.actor):
             raise ScenarioError(f"{image} is not mapped in {step.process}; name it in the process's images")
         if "!" not in at and at not in ("nowhere", "kernel"):
             raise ScenarioError(f"{at!r} is no start address such as 'ntdll.dll!DbgUiRemoteBreakin' or 'nowhere'")
@@ -318,9 +323,8 @@ class _Teller:
     def _map(self, life: Life, delay: int, images: Iterable[str]) -> None:
         for number, image in enumerate(images):
             time = self._now + delay + _IMAGES + number
-            base, path = addresses.image_base(image), addresses.device_path(image)
-            event = ImageLoad(time, life.pid, base, addresses.IMAGE_SIZE, 0, 0, path)
-            self._facts.append((time, Fact(event, -1)))
+            self._facts.append((time, Fact(_mapped(time, life, image), -1)))
+            life.mapped.append(image)
 
     def _log(self, event: Event, step: Step, cpu: int | None = None) -> None:
         cpu = step.cpu if cpu is None else cpu
@@ -329,5 +333,6 @@ class _Teller:
         self._facts.append((event.time, Fact(event, -1 if cpu is None else cpu, unknown, lost)))
 
 
-def _images(life: Life) -> tuple[str, ...]:
-    return (life.actor.image, *addresses.SYSTEM_IMAGES, *life.actor.images)
+def _mapped(time: int, life: Life, image: str, *, rundown: bool = False) -> ImageLoad:
+    base, stamp, path = addresses.image_base(image), addresses.time_stamp(image), addresses.device_path(image)
+    return ImageLoad(time, life.pid, base, addresses.IMAGE_SIZE, stamp, stamp, path, rundown=rundown)

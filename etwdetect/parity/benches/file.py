@@ -7,23 +7,31 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, BinaryIO, Final
 
 from etwdetect.decode.encode import encode
+from etwdetect.enrich.imagefiles import ImageFiles
 from etwdetect.etl.reader import Trace
-from etwdetect.etl.writer import TraceOptions, TraceWriter
+from etwdetect.etl.writer import PERFINFO64, TraceOptions, TraceWriter
+from etwdetect.events import ImageLoad
 from etwdetect.offline import Scan
 from etwdetect.parity.benches import Bench
 from etwdetect.parity.benches.sides import driver_side, etw_side
 from etwdetect.parity.comparison import Equality
+from etwdetect.parity.imagefiles import write_images
 from etwdetect.parity.simbuild import library
+from etwdetect.parity.simevents import classic
 from etwdetect.parity.story import tell
 from etwdetect.parity.verdict import Observation
+from etwdetect.raw import IMAGE
 
 if TYPE_CHECKING:
     from typing import Self
 
+    from etwdetect.decode.layout import Value
     from etwdetect.parity.scenario import Scenario
     from etwdetect.parity.story import Story
+    from etwdetect.raw import RawEvent
 
 _BUFFER_SIZE: Final = 8192
+_DC_START: Final = 3
 
 
 class FileBench(Bench):
@@ -39,11 +47,15 @@ class FileBench(Bench):
         """Let the story happen before both detectors."""
         story = tell(scenario)
         bound = scenario.machine.table_bound
-        with TemporaryDirectory() as folder, (Path(folder) / "story.etl").open("w+b") as file:
+        with TemporaryDirectory() as name, (Path(name) / "story.etl").open("w+b") as file:
+            folder = Path(name)
+            write_images(folder)
             write_trace(file, story, scenario.machine.cpus)
-            scan = Scan([Trace(file, f"{scenario.name}.etl")], bound)
-            records = [detection.thread for detection in scan.detections()]
-        etw = etw_side(scan.rule, records, scan.events_lost, scan.buffers_lost)
+            scan = Scan([Trace(file, f"{scenario.name}.etl")], bound, files=ImageFiles(folder))
+            detections = list(scan.detections())
+        records = [detection.thread for detection in detections]
+        kinds = [detection.kind for detection in detections]
+        etw = etw_side(scan.rule, records, scan.events_lost, scan.buffers_lost, kinds)
         return Observation(etw, driver_side(story.kernel_events(), bound), Equality.EXACT, story.cast)
 
 
@@ -52,7 +64,24 @@ def write_trace(file: BinaryIO, story: Story, cpus: int) -> None:
     options = TraceOptions(story.session_start, cpus=cpus, buffer_size=_BUFFER_SIZE, events_lost=story.events_lost)
     with TraceWriter(file, options) as writer:
         for fact in story.etw_facts():
-            writer.write(encode(fact.to_etw()), fact.cpu)
+            event = fact.to_etw()
+            if isinstance(event, ImageLoad) and event.rundown:
+                writer.write(_listed(event), fact.cpu, PERFINFO64)
+            else:
+                writer.write(encode(event), fact.cpu)
+
+
+def _listed(event: ImageLoad) -> RawEvent:
+    """Return the listing of an image, which the system logger alone has an event for."""
+    values: dict[str, Value] = {
+        "ProcessId": event.pid,
+        "ImageBase": event.base,
+        "ImageSize": event.size,
+        "ImageCheckSum": event.checksum,
+        "TimeDateStamp": event.time_date_stamp,
+        "ImageName": event.image,
+    }
+    return classic(IMAGE, _DC_START, values)._replace(time=event.time)
 
 
 bench = FileBench
