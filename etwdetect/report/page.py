@@ -102,7 +102,7 @@ def _template() -> jinja2.Template:
         lstrip_blocks=True,
         loader=jinja2.FileSystemLoader(_HERE / "page"),
     )
-    environment.filters.update(moment=words.moment, plural=words.plural)
+    environment.filters.update(plural=words.plural, shown=words.shown)
     return environment.get_template("report.html.j2")
 
 

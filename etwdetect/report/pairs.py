@@ -87,7 +87,7 @@ class Pair:
     source: str
     target: str
     host: str | None
-    count: int
+    threads: int
     first: str
     last: str
     severity: str
@@ -175,7 +175,7 @@ def _process_cell(process: Process, field: str, absent: dict[str, str]) -> Cell:
 
 
 def _missing(why: str | None) -> Cell:
-    return Cell(words.shown(why) if why else words.NOT_IN_THE_TRACE, is_known=False)
+    return Cell(words.shown(why) if why else words.NOT_KNOWN, is_known=False)
 
 
 def _start_line(start: StartPoint, count: int) -> StartLine:

@@ -19,9 +19,6 @@ MOST_RECORDS: Final = 250_000
 MOST_TEXT: Final = 32 << 20
 """How many characters of different texts a report holds before it lists no further detection."""
 
-SEVERITIES: Final = ("high", "medium", "low", "informational")
-"""From the worst on."""
-
 _LATEST: Final = (1 << 63) - 1
 _FIELDS: Final = tuple(field.name for field in fields(Process))
 
@@ -40,7 +37,7 @@ class StartPoint(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """What is said of a detection besides its processes and its start."""
+    """What is said of a detection besides its processes and its start; *reason* is for the kind, or for none."""
 
     severity: str | None
     kind: str | None
@@ -130,7 +127,8 @@ class Records:
         self.last_times.append(thread.time if detection.last_time is None else min(detection.last_time, _LATEST))
         place = thread.start_address, detection.pointer_size, start.module, start.offset, start.function, whys
         self.start_of.append(self._starts[StartPoint(*place)])
-        said = detection.severity, detection.kind, detection.reason, detection.sigma, thread.evidence
+        reason = detection.reason or dict(detection.absent).get("Kind")
+        said = detection.severity, detection.kind, reason, detection.sigma, thread.evidence
         self.verdict_of.append(self._verdicts[Verdict(*said, detection.detector)])
         self._weigh(start.module, start.function, detection.kind, detection.reason, detection.severity)
         self._weigh(*detection.sigma, *thread.evidence, *(why for _, why in detection.absent), detection.host)

@@ -1,18 +1,18 @@
 r"""How the report names things; what a browser shows of a trace's texts has passed through here.
 
->>> program(r"C:\\Windows\\notepad.exe"), program(None)
+>>> program("C:\\Windows\\notepad.exe"), program(None)
 ('notepad.exe', 'unknown program')
->>> shown("a\\x1b[2J")
-'a\\\\x1b[2J'
+>>> shown("a\x1b[2J")
+'a\\x1b[2J'
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from etwdetect.enrich.kinds import SEVERITIES
 from etwdetect.output import times
 from etwdetect.output.escape import printable
-from etwdetect.report.records import SEVERITIES
 
 if TYPE_CHECKING:
     from etwdetect.enrich.detection import Process
@@ -25,7 +25,7 @@ NOT_RATED: Final = "not rated"
 NO_KIND: Final = "kind not known"
 NO_PROGRAM: Final = "unknown program"
 NO_REASON: Final = "no reason given"
-NOT_IN_THE_TRACE: Final = "not in the trace"
+NOT_KNOWN: Final = "not known"
 
 
 def shown(text: str) -> str:
@@ -58,7 +58,7 @@ def address(start: StartPoint) -> str | None:
 def start_short(start: StartPoint) -> str:
     """Return the best that is known of a start in one word: function, place in a module, or address."""
     if start.module is None:
-        return address(start) or NOT_IN_THE_TRACE
+        return address(start) or NOT_KNOWN
     module = program(start.module)
     if start.function is not None:
         return f"{module}!{shown(start.function)}"
@@ -67,7 +67,7 @@ def start_short(start: StartPoint) -> str:
 
 def start_long(start: StartPoint) -> str:
     """Return all that is known of a start."""
-    return " ".join(filter(None, (shown(start.module or ""), address(start)))) or NOT_IN_THE_TRACE
+    return " ".join(filter(None, (shown(start.module or ""), address(start)))) or NOT_KNOWN
 
 
 def severity_rank(severity: str | None) -> int:

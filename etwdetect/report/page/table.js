@@ -43,6 +43,7 @@ class Table {
     if (where in pages) {
       this.page = pages[where];
       this.#render();
+      this.pager.scrollIntoView({ block: "nearest" }); // a shorter page may have moved it away
     }
   }
 
@@ -71,28 +72,31 @@ class Table {
     const { rank, severity, kind, signs } = records.verdict(record);
     const start = records.start(record);
     const repeats = columns.repeats[record];
-    const row = element("tr", { "aria-rowindex": place }, [
+    return element("tr", { "aria-rowindex": place }, [
       element("td", { class: "time" }, [moment(records.ms[record]), repeats > 1 && element("span", { class: "repeats" }, ` ×${number(repeats)}`)]),
       element("td", {}, [element("span", { class: `tag s${rank}` }, severity)]),
       element("td", { class: "kind" }, [element("bdi", {}, kind)]),
-      element("td", { class: "life", title: records.source(record).image }, life(records.source(record), columns.sourceThread[record])),
-      element("td", { class: "life", title: records.target(record).image }, this.#target(record)),
+      element("td", { title: records.source(record).image }, [this.#source(record)]),
+      element("td", { title: records.target(record).image }, [this.#target(record)]),
       element("td", { class: "start", title: start.long }, [element("bdi", {}, start.short)]),
       element("td", { class: "signs", title: signs }, [element("bdi", {}, signs)]),
     ]);
-    return row;
+  }
+
+  #source(record) {
+    return element("span", { class: "life" }, life(this.records.source(record), this.records.columns.sourceThread[record]));
   }
 
   #target(record) {
-    const { pair: pairs, newThread } = this.records.columns;
-    const parts = life(this.records.target(record), newThread[record]);
-    const pair = pairs[record];
-    return pair < this.records.parts ? [element("a", { href: `#pair-${pair + 1}` }, parts)] : parts;
+    const { pair, newThread } = this.records.columns;
+    const words = life(this.records.target(record), newThread[record]);
+    if (pair[record] >= this.records.parts) return element("span", { class: "life" }, words);
+    return element("a", { class: "life", href: `#pair-${pair[record] + 1}` }, words);
   }
 }
 
 function life({ name, pid }, thread) {
-  return [element("bdi", {}, name), " ", element("span", { class: "id" }, `${pid}:${thread}`)];
+  return [element("bdi", {}, name), element("span", { class: "id" }, ` ${pid}:${thread}`)];
 }
 
 // A new element; its content is elements and texts, and texts stay texts.

@@ -1,0 +1,77 @@
+import re
+from pathlib import Path
+
+from tests.traces_by_writer import SECOND, START, attack, write_trace
+
+ROOT = Path(__file__).parents[2]
+SAMPLE = ROOT / "samples" / "windbg-attach.etl"
+QUIET = ROOT / "samples" / "quiet.etl"
+
+
+def shown(path):
+    """The text of a page, without its scripts."""
+    html = re.sub(r"<(script|style)[ >].*?</\1>", "", path.read_text("utf-8"), flags=re.DOTALL)
+    return " ".join(re.sub("<[^>]*>", " ", html).split())
+
+
+def test_a_page_is_written_and_nothing_goes_to_standard_output(etwdetect, tmp_path):
+    done = etwdetect("report", SAMPLE, "-o", tmp_path / "report.html")
+    assert (done.status, done.out) == (0, "")
+    text = shown(tmp_path / "report.html")
+    assert "2 remote threads" in text
+    assert "windbg.exe 7392 → notepad.exe 8336" in text
+    assert "Nothing was lost" in text
+
+
+def test_two_runs_write_the_same_bytes(etwdetect, tmp_path):
+    for name in ("a.html", "b.html"):
+        etwdetect("report", SAMPLE, "-o", tmp_path / name)
+    assert (tmp_path / "a.html").read_bytes() == (tmp_path / "b.html").read_bytes()
+
+
+def test_each_input_is_listed_and_what_cannot_be_read_stands_at_the_top(etwdetect, tmp_path):
+    (tmp_path / "no-trace.etl").write_bytes(b"no trace")
+    done = etwdetect("report", SAMPLE, QUIET, tmp_path / "no-trace.etl", "-o", tmp_path / "report.html")
+    assert done.status == 1
+    text = shown(tmp_path / "report.html")
+    assert "no-trace.etl" in text[: text.index("Summary")]
+    assert "Not everything is in this report." in text
+    assert "quiet.etl read" in text
+
+
+def test_a_trace_cut_short_ends_with_status_3_and_says_where(etwdetect, tmp_path):
+    path = write_trace(tmp_path / "a.etl", attack())
+    path.write_bytes(path.read_bytes()[:-100])
+    done = etwdetect("report", path, "-o", tmp_path / "report.html")
+    assert done.status == 3
+    assert "offset 0x" in shown(tmp_path / "report.html")
+
+
+def test_filters_choose_and_the_page_says_how_many_did_not_pass(etwdetect, tmp_path):
+    path = write_trace(tmp_path / "a.etl", [*attack(), *attack(START + 20 * SECOND)])
+    done = etwdetect("report", path, "--since", "2020-05-12T00:00:15", "-o", tmp_path / "report.html")
+    assert done.status == 0
+    text = shown(tmp_path / "report.html")
+    assert "1 remote thread " in text
+    assert "1 remote thread did not pass the filters" in text
+
+
+def test_an_input_is_never_written_over(etwdetect, tmp_path):
+    path = write_trace(tmp_path / "a.etl", attack())
+    before = path.read_bytes()
+    assert etwdetect("report", path, "-o", path).status == 2
+    assert path.read_bytes() == before
+
+
+def test_an_output_is_asked_for(etwdetect):
+    done = etwdetect("report", SAMPLE)
+    assert done.status == 2
+    assert "--output" in done.err
+
+
+def test_real_recordings_are_reported(etwdetect, recordings, tmp_path):
+    done = etwdetect("report", recordings, "-o", tmp_path / "report.html")
+    assert done.status == 3
+    text = shown(tmp_path / "report.html")
+    assert "3 remote threads" in text
+    assert "3 events and 0 buffers were lost" in text
