@@ -1,11 +1,10 @@
 """Detections made by hand, pages of them, and a real browser to look at the pages with."""
 
 import json
-import shutil
 from pathlib import Path
 
 import pytest
-from selenium import webdriver
+from tests.report.browser import start_browser
 
 from etwdetect.enrich.detection import Detection, Process, Start
 from etwdetect.report.origins import Origin
@@ -93,26 +92,10 @@ def page_of(detections, origins=(), filtered_out=0):
 
 @pytest.fixture(scope="session")
 def chromium(tmp_path_factory):
-    """A browser without a window, as a Selenium driver that keeps a log of all that it loads and complains of."""
-    binary, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if binary is None or driver is None:
+    """The one browser of all tests."""
+    browser = start_browser(tmp_path_factory.mktemp("browser"))
+    if browser is None:
         pytest.skip("there is no chromium or no chromedriver to look at the page with")
-    options = webdriver.ChromeOptions()
-    options.binary_location = binary
-    for switch in (
-        "headless",
-        "no-sandbox",
-        "disable-gpu",
-        "no-first-run",
-        "disable-background-networking",
-        "disable-component-update",
-        "disable-sync",
-        "window-size=1400,1000",
-        f"user-data-dir={tmp_path_factory.mktemp('browser')}",
-    ):
-        options.add_argument(f"--{switch}")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    browser = webdriver.Chrome(options, webdriver.ChromeService(driver))
     yield browser
     browser.quit()
 
