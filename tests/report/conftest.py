@@ -4,13 +4,13 @@ import json
 from pathlib import Path
 
 import pytest
-from tests.report.browser import start_browser
 
 from etwdetect.enrich.detection import Detection, Process, Start
 from etwdetect.report.origins import Origin
 from etwdetect.report.page import render
 from etwdetect.report.records import Records
 from etwdetect.rule import RemoteThread
+from tests.report.browser import start_browser
 
 START = 132_337_624_952_800_000
 """2020-05-12 13:08:15.280 UTC."""
