@@ -12,19 +12,18 @@ from etwdetect.enrich.enricher import Enricher
 from etwdetect.etl.records import hook_ids
 from etwdetect.etl.walk import Wanted
 from etwdetect.events import (
-    IDLE_PID,
-    SYSTEM_PID,
     Loss,
     MachineName,
     ThreadStart,
     ThreadStop,
     VolumeMapping,
 )
+from etwdetect.imagefeed import ImageFeed
 from etwdetect.imagelog import ImageLog
 from etwdetect.order import EventSorter, order_of
 from etwdetect.raw import KERNEL_PROCESS, LOST_EVENTS
 from etwdetect.recorded.trace import RecordedTrace
-from etwdetect.rule import DEFAULT_BOUND, EXCLUDED_PIDS, RemoteThreadRule
+from etwdetect.rule import DEFAULT_BOUND, RemoteThreadRule
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -91,7 +90,7 @@ class Scan:
             files=files,
             kinds=kinds,
         )
-        self._involved = _Involved()
+        self._images = ImageLog()
         self._loss_records = 0
         self._loss_told = Loss(0, 0)
         """The losses that stand in their place among the events, which only files of events have."""
@@ -137,12 +136,17 @@ class Scan:
         OSError where events that are too many for memory can't be put in a temporary file.
         """
         started = time.perf_counter()
-        for event in self.events():
+        sorters = self._sorted()
+        images = ImageFeed(self._images, self._enricher)
+        for event in self._in_order(sorters):
+            images.before(event)
             self._enricher.observe(event)
             hit = self.rule.observe(event)
             if hit is not None:
+                images.found(hit)
                 self._enricher.add(hit)
             yield from self._enricher.take(event.time)
+        images.finish()
         self.seconds = time.perf_counter() - started
         yield from self._enricher.take()
         self.seconds = time.perf_counter() - started
@@ -151,25 +155,35 @@ class Scan:
         """Read everything, then yield the events in the order in which the rule takes them; once only.
 
         All that is missing stands before all else, because a trace does not tell when it was lost; a damaged
-        place is at least one event that was not seen. OSError as from `detections`, which this is a part of.
+        place is at least one event that was not seen. OSError as from `detections`, which goes another way: it
+        looks into image events only where there is a remote thread.
         """
+        sorters = self._sorted()
+        decoder = Decoder(lambda *_: None, images=True)
+        for raw in self._images:
+            event = decoder.decode(raw)
+            if event is not None:
+                sorters.images.add(event)
+        yield from self._in_order(sorters)
+
+    def _sorted(self) -> _Sorters:
+        """Read everything."""
         sorters = _Sorters()
-        logs = []
         for trace in self.traces:
             if isinstance(trace, RecordedTrace):
                 self._read_events(trace, sorters)
             else:
-                logs.append((trace, self._read(trace, sorters)))
-        for trace, log in logs:
-            self._read_images(trace, log, sorters)
+                self._read(trace, sorters)
         self.thread_providers = sorters.thread_providers
+        return sorters
+
+    def _in_order(self, sorters: _Sorters) -> Iterator[Event]:
         events_lost = self.events_lost - self._loss_told.events + self.damages
         yield Loss(self.session_start or 0, events_lost, self.buffers_lost - self._loss_told.buffers)
         yield from sorters.in_order()
 
-    def _read(self, trace: Trace, sorters: _Sorters) -> ImageLog:
-        log = ImageLog()
-        decoder = Decoder(trace.damages.add, aside=log.add)
+    def _read(self, trace: Trace, sorters: _Sorters) -> None:
+        decoder = Decoder(trace.damages.add, aside=self._images.add)
         for number, raw in enumerate(trace.records(_wanted())):
             event = decoder.decode(raw)
             if event is not None:
@@ -179,17 +193,6 @@ class Scan:
         self.counts += decoder.counts
         self.unknown_versions += decoder.unknown_versions
         self.told_twice = sorters.told_twice
-        return log
-
-    def _read_images(self, trace: Trace, log: ImageLog, sorters: _Sorters) -> None:
-        """Take the images of the processes that a thread was made in or by another one."""
-        decoder = Decoder(trace.damages.add, images=True)
-        for raw in log.of(self._involved):
-            event = decoder.decode(raw)
-            if event is not None:
-                self._enricher.foresee(event)
-                sorters.images.add(event)
-        self.unknown_versions += decoder.unknown_versions
 
     def _read_events(self, trace: RecordedTrace, sorters: _Sorters) -> None:
         for number, event in enumerate(trace.events()):
@@ -210,8 +213,6 @@ class Scan:
             return
         if isinstance(event, ThreadStop):
             return  # which neither the rule nor the names take anything from
-        if isinstance(event, ThreadStart):
-            self._involved.observe(event)
         if isinstance(event, MachineName):
             self.host = self.host or event.name or None
         if not isinstance(event, VolumeMapping | MachineName):  # which are not of a moment
@@ -219,27 +220,6 @@ class Scan:
             self.span = min(first, event.time), max(last, event.time)
         self._enricher.foresee(event)
         sorter.add(event)
-
-
-class _Involved:
-    """The processes that made threads in others, or that others made threads in, and the two of the kernel.
-
-    It holds all targets of remote threads, and those of first threads, which can't be told apart before the
-    events are in order. Of more than *bound* it takes any process to be involved.
-    """
-
-    def __init__(self, bound: int = 65_536) -> None:
-        self._bound = bound
-        self._pids = {IDLE_PID, SYSTEM_PID}
-
-    def observe(self, event: ThreadStart) -> None:
-        creator, target = event.creator_pid, event.pid
-        if creator != target and creator not in EXCLUDED_PIDS and len(self._pids) < self._bound:
-            self._pids.add(creator)
-            self._pids.add(target)
-
-    def __contains__(self, pid: object) -> bool:
-        return pid in self._pids or len(self._pids) >= self._bound
 
 
 class _Sorters:

@@ -10,12 +10,13 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "etwdetect"
 
 WORDS = {"events", "errors"}
-LEFT = WORDS | {"raw", "etl", "decode", "order", "rule", "enrich", "recorded", "imagelog"}
+LEFT = WORDS | {"raw", "etl", "decode", "order", "rule", "enrich", "recorded", "imagelog", "imagefeed"}
 ROOMS = {
     "events": set(),
     "errors": set(),
     "raw": set(),
     "imagelog": {"raw"},
+    "imagefeed": WORDS | {"raw", "decode", "rule", "enrich", "imagelog"},
     "etl": WORDS | {"raw"},
     "decode": WORDS | {"raw"},
     "order": {"events"},
@@ -26,7 +27,8 @@ ROOMS = {
     "offline": LEFT,
     "output": {"errors", "enrich", "rule", "offline"},
     "recorded": WORDS | {"etl"},
-    "inputs": {"errors", "etl", "recorded"},
+    "saved": {"enrich", "output"},
+    "inputs": {"errors", "etl", "recorded", "saved"},
     "kdetector": {"errors", "rule"},
     "report": {"enrich", "offline", "output", "rule"},
     "sigma": {"errors", "enrich", "output"},

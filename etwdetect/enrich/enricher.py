@@ -6,6 +6,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from etwdetect.enrich.detection import Detection, Detector
+from etwdetect.enrich.fields import KERNEL_SPACE
 from etwdetect.enrich.kinds import Kinds
 from etwdetect.enrich.lives import Lives
 from etwdetect.enrich.paths import Paths
@@ -22,6 +23,7 @@ from etwdetect.events import (
     ThreadStart,
     VolumeMapping,
 )
+from etwdetect.rule import EXCLUDED_PIDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -41,7 +43,8 @@ class Enricher:
 
     Every event is given to `observe`, and every remote thread, right after its event, to `add`; `take` gives
     the detections back in the same order when *settle* (in 100 ns units) has passed. An event that is known
-    ahead of its turn may be given to `foresee` before.
+    ahead of its turn may be given to `foresee` before. Image events may come late: those of the processes
+    `involved` in a remote thread, from `since` their lives began, before it is added.
 
     *source* is what to call the teller of all this where it did not tell something. *machine* stands for the
     machine in ProcessGuids where its name is not known; *host* is that name. *files* are the image files to find
@@ -70,7 +73,7 @@ class Enricher:
     ) -> None:
         self._detector = detector
         self._pointer_size = pointer_size
-        self._settle = settle
+        self.settle = settle
         self._source = source
         self._machine = machine
         self._host = host
@@ -118,6 +121,21 @@ class Enricher:
         life = self._lives.at(pid, time)
         return life is not None and life.told is not None
 
+    def involved(self, thread: RemoteThread) -> frozenset[int]:
+        """Return the processes whose images matter to *thread*, the event observed last."""
+        pids = {thread.creator_pid, thread.pid}
+        if thread.start_address is not None and thread.start_address >= KERNEL_SPACE[self._pointer_size]:
+            pids |= EXCLUDED_PIDS
+        for pid in (thread.creator_pid, thread.pid):
+            life = self._lives.at(pid, thread.time)
+            if life and life.told and life.told.parent_pid is not None:
+                pids.add(life.told.parent_pid)
+        return frozenset(pids)
+
+    def since(self, pid: int) -> int:
+        """Return when the life that *pid* stands for began, as far as is known: what was before is not its own."""
+        return self._lives.since(pid)
+
     def add(self, thread: RemoteThread) -> None:
         """Take the remote thread that the event observed last is."""
         source, target = (self._lives.now(pid, thread.time) for pid in (thread.creator_pid, thread.pid))
@@ -134,14 +152,14 @@ class Enricher:
 
     def take(self, now: int | None = None) -> Iterator[Detection]:
         """Yield what has settled by the FILETIME *now*, or all that is left, in order of time."""
-        while self._held and (now is None or self._held[0].thread.time + self._settle <= now):
+        while self._held and (now is None or self._held[0].thread.time + self.settle <= now):
             yield self._detection(self._held.popleft())
 
     def _detection(self, held: _Held) -> Detection:
         thread, machine = held.thread, self._host or self._machine
         source = describe(thread.creator_pid, held.source, held.source_parent, self._paths, machine)
         target = describe(thread.pid, held.target, held.target_parent, self._paths, machine)
-        module = held.module or self._starts.late(thread, held.target, thread.time + self._settle)
+        module = held.module or self._starts.late(thread, held.target, thread.time + self.settle)
         start, why_not_start = self._starts.describe(thread, held.target, module)
         absent = (
             *([] if self._host else [("Computer", f"{self._source} does not tell")]),

@@ -74,7 +74,8 @@ class Lives:
         self._listed: OrderedDict[int, ProcessRundown] = OrderedDict()
         self._listed_text = 0
         self._first_start: OrderedDict[int, int] = OrderedDict()
-        self._ended: OrderedDict[int, None] = OrderedDict()
+        self._ended: OrderedDict[int, int] = OrderedDict()
+        """By process id: when a process with it ended last."""
         self._just_ended: dict[int, Life] = {}
         self._last_end = 0
 
@@ -131,7 +132,7 @@ class Lives:
             self._weight -= life.weight
             if len(self._just_ended) < self._bound:
                 self._just_ended[event.pid] = life
-        self._remember(self._ended, event.pid, None)
+        self._remember(self._ended, event.pid, event.time)
 
     def load(self, event: ImageLoad) -> None:
         """Take the mapping of an image."""
@@ -175,6 +176,11 @@ class Lives:
         """Return the life that `at` does, or one of which nothing is known yet."""
         return self.at(pid, time) or self._begin(pid, Life())
 
+    def since(self, pid: int) -> int:
+        """Return the time before which what happened to *pid* happened to another life of the id."""
+        life = self._living.get(pid)
+        return life.told.time if life and life.seen_to_start and life.told else self._ended.get(pid, 0)
+
     def parent(self, life: Life, time: int) -> Told | None:
         """Return what is known of the parent of *life*, as that was when the life began.
 
@@ -182,22 +188,24 @@ class Lives:
         that process started first.
         """
         told = life.told
-        if life.parent is not None or told is None or told.parent_pid is None or life.seen_to_start:
-            return life.parent
-        parent = self.at(told.parent_pid, time)
-        if parent is None or parent.told is None:
+        if told is None or told.parent_pid is None:
             return None
-        if told.parent_pid == SYSTEM_PID:
-            return parent.told
-        began, parent_began = start_time(told), start_time(parent.told)
-        sure = began is not None and parent_began is not None and parent_began <= began
-        return _with_path(parent) if sure else None
+        now = self.at(told.parent_pid, time)
+        if now is None or now.told is None:
+            return life.parent
+        if life.seen_to_start:
+            sure = life.parent is not None and life.parent.time == now.told.time
+        elif told.parent_pid == SYSTEM_PID:
+            sure = True
+        else:
+            began, parent_began = start_time(told), start_time(now.told)
+            sure = began is not None and parent_began is not None and parent_began <= began
+        # Its images may have told the path of its program since.
+        return now.told._replace(image=now.image) if sure else life.parent
 
     def _parent_at_start(self, event: ProcessStart) -> Told | None:
-        if event.parent_pid is None:
-            return None
-        parent = self.at(event.parent_pid, event.time)
-        return None if parent is None else _with_path(parent)
+        parent = None if event.parent_pid is None else self.at(event.parent_pid, event.time)
+        return parent.told if parent else None
 
     # -- memory
 
@@ -234,10 +242,6 @@ def _text(told: Told | None) -> int:
     if told is None:
         return 0
     return (len(told.image or "") + len(told.command_line or "")) // _WEIGHT_OF_TEXT
-
-
-def _with_path(life: Life) -> Told | None:
-    return life.told and life.told._replace(image=life.image)
 
 
 def _merged(known: Told, event: Told) -> Told:

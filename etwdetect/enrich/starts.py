@@ -62,7 +62,11 @@ class StartFinder:
         if target.seen_to_start:
             return []
         events = self.coming.of(thread.pid)
-        return [module_of(event) for event in events if self._lives.does_not_start_before(thread.pid, event.time)]
+        return [
+            module_of(event)
+            for event in events
+            if event.time > thread.time and self._lives.does_not_start_before(thread.pid, event.time)
+        ]
 
     def late(self, thread: RemoteThread, target: Life, until: int) -> Module | None:
         """Return the image that holds the start of *thread* and was mapped after it, but not after *until*."""
@@ -97,7 +101,7 @@ class StartFinder:
         if listed is not None and listed >= thread.time:
             return OUTSIDE
         if self._lossy:
-            return "events were lost, so the images known of the target may not be all"
+            return "events are missing, so the images known of the target may not be all"
         if modules and modules.cut:
             return "the target has more images than are remembered"
         if target.seen_to_start or listed is not None or any(each.stamp is not None for each in to_come):

@@ -1,0 +1,82 @@
+"""Gives an enricher the images of the processes of a remote thread, when there is one and not before."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+from etwdetect.decode import Decoder
+from etwdetect.events import Loss, ProcessStart, ProcessStop
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from etwdetect.enrich.enricher import Enricher
+    from etwdetect.events import Event
+    from etwdetect.imagelog import ImageLog
+    from etwdetect.raw import RawEvent
+    from etwdetect.rule import RemoteThread
+
+
+class ImageFeed:
+    """Tells *enricher* of images out of *log*: those up to a remote thread, and those soon after it.
+
+    The enricher then knows what it would if it had observed all image events in their turn. *damaged* counts those
+    that could not be read.
+    """
+
+    def __init__(self, log: ImageLog, enricher: Enricher) -> None:
+        self.damaged = 0
+        self._log = log
+        self._enricher = enricher
+        self._told: dict[int, int] = {}
+        """By process: how many of its image events the enricher has observed or need not."""
+        self._due: deque[tuple[int, int]] = deque()
+        """For each remote thread of late: until when its target's images matter to it, and the target."""
+        self._decoder = Decoder(self._note_damage, images=True)
+
+    def before(self, event: Event) -> None:
+        """Take the next event in time order, before the enricher does."""
+        while self._due and self._due[0][0] <= event.time:
+            until, pid = self._due.popleft()
+            self._tell(pid, until)
+        if self._due and isinstance(event, ProcessStart | ProcessStop):
+            self._tell(event.pid, event.time - 1)
+
+    def found(self, thread: RemoteThread) -> None:
+        """Take the remote thread that the last event is, before the enricher does."""
+        for pid in self._enricher.involved(thread):
+            self._tell(pid, thread.time)
+        self._due.append((thread.time + self._enricher.settle, thread.pid))
+
+    def finish(self) -> None:
+        """Tell of all that is due, when there is no event any more."""
+        while self._due:
+            until, pid = self._due.popleft()
+            self._tell(pid, until)
+
+    def _tell(self, pid: int, until: int) -> None:
+        if pid not in self._told:
+            self._told[pid] = 0
+            for event in self._decoded(self._log.of(pid)):
+                self._enricher.foresee(event)
+            if not self._log.complete:
+                self._enricher.observe(Loss(until, 1))
+        since = self._enricher.since(pid)
+        for raw in self._log.of(pid, self._told[pid]):
+            if raw.time > until:
+                break
+            self._told[pid] += 1
+            if raw.time >= since:
+                for event in self._decoded(iter((raw,))):
+                    self._enricher.observe(event)
+
+    def _decoded(self, raws: Iterator[RawEvent]) -> Iterator[Event]:
+        for raw in raws:
+            event = self._decoder.decode(raw)
+            if event is not None:
+                yield event
+
+    def _note_damage(self, _offset: int, _what: str) -> None:
+        self.damaged += 1
+        self._enricher.observe(Loss(0, 1))
