@@ -107,6 +107,8 @@ class Lab:
         for part in (download, self.python.parent, self.site, self.prefix.path):
             shutil.rmtree(part, ignore_errors=True)
         windows_python.install_python(self.python.parent, download)
+        # Wine has no WMI service: platform.platform() asks it first, and that ends the process.
+        (self.python.parent / "_wmi.pyd").unlink()
         windows_python.install_wheels(self.site, windows_python.requirements(PROJECT))
         windows_python.set_search_path(self.python.parent, self.site, PROJECT, PROJECT / "simetw" / "python")
         self.prefix.create()

