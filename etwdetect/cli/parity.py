@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import click
 
 from etwdetect.cli import say
+from etwdetect.cli.ending import on_interruption
 from etwdetect.cli.status import Status, of_all
 from etwdetect.cli.traces import Traces
 from etwdetect.output.escape import printable
@@ -124,26 +126,42 @@ def _find(folder: Path | None, names: Sequence[str] = ()) -> list[Scenario]:
 
 
 def _run(results: Iterable[Result], junit: Path | None, json: Path | None) -> Iterator[Status]:
-    """Print each of *results*, then what is to be said of them; yield a status for each."""
-    done: list[Result] = []
-    for result in results:
-        if not done:
-            click.echo(report.heading())
-        click.echo(report.row(result))
-        done.append(result)
-    for result in done:
-        if result.status != "passed" or result.notes:
-            click.echo()
-            for line in report.details(result):
-                click.echo(line)
-    click.echo()
-    for line in report.closing(done):
-        click.echo(line)
+    """Print each of *results*, then what is to be said of them; yield a status for each, and for what failed."""
+    interrupted = threading.Event()
+    done = []
+    with on_interruption(interrupted.set):
+        for result in results:
+            done.append(result)
+            _show(result, first=len(done) == 1)
+            if interrupted.is_set():
+                say("interrupted: the rest was not run")
+                yield Status.INCOMPLETE
+                break
+    if done:
+        _conclude(done)
     for path, text in ((junit, files.junit), (json, files.to_json)):
         if path is not None:
             yield _write(path, text(done))
     for result in done:
         yield {"failed": Status.ERROR}.get(result.status, Status.INCOMPLETE if result.incomplete else Status.DONE)
+
+
+def _show(result: Result, *, first: bool) -> None:
+    if first:
+        click.echo(report.heading())
+    click.echo(report.row(result))
+
+
+def _conclude(results: Sequence[Result]) -> None:
+    """Print below the table what is to be said of some of *results*, and of all together."""
+    for result in results:
+        if result.status != "passed" or result.notes:
+            click.echo()
+            for line in report.details(result):
+                click.echo(line)
+    click.echo()
+    for line in report.closing(results):
+        click.echo(line)
 
 
 def _write(path: Path, text: str) -> Status:

@@ -27,14 +27,16 @@ def compare_outputs(etw: Path, driver: Path) -> Result:
     cannot be read, has a line that is no record, or is of the other detector.
     """
     began = time.perf_counter()
-    sides = [Side(records, {"remote": len(records)}) for records in (read(etw, "etw"), read(driver, "driver"))]
-    comparison = compare(sides[0].records, sides[1].records, Equality.LIVE)
+    etw_records, driver_records = read(etw, "etw"), read(driver, "driver")
+    sides = [Side(records, {"remote": len(records)}) for records in (etw_records, driver_records)]
+    comparison = compare(etw_records, driver_records, Equality.LIVE)
     return Result(
         f"{etw.name}, {driver.name}",
         NAME,
         time.perf_counter() - began,
         comparison,
         tuple(differences(comparison, *sides)),
+        () if etw_records or driver_records else ("neither has a record, so it shows nothing",),
         statistics={"etw": sides[0].statistics, "driver": sides[1].statistics},
     )
 

@@ -1,6 +1,9 @@
 """`etwdetect parity` as a user calls it."""
 
 import json
+import signal
+import subprocess
+import sys
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -149,6 +152,25 @@ def test_outputs_that_are_equal_pass(etwdetect, output):
     done = etwdetect("parity", "compare", etw, driver)
     assert done.status == 0
     assert done.out.splitlines()[1].split()[:5] == ["passed", "recorded", "2", "0", "0"]
+
+
+def test_empty_outputs_are_equal_and_show_nothing(etwdetect, output):
+    done = etwdetect("parity", "compare", output("etw.json", "etw"), output("driver.json", "driver"))
+    assert done.status == 0
+    assert "note: neither has a record, so it shows nothing" in done.out
+
+
+@simulated
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGINT for another process on Windows")
+def test_ctrl_c_ends_a_run_after_the_scenario_at_hand_and_prints_what_was_run():
+    command = [sys.executable, "-m", "etwdetect", "parity", "run"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        process.stdout.readline()  # the heading: the first scenario is done
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=120)
+    assert process.returncode == 3
+    assert "interrupted: the rest was not run" in err
+    assert "0 failed, 0 skipped" in out
 
 
 def test_outputs_that_are_not_equal_fail_and_the_record_is_named(etwdetect, output):
