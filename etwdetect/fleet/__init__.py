@@ -1,0 +1,4 @@
+"""The rule over the events of many hosts, on Spark: the extra etwdetect[spark]; docs/fleet.md is its guide.
+
+`etwdetect.fleet.detect` has the function, and nothing else of the package imports this one.
+"""

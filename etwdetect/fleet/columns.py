@@ -1,0 +1,138 @@
+"""The columns on Spark's side: those of events, those of what comes out, and what makes a row of events valid."""
+
+from __future__ import annotations
+
+from functools import reduce
+from typing import TYPE_CHECKING, Any, Final
+
+from pyspark.sql import functions as F  # noqa: N812 (as everybody calls it)
+from pyspark.sql import types as T  # noqa: N812
+
+from etwdetect.fleet.judge import CODES, FAULT
+from etwdetect.output.record import FIELDS
+from etwdetect.recorded.schema import COLUMNS, KINDS, SCHEMA_VERSION
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pyspark.sql import Column, DataFrame
+
+_TYPES: Final = {
+    "int32": T.IntegerType(),
+    "int64": T.LongType(),
+    "string": T.StringType(),
+    "bool": T.BooleanType(),
+}
+
+FILE_COLUMNS: Final = (
+    T.StructField("file", T.StringType()),
+    T.StructField("offset", T.LongType()),
+    T.StructField("fault", T.StringType()),
+)
+"""Of a row that stands for what could not be read: the file, the place in bytes, and what is wrong."""
+
+EVENTS: Final = T.StructType(
+    [*(T.StructField(column.name, _TYPES[column.type]) for column in COLUMNS), *FILE_COLUMNS]
+)
+"""The rows of docs/events.md, and behind them FILE_COLUMNS."""
+
+_NUMBERS: Final = ("Id", "SessionId", "Version", "Count")
+_LISTS: Final = ("Evidence", "Sigma")
+
+
+def _record_type(name: str) -> T.DataType:
+    if name in _LISTS:
+        return T.ArrayType(T.StringType())
+    if name == "Absent":
+        return T.MapType(T.StringType(), T.StringType())
+    return T.LongType() if name.endswith(_NUMBERS) else T.StringType()
+
+
+FAULTS: Final = T.StructType(
+    [
+        T.StructField("host", T.StringType()),
+        T.StructField("recording", T.StringType()),
+        T.StructField("seq", T.LongType()),
+        *FILE_COLUMNS,
+    ]
+)
+"""What is told of a row that is at fault, as far as it is known."""
+
+RESULTS: Final = T.StructType(
+    [
+        *FAULTS,
+        *(T.StructField(name, _record_type(name)) for name in FIELDS),
+    ]
+)
+"""What comes out: a remote thread, under the fields of docs/output.md, or a fault. (host, recording, seq) is the
+row of events that it comes from."""
+
+_ID_COLUMNS: Final = ("creator_pid", "creator_tid", "pid", "tid")
+
+
+def completed(df: DataFrame, host: str) -> DataFrame:
+    """Return *df* with every column of EVENTS, in its type; *host* is what it calls the host."""
+    if host != "host":
+        df = df.withColumn("host", F.col(host))
+    return df.select(
+        *(
+            (F.col(field.name) if field.name in df.columns else F.lit(None)).cast(field.dataType).alias(field.name)
+            for field in EVENTS
+        )
+    )
+
+
+def fault_of() -> Column:
+    """Return what is wrong with a row of events, or null."""
+    needed = {"schema_version", "host", "recording", "seq", "kind", "time"}
+    fault = F.when(F.col("fault").isNotNull(), F.col("fault"))
+    for name in sorted(needed):
+        fault = fault.when(F.col(name).isNull(), F.lit(f"has no {name}"))
+    fault = fault.when(
+        F.col("schema_version") != SCHEMA_VERSION,
+        F.concat(F.lit("has the schema version "), F.col("schema_version").cast("string")),
+    ).when(~F.col("kind").isin(list(KINDS)), F.concat(F.lit("is of the unknown kind "), F.col("kind")))
+    for kind in CODES:
+        record: Any = KINDS[kind]
+        missing = [name for name in record._fields if name not in record._field_defaults and name not in needed]
+        if missing:
+            fault = fault.when((F.col("kind") == kind) & _any(F.col(name).isNull() for name in missing),
+                               F.lit(f"lacks one of {', '.join(missing)}"))  # fmt: skip
+    out_of_range = _any(~F.col(name).between(0, 0xFFFFFFFF) for name in _ID_COLUMNS)
+    fault = fault.when(out_of_range, F.lit("has an id that is none"))
+    is_address = F.col("start_address").rlike("^0x[0-9a-fA-F]{1,16}$")
+    return fault.when(~is_address, F.lit("has a start_address that is no address such as 0x7FFC0000"))
+
+
+def _any(conditions: Iterable[Column]) -> Column:
+    return reduce(lambda left, right: left | right, (F.coalesce(each, F.lit(0) == 1) for each in conditions))
+
+
+def judge_columns() -> list[Column]:
+    """Return the columns of a row as `judge.Row` has them, behind host and recording."""
+
+    def by_kind(place: int, otherwise: Column) -> Column:
+        column = otherwise
+        for kind, values in CODES.items():
+            name = values[place]
+            if name is not None:
+                column = F.when(F.col("kind") == kind, F.lit(name) if place == 0 else F.col(str(name))).otherwise(
+                    column
+                )
+        return column
+
+    is_fault = F.col("fault").isNotNull()
+    return [
+        F.col("host"),
+        F.col("recording"),
+        F.col("time"),
+        F.when(is_fault, F.lit(FAULT)).otherwise(by_kind(0, F.lit(None)).cast("int")).alias("code"),
+        F.col("seq"),
+        by_kind(1, F.lit(None).cast("long")).alias("first"),
+        by_kind(2, F.lit(None).cast("long")).cast("long").alias("second"),
+        F.col("pid"),
+        F.col("tid"),
+        F.when(is_fault, F.to_json(F.struct("fault", "file", "offset")))
+        .otherwise(F.col("start_address"))
+        .alias("text"),
+    ]

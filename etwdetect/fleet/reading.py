@@ -1,0 +1,93 @@
+"""From trace files to batches of rows: what a worker does for the format "etl"."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, Final
+
+import pyarrow as pa
+from pyspark.sql.pandas.types import to_arrow_schema
+
+from etwdetect.errors import EtwDetectError, NotATraceError
+from etwdetect.fleet.columns import EVENTS
+from etwdetect.fleet.files import local
+from etwdetect.inputs import find_inputs
+from etwdetect.offline import Scan
+from etwdetect.recorded.schema import Recording, RecordingStart, to_row
+from etwdetect.recorded.writer import recorded, recording_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from contextlib import AbstractContextManager
+    from pathlib import Path
+
+    from etwdetect.etl.reader import Trace
+    from etwdetect.fleet.files import TraceFile
+    from etwdetect.inputs import Input
+    from etwdetect.recorded.trace import RecordedInput, RecordedTrace
+
+_BLOCK: Final = 10_000
+"""How many rows are handed over at a time."""
+
+
+def batches(files: Iterable[TraceFile], host: str | None) -> Iterator[pa.RecordBatch]:
+    """Yield the rows of the traces in *files*; what can't be read is a row with a fault."""
+    schema = to_arrow_schema(EVENTS)
+    block: list[dict[str, Any]] = []
+    for file in files:
+        for row in _rows(file.path, host):
+            block.append(row)
+            if len(block) == _BLOCK:
+                yield pa.RecordBatch.from_pylist(block, schema)
+                block = []
+    yield pa.RecordBatch.from_pylist(block, schema)
+
+
+def _rows(path: str, host: str | None) -> Iterator[dict[str, Any]]:
+    try:
+        with local(path) as here:
+            yield from _rows_in(path, here, host)
+    except (EtwDetectError, OSError) as error:
+        yield {"file": path, "fault": str(error)}
+
+
+def _rows_in(path: str, here: Path, host: str | None) -> Iterator[dict[str, Any]]:
+    """Yield the rows of the traces in the file at *path*, which is *here* on this machine."""
+    try:
+        inputs = list(find_inputs(here))
+    except NotATraceError as error:
+        yield _fault(error, path, here, path)
+        return
+    for found in inputs:
+        name = path + found.name.removeprefix(str(here))
+        try:
+            yield from _rows_of(found, name, host)
+        except (EtwDetectError, OSError) as error:
+            yield _fault(error, name, here, path)
+
+
+def _rows_of(found: Input | RecordedInput, name: str, host: str | None) -> Iterator[dict[str, Any]]:
+    opening: AbstractContextManager[Trace | RecordedTrace] = found.open()
+    with opening as trace:
+        scan = Scan([trace])
+        recording = Recording(name, "")
+        for seq, event in enumerate(recorded(scan)):
+            if isinstance(event, RecordingStart):
+                called = _host_in(name, host) or scan.host or name
+                recording = Recording(called, recording_name(name, event.start_time))
+            yield to_row(recording, seq, event)
+    for damage in trace.damages.described:
+        yield {"file": name, "offset": damage.offset, "fault": damage.what}
+    more = trace.damages.count - len(trace.damages.described)
+    if more:
+        yield {"file": name, "fault": f"{more:,} more places are damaged"}
+
+
+def _host_in(name: str, pattern: str | None) -> str | None:
+    found = re.search(pattern, name) if pattern else None
+    return found and (found[1] if found.re.groups else found[0])
+
+
+def _fault(error: Exception, name: str, here: Path, path: str) -> dict[str, Any]:
+    offset = error.offset if isinstance(error, NotATraceError) else None
+    return {"file": name, "offset": offset, "fault": str(error).replace(str(here), path)}

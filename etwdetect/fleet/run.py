@@ -1,0 +1,159 @@
+"""From files of events and traces to a folder of remote threads: what `etwdetect fleet` does."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import reduce
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
+
+from pyspark.sql import functions as F  # noqa: N812
+from pyspark.sql import types as T  # noqa: N812
+
+from etwdetect.errors import EtwDetectError, NotATraceError
+from etwdetect.fleet.columns import EVENTS, FAULTS
+from etwdetect.fleet.detect import DEFAULT_BUCKETS, DEFAULT_LATENESS, detect
+from etwdetect.fleet.files import exists, names_at
+from etwdetect.fleet.source import register
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql.streaming.query import StreamingQuery
+
+Format = Literal["parquet", "json"]
+
+_CORRUPT: Final = "_corrupt"
+_ENDINGS: Final = {".etl": "etl", ".zip": "etl", ".gz": "etl", ".jsonl": "jsonl", ".parquet": "parquet"}
+INPUT_FORMATS: Final = ("etl", "jsonl", "parquet")
+
+RECORDS: Final = "records"
+FAULTS_FOLDER: Final = "faults"
+CHECKPOINT: Final = "checkpoint"
+
+
+class OutputExistsError(EtwDetectError):
+    """The output folder has something in it that would be mixed up with what is to be written."""
+
+
+class Written(NamedTuple):
+    """How many rows were written; *batch* is the number of a stream's batch."""
+
+    records: int
+    faults: int
+    batch: int | None = None
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """What to read, how to judge it, and where to write it.
+
+    *formats* are those of INPUT_FORMATS to look for in each of *inputs*; without, what is there tells. *host* is
+    the option of the format "etl". *files_a_batch* bounds what a stream reads at once.
+    """
+
+    inputs: Sequence[str]
+    output: str
+    formats: Sequence[str] = ()
+    form: Format = "parquet"
+    host: str | None = None
+    buckets: int | None = None
+    lateness: str = DEFAULT_LATENESS
+    files_a_batch: int | None = None
+
+    def run(self, spark: SparkSession) -> Written:
+        """Judge all that is there now. OutputExistsError where there is an output already."""
+        for folder in (RECORDS, FAULTS_FOLDER, CHECKPOINT):
+            if exists(f"{self.output}/{folder}"):
+                raise OutputExistsError(f"{self.output} has {folder} already: name a new folder")
+        results = detect(self._read(spark, stream=False), buckets=self.buckets, lateness=self.lateness)
+        return self._write(results, "")
+
+    def start(
+        self, spark: SparkSession, tell: Callable[[Written], object], *, once: bool = False
+    ) -> StreamingQuery:
+        """Begin to judge what is there and what is to come; *tell* is called after every batch.
+
+        With *once* the query ends when all that is there now has been read. With the same output folder it goes on
+        where it ended, however it ended. OutputExistsError where the output has no checkpoint to go on from.
+        """
+        if exists(f"{self.output}/{RECORDS}") and not exists(f"{self.output}/{CHECKPOINT}"):
+            raise OutputExistsError(
+                f"{self.output} has records but no checkpoint to go on from: name a new folder"
+            )
+        results = detect(
+            self._read(spark, stream=True), buckets=self.buckets or DEFAULT_BUCKETS, lateness=self.lateness
+        )
+
+        def write(batch: DataFrame, number: int) -> None:
+            # A batch that is done again after a crash writes the same folder again, so nothing is there twice.
+            tell(self._write(batch, f"/batch={number:09}")._replace(batch=number))
+
+        writer = results.writeStream.foreachBatch(write).option(
+            "checkpointLocation", f"{self.output}/{CHECKPOINT}"
+        )
+        return (writer.trigger(availableNow=True) if once else writer).start()
+
+    def _write(self, results: DataFrame, place: str) -> Written:
+        results = results.persist()
+        try:
+            fault = F.col("fault").isNotNull()
+            records = results.where(~fault).drop("file", "offset", "fault").orderBy("host", "recording", "seq")
+            faults = results.where(fault).select(*FAULTS.names)
+            counts = []
+            for table, folder in ((records, RECORDS), (faults, FAULTS_FOLDER)):
+                count = table.count()
+                if count or not place:
+                    form = table.coalesce(1).write.mode("overwrite").format(self.form)
+                    form.save(f"{self.output}/{folder}{place}")
+                counts.append(count)
+            return Written(*counts)
+        finally:
+            results.unpersist()
+
+    def _read(self, spark: SparkSession, *, stream: bool) -> DataFrame:
+        frames = [
+            self._read_one(spark, path, form, stream=stream)
+            for path in self.inputs
+            for form in self.formats or _formats_at(path)
+        ]
+        return reduce(lambda some, more: some.unionByName(more), frames)
+
+    def _read_one(self, spark: SparkSession, path: str, form: str, *, stream: bool) -> DataFrame:
+        reader = spark.readStream if stream else spark.read
+        if stream and self.files_a_batch:
+            reader = reader.option("maxFilesPerTrigger", self.files_a_batch)
+        if form == "etl":
+            register(spark)
+            if self.host:
+                reader = reader.option("host", self.host)
+            return reader.format("etl").load(path)
+        events = T.StructType([field for field in EVENTS if field.name not in FAULTS.names[3:]])
+        if form == "parquet":
+            rows = reader.schema(events).option("pathGlobFilter", "*.parquet").parquet(path)
+            fault = F.lit(None).cast("string")
+        else:
+            schema = T.StructType([*events, T.StructField(_CORRUPT, T.StringType())])
+            rows = reader.schema(schema).option("columnNameOfCorruptRecord", _CORRUPT).json(path)
+            fault = F.when(
+                F.col(_CORRUPT).isNotNull(), F.concat(F.lit("is no row: "), F.substring(_CORRUPT, 1, 200))
+            )
+        return rows.select(
+            *events.names,
+            F.col("_metadata.file_path").alias("file"),
+            F.lit(None).cast("long").alias("offset"),
+            fault.alias("fault"),
+        )
+
+
+def _formats_at(path: str) -> list[str]:
+    """Return which formats the files at *path* have, by their names; NotATraceError where they have none."""
+    found = {
+        _ENDINGS[ending] for name in names_at(path) if (ending := PurePosixPath(name).suffix.lower()) in _ENDINGS
+    }
+    if not found:
+        raise NotATraceError(
+            path, "has no .etl, .zip, .gz, .jsonl or .parquet; --input-format says what is to come"
+        )
+    return sorted(found)

@@ -1,0 +1,105 @@
+"""The rule over a stream: hosts hashed into buckets, each bucket's rows held back until they are in order.
+
+The state has versions (`held.STATE_VERSION`, `rule_state.STATE_VERSION`); the number of buckets is fixed for a
+checkpoint's life.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Final
+
+import pandas as pd
+from pyspark.sql import functions as F  # noqa: N812
+from pyspark.sql import types as T  # noqa: N812
+from pyspark.sql.streaming.stateful_processor import StatefulProcessor
+
+from etwdetect.fleet.columns import RESULTS, judge_columns
+from etwdetect.fleet.held import Bucket
+from etwdetect.fleet.results import result_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from pyspark.sql import DataFrame
+    from pyspark.sql.streaming.stateful_processor import ExpiredTimerInfo, StatefulProcessorHandle, TimerValues
+
+    from etwdetect.fleet.judge import Fault, Hit, Row
+
+_NONE: Final = -(1 << 63)
+"""Stands for null in whole numbers, which pandas would otherwise turn into floats and round."""
+
+_TEXT: Final = T.StructType([T.StructField("value", T.StringType())])
+
+
+def judged(events: DataFrame, buckets: int, lateness: int) -> DataFrame:
+    """Return RESULTS for the stream *events*; *lateness* is in milliseconds."""
+    rows = events.select(*judge_columns()).where(F.col("code").isNotNull())
+    rows = rows.select(
+        F.pmod(F.xxhash64("host"), F.lit(buckets)).alias("bucket"),
+        *(
+            F.coalesce(name, F.lit("" if of_text else _NONE)).alias(name)
+            for name, of_text in ((field.name, isinstance(field.dataType, T.StringType)) for field in rows.schema)
+        ),
+    )
+    judged = rows.groupBy("bucket").transformWithStateInPandas(
+        statefulProcessor=_Buckets(lateness),
+        outputStructType=_TEXT,
+        outputMode="Append",
+        timeMode="ProcessingTime",
+    )
+    return judged.select(F.from_json("value", RESULTS).alias("result")).select("result.*")
+
+
+class _Buckets(StatefulProcessor):
+    """Keeps one `Bucket` a grouping key, as text."""
+
+    def __init__(self, lateness: int) -> None:
+        self._lateness = lateness
+
+    def init(self, handle: StatefulProcessorHandle) -> None:
+        self._handle = handle
+        self._state = handle.getValueState("bucket", _TEXT)
+
+    def handleInputRows(  # noqa: N802 (Spark's name)
+        self, key: Any, rows: Iterator[pd.DataFrame], timerValues: TimerValues  # noqa: ANN401, ARG002, N803
+    ) -> Iterator[pd.DataFrame]:  # fmt: skip
+        now = timerValues.getCurrentProcessingTimeInMs()
+        bucket = self._bucket()
+        yield _results([*bucket.take(_rows(rows), now), *bucket.flush(now)])
+        self._keep(bucket)
+
+    def handleExpiredTimer(  # noqa: N802
+        self, key: Any, timerValues: TimerValues, expiredTimerInfo: ExpiredTimerInfo  # noqa: ANN401, ARG002, N803
+    ) -> Iterator[pd.DataFrame]:  # fmt: skip
+        bucket = self._bucket()
+        yield _results(list(bucket.flush(timerValues.getCurrentProcessingTimeInMs())))
+        self._keep(bucket)
+
+    def close(self) -> None:
+        pass
+
+    def _bucket(self) -> Bucket:
+        state = self._state.get()
+        return Bucket(self._lateness, None if state is None else state[0])
+
+    def _keep(self, bucket: Bucket) -> None:
+        self._state.update((bucket.to_json(),))
+        for timer in list(self._handle.listTimers()):
+            self._handle.deleteTimer(timer)
+        due = bucket.next_flush()
+        if due is not None:
+            self._handle.registerTimer(due)
+
+
+def _rows(frames: Iterable[pd.DataFrame]) -> Iterator[tuple[str, str, Row]]:
+    for frame in frames:
+        columns = [frame[name].tolist() for name in frame.columns if name != "bucket"]
+        host, recording, time, code, seq, *ids, text = columns
+        ids = [[None if value == _NONE else value for value in column] for column in ids]
+        text = [value or None for value in text]
+        yield from zip(host, recording, zip(time, code, seq, *ids, text, strict=True), strict=True)
+
+
+def _results(found: list[tuple[str, str, Hit | Fault]]) -> pd.DataFrame:
+    return pd.DataFrame({"value": [json.dumps(row) for row in result_rows(found)]}, dtype=object)
