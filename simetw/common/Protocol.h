@@ -114,12 +114,16 @@ struct ConsumerState {
     std::int64_t StartTime;  // FILETIME
     std::int64_t StartClock; // the session's clock at that time
     std::int64_t Frequency;
+    wchar_t WindowName[64]; // of the memory that buffers come in
+    std::uint32_t WindowSize;
 };
 
-// The answer to Next: buffers follow, each as in a file but no longer than filled.
+// The answer to Next. In the window lie buffers, each as in a file but no longer than filled; they are the
+// consumer's until it asks again.
 struct NextAnswer {
     std::uint32_t Ended;
     std::uint32_t Error; // that ProcessTrace ends with
+    std::uint32_t Size;
 };
 
 // One event that a test logs; the payload follows. 56 bytes, Python's "<q16sQIIHHBBBBHHI".

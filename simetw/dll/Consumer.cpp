@@ -8,6 +8,7 @@
 
 #include "Buffer.h"
 #include "Client.h"
+#include "Window.h"
 
 namespace simetw {
 
@@ -19,6 +20,7 @@ constexpr std::int64_t FiletimePerSecond = 10'000'000;
 
 struct Trace {
     Pipe Connection;
+    Window Buffers;
     std::wstring Session;
     EVENT_TRACE_LOGFILEW Logfile;
     ConsumerState State;
@@ -176,16 +178,16 @@ ULONG Process(Trace& trace)
             trace.State.Found = FALSE;
             return head.Error;
         }
-        for (std::size_t at = sizeof head; at < answer.size();) {
-            std::uint8_t* const buffer = answer.data() + at;
-            const auto& header = *reinterpret_cast<const BufferHeader*>(buffer);
+        for (std::size_t at = 0; at < head.Size;) {
+            std::uint8_t* const buffer = trace.Buffers.Data() + at;
+            const std::uint32_t filled = reinterpret_cast<const BufferHeader*>(buffer)->Filled;
             dispatcher.Dispatch(buffer);
             trace.Logfile.BuffersRead += 1;
-            trace.Logfile.Filled = header.Filled;
+            trace.Logfile.Filled = filled;
             if (trace.Logfile.BufferCallback != nullptr && !trace.Logfile.BufferCallback(&trace.Logfile)) {
                 return ERROR_CANCELLED;
             }
-            at += header.Filled;
+            at += filled;
         }
     }
 }
@@ -210,8 +212,9 @@ TRACEHANDLE WINAPI OpenConsumer(EVENT_TRACE_LOGFILEW* logfile)
         trace->Session.c_str(),
         (trace->Session.size() + 1) * sizeof(wchar_t),
         answer);
-    if (error != ERROR_SUCCESS || !Take(answer, trace->State)) {
-        SetLastError(error);
+    if (error != ERROR_SUCCESS || !Take(answer, trace->State) ||
+        !trace->Buffers.Open(trace->State.WindowName, trace->State.WindowSize)) {
+        SetLastError(error != ERROR_SUCCESS ? error : ERROR_INVALID_DATA);
         return INVALID_PROCESSTRACE_HANDLE;
     }
     Describe(trace->State, *logfile);

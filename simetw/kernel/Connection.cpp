@@ -1,5 +1,8 @@
 #include "Connection.h"
 
+#include <algorithm>
+#include <cwchar>
+
 namespace simetw {
 
 namespace {
@@ -13,6 +16,14 @@ std::wstring TextOf(const Bytes& body)
     std::wstring text(body.size() / sizeof(wchar_t), L'\0');
     std::memcpy(text.data(), body.data(), text.size() * sizeof(wchar_t));
     return text.substr(0, text.find(L'\0'));
+}
+
+// Room for several buffers, and for one of the largest with the losses told in it.
+std::uint32_t WindowSizeFor(const SessionState& session)
+{
+    constexpr std::uint32_t usual = 1u << 20;
+    constexpr std::uint32_t losses = 4096;
+    return std::max(usual, session.Properties.BufferSize * 1024 + losses);
 }
 
 void Terminate(SessionProperties& properties)
@@ -96,8 +107,10 @@ std::uint32_t Connection::Answer(Operation operation, Bytes& body, Bytes& answer
         return Open(body, answer);
     case Operation::Next:
         if (m_consumer) {
-            m_machine->Next(
-                m_session.c_str(), m_consumer, [this] { return !m_pipe.IsBroken(); }, answer);
+            const auto alive = [this] {
+                return !m_pipe.IsBroken();
+            };
+            Append(answer, m_machine->Next(*m_consumer, alive, m_window));
             error = ERROR_SUCCESS;
         }
         return error;
@@ -130,7 +143,19 @@ std::uint32_t Connection::Open(const Bytes& body, Bytes& answer)
     }
     m_session = TextOf(body);
     ConsumerState state{};
-    const std::uint32_t error = m_machine->Open(m_session.c_str(), m_consumer, state);
+    std::uint32_t error = m_machine->Open(m_session.c_str(), m_consumer, state);
+    if (error == ERROR_SUCCESS) {
+        static LONG count;
+        const LONG number = InterlockedIncrement(&count);
+        std::swprintf(
+            state.WindowName,
+            std::size(state.WindowName),
+            L"etwdetect-simetw-%lu-%ld",
+            GetCurrentProcessId(),
+            number);
+        state.WindowSize = WindowSizeFor(state.Session);
+        error = m_window.Create(state.WindowName, state.WindowSize) ? ERROR_SUCCESS : GetLastError();
+    }
     Append(answer, state);
     return error;
 }

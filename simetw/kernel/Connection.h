@@ -6,6 +6,7 @@
 
 #include "Machine.h"
 #include "Pipe.h"
+#include "Window.h"
 
 namespace simetw {
 
@@ -30,6 +31,7 @@ private:
     // A connection of a consumer is for this consumer alone.
     std::shared_ptr<Consumer> m_consumer;
     std::wstring m_session;
+    Window m_window;
 };
 
 } // namespace simetw

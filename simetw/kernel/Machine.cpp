@@ -351,27 +351,21 @@ std::uint32_t Machine::Open(const wchar_t* name, std::shared_ptr<Consumer>& cons
     return ERROR_SUCCESS;
 }
 
-bool Machine::TryNext(const wchar_t* session, const std::shared_ptr<Consumer>& consumer, Bytes& answer)
+bool Machine::TryNext(Consumer& consumer, const Window& window, NextAnswer& answer)
 {
-    constexpr std::size_t enough = 1u << 20;
-    NextAnswer head{};
     if (const std::uint32_t error = Failed(Call::Process)) {
-        head = {TRUE, error};
-    } else if (consumer->Waiting.empty()) {
-        if (!consumer->Closed && !consumer->SessionEnded) {
-            return false;
-        }
-        head.Ended = TRUE;
-        if (Session* const stale = Find(0, session); stale != nullptr && consumer->SessionEnded) {
-            stale->Detach(consumer);
-        }
+        answer = {TRUE, error, 0};
+        return true;
     }
-    answer.clear();
-    Append(answer, head);
-    while (head.Ended == FALSE && !consumer->Waiting.empty() && answer.size() < enough) {
-        const SharedBuffer& buffer = consumer->Waiting.front();
-        answer.insert(answer.end(), buffer->begin(), buffer->end());
-        consumer->Waiting.pop_front();
+    if (consumer.Waiting.empty()) {
+        return consumer.Closed || consumer.SessionEnded; // with the answer that it has ended
+    }
+    answer.Ended = FALSE;
+    auto& waiting = consumer.Waiting;
+    while (!waiting.empty() && answer.Size + waiting.front()->size() <= window.Size()) {
+        std::memcpy(window.Data() + answer.Size, waiting.front()->data(), waiting.front()->size());
+        answer.Size += static_cast<std::uint32_t>(waiting.front()->size());
+        waiting.pop_front();
     }
     m_mutex.WakeAll();
     return true;

@@ -6,6 +6,7 @@
 
 #include "Lock.h"
 #include "Session.h"
+#include "Window.h"
 
 namespace simetw {
 
@@ -26,9 +27,8 @@ public:
     std::uint32_t ProviderInfo(const GUID& provider, Bytes& answer);
 
     std::uint32_t Open(const wchar_t* session, std::shared_ptr<Consumer>& consumer, ConsumerState& state);
-    // Waits for buffers; gives the answer to Next. Alive is asked now and then.
-    template <typename TAlive>
-    void Next(const wchar_t* session, const std::shared_ptr<Consumer>& consumer, TAlive alive, Bytes& answer);
+    // Waits for buffers and puts them into the window. Alive is asked now and then.
+    template <typename TAlive> NextAnswer Next(Consumer& consumer, TAlive alive, const Window& window);
     void CloseConsumer(std::uint64_t id);
     void Leave(const wchar_t* session, const std::shared_ptr<Consumer>& consumer);
 
@@ -59,7 +59,7 @@ private:
     void Complete(SessionProperties& properties) const;
     void Stop(Session& session);
     void Offer(const Bytes& events, Session* only);
-    bool TryNext(const wchar_t* session, const std::shared_ptr<Consumer>& consumer, Bytes& answer);
+    bool TryNext(Consumer& consumer, const Window& window, NextAnswer& answer);
 
     Mutex m_mutex;
     Settings m_settings;
@@ -71,15 +71,15 @@ private:
     std::uint64_t m_resets = 0;
 };
 
-template <typename TAlive>
-void Machine::Next(
-    const wchar_t* session, const std::shared_ptr<Consumer>& consumer, TAlive alive, Bytes& answer)
+template <typename TAlive> NextAnswer Machine::Next(Consumer& consumer, TAlive alive, const Window& window)
 {
     constexpr DWORD patience = 200; // ms
     const Guard guard(m_mutex);
-    while (!TryNext(session, consumer, answer) && alive()) {
+    NextAnswer answer{TRUE, ERROR_SUCCESS, 0};
+    while (!TryNext(consumer, window, answer) && alive()) {
         m_mutex.Wait(patience);
     }
+    return answer;
 }
 
 // Goes through packed events; false where they do not add up.
