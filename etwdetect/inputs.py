@@ -1,8 +1,12 @@
-"""Finds the traces that a path names: files, those inside .zip and .gz, files of events, all of a directory."""
+"""Finds what a path names: traces, also inside .zip and .gz, files of events, saved results, all of a directory.
+
+What kind of input a file is, its content says, in `_in_file` and `_in_archive`, and never its name.
+"""
 
 from __future__ import annotations
 
 import gzip
+import io
 import os
 import tempfile
 import zipfile
@@ -10,11 +14,12 @@ import zlib
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Final, Protocol
+from typing import IO, TYPE_CHECKING, Final, Protocol, cast
 
 from etwdetect.errors import NotATraceError
 from etwdetect.etl.reader import Trace
 from etwdetect.recorded.trace import SUFFIXES, RecordedInput, find_recordings, is_recorded
+from etwdetect.saved import HEAD, SavedResults, looks_saved
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,18 +30,19 @@ _FLOOR: Final = 64 << 20
 _MOST_EXPANSION: Final = 250
 """How many times its packed size a larger archive may unpack to; real traces stay below 60."""
 
+_COMPRESSIONS: Final = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _GZIP_MAGIC: Final = b"\x1f\x8b"
 _ZIP_MAGIC: Final = b"PK\x03\x04"
 _UNPACK_ERRORS: Final = (OSError, EOFError, zlib.error, zipfile.BadZipFile, RuntimeError, NotImplementedError)
 
 
 class _Readable(Protocol):
-    def read(self, size: int, /) -> bytes: ...
+    def read1(self, size: int, /) -> bytes: ...
 
 
 @dataclass(frozen=True)
-class Input:
-    """One trace that was found: the file it is in, and its name there if that is a .zip."""
+class _MaybePacked:
+    """One input that was found: the file it is in, and its name there if that is a .zip."""
 
     path: Path
     member: str | None = None
@@ -46,26 +52,17 @@ class Input:
         """What messages call it."""
         return str(self.path) if self.member is None else f"{self.path}!{self.member}"
 
-    @contextmanager
-    def open(self) -> Iterator[Trace]:
-        """Open the trace; NotATraceError where it can't be read at all."""
-        with ExitStack() as stack:
-            try:
-                file: IO[bytes] = stack.enter_context(self.path.open("rb", buffering=0))
-                magic = file.read(len(_ZIP_MAGIC))
-                file.seek(0)
-            except OSError as error:
-                raise NotATraceError(self.name, f"cannot be opened: {error.strerror}") from error
-            fault = None
-            if self.member is not None or magic.startswith(_GZIP_MAGIC):
-                file, fault = self._unpack(stack, file)
-            try:
-                trace = Trace(file, self.name)
-            except OSError as error:
-                raise NotATraceError(self.name, f"cannot be read: {error.strerror}") from error
-            if fault:
-                trace.damages.add(trace.size, fault)
-            yield trace
+    def _plain(self, stack: ExitStack) -> tuple[IO[bytes], str | None]:
+        """Return the file as it was before it was packed, and what went wrong with unpacking it."""
+        try:
+            file: IO[bytes] = stack.enter_context(self.path.open("rb", buffering=0))
+            magic = file.read(len(_ZIP_MAGIC))
+            file.seek(0)
+        except OSError as error:
+            raise NotATraceError(self.name, f"cannot be opened: {error.strerror}") from error
+        if self.member is not None or magic.startswith(_GZIP_MAGIC):
+            return self._unpack(stack, file)
+        return file, None
 
     def _unpack(self, stack: ExitStack, packed: IO[bytes]) -> tuple[IO[bytes], str | None]:
         """Return a temporary file with what is packed, as far as it could be had, and what went wrong."""
@@ -73,7 +70,7 @@ class Input:
         try:
             source, packed_size = self._source(stack, packed)
             most = max(_FLOOR, packed_size * _MOST_EXPANSION)
-            while chunk := source.read(_CHUNK):
+            while chunk := source.read1(_CHUNK):  # what comes before a fault is never kept back
                 if unpacked.tell() + len(chunk) > most:
                     fault = f"unpacks to more than {most:,} bytes, which no trace does: the rest is not read"
                     return unpacked, fault
@@ -92,16 +89,63 @@ class Input:
             return unpacking, os.fstat(packed.fileno()).st_size
         archive = stack.enter_context(zipfile.ZipFile(packed))
         member = archive.getinfo(self.member)
-        if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        if member.compress_type not in _COMPRESSIONS:
             # Of the others zipfile unpacks as much at once as there is, however little is asked for.
             raise NotImplementedError("only deflated members are unpacked")
-        return stack.enter_context(archive.open(member)), member.compress_size
+        opened = cast("zipfile.ZipExtFile", stack.enter_context(archive.open(member)))
+        return opened, member.compress_size
+
+
+@dataclass(frozen=True)
+class Input(_MaybePacked):
+    """One trace that was found."""
+
+    @contextmanager
+    def open(self) -> Iterator[Trace]:
+        """Open the trace; NotATraceError where it can't be read at all."""
+        with ExitStack() as stack:
+            file, fault = self._plain(stack)
+            try:
+                trace = Trace(file, self.name)
+            except OSError as error:
+                raise NotATraceError(self.name, f"cannot be read: {error.strerror}") from error
+            if fault:
+                trace.damages.add(trace.size, fault)
+            yield trace
+
+
+@dataclass(frozen=True)
+class SavedInput(_MaybePacked):
+    """Saved json that was found."""
+
+    @contextmanager
+    def open(self) -> Iterator[SavedResults]:
+        """Open it; NotATraceError where it can't be read at all."""
+        with ExitStack() as stack:
+            file, fault = self._plain(stack)
+            buffered = stack.enter_context(io.BufferedReader(file)) if isinstance(file, io.RawIOBase) else file
+            yield SavedResults(buffered, self.name, fault)
 
 
 def find_inputs(path: str | os.PathLike[str]) -> Iterator[Input | RecordedInput]:
     """Yield the traces at *path*, in the order of their names.
 
-    Raises NotATraceError where there is nothing, a directory or an archive without a trace.
+    Raises NotATraceError where there is nothing, a directory or an archive without a trace, or saved results.
+    """
+    only_saved = False
+    for found in find_all(path):
+        only_saved = isinstance(found, SavedInput)
+        if not isinstance(found, SavedInput):
+            yield found
+    if only_saved:
+        raise NotATraceError(str(path), "holds saved results, and no events to find others in")
+
+
+def find_all(path: str | os.PathLike[str]) -> Iterator[Input | RecordedInput | SavedInput]:
+    """Yield the traces and the saved results at *path*, in the order of their names.
+
+    Of a directory, traces alone: the results in it are likely to be of those. Raises NotATraceError where there is
+    nothing, a directory without a trace or an archive without either.
     """
     path = Path(path)
     if not path.is_dir():
@@ -111,8 +155,9 @@ def find_inputs(path: str | os.PathLike[str]) -> Iterator[Input | RecordedInput]
     for each in sorted(file for file in path.rglob("*") if _is_candidate(file)):
         try:
             for each_input in _in_file(each):
-                found = True
-                yield each_input
+                if not isinstance(each_input, SavedInput):
+                    found = True
+                    yield each_input
         except NotATraceError:
             continue  # an archive or a file of other things, which nobody named
     if not found:
@@ -124,26 +169,50 @@ def _is_candidate(file: Path) -> bool:
     return name.endswith((".etl", ".etl.gz", ".zip", *SUFFIXES)) and file.is_file()
 
 
-def _in_file(path: Path) -> Iterator[Input | RecordedInput]:
+def _in_file(path: Path) -> Iterator[Input | RecordedInput | SavedInput]:
     if path.exists() and not path.is_file():
         raise NotATraceError(str(path), "is neither a file nor a directory")  # a pipe would be waited for
     try:
         with path.open("rb") as file:
-            magic = file.read(len(_ZIP_MAGIC))
+            head = file.read(HEAD)
     except OSError as error:
         raise NotATraceError(str(path), f"cannot be opened: {error.strerror}") from error
-    if is_recorded(magic):
+    if head.startswith(_ZIP_MAGIC):
+        yield from _in_archive(path)
+    elif looks_saved(_unpacked_head(path) if head.startswith(_GZIP_MAGIC) else head):
+        yield SavedInput(path)
+    elif is_recorded(head[:4]):
         yield from find_recordings(path)
-        return
-    if magic != _ZIP_MAGIC:
+    else:
         yield Input(path)
-        return
+
+
+def _unpacked_head(path: Path) -> bytes:
+    head = b""
+    try:
+        with gzip.open(path) as file:
+            while len(head) < HEAD and (chunk := file.read1(HEAD)):
+                head += chunk
+    except _UNPACK_ERRORS:
+        pass  # which opening it will say
+    return head
+
+
+def _in_archive(path: Path) -> Iterator[Input | SavedInput]:
     try:
         with zipfile.ZipFile(path) as archive:
-            members = sorted(name for name in archive.namelist() if name.lower().endswith(".etl"))
+            found = [each for name in sorted(archive.namelist()) if (each := _member(path, archive, name))]
     except _UNPACK_ERRORS as error:
         raise NotATraceError(str(path), f"is a .zip that cannot be read: {error}") from error
-    if not members:
-        raise NotATraceError(str(path), "is a .zip with no .etl file in it")
-    for member in members:
-        yield Input(path, member)
+    if not found:
+        raise NotATraceError(str(path), "is a .zip with no .etl file and no saved results in it")
+    yield from found
+
+
+def _member(path: Path, archive: zipfile.ZipFile, name: str) -> Input | SavedInput | None:
+    if name.lower().endswith(".etl"):
+        return Input(path, name)
+    if not name.lower().endswith((".json", ".jsonl")) or archive.getinfo(name).compress_type not in _COMPRESSIONS:
+        return None
+    with archive.open(name) as member:
+        return SavedInput(path, name) if looks_saved(member.read(HEAD)) else None

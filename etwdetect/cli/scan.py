@@ -1,4 +1,4 @@
-"""etwdetect scan: the remote threads in recorded traces."""
+"""etwdetect scan: the remote threads in recorded traces, and those that were saved."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from etwdetect.enrich.detection import Detection
     from etwdetect.offline import Scan
+    from etwdetect.saved import SavedResults
 
 _SOURCES: Final = {THREAD: Source.KERNEL_LOGGER, KERNEL_PROCESS: Source.KERNEL_PROCESS}
 
@@ -38,13 +39,16 @@ def command(
     """Print the remote threads in recorded traces.
 
     TRACE is an .etl file, one inside a .zip or .gz, a file of events (.jsonl, .parquet), or a directory of such.
-    Each is judged alone.
+    Each is judged alone. What was written with --format json can be given, too, also packed.
     """
-    found = Traces(traces, join=join, enrichment=enrichment)
+    found = Traces(traces, join=join, enrichment=enrichment, results=True)
     with results.open(traces):
         results.clock.dates = len(found) > 1
         for scan in found.scans():
             found.statuses.append(_show(found, scan, results, stats=stats))
+            results.flush()
+        for saved in found.saved():
+            found.statuses.append(_show_saved(found, saved, results))
             results.flush()
     return results.status(found.statuses)
 
@@ -62,6 +66,22 @@ def _show(found: Traces, scan: Scan, results: Results, *, stats: bool) -> Status
     finally:
         incomplete = _tell(scan, filtered_out, stats=stats)
     return Status.INCOMPLETE if incomplete else Status.DONE
+
+
+def _show_saved(found: Traces, saved: SavedResults, results: Results) -> Status:
+    """Give the detections of *saved* to *results*; return what is to be said of it."""
+    filtered_out = 0
+    results.clock.dates = True  # they may be of any day
+    try:
+        for detection in found.until_stopped(saved, saved.detections()):
+            filtered_out += not results.show(detection)
+    finally:
+        for line in saved.warnings():
+            say(line)
+        say(saved.closing(filtered_out))
+    if not saved.faults and not saved.stopped:
+        return Status.DONE
+    return Status.INCOMPLETE if saved.records else Status.ERROR
 
 
 def _announced(scan: Scan, detections: Iterator[Detection], results: Results) -> Iterator[Detection]:

@@ -1,4 +1,4 @@
-"""Reads the traces that a command is given, one after the other."""
+"""Reads the inputs that a command is given, one after the other."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from etwdetect.cli.ending import on_interruption
 from etwdetect.cli.enrichment import Enrichment
 from etwdetect.cli.status import Status
 from etwdetect.errors import EtwDetectError, NotATraceError
-from etwdetect.inputs import find_inputs
+from etwdetect.inputs import SavedInput, find_all, find_inputs
 from etwdetect.offline import Scan
 from etwdetect.output.escape import printable
 
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from etwdetect.etl.reader import Trace
     from etwdetect.inputs import Input
     from etwdetect.recorded.trace import RecordedInput, RecordedTrace
+    from etwdetect.saved import SavedResults
+
+    _Find = Callable[[Path], Iterator[Input | RecordedInput | SavedInput]]
 
 _LONG: Final = 32 << 20
 """From how many bytes on a trace gets a progress bar."""
@@ -33,23 +36,27 @@ _Item = TypeVar("_Item")
 
 
 class Traces:
-    """The traces at *paths*, each alone or, with *join*, all as one.
+    """The inputs at *paths*: traces, each alone or, with *join*, all as one; with *results*, saved ones as well.
 
     *enrichment* is what to add words with. *statuses* gets an error for each trace that can't be read, *errors*
     says which; the command adds the statuses of the scans.
     """
 
-    def __init__(self, paths: Sequence[Path], *, join: bool, enrichment: Enrichment | None = None) -> None:
+    def __init__(
+        self, paths: Sequence[Path], *, join: bool, enrichment: Enrichment | None = None, results: bool = False
+    ) -> None:
         self.statuses: list[Status] = []
         self.errors: list[NotATraceError] = []
-        inputs = list(self._find(paths))
+        found = list(self._find(paths, find_all if results else find_inputs))
+        self._saved = [each for each in found if isinstance(each, SavedInput)]
+        inputs = [each for each in found if not isinstance(each, SavedInput)]
         self._groups = [inputs] if join and inputs else [[each] for each in inputs]
         self._interrupted = False
         self._enrichment = enrichment or Enrichment()
 
     def __len__(self) -> int:
-        """How many scans there will be."""
-        return len(self._groups)
+        """How many scans there will be, and saved results."""
+        return len(self._groups) + len(self._saved)
 
     def scans(self) -> Iterator[Scan]:
         """Open the traces and yield a scan of each, until Ctrl+C ends the reading."""
@@ -64,7 +71,20 @@ class Traces:
                     words = self._enrichment
                     yield Scan(opened, progress=progress, files=words.files, kinds=words.kinds)
 
-    def until_stopped(self, scan: Scan, items: Iterator[_Item]) -> Iterator[_Item]:
+    def saved(self) -> Iterator[SavedResults]:
+        """Open the saved results, one after the other, until Ctrl+C ends the reading."""
+        for each in self._saved:
+            if self._interrupted:
+                break
+            with ExitStack() as stack:
+                try:
+                    results = stack.enter_context(each.open())
+                except NotATraceError as error:
+                    self._failed(error)
+                else:
+                    yield results
+
+    def until_stopped(self, scan: Scan | SavedResults, items: Iterator[_Item]) -> Iterator[_Item]:
         """Yield *items* of *scan*; Ctrl+C ends the reading, and a second one the rest."""
 
         def stop() -> None:
@@ -81,10 +101,10 @@ class Traces:
                     raise EtwDetectError(f"events cannot be put in a temporary file: {error.strerror}") from error
                 yield item
 
-    def _find(self, paths: Sequence[Path]) -> Iterator[Input | RecordedInput]:
+    def _find(self, paths: Sequence[Path], find: _Find) -> Iterator[Input | RecordedInput | SavedInput]:
         for path in paths:
             try:
-                yield from find_inputs(path)
+                yield from find(path)
             except NotATraceError as error:
                 self._failed(error)
 

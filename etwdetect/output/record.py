@@ -141,6 +141,8 @@ def from_json(line: str) -> Detection:
     """
     try:
         known = json.loads(line, object_pairs_hook=_each_once)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"no JSON: {error.msg} at character {error.pos + 1:,}") from error
     except RecursionError as error:
         raise ValueError("not a record of a remote thread: lists in lists in lists") from error
     if not isinstance(known, dict) or "SchemaVersion" not in known:

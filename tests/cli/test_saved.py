@@ -1,0 +1,203 @@
+"""Saved json as an input of `scan`."""
+
+import gzip
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from tests.traces_by_writer import attack, write_trace
+
+SAMPLE = Path(__file__).parents[2] / "samples" / "windbg-attach.etl"
+
+
+@pytest.fixture(scope="module")
+def lines():
+    """The sample's two records."""
+    command = [sys.executable, "-m", "etwdetect", "scan", SAMPLE, "--format", "json"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+
+
+@pytest.fixture
+def saved(tmp_path, lines):
+    """Save lines, the sample's without any given; return the file."""
+
+    def save(*chosen, name="saved.json", encoding="utf-8"):
+        path = tmp_path / name
+        path.write_text("".join(f"{line}\n" for line in chosen or lines), encoding)
+        return path
+
+    return save
+
+
+def test_saved_json_comes_out_byte_for_byte(etwdetect, saved, lines):
+    done = etwdetect("scan", saved(), "--format", "json")
+    assert (done.status, done.out.splitlines()) == (0, lines)
+    assert "saved.json: 2 saved remote threads" in done.err
+
+
+@pytest.mark.parametrize("form", ["classic", "sysmon", "ecs", "ocsf", "csv"])
+def test_it_is_converted_as_the_trace_would_be(etwdetect, saved, form):
+    assert etwdetect("scan", saved(), "--format", form).out == etwdetect("scan", SAMPLE, "--format", form).out
+
+
+def test_text_has_the_dates_because_saved_records_may_be_of_any_day(etwdetect, saved):
+    done = etwdetect("scan", saved(), "--utc")
+    assert done.out.startswith("2020-05-12 13:08:15.280: Remote Thread from PID: 7392 TID: 4788")
+
+
+def test_filters_and_statuses_are_those_of_a_trace(etwdetect, saved):
+    done = etwdetect("scan", saved(), "--utc", "--since", "2020-05-12T13:08:58", "--exit-code")
+    assert (done.status, len(done.out.splitlines())) == (10, 1)
+    assert "2 saved remote threads (1 filtered out)" in done.err
+    assert etwdetect("scan", saved(), "--pid", "1", "--exit-code").status == 0
+
+
+def test_saved_results_and_traces_mix(etwdetect, saved, lines, tmp_path):
+    trace = write_trace(tmp_path / "a.etl", attack())
+    done = etwdetect("scan", saved(), trace, "--format", "json")
+    assert done.status == 0
+    assert len(done.out.splitlines()) == 3
+    assert done.out.splitlines()[1:] == lines
+
+
+def test_a_bad_line_is_told_with_its_number_and_the_others_count(etwdetect, saved, lines):
+    wrong = json.dumps({**json.loads(lines[0]), "SourceProcessId": -1})
+    path = saved(lines[0], "Dear diary", "", wrong, lines[1], lines[0][:100])
+    done = etwdetect("scan", path, "--format", "json")
+    assert (done.status, done.out.splitlines()) == (3, lines)
+    assert f"{path}: line 2: no JSON: Expecting value at character 1" in done.err
+    assert f"{path}: line 4: SourceProcessId is -1" in done.err
+    assert f"{path}: line 6: no JSON" in done.err
+
+
+def test_many_bad_lines_are_counted_and_the_first_described(etwdetect, saved, lines):
+    done = etwdetect("scan", saved(lines[0], *["{}"] * 500))
+    assert done.status == 3
+    assert "line 11: not a record of a remote thread: it has no SchemaVersion" in done.err
+    assert "line 12" not in done.err
+    assert "490 more lines are no records" in done.err
+
+
+def test_a_file_of_which_nothing_can_be_read_is_an_error(etwdetect, saved, lines):
+    newer = json.dumps({**json.loads(lines[0]), "SchemaVersion": 2, "Better": True})
+    done = etwdetect("scan", saved(newer))
+    assert (done.status, done.out) == (1, "")
+    assert (
+        "line 1: a record of schema version 2, which a newer etwdetect wrote; this one reads version 1" in done.err
+    )
+
+
+def test_the_first_line_may_be_a_bad_one(etwdetect, saved, lines):
+    done = etwdetect("scan", saved("{", *lines), "--format", "json")
+    assert (done.status, done.out.splitlines()) == (3, lines)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_what_powershell_redirects_is_read(etwdetect, saved, lines, encoding):
+    done = etwdetect("scan", saved(*lines, encoding=encoding), "--format", "json")
+    assert (done.status, done.out.splitlines()) == (0, lines)
+
+
+def test_bytes_that_are_no_text_make_a_bad_line(etwdetect, saved, lines):
+    path = saved()
+    path.write_bytes(path.read_bytes() + lines[0].encode().replace(b"windbg", b"wind\xffg"))
+    done = etwdetect("scan", path)
+    assert (done.status, len(done.out.splitlines())) == (3, 2)
+    assert "line 3: it has bytes in it that are no text" in done.err
+
+
+def test_a_line_without_end_is_no_danger(etwdetect, saved, lines):
+    path = saved()
+    with path.open("ab") as file:
+        file.write(b'{"a": "' + b"x" * (20 << 20) + b'"}\n' + lines[0].encode() + b"\n")
+    done = etwdetect("scan", path)
+    assert (done.status, len(done.out.splitlines())) == (3, 3)
+    assert "line 3: it is longer than 8,388,608 characters" in done.err
+
+
+def test_gz_and_zip_around_saved_json_are_opened(etwdetect, saved, lines, tmp_path):
+    (tmp_path / "a.json.gz").write_bytes(gzip.compress(saved().read_bytes()))
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.write(saved(), "inner/saved.json")
+        archive.write(SAMPLE, "inner/trace.etl")
+        archive.writestr("other.json", '{"no": "record"}')
+    assert etwdetect("scan", tmp_path / "a.json.gz", "--format", "json").out.splitlines() == lines
+    done = etwdetect("scan", tmp_path / "a.zip", "--format", "json")
+    assert (done.status, done.out.splitlines()) == (0, lines * 2)
+    assert "a.zip!inner/saved.json: 2 saved remote threads" in done.err
+
+
+def test_a_gz_that_breaks_off_is_read_as_far_as_it_goes(etwdetect, lines, tmp_path):
+    packed = gzip.compress(("\n".join([*lines, *(os.urandom(500).hex() for _ in range(500))]) + "\n").encode())
+    (tmp_path / "a.json.gz").write_bytes(packed[:-3000])
+    done = etwdetect("scan", tmp_path / "a.json.gz", "--format", "json")
+    assert (done.status, done.out.splitlines()) == (3, lines)
+    assert "more lines are no records" in done.err
+
+
+def test_a_directory_means_its_traces_and_not_the_results_in_it(etwdetect, saved, tmp_path):
+    write_trace(tmp_path / "a.etl", attack())
+    saved()
+    assert len(etwdetect("scan", tmp_path).out.splitlines()) == 1
+
+
+def test_the_result_never_overwrites_what_it_is_made_from(etwdetect, saved):
+    path = saved()
+    before = path.read_bytes()
+    assert etwdetect("scan", path, "--output", path).status == 2
+    assert path.read_bytes() == before
+
+
+def test_folding_saved_results_adds_up(etwdetect, saved, lines):
+    done = etwdetect("scan", saved(lines[0], lines[0], lines[1]), "--format", "json", "--fold", "5")
+    assert [json.loads(line).get("Count") for line in done.out.splitlines()] == [2, None]
+    again = etwdetect(
+        "scan", saved(*done.out.splitlines(), *done.out.splitlines()), "--format", "json", "--fold=99"
+    )
+    assert sum(json.loads(line).get("Count", 1) for line in again.out.splitlines()) == 6
+
+
+@pytest.mark.parametrize("name", ["\x1b[2J.json", "a\nb.json"])
+def test_a_hostile_file_name_is_harmless(etwdetect, saved, name):
+    if sys.platform == "win32":
+        pytest.skip("Windows has no such file names")
+    done = etwdetect("scan", saved("{}", '{"SchemaVersion": 1}', name=name))
+    assert done.status == 1
+    assert all(line.isprintable() for line in done.err.splitlines())
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="sends a POSIX signal")
+def test_an_interrupted_reading_prints_what_it_read_so_far(tmp_path, lines):
+    path = tmp_path / "long.json"
+    with path.open("w") as file:
+        file.writelines([f"{lines[0]}\n" * 1000] * 300)
+    command = [sys.executable, "-m", "etwdetect", "scan", path, "--output", tmp_path / "out.txt"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        while not (tmp_path / "out.txt").exists() or not (tmp_path / "out.txt").stat().st_size:
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        err = process.communicate(timeout=60)[1]
+    assert process.returncode == 3
+    assert "long.json: interrupted: what was not read by then is not in the result" in err
+    assert "Traceback" not in err
+
+
+def test_other_inputs_are_not_taken_for_saved_results(etwdetect, tmp_path):
+    (tmp_path / "a.json").write_text('{"SchemaVersion without an end\n')
+    (tmp_path / "b.json").write_text('{"a": 1}\n')
+    for name in ("a.json", "b.json"):
+        assert etwdetect("scan", tmp_path / name).status == 1
+
+
+@pytest.mark.parametrize("command", ["events", "explain"])
+def test_a_command_for_events_says_that_saved_results_have_none(etwdetect, saved, command):
+    done = etwdetect(command, saved())
+    assert done.status == 1
+    assert "saved.json: holds saved results, and no events to find others in" in done.err
