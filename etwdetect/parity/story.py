@@ -69,6 +69,9 @@ _LEAD: Final = 10 * SECOND
 
 _OLDER: Final = 3600 * SECOND
 
+MOST_STEPS: Final = 200_000
+"""How many steps a story may have, repetitions counted each time: memory stays below half a gigabyte."""
+
 
 class Fact(NamedTuple):
     """One thing that happened: *event* with its true creator, logged on *cpu*, and what ETW fails to tell."""
@@ -141,6 +144,7 @@ class _Teller:
         self._session_start: int | None = None if scenario.begins_inside else self._now - _LEAD
         self._facts: list[tuple[int, Fact]] = []
         self._older = self._now - _OLDER
+        self._steps = 0
 
     def tell(self) -> Story:
         if self._session_start is not None:
@@ -171,6 +175,9 @@ class _Teller:
             if isinstance(step, Repeat):
                 self._repeat(step, here)
                 continue
+            self._steps += 1
+            if self._steps > MOST_STEPS:
+                raise ScenarioError(f"the story has more than {MOST_STEPS:,} steps", here)
             try:
                 self._happen(step)
             except ScenarioError as error:

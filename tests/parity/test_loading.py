@@ -1,5 +1,8 @@
 """Scenario files: what is read, and what is said of a wrong one."""
 
+import contextlib
+import re
+
 import pytest
 
 from etwdetect.parity import loading
@@ -126,6 +129,26 @@ def test_what_the_published_driver_reports_is_checked_too():
     rest = f'{RUNNING}[book_driver]\nwhy = "x"\nreports = [ {{ thread_in = "calc", made_by = "windbg" }} ]'
     with pytest.raises(ScenarioError, match="book_driver, reports 1: no process calc"):
         scenario(ATTACH, rest=rest)
+
+
+SHIPPED = sorted(loading.DEFAULT_FOLDER.glob("*.toml"))
+
+
+@pytest.mark.parametrize("value", ["5", "-1", "[]", "{}", "true", '""', '"\\u0000"', "[5]", "1979-05-27", "nan"])
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_any_value_of_a_wrong_type_is_told_and_nothing_else_happens(path, value):
+    text = re.sub(r"repeat = \d+", "repeat = 2", path.read_text())
+    for place in re.finditer(r'(?<== )("[^"\n]*"|\d+|true|\[.*\]|\{.*\})(?=[,\n ])', text):
+        with contextlib.suppress(ScenarioError):
+            loading.parse(text[: place.start()] + value + text[place.end() :], "story")
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_any_missing_line_is_told_and_nothing_else_happens(path):
+    lines = re.sub(r"repeat = \d+", "repeat = 2", path.read_text()).splitlines()
+    for place in range(len(lines)):
+        with contextlib.suppress(ScenarioError):
+            loading.parse("\n".join((*lines[:place], *lines[place + 1 :])), "story")
 
 
 def test_scenarios_are_found_by_name_and_all_of_them_without(tmp_path):

@@ -190,6 +190,14 @@ def test_what_cannot_happen_is_told_with_its_step(steps):
     assert str(error.value).startswith("story: step ")
 
 
+def test_a_story_without_end_is_refused(monkeypatch):
+    monkeypatch.setattr("etwdetect.parity.story.MOST_STEPS", 200)
+    inner = '{ repeat = 100, every = "1 us", steps = [ { create_thread = "notepad" } ] }'
+    told(inner)
+    with pytest.raises(ScenarioError, match="more than 200 steps"):
+        told(f'{{ repeat = 100000, every = "1 s", steps = [ {inner} ] }}')
+
+
 def test_a_thread_in_an_image_that_the_process_has_besides_is_possible():
     (thread,) = events('{ create_remote_thread = "notepad", by = "explorer", at = "extra.dll!Run" }')
     assert thread.start_address == addresses.start_address("extra.dll!Run")
