@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from etwdetect.events import Loss, ThreadStart
     from etwdetect.rule import RemoteThread
 
+_END_OF_PROGRAMS: Final = 1 << 47
+"""Where the addresses of programs end on a 64-bit machine; those of the kernel begin far behind."""
+
 Absent = tuple[tuple[str, str], ...]
 
 
@@ -83,7 +86,7 @@ class StartFinder:
             return Start(), (("StartAddress", why), *_nothing("the start address is not known"))
         pool = address in self.pools
         if module is None:
-            return Start(pool=pool), _nothing(self._why_no_module(thread, target))
+            return Start(pool=pool), _nothing(self._why_no_module(thread, address, target))
         offset = address - module.base
         if not module.path:
             return Start(None, offset, pool=pool), _nothing(f"{self._source} does not tell the image's name")
@@ -93,7 +96,9 @@ class StartFinder:
         function, why_not = self._files.function_at(path, module, offset)
         return Start(path, offset, function, pool), ((("StartFunction", why_not),) if why_not else ())
 
-    def _why_no_module(self, thread: RemoteThread, target: Life) -> str:
+    def _why_no_module(self, thread: RemoteThread, address: int, target: Life) -> str:
+        if address >= _END_OF_PROGRAMS:  # LsaIso's threads have such: not every address is one that can be
+            return f"{self._source} tells of no image of the kernel there"
         modules, to_come = target.modules, self._to_come(thread, target)
         if not modules and not to_come:
             return f"{self._source} does not tell of the target's images"
