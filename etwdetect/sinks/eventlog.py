@@ -9,6 +9,7 @@ same, and the Event Viewer puts a remark before them. A source that is registere
 from __future__ import annotations
 
 import ctypes
+import re
 import sys
 from ctypes import POINTER, wintypes
 from typing import TYPE_CHECKING, Any, Final
@@ -29,6 +30,9 @@ _MESSAGES: Final = r"%SystemRoot%\System32\EventCreate.exe"
 
 _INFORMATION, _WARNING = 4, 2
 _WARNED_OF: Final = frozenset(("medium", "high"))
+
+_INSERTION: Final = re.compile(r"%(?=[0-9%])")
+"""What the Event Viewer would put another text in place of, even in an event's own."""
 
 _MOST_CHARACTERS: Final = 28_000
 """How much text an event takes: Windows' bounds are 31,839 characters a string, and some 60,000 bytes in all."""
@@ -87,7 +91,7 @@ def _value(value: Any, most: int | None) -> str:  # noqa: ANN401 (any value that
             text = "; ".join(f"{name}: {why}" for name, why in value.items())
         case _:
             text = str(value)
-    text = printable(text)
+    text = _INSERTION.sub("% ", printable(text))
     return text if most is None or len(text) <= most else f"{text[: most - 1]}…"
 
 
