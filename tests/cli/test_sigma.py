@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 
 import pytest
 
@@ -9,6 +10,10 @@ from tests.conftest import ROOT
 from tests.sigma.conftest import rule_text
 
 SAMPLE = ROOT / "samples" / "windbg-attach.etl"
+
+
+def not_on_windows(why):
+    return pytest.mark.skipif(sys.platform == "win32", reason=f"Windows {why}")
 
 
 @pytest.fixture
@@ -43,6 +48,7 @@ def test_rules_change_nothing_else(etwdetect, rules):
     assert judged.status == plain.status
 
 
+@not_on_windows("has no such names")
 def test_a_broken_rule_is_told_and_the_others_are_used(etwdetect, rules):
     folder = rules({"SourceThreadId": 4788})
     (folder / "bad\x1b[2J.yml").write_text("create_remote_thread: [")
@@ -85,6 +91,7 @@ def test_a_rule_that_asks_for_what_this_trace_does_not_tell_is_named(etwdetect, 
     assert "'Module'" not in done.err
 
 
+@not_on_windows("has no file that is standard error")
 def test_a_rule_that_nothing_can_fire_is_named_before_the_first_result(etwdetect, rules):
     folder = rules({"SourceCommandLine|contains": "x"})
     done = etwdetect("scan", SAMPLE, "--sigma", folder, "-o", "/dev/stderr")
