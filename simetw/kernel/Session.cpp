@@ -5,74 +5,13 @@
 
 #include <evntcons.h>
 
+#include "Record.h"
+
 namespace simetw {
 
 namespace {
 
 constexpr std::uint32_t UseMillisecondFlushTimer = 0x10; // EVENT_TRACE_USE_MS_FLUSH_TIMER
-constexpr std::uint16_t ProcessHooks = 0x0300;
-constexpr std::uint16_t ThreadHooks = 0x0500;
-constexpr std::uint16_t ImageHooks = 0x1400;
-constexpr std::uint8_t ImageLoad = 10;
-constexpr std::uint8_t KernelProcessChannel = 0x10;
-
-struct KernelClass {
-    const GUID& Class;
-    std::uint32_t Flag;
-    std::uint16_t Hooks;
-};
-
-constexpr KernelClass KernelClasses[] = {
-    {ProcessClass, EVENT_TRACE_FLAG_PROCESS, ProcessHooks},
-    {ThreadClass, EVENT_TRACE_FLAG_THREAD, ThreadHooks},
-    {ImageClass, EVENT_TRACE_FLAG_IMAGE_LOAD, ImageHooks},
-};
-
-const KernelClass* KernelClassOf(const GUID& provider)
-{
-    for (const KernelClass& each : KernelClasses) {
-        if (IsEqualGUID(each.Class, provider)) {
-            return &each;
-        }
-    }
-    return nullptr;
-}
-
-void WriteSystemRecord(
-    std::uint8_t* at, const SimEvent& event, std::uint16_t hook, std::int64_t time, std::size_t size)
-{
-    SystemHeader header{};
-    header.Version = event.Version;
-    header.HeaderType = event.PointerSize == 4 ? SystemType32 : SystemType64;
-    header.MarkerFlags = RecordMarker;
-    header.Size = static_cast<std::uint16_t>(size);
-    header.HookId = hook;
-    header.ThreadId = event.ThreadId;
-    header.ProcessId = event.ProcessId;
-    header.TimeStamp = time;
-    std::memcpy(at, &header, sizeof header);
-}
-
-void WriteEventRecord(std::uint8_t* at, const SimEvent& event, std::int64_t time, std::size_t size)
-{
-    const bool is32 = event.PointerSize == 4;
-    EVENT_HEADER header{};
-    header.Size = static_cast<std::uint16_t>(size);
-    header.HeaderType = static_cast<std::uint16_t>((is32 ? EventType32 : EventType64) | RecordMarker << 8);
-    header.Flags = is32 ? EVENT_HEADER_FLAG_32_BIT_HEADER : EVENT_HEADER_FLAG_64_BIT_HEADER;
-    header.ThreadId = event.ThreadId;
-    header.ProcessId = event.ProcessId;
-    header.TimeStamp.QuadPart = time;
-    header.ProviderId = event.Provider;
-    header.EventDescriptor.Id = event.Id;
-    header.EventDescriptor.Version = event.Version;
-    header.EventDescriptor.Channel = KernelProcessChannel;
-    header.EventDescriptor.Level = event.Level;
-    header.EventDescriptor.Opcode = event.Opcode;
-    header.EventDescriptor.Task = event.Task;
-    header.EventDescriptor.Keyword = event.Keyword;
-    std::memcpy(at, &header, sizeof header);
-}
 
 } // namespace
 
@@ -179,8 +118,8 @@ const Enablement* Session::EnablementOf(const GUID& provider) const
 
 bool Session::Wants(const SimEvent& event) const
 {
-    if (const KernelClass* const kernel = KernelClassOf(event.Provider)) {
-        return IsSystemLogger() && (m_properties.EnableFlags & kernel->Flag) != 0;
+    if (const std::uint32_t flag = KernelFlagOf(event.Provider)) {
+        return IsSystemLogger() && (m_properties.EnableFlags & flag) != 0;
     }
     const Enablement* const enabled = EnablementOf(event.Provider);
     return enabled != nullptr && enabled->Wants(event);
@@ -191,22 +130,11 @@ void Session::Offer(const SimEvent& event, const std::uint8_t* payload)
     if (!Wants(event)) {
         return;
     }
-    const KernelClass* const kernel = KernelClassOf(event.Provider);
-    const std::size_t header = kernel != nullptr ? sizeof(SystemHeader) : sizeof(EVENT_HEADER);
-    const std::size_t size = header + event.PayloadSize;
     const std::int64_t time = event.Time == 0 ? m_clock.Now() : m_clock.Raw(event.Time);
-    std::uint8_t* const at = Reserve(event.Cpu, size, time);
-    if (at == nullptr) {
-        return;
+    std::uint8_t* const at = Reserve(event.Cpu, RecordSize(event), time);
+    if (at != nullptr) {
+        WriteRecord(at, event, payload, time);
     }
-    if (kernel == nullptr) {
-        WriteEventRecord(at, event, time, size);
-    } else {
-        const bool load = kernel->Hooks == ImageHooks && event.Opcode == ImageLoad;
-        const auto hook = load ? ImageLoadHook : static_cast<std::uint16_t>(kernel->Hooks | event.Opcode);
-        WriteSystemRecord(at, event, hook, time, size);
-    }
-    std::memcpy(at + header, payload, event.PayloadSize);
 }
 
 std::uint8_t* Session::Reserve(std::uint32_t cpu, std::size_t size, std::int64_t time)
@@ -314,16 +242,10 @@ bool Session::HasRoom() const
 // Puts RT_LostEvent before a buffer's records: from it a consumer learns of a loss without asking.
 void Session::TellLosses(Bytes& data)
 {
-    SimEvent event{};
-    event.PointerSize = 8;
-    event.ProcessId = event.ThreadId = ~0u;
-    const std::int64_t time = HeaderOf(data).TimeStamp;
-    for (const auto& [flag, hook] :
-         {std::pair{BufferBuffersLost, LostBufferHook}, {BufferEventsLost, LostEventHook}}) {
-        if ((m_untold & flag) != 0) {
-            std::uint8_t record[sizeof(SystemHeader)];
-            WriteSystemRecord(record, event, hook, time, sizeof record);
-            data.insert(data.begin() + sizeof(BufferHeader), record, record + sizeof record);
+    for (const std::uint16_t loss : {BufferBuffersLost, BufferEventsLost}) {
+        if ((m_untold & loss) != 0) {
+            const auto record = LossRecord(loss == BufferEventsLost, HeaderOf(data).TimeStamp);
+            data.insert(data.begin() + sizeof(BufferHeader), record.begin(), record.end());
         }
     }
     HeaderOf(data).Filled = static_cast<std::uint32_t>(data.size());

@@ -1,5 +1,6 @@
 """Sessions: started, asked for, read, stopped, and left behind by a process that died."""
 
+import ctypes as ct
 import os
 import subprocess
 import sys
@@ -9,7 +10,7 @@ import pytest
 from etw import evntrace as et
 
 from etwdetect.decode.encode import encode
-from etwdetect.events import ImageLoad
+from etwdetect.events import ImageLoad, ThreadStart
 from etwdetect.raw import KERNEL_PROCESS
 from tests.simetw.inside.tracing import (
     FLUSH,
@@ -25,6 +26,7 @@ from tests.simetw.inside.tracing import (
     query,
     start,
     thread_start,
+    tid_of,
     until,
 )
 
@@ -72,6 +74,7 @@ def test_an_event_reaches_the_callback_with_every_field_of_its_header(machine):
 
 def test_a_session_outlives_its_process(machine):
     code = """
+import ctypes as ct
 import os
 from tests.simetw.inside.tracing import start, enable
 error, handle, _ = start("Leaked")
@@ -175,3 +178,33 @@ def test_pywintrace_runs_on_the_machine_unchanged(machine, pywintrace):
     assert (started["Task Name"], started["ProcessID"], started["ThreadID"]) == ("THREADSTART", "20", "21")
     assert (loaded["ImageName"], loaded["ImageBase"]) == (r"\Windows\a.dll", "0x7FF00000")
     assert (started["EventHeader"]["ProcessId"], started["EventHeader"]["ThreadId"]) == (10, 11)
+
+
+def test_two_consumers_of_a_session_both_get_every_event(machine):
+    _, handle, _ = start("One", FlushTimer=60)
+    enable(handle)
+    with consuming("One") as first, consuming("One") as second:
+        assert machine.sessions()[0].consumers == 2
+        machine.log([thread_start(tid) for tid in range(5)])
+        control("One", FLUSH)
+        for consumer in (first, second):
+            assert [tid_of(seen) for seen in consumer.wait_for(5)] == list(range(5))
+
+
+def test_an_event_of_a_32_bit_machine_says_so(machine):
+    _, handle, _ = start("One")
+    enable(handle)
+    event = encode(ThreadStart(0, 10, 11, 20, 21), pointer_size=4)
+    with consuming("One") as consumer:
+        machine.log([event])
+        (seen,) = consumer.wait_for(1)
+    assert (seen.flags & 0x60, seen.payload) == (0x20, event.payload)
+
+
+@pytest.mark.parametrize("name", ["QueryTraceW", "UpdateTraceW", "FlushTraceW", "StopTraceW"])
+def test_the_older_names_of_control_trace_work_too(machine, name):
+    start("One")
+    properties = Properties(LogFileMode=REAL_TIME)
+    assert getattr(ct.windll.advapi32, name)(ct.c_uint64(0), "One", ct.byref(properties)) == 0
+    assert properties.name == "One"
+    assert len(machine.sessions()) == (name != "StopTraceW")
