@@ -20,10 +20,12 @@ from etwdetect.report.page import render
 from etwdetect.report.records import Records
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
+    from etwdetect.enrich.detection import Detection
     from etwdetect.filters import Filter
     from etwdetect.offline import Scan
+    from etwdetect.saved import SavedResults
 
 
 @click.command()
@@ -44,15 +46,17 @@ def command(
 ) -> Status:
     """Write remote threads as one HTML page, which any browser shows without a network.
 
-    INPUT is what scan takes: an .etl file, one inside a .zip or .gz, a file of events, or a directory of such.
-    Times are in UTC, on the page and in --since and --until.
+    INPUT is what scan takes: an .etl file, one inside a .zip or .gz, a file of events, what was written with
+    --format json, or a directory of such. Times are in UTC, on the page and in --since and --until.
     """
     wanted = options.make_filter(**filters, utc=True)
     with options.open_output(output, inputs) as stream:
         gathered = _Gathered(wanted)
-        found = Traces(inputs, join=join, enrichment=enrichment)
+        found = Traces(inputs, join=join, enrichment=enrichment, results=True)
         for scan in found.scans():
             found.statuses.append(gathered.add(found, scan))
+        for saved in found.saved():
+            found.statuses.append(gathered.add_saved(found, saved))
         unread = [Origin(printable(error.name), printable(str(error))) for error in found.errors]
         origins = [*gathered.origins, *unread]
         try:
@@ -65,7 +69,7 @@ def command(
 
 
 class _Gathered:
-    """What is to be on the page: of all scans, the detections that pass the filter."""
+    """What is to be on the page: of all inputs, the detections that pass the filter."""
 
     def __init__(self, wanted: Filter) -> None:
         self.records = Records()
@@ -77,19 +81,33 @@ class _Gathered:
         """Take all of *scan*, and say what is to be said of it."""
         before, failure = self.filtered_out, None
         try:
-            for detection in found.until_stopped(scan, scan.detections()):
-                if self._wanted.passes(detection.thread):
-                    self.records.add(detection, len(self.origins))
-                else:
-                    self.filtered_out += 1
+            self._take(found.until_stopped(scan, scan.detections()))
         except EtwDetectError as error:
             failure = f"{summary.name(scan)}: {error}"
             say(failure)
-        origin = Origin.of(scan, failure)
-        self.origins.append(origin)
-        for line in (*origin.warnings, *origin.notes):
-            say(line)
-        say(summary.closing(scan, self.filtered_out - before))
+        self._end(Origin.of(scan, failure), summary.closing(scan, self.filtered_out - before))
         if failure is not None:
             return Status.ERROR
-        return Status.INCOMPLETE if origin.warnings else Status.DONE
+        return Status.INCOMPLETE if self.origins[-1].warnings else Status.DONE
+
+    def add_saved(self, found: Traces, saved: SavedResults) -> Status:
+        """Take all of *saved*, and say what is to be said of it."""
+        before = self.filtered_out
+        self._take(found.until_stopped(saved, saved.detections()))
+        name, warnings = printable(saved.name), tuple(saved.warnings())
+        self._end(Origin(name, warnings=warnings, remote=saved.records), saved.closing(self.filtered_out - before))
+        if not warnings:
+            return Status.DONE
+        return Status.INCOMPLETE if saved.records else Status.ERROR
+
+    def _take(self, detections: Iterable[Detection]) -> None:
+        for detection in detections:
+            if self._wanted.passes(detection.thread):
+                self.records.add(detection, len(self.origins))
+            else:
+                self.filtered_out += 1
+
+    def _end(self, origin: Origin, closing: str) -> None:
+        self.origins.append(origin)
+        for line in (*origin.warnings, *origin.notes, closing):
+            say(line)

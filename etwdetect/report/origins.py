@@ -50,7 +50,7 @@ class Origin:
         """How the reading went, in words."""
         if self.error is not None:
             return "not read"
-        return "read in part" if self.warnings else "read"
+        return "read, see above" if self.warnings else "read"
 
     @property
     def first(self) -> str | None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from etwdetect.report.origins import Origin
     from etwdetect.report.records import Records
 
-MOST_PARTS: Final = 500
+MOST_PARTS: Final = 200
 """How many pairs get a part of the page."""
 ROWS: Final = 50
 """How many rows the table shows at once; the first ones are there without a script."""

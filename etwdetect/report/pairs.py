@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from etwdetect.enrich.detection import Process
     from etwdetect.report.records import Life, Records, StartPoint
 
-MOST_LINES: Final = 20
+MOST_LINES: Final = 10
 """How many different starts, or verdicts, are listed of a pair."""
 
 FACTS: Final = (

@@ -75,3 +75,28 @@ def test_real_recordings_are_reported(etwdetect, recordings, tmp_path):
     text = shown(tmp_path / "report.html")
     assert "3 remote threads" in text
     assert "3 events and 0 buffers were lost" in text
+
+
+def test_saved_results_make_the_rows_that_their_trace_makes(etwdetect, tmp_path):
+    etwdetect("scan", SAMPLE, "--format", "json", "-o", tmp_path / "saved.json")
+    assert etwdetect("report", tmp_path / "saved.json", "-o", tmp_path / "saved.html").status == 0
+    assert etwdetect("report", SAMPLE, "-o", tmp_path / "trace.html").status == 0
+    saved, traced = (shown(tmp_path / name) for name in ("saved.html", "trace.html"))
+    assert saved[saved.index(" Threads The first") :] == traced[traced.index(" Threads The first") :]
+
+
+def test_a_line_that_is_no_record_is_named_at_the_top(etwdetect, tmp_path):
+    etwdetect("scan", SAMPLE, "--format", "json", "-o", tmp_path / "saved.json")
+    with (tmp_path / "saved.json").open("a") as file:
+        file.write('{"SchemaVersion": "<b>"}\n')
+    done = etwdetect("report", tmp_path / "saved.json", "-o", tmp_path / "report.html")
+    assert done.status == 3
+    text = shown(tmp_path / "report.html")
+    assert "line 3:" in text[: text.index("Threads by kind")]
+    assert "2 remote threads" in text
+
+
+def test_with_image_files_the_page_names_start_functions(etwdetect, tmp_path):
+    images = ROOT / "samples" / "images"
+    etwdetect("report", SAMPLE, "--images", images, "-o", tmp_path / "report.html")
+    assert "ntdll.dll!DbgUiRemoteBreakin" in shown(tmp_path / "report.html")

@@ -125,7 +125,7 @@ def test_pairs_beyond_the_bound_have_no_part_and_the_page_says_so():
     page = page_of(source(number) for number in range(MOST_PARTS + 3))
     assert f'id="pair-{MOST_PARTS}"' in page
     assert f'id="pair-{MOST_PARTS + 1}"' not in page
-    assert "3 beyond the 500 worst have no part here" in Parsed(page).text
+    assert "3 beyond the 200 worst have no part here" in Parsed(page).text
 
 
 def test_nothing_found_needs_no_script():
