@@ -5,12 +5,13 @@ from __future__ import annotations
 import textwrap
 from typing import TYPE_CHECKING, Final
 
-from etwdetect.parity.steps import Repeat, duration
+from etwdetect.parity.scenario import IDLE, SYSTEM
+from etwdetect.parity.steps import Repeat, Who, duration
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from etwdetect.parity.scenario import Expected, Machine, Scenario
+    from etwdetect.parity.scenario import Actor, Expected, Machine, Scenario
     from etwdetect.parity.steps import Step
 
 _WIDTH: Final = 100
@@ -20,11 +21,9 @@ def describe(scenario: Scenario) -> Iterator[str]:
     """Yield the lines that tell *scenario*: its title, why it matters, the steps, what must be reported."""
     yield scenario.title
     yield ""
-    yield from textwrap.wrap(scenario.why, _WIDTH)
+    yield from _wrapped(scenario.why)
     yield ""
-    running = [actor.name for actor in scenario.actors.values() if actor.running and actor.pid not in (0, 4)]
-    if running:
-        yield f"Running from the beginning: {', '.join(running)}."
+    yield from _actors(scenario.actors.values())
     yield from _machine(scenario.machine)
     yield "Steps:"
     yield from _steps(scenario.steps, "  ")
@@ -35,7 +34,21 @@ def describe(scenario: Scenario) -> Iterator[str]:
         yield ""
         yield "The published driver would report instead:"
         yield from _reports(scenario.book_driver.reports)
-        yield from textwrap.wrap(scenario.book_driver.why, _WIDTH, initial_indent="  ", subsequent_indent="  ")
+        yield from _wrapped(f"  {scenario.book_driver.why}", below="  ")
+
+
+def _actors(actors: Iterable[Actor]) -> Iterator[str]:
+    own = [actor for actor in actors if actor.name not in (SYSTEM, IDLE)]
+    running = [actor.name for actor in own if actor.running]
+    if running:
+        yield from _wrapped(f"Running from the beginning: {', '.join(running)}.")
+    ids = [f"{actor.name} {actor.pid}" for actor in own if actor.pid is not None]
+    if ids:
+        yield from _wrapped(f"Process ids: {', '.join(ids)}.")
+    threads = [(Who(actor.name, name), tid) for actor in own for name, tid in actor.threads.items()]
+    ids = [f"{who} {tid}" for who, tid in threads if tid is not None]
+    if ids:
+        yield from _wrapped(f"Thread ids: {', '.join(ids)}.")
 
 
 def _machine(machine: Machine) -> Iterator[str]:
@@ -55,11 +68,14 @@ def _steps(steps: Iterable[Step], indent: str) -> Iterator[str]:
             yield f"{start}{step.times:,} times, every {duration(step.every)}:"
             yield from _steps(step.steps, indent + "   ")
             continue
-        below = indent + "   "
-        yield from textwrap.wrap(f"{start}{step.sentence()}.", _WIDTH, subsequent_indent=below)
+        yield from _wrapped(f"{start}{step.sentence()}.", below=indent + "   ")
 
 
 def _reports(reports: Iterable[Expected]) -> Iterator[str]:
     sentences = [expected.sentence() for expected in reports]
     for sentence in sentences or ["nothing"]:
-        yield f"  - {sentence}"
+        yield from _wrapped(f"  - {sentence}", below="    ")
+
+
+def _wrapped(text: str, below: str = "") -> list[str]:
+    return textwrap.wrap(text, _WIDTH, subsequent_indent=below)

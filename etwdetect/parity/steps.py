@@ -81,15 +81,14 @@ class MakesThread(Step):
     etw_creator: Literal["known", "unknown"] = "known"
 
     def sentence(self) -> str:
-        """Say in English what happens."""
-        unknown = " (ETW does not say who did)" if self.etw_creator == "unknown" else ""
-        return super().sentence() + unknown
-
-    @property
-    def _of_the_thread(self) -> str:
-        name = f", called {self.named}" if self.named else ""
-        place = _PLACES.get(self.at or "", f"at {self.at}")
-        return name + (f", which starts {place}" if self.at else "")
+        """Say in English what happens, and what is said of the thread."""
+        said = super().sentence()
+        notes = [f"called {self.named}"] if self.named else []
+        notes += [f"with the id {self.tid}"] if self.tid else []
+        notes += [f"starting {_PLACES.get(self.at, f'at {self.at}')}"] if self.at else []
+        notes += ["made by whom ETW does not say"] if self.etw_creator == "unknown" else []
+        of_what = "" if "thread" in said else "thread "
+        return f"{said} ({of_what}{', '.join(notes)})" if notes else said
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,7 +169,7 @@ class FirstThread(MakesThread):
     action = "first_thread"
 
     def _says(self) -> str:
-        return f"{self.by} gives {self.process} its first thread{self._of_the_thread}"
+        return f"{self.by} gives {self.process} its first thread"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,7 +179,7 @@ class CreateThread(MakesThread):
     action = "create_thread"
 
     def _says(self) -> str:
-        return f"{self.by} makes a thread in its own process{self._of_the_thread}"
+        return f"{self.by} makes a thread in its own process"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -190,7 +189,7 @@ class CreateRemoteThread(MakesThread):
     action = "create_remote_thread"
 
     def _says(self) -> str:
-        return f"{self.by} makes a thread in {self.process}{self._of_the_thread}"
+        return f"{self.by} makes a thread in {self.process}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -233,7 +232,7 @@ class ConsoleControl(MakesThread):
     action = "console_control"
 
     def _says(self) -> str:
-        return f"someone presses Ctrl+C, and {self.by} makes a thread in {self.process} for it"
+        return f"{self.by} makes a thread in {self.process} for a Ctrl+C"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -324,6 +323,6 @@ def duration(units: int) -> str:
     '1.5 ms'
     """
     for name, size in _UNITS.items():
-        if units >= size:
-            return f"{units / size:.7g} {name}"
-    return f"{units * 100} ns"
+        if units >= size and (name != "min" or units % size == 0):
+            return f"{units / size:.9g} {name}"
+    return f"{units / _UNITS['us']:g} us"
