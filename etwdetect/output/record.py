@@ -140,7 +140,7 @@ def from_json(line: str) -> Detection:
     space between them may be another.
     """
     try:
-        known = json.loads(line, object_pairs_hook=_each_once)
+        known = json.loads(line)
     except json.JSONDecodeError as error:
         raise ValueError(f"no JSON: {error.msg} at character {error.pos + 1:,}") from error
     except RecursionError as error:
@@ -156,17 +156,16 @@ def from_json(line: str) -> Detection:
     detection = _detection(_Known(known))
     try:
         if to_json(detection) != line:
+            json.loads(line, object_pairs_hook=_each_once)
             _same(known, fields(detection))
     except OverflowError as error:
         raise ValueError("Time is past the year 9999") from error
     return detection
 
 
-def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    known = dict(pairs)
-    if len(known) < len(pairs):
+def _each_once(pairs: list[tuple[str, Any]]) -> None:
+    if len(dict(pairs)) < len(pairs):
         raise ValueError("it has a field twice")
-    return known
 
 
 class _Known:
