@@ -1,16 +1,14 @@
-"""What the parity tests share: the benches of this machine, opened once, and the real recordings."""
+"""What the parity tests share: the benches of this machine, opened once."""
 
 from contextlib import ExitStack
-from pathlib import Path
 
 import pytest
 
 from etwdetect.errors import UnsupportedSystemError
 from etwdetect.parity.benches import open_bench
-from etwdetect.parity.simbuild import library
+from tests.conftest import simulated_kernel
 
-ROOT = Path(__file__).parents[1]
-RECORDINGS = ROOT.parent / "shared" / "traces"
+__all__ = ["benches", "simulated_kernel"]
 
 
 class Benches:
@@ -35,12 +33,3 @@ class Benches:
 def benches():
     with ExitStack() as stack:
         yield Benches(stack)
-
-
-@pytest.fixture
-def _simulated_kernel():
-    """Skip, and say why, where there is no simulated kernel and none can be built."""
-    try:
-        library()
-    except UnsupportedSystemError as error:
-        pytest.skip(str(error))

@@ -54,6 +54,8 @@ def main():
         for name in ("etwdetect", "driver", "parity_tests", "samples"):
             shutil.copytree(CHECKOUT / name, work / name, ignore=shutil.ignore_patterns("__pycache__"))
         shutil.copy(CHECKOUT / "pyproject.toml", work)
+        (work / "tests").mkdir()
+        shutil.copy(CHECKOUT / "tests" / "conftest.py", work / "tests")
         if RECORDINGS.is_dir():
             (work.parent / "shared").symlink_to(RECORDINGS)
         for bench in BENCHES:

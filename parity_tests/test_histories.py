@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from etwdetect.events import ProcessStart, ProcessStop, ThreadStart
 from parity_tests.histories import History, difference, generate
 
-pytestmark = pytest.mark.usefixtures("_simulated_kernel")
+pytestmark = pytest.mark.usefixtures("simulated_kernel")
 
 PIDS = st.sampled_from([0, 4, *range(1000, 1024, 4)])
 TIDS = st.integers(2001, 2003)

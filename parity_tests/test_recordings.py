@@ -10,12 +10,12 @@ from etwdetect.parity import loading, report
 from etwdetect.parity.benches.file import write_trace
 from etwdetect.parity.benches.trace import replay
 from etwdetect.parity.story import tell
-from parity_tests.conftest import RECORDINGS, ROOT
+from tests.conftest import RECORDINGS, ROOT
 
 REAL = sorted(RECORDINGS.glob("*.etl"))
 SAMPLES = sorted((ROOT / "samples").glob("*.etl"))
 
-pytestmark = pytest.mark.usefixtures("_simulated_kernel")
+pytestmark = pytest.mark.usefixtures("simulated_kernel")
 
 
 def replayed(file, name, **options):

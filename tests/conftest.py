@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from etwdetect.errors import UnsupportedSystemError
+from etwdetect.parity.simbuild import library
+
 # A slow machine is no failure.
 settings.register_profile("etwdetect", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("etwdetect")
@@ -36,6 +39,15 @@ def lab():
             yield opened
     except LabUnavailableError as error:
         pytest.skip(f"no Windows lab: {error}")
+
+
+@pytest.fixture
+def simulated_kernel() -> Path:
+    """The simulated kernel's library, where it is built or can be."""
+    try:
+        return library()
+    except UnsupportedSystemError as error:
+        pytest.skip(str(error))
 
 
 class Finished:

@@ -9,9 +9,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from etwdetect.enrich.detection import Detection, Process
-from etwdetect.errors import UnsupportedSystemError
 from etwdetect.output.record import to_json
-from etwdetect.parity.simbuild import library
 from etwdetect.rule import RemoteThread
 from tests.conftest import ROOT
 
@@ -20,15 +18,7 @@ ONE = RemoteThread(132_337_152_000_000_000, 100, 101, 200, 301)
 TWO = RemoteThread(132_337_152_010_000_000, 100, 101, 200, 302)
 
 
-@pytest.fixture
-def _simulated_kernel():
-    try:
-        library()
-    except UnsupportedSystemError as error:
-        pytest.skip(str(error))
-
-
-simulated = pytest.mark.usefixtures("_simulated_kernel")
+simulated = pytest.mark.usefixtures("simulated_kernel")
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ import pytest
 
 from etwdetect.decode import Decoder
 from etwdetect.enrich import kinds
-from etwdetect.errors import UnsupportedSystemError
 from etwdetect.etl.reader import Trace
 from etwdetect.etl.walk import Wanted
 from etwdetect.events import ImageLoad, ProcessRundown, ProcessStart, ThreadStart
@@ -31,15 +30,7 @@ from tests.traces_by_writer import write_trace as write_events
 BURST = tell(loading.find(None, ["burst-of-5000-starts"])[0])
 
 
-@pytest.fixture
-def _simulated_kernel():
-    try:
-        simbuild.library()
-    except UnsupportedSystemError as error:
-        pytest.skip(str(error))
-
-
-simulated = pytest.mark.usefixtures("_simulated_kernel")
+simulated = pytest.mark.usefixtures("simulated_kernel")
 
 
 def early(events):
