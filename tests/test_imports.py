@@ -74,7 +74,7 @@ def test_this_test_sees_the_imports_that_there_are():
     assert "etwdetect.decode.kernel_process" not in set(own_imports(PACKAGE / "decode" / "layout.py"))
 
 
-HEAVY = "etw", "numpy", "pyfwnt", "click", "pyarrow"
+HEAVY = "etw", "numpy", "pyfwnt", "click", "pyarrow", "sigma"
 
 
 def loaded_by(code):
@@ -95,6 +95,10 @@ def test_importing_the_way_of_a_trace_imports_nothing_heavy():
         loaded_by("import etwdetect.offline, etwdetect.etl.walk, etwdetect.etl.compression, etwdetect.output")
         == set()
     )
+
+
+def test_importing_a_command_imports_the_command_lines_own_library_alone():
+    assert loaded_by("import etwdetect.cli.scan") == {"click"}
 
 
 def test_this_test_sees_what_is_loaded():

@@ -72,6 +72,7 @@ def _show_saved(found: Traces, saved: SavedResults, results: Results) -> Status:
     """Give the detections of *saved* to *results*; return what is to be said of it."""
     filtered_out = 0
     results.clock.dates = True  # they may be of any day
+    results.come_from()  # which of the sources it was, each record knows for itself
     try:
         for detection in found.until_stopped(saved, saved.detections()):
             filtered_out += not results.show(detection)

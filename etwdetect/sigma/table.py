@@ -23,9 +23,7 @@ class Table:
 
     def __init__(self, columns: Iterable[Column]) -> None:
         self._columns = sorted(columns, key=lambda column: column.name)
-        self._connection = sqlite3.connect(
-            ":memory:", isolation_level=None, cached_statements=1024, check_same_thread=False
-        )
+        self._connection = sqlite3.connect(":memory:", isolation_level=None, cached_statements=1024)
         declared = ", ".join(
             ["id INTEGER PRIMARY KEY", *(f"{column.name} {_type(column)}" for column in self._columns)]
         )

@@ -6,6 +6,10 @@ import sys
 
 import pytest
 
+from etwdetect.cli.results import Choices, Results
+from etwdetect.enrich.detection import Detection, Process
+from etwdetect.filters import Filter
+from etwdetect.rule import RemoteThread
 from tests.conftest import ROOT
 from tests.sigma.conftest import rule_text
 
@@ -39,6 +43,14 @@ def test_the_rules_that_fire_are_named_in_text_and_json(etwdetect, rules):
     assert [line.partition("Sigma: ")[2] for line in lines(done)] == ["First attach; A debugger", "A debugger"]
     done = etwdetect("scan", SAMPLE, "--format", "json", "--sigma", folder / "1.yml", "--sigma", folder / "2.yml")
     assert [json.loads(line)["Sigma"] for line in lines(done)] == [["First attach", "A debugger"], ["A debugger"]]
+
+
+def test_live_results_are_judged_at_once(rules, capsys):
+    results = Results(Choices(sigma=(rules({"SourceProcessId": 1}),)), Filter())
+    thread = RemoteThread(132_337_152_000_000_000, 1, 2, 3, 4)
+    with results.open(live=True):
+        results.show(Detection(thread, "etw", Process(1), Process(3)))
+        assert capsys.readouterr().out.endswith("Sigma: A rule\n")
 
 
 def test_rules_change_nothing_else(etwdetect, rules):
@@ -77,6 +89,17 @@ def test_a_rule_that_asks_for_what_no_record_has_is_named_once(etwdetect, rules)
     done = etwdetect("scan", SAMPLE, SAMPLE, "--sigma", folder)
     said = f"the Sigma rule 'A rule' ({folder / 'rule.yml'}) can't fire here for lack of ParentOfTheUser"
     assert done.err.splitlines().count(f"etwdetect: {said}") == 1
+
+
+def test_a_saved_result_is_judged_too_and_keeps_the_names_it_has(etwdetect, rules, tmp_path):
+    saved = tmp_path / "saved.json"
+    folder = rules({"SourceThreadId": 4788}, "1.yml", title="First attach")
+    assert etwdetect("scan", SAMPLE, "--format", "json", "--sigma", folder, "-o", saved).status == 0
+    rules({"SourceThreadId": 4788}, "1.yml", title="Another name")
+    rules({"ParentOfTheUser": "x"}, "2.yml", title="Never")
+    done = etwdetect("scan", saved, "--sigma", folder)
+    assert [line.partition("Sigma: ")[2] for line in lines(done)] == ["First attach; Another name", ""]
+    assert "'Never' (" in done.err
 
 
 def test_a_rule_that_asks_for_what_this_trace_does_not_tell_is_named(etwdetect, rules):
