@@ -5,9 +5,11 @@ from __future__ import annotations
 from array import array
 from collections import Counter, defaultdict
 from dataclasses import dataclass, fields
+from itertools import chain
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from etwdetect.enrich.detection import Process
+from etwdetect.enrich.kinds import SEVERITIES
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -18,6 +20,11 @@ MOST_RECORDS: Final = 250_000
 """How many detections a report lists; a browser holds them in memory, and so do we."""
 MOST_TEXT: Final = 32 << 20
 """How many characters of different texts a report holds before it lists no further detection."""
+
+MOST_KINDS: Final = 200
+"""How many kinds are counted each by itself."""
+OTHER_KINDS: Final = "other kinds"
+OTHER_SEVERITY: Final = "other severity"
 
 _LATEST: Final = (1 << 63) - 1
 _FIELDS: Final = tuple(field.name for field in fields(Process))
@@ -111,7 +118,7 @@ class Records:
 
     def add(self, detection: Detection, origin: int) -> None:
         """Take a detection of the input with the number *origin*."""
-        self.counts[detection.kind, detection.severity] += detection.count
+        self._count(detection)
         if len(self) >= self._most or self._text_left <= 0:
             self.unlisted += detection.count
             return
@@ -128,10 +135,16 @@ class Records:
         place = thread.start_address, detection.pointer_size, start.module, start.offset, start.function, whys
         self.start_of.append(self._starts[StartPoint(*place)])
         reason = detection.reason or dict(detection.absent).get("Kind")
-        said = detection.severity, detection.kind, reason, detection.sigma, thread.evidence
+        said = _severity(detection), detection.kind, reason, detection.sigma, thread.evidence
         self.verdict_of.append(self._verdicts[Verdict(*said, detection.detector)])
-        self._weigh(start.module, start.function, detection.kind, detection.reason, detection.severity)
-        self._weigh(*detection.sigma, *thread.evidence, *(why for _, why in detection.absent), detection.host)
+        self._weigh(start.module, start.function, detection.kind, detection.reason)
+        self._weigh(*detection.sigma, *thread.evidence, *chain.from_iterable(detection.absent), detection.host)
+
+    def _count(self, detection: Detection) -> None:
+        kind, severity = detection.kind, _severity(detection)
+        if (kind, severity) not in self.counts and len(self.counts) >= MOST_KINDS:
+            kind = OTHER_KINDS
+        self.counts[kind, severity] += detection.count
 
     def _life(self, detection: Detection, process: Process, origin: int, side: str) -> int:
         """Return the number of the life that *process* is of.
@@ -159,6 +172,12 @@ class Records:
             if text is not None and text not in self._seen_texts:
                 self._seen_texts.add(text)
                 self._text_left -= len(text)
+
+
+def _severity(detection: Detection) -> str | None:
+    """Return the severity; only in records of others there are words that are not in SEVERITIES."""
+    known = detection.severity is None or detection.severity in SEVERITIES
+    return detection.severity if known else OTHER_SEVERITY
 
 
 def _numbers() -> defaultdict[_Key, int]:

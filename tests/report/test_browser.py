@@ -243,18 +243,24 @@ def colours(shown):
     return shown.run("const style = getComputedStyle(document.body); return [style.color, style.backgroundColor]")
 
 
+def timeline(shown):
+    return shown.run("return document.querySelector('#timeline canvas').toDataURL()")
+
+
 def test_it_is_dark_where_the_reader_wants_that_and_light_on_paper(show):
     shown = show(page_of(attach()))
-    light = colours(shown)
-    in_light = shown.run("return document.querySelector('#timeline canvas').toDataURL()")
-    shown.media(prefers_color_scheme="dark")
-    wait_until(lambda: shown.run("return document.querySelector('#timeline canvas').toDataURL()") != in_light)
-    assert colours(shown) != light
+    light = colours(shown), timeline(shown)
     shown.run("dispatchEvent(new Event('beforeprint'))")
-    assert shown.run("return document.querySelector('#timeline canvas').toDataURL()") == in_light
-    shown.media("print", prefers_color_scheme="dark")
-    assert colours(shown) == light
+    paper = timeline(shown)
     shown.run("dispatchEvent(new Event('afterprint'))")
+    assert timeline(shown) == light[1]
+    shown.media(prefers_color_scheme="dark")
+    wait_until(lambda: timeline(shown) != light[1])
+    assert colours(shown) != light[0]
+    shown.run("dispatchEvent(new Event('beforeprint'))")
+    assert timeline(shown) == paper
+    shown.media("print", prefers_color_scheme="dark")
+    assert colours(shown) == light[0]
     assert shown.complaints() == []
 
 
@@ -274,6 +280,15 @@ def test_it_fits_a_narrow_screen(show):
     shown.browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", narrow)
     wait_until(lambda: shown.run("return document.querySelector('#graph canvas').clientWidth") < 360)
     assert shown.run("return document.documentElement.scrollWidth <= 360")
+    assert shown.complaints() == []
+
+
+def test_times_far_apart_make_no_more_bars_than_fit(show):
+    years = 365 * 86_400
+    shown = show(page_of([detection(-400 * years), detection(0), detection(5_900 * years)]))
+    assert shown.column(1)[0].startswith("1620-")
+    assert shown.column(1)[2].startswith("79")
+    assert painted(shown, "#timeline canvas") > 3
     assert shown.complaints() == []
 
 

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 from etwdetect.enrich.detection import Process
 from etwdetect.report.pairs import Ranked
-from etwdetect.report.records import Records
+from etwdetect.report.records import MOST_KINDS, OTHER_KINDS, OTHER_SEVERITY, Records
 from tests.report.conftest import CONSOLE, DEBUGGER, EDITOR, SECOND, START, STRANGER, attach, detection
 
 
@@ -78,6 +78,14 @@ def test_times_and_counts_of_hostile_records_have_room():
     part = next(iter(Ranked(records).parts(1)))
     assert part.threads == (1 << 53) - 1
     assert part.last == f"FILETIME {(1 << 63) - 1}"
+
+
+def test_hostile_kinds_and_severities_do_not_fill_the_summary():
+    made = [(0, detection(kind=f"kind {number}", severity=f"severity {number}")) for number in range(1_000)]
+    records = records_of(made)
+    assert len(records.counts) == MOST_KINDS + 1
+    assert records.counts[OTHER_KINDS, OTHER_SEVERITY] == 1_000 - MOST_KINDS
+    assert {verdict.severity for verdict in records.verdicts} == {OTHER_SEVERITY}
 
 
 def test_pairs_come_by_severity_then_by_number():

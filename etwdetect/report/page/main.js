@@ -2,6 +2,7 @@
 // Brings the page to life: the filter on one side, charts and table on the other.
 
 const NARROWEST = 200; // pixels
+const MOST_OPTIONS = 200; // what is not among them can be searched for
 
 (() => {
   const data = JSON.parse(document.getElementById("data").textContent);
@@ -59,7 +60,7 @@ const NARROWEST = 200; // pixels
   }
 
   function options(select, values) {
-    values.forEach((value) => select.append(element("option", { value }, value)));
+    values.slice(0, MOST_OPTIONS).forEach((value) => select.append(element("option", { value }, value)));
     select.closest("label").hidden = values.length < 2;
   }
 

@@ -138,7 +138,7 @@ class Records {
   // Threads by severity in at most `most` stretches of a round length, over the time that all records span.
   histogram(passing, most) {
     const [begin, end] = this.span();
-    const width = ROUND_MS.find((each) => Math.floor(end / each) - Math.floor(begin / each) < most) ?? end - begin + 1;
+    const width = ROUND_MS.find((each) => Math.floor(end / each) - Math.floor(begin / each) < most) ?? Math.ceil((end - begin + 1) / most);
     const first = Math.floor(begin / width) * width;
     const bins = Math.floor((end - first) / width) + 1;
     const ranks = [...new Map(this.verdicts.map((each) => [each.rank, each.severity]))].sort(([a], [b]) => a - b);
