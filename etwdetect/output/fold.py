@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import replace
-from typing import TYPE_CHECKING, Final, NamedTuple
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterator
@@ -18,7 +18,8 @@ BOUND: Final = 10_000
 """How many folds may be open; the oldest is given back early when there are more."""
 
 
-class _Fold(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class _Fold:
     """The first of its kind, how many there are of it, and the FILETIMEs of the first and the last."""
 
     first: Detection
@@ -50,7 +51,7 @@ class Folder:
         if fold is None:
             self._open[key] = _Fold(detection, detection.count, time, last)
         else:
-            self._open[key] = fold._replace(count=fold.count + detection.count, last=max(fold.last, last))
+            self._open[key] = replace(fold, count=fold.count + detection.count, last=max(fold.last, last))
         if len(self._open) > self._bound:
             yield _folded(self._open.popitem(last=False)[1])
 
