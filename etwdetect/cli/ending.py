@@ -15,13 +15,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import FrameType
 
+_CTRL_BREAK: Final = 1
 _CLOSING_EVENTS: Final = frozenset((2, 5, 6))
-"""CTRL_CLOSE_EVENT, CTRL_LOGOFF_EVENT and CTRL_SHUTDOWN_EVENT, of which Python makes no signals."""
+"""CTRL_CLOSE_EVENT, CTRL_LOGOFF_EVENT and CTRL_SHUTDOWN_EVENT."""
 
 _MORE_THAN_WINDOWS_WAITS: Final = 60.0
 
-_STOPPING_SIGNALS: Final = ("SIGINT", "SIGTERM", "SIGBREAK")
-"""Ctrl+C, a polite kill, and Windows' own: Ctrl+Break."""
+_STOPPING_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+"""Ctrl+C, and a polite kill."""
 
 # What a pipe gives whose reader is gone; on Windows it is the second.
 _BROKEN_PIPE: Final = frozenset((errno.EPIPE, errno.EINVAL))
@@ -30,11 +31,7 @@ _BROKEN_PIPE: Final = frozenset((errno.EPIPE, errno.EINVAL))
 @contextlib.contextmanager
 def on_interruption(stop: Callable[[], object]) -> Iterator[None]:
     """Call *stop* when the user asks for an end, also by closing the console; asked again, Python ends at once."""
-    before = {
-        number: signal.getsignal(number)
-        for name in _STOPPING_SIGNALS
-        if (number := getattr(signal, name, None)) is not None
-    }
+    before = {number: signal.getsignal(number) for number in _STOPPING_SIGNALS}
 
     def restore() -> None:
         for number, handler in before.items():
@@ -47,33 +44,38 @@ def on_interruption(stop: Callable[[], object]) -> Iterator[None]:
     for number in before:
         signal.signal(number, catch)
     try:
-        with _on_console_close(stop):
+        with _on_console_event(stop):
             yield
     finally:
         restore()
 
 
 @contextlib.contextmanager
-def _on_console_close(stop: Callable[[], object]) -> Iterator[None]:
-    """Call *stop* when the console is closed, and leave the program the five seconds that Windows gives it."""
-    if sys.platform != "win32":
-        yield
-        return
+def _on_console_event(stop: Callable[[], object]) -> Iterator[None]:
+    """Call *stop* on Windows' own events: at the first Ctrl+Break, and when the console is closed."""
+    handled: set[int] = set()
 
     def handle(event: int) -> bool:
-        if event not in _CLOSING_EVENTS:
+        if event in handled or (event != _CTRL_BREAK and event not in _CLOSING_EVENTS):
             return False
+        handled.add(event)
         stop()
-        # Windows ends the process as soon as this returns; the main thread ends it before, when it is done.
-        time.sleep(_MORE_THAN_WINDOWS_WAITS)
+        if event in _CLOSING_EVENTS:
+            # Windows ends the process once this returns, or after five seconds; the main thread does it before.
+            time.sleep(_MORE_THAN_WINDOWS_WAITS)
         return True
 
-    handler = ctypes.WINFUNCTYPE(ctypes.c_int, ctypes.c_ulong)(handle)
-    ctypes.windll.kernel32.SetConsoleCtrlHandler(handler, True)  # noqa: FBT003 (Windows' signature)
-    try:
+    if sys.platform == "win32":
+        handler = ctypes.WINFUNCTYPE(ctypes.c_int, ctypes.c_ulong)(handle)
+        ctypes.windll.kernel32.SetConsoleCtrlHandler(handler, True)  # noqa: FBT003 (Windows' signature)
+        try:
+            yield
+        finally:
+            # Windows holds a lock while a handler runs: this would wait for it.
+            if handled.isdisjoint(_CLOSING_EVENTS):
+                ctypes.windll.kernel32.SetConsoleCtrlHandler(handler, False)  # noqa: FBT003
+    else:
         yield
-    finally:
-        ctypes.windll.kernel32.SetConsoleCtrlHandler(handler, False)  # noqa: FBT003
 
 
 def is_broken_pipe(error: OSError) -> bool:

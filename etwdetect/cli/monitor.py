@@ -11,11 +11,14 @@ import click
 
 from etwdetect.cli import say
 from etwdetect.cli.ending import on_interruption
+from etwdetect.cli.enrichment import Enrichment, enrichment_options
 from etwdetect.cli.results import Results, results_options
 from etwdetect.cli.status import Status
-from etwdetect.live import summary
+from etwdetect.live import pywintrace, summary
+from etwdetect.live.lookups import live_enricher
 from etwdetect.live.monitor import Monitor
 from etwdetect.live.session import Plan
+from etwdetect.live.stream import SETTLE
 from etwdetect.sigma.fields import Source
 
 if TYPE_CHECKING:
@@ -28,21 +31,31 @@ _SECONDS = click.FloatRange(min=0, min_open=True)
 
 @click.command()
 @results_options
+@enrichment_options(live=True)
 @click.option("--kernel-logger", is_flag=True, help="Use a system logger session instead of the provider.")
 @click.option("--duration", type=_SECONDS, help="Stop after so many seconds.")
 @click.option("--strict", is_flag=True, help="End, with status 3, when the session is taken away from outside.")
 @click.option("--stats", type=_SECONDS, help="Print statistics on standard error every so many seconds.")
-def command(
-    results: Results, duration: float | None, stats: float | None, *, kernel_logger: bool, strict: bool
+def command(  # noqa: PLR0913 (one parameter an option)
+    results: Results,
+    enrichment: Enrichment,
+    duration: float | None,
+    stats: float | None,
+    *,
+    kernel_logger: bool,
+    strict: bool,
 ) -> Status:
     """Print remote threads as they happen, until Ctrl+C."""
     stop = threading.Event()
     plan = Plan(kernel_logger=kernel_logger)
     results.come_from(Source.LIVE)
     with on_interruption(stop.set):
-        monitor = Monitor(stop.is_set, say, plan=plan, strict=strict, duration=duration)
+        pywintrace.load()  # which is not possible everywhere
+        enricher = live_enricher("etw", SETTLE, enrichment.files, enrichment.kinds)
+        monitor = Monitor(stop.is_set, say, enricher, plan=plan, strict=strict, duration=duration)
         try:
             with results.open(live=True), contextlib.closing(monitor.turns()) as turns:
+                results.come_from(Source.LIVE, functions=enrichment.files is not None)
                 for detections in _telling(turns, monitor, stats):
                     for detection in detections:
                         results.show(detection)

@@ -5,16 +5,33 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Final
 
-from etwdetect.events import ProcessStart, ProcessStop
+from etwdetect.enrich.enricher import Enricher
+from etwdetect.events import ImageLoad, ProcessRundown, ProcessStart, ProcessStop
 from etwdetect.live import system
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from etwdetect.events import Event, ImageLoad, ProcessRundown
+    from etwdetect.enrich.detection import Detector
+    from etwdetect.enrich.imagefiles import ImageFiles
+    from etwdetect.enrich.kinds import Kinds
+    from etwdetect.events import Event
     from etwdetect.rule import RemoteThread
 
 _MOST_KNOWN: Final = 65_536
+
+Told = ProcessRundown | ProcessStop | ImageLoad
+
+
+def live_enricher(
+    detector: Detector, settle: int, files: ImageFiles | None = None, kinds: Kinds | None = None
+) -> Enricher:
+    """Return an Enricher that knows this machine: its name and its drives."""
+    source = "the session" if detector == "etw" else "the driver"
+    enricher = Enricher(detector, settle=settle, source=source, host=system.host(), files=files, kinds=kinds)
+    for volume in system.volumes(0):
+        enricher.observe(volume)
+    return enricher
 
 
 class _Pids:
@@ -43,9 +60,13 @@ class Lookups:
     """Asks for both processes of a remote thread and for their parents, once for each life of a process.
 
     The modules are asked for only of a target that was not seen to start: of any other the events tell them all.
+
+    Without *events* of processes, as the driver has none, nobody tells when a life ends: then it asks each time,
+    and says of a process that is gone that it has stopped.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, events: bool = True) -> None:
+        self._events = events
         self._born = _Pids()
         self._asked = _Pids()
 
@@ -59,11 +80,15 @@ class Lookups:
                 self._born.discard(pid)
                 self._asked.discard(pid)
 
-    def about(self, thread: RemoteThread) -> Iterator[ProcessRundown | ImageLoad]:
+    def about(self, thread: RemoteThread) -> Iterator[Told]:
         """Yield what the system tells of the processes of *thread*, as events of its time."""
+        if not self._events:
+            self._asked = _Pids()
         for pid in (thread.creator_pid, thread.pid):
             found = self._ask(pid, thread.time)
             if found is None:
+                if not self._events:
+                    yield ProcessStop(thread.time - 1, pid)
                 continue
             if found.parent_pid is not None:
                 parent = self._ask(found.parent_pid, thread.time)

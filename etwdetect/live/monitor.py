@@ -10,15 +10,16 @@ from etwdetect.live import system
 from etwdetect.live.capture import DELIVERY_SECONDS, Capture, clear_leaked
 from etwdetect.live.errors import CallbackError, LiveError, SessionGoneError
 from etwdetect.live.intake import Intake
-from etwdetect.live.lookups import Lookups
+from etwdetect.live.lookups import Lookups, live_enricher
 from etwdetect.live.losses import Losses
 from etwdetect.live.session import FLUSH_MILLISECONDS, Plan
-from etwdetect.live.stream import Stream
+from etwdetect.live.stream import SETTLE, Stream
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
     from etwdetect.enrich.detection import Detection
+    from etwdetect.enrich.enricher import Enricher
 
 TURN_SECONDS: Final = 0.01
 """How long to wait between two looks at the queue."""
@@ -34,10 +35,11 @@ class Monitor:
     monitor. *notify* gets a sentence for the user when that happens, or events are lost.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (what a user may choose)
         self,
         stop: Callable[[], bool],
         notify: Callable[[str], None],
+        enricher: Enricher | None = None,
         *,
         plan: Plan | None = None,
         strict: bool = False,
@@ -45,7 +47,9 @@ class Monitor:
     ) -> None:
         self.intake = Intake()
         self.clock = _Clock()
-        self.stream = Stream(self.clock.time(), Lookups(), FLUSH_MILLISECONDS * 10_000)
+        self.stream = Stream(
+            self.clock.time(), FLUSH_MILLISECONDS * 10_000, enricher or live_enricher("etw", SETTLE), Lookups()
+        )
         self.started = False
         """Whether there was a session at all."""
         self.gaps = 0
@@ -58,7 +62,8 @@ class Monitor:
         self._losses = Losses()
         self._dropped = 0
         self._watching = False
-        self._next_look = 0.0
+        self._next_look = self._next_flush = 0.0
+        self._flushes_by_hand = False
 
     @property
     def incomplete(self) -> bool:
@@ -76,8 +81,11 @@ class Monitor:
             self._begin(capture)
             while not self._over():
                 yield self._turn()
-                if time.monotonic() >= self._next_look:
+                now = time.monotonic()
+                if now >= self._next_look:
                     self._look_after(capture)
+                if self._flushes_by_hand and now >= self._next_flush:
+                    self._flush(capture)
                 time.sleep(TURN_SECONDS)
             self._end(capture)
             deadline = time.monotonic() + DELIVERY_SECONDS
@@ -106,6 +114,7 @@ class Monitor:
         """Start the session, and have its start known: which processes there are."""
         capture.start()
         self._watching = self.started = True
+        self._flushes_by_hand = not capture.session.flushes
         self._next_look = time.monotonic() + HEALTH_SECONDS
         if not self._plan.kernel_logger and not capture.session.capture_state():
             self.stream.know(system.processes(self.clock.time()))
@@ -139,6 +148,12 @@ class Monitor:
         else:
             self._notify("the session is back; what happened in between was not seen")
 
+    def _flush(self, capture: Capture) -> None:
+        """Flush where Windows does not do it in time: its flag for milliseconds is not documented."""
+        self._next_flush = time.monotonic() + FLUSH_MILLISECONDS / 1000
+        with contextlib.suppress(SessionGoneError):  # which the next look at its health finds, too
+            capture.session.flush()
+
     def _illness(self, capture: Capture) -> str | None:
         """Return what is wrong with the session, None where nothing is."""
         try:
@@ -146,6 +161,8 @@ class Monitor:
         except SessionGoneError as error:
             return str(error)
         self._losses.counted(state)
+        # The list of processes that was asked for should be here by now.
+        self._flushes_by_hand |= not self.intake.received
         if not capture.session.listens(state):
             return f"the provider was disabled in the session {capture.session.name} from outside"
         return f"Windows delivers no more of the session {capture.session.name}" if capture.delivered else None

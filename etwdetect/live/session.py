@@ -91,6 +91,8 @@ class Session:
         self.name = name
         self.plan = plan
         self._api = pw.load()
+        self.flushes = True
+        """Whether Windows flushes it by itself every FLUSH_MILLISECONDS."""
         self._provider: Any = None
         self._kept: Any = None
 
@@ -104,6 +106,7 @@ class Session:
         except OSError as error:
             if error.winerror != pw.ERROR_INVALID_PARAMETER:  # type: ignore[attr-defined,unused-ignore]
                 self._failed(error)
+            self.flushes = False
             try:
                 self._start(milliseconds=False)
             except OSError as second:

@@ -5,17 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from etwdetect.decode import Decoder
-from etwdetect.enrich.enricher import Enricher
 from etwdetect.events import Loss, ProcessStart, ProcessStop
 from etwdetect.live.shelf import ImageShelf, is_image
 from etwdetect.live.window import ReorderWindow
-from etwdetect.rule import DEFAULT_BOUND, RemoteThreadRule
+from etwdetect.rule import RemoteThreadRule
 
 if TYPE_CHECKING:
     from collections import Counter
     from collections.abc import Iterable, Iterator
 
     from etwdetect.enrich.detection import Detection
+    from etwdetect.enrich.enricher import Enricher
     from etwdetect.events import Event
     from etwdetect.live.lookups import Lookups
     from etwdetect.raw import RawEvent
@@ -31,20 +31,19 @@ SETTLE: Final = 200_000
 class Stream:
     """Decodes, orders and judges live events; `release` gives the detections.
 
-    *session_start* is the FILETIME at which the session began, *lookups* what is asked of the system for a hit,
-    *delay* how long, in 100 ns units, an event may be on its way until the window has it. *bound* is that of the
-    new-process table.
+    *session_start* is the FILETIME at which the session began, *delay* how long, in 100 ns units, an event may be
+    on its way until the window has it. *lookups* ask the system about a hit, and *enricher* is told the answers.
     """
 
-    def __init__(self, session_start: int, lookups: Lookups, delay: int, bound: int = DEFAULT_BOUND) -> None:
-        self.rule = RemoteThreadRule(bound, session_start)
+    def __init__(self, session_start: int, delay: int, enricher: Enricher, lookups: Lookups) -> None:
+        self.rule = RemoteThreadRule(session_start=session_start)
         self.window = ReorderWindow(WINDOW_SECONDS)
         self.lost = Loss(session_start, 0)
         """All that was lost so far."""
         self.damaged = 0
         """The events whose payload is too short for its version."""
         self._decoder = Decoder(self._note_damage, images=True)
-        self._enricher = Enricher(settle=SETTLE)
+        self._enricher = enricher
         self._images = ImageShelf()
         self._lookups = lookups
         self._behind = delay + round(WINDOW_SECONDS * 10_000_000)

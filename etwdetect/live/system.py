@@ -10,11 +10,13 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import functools
+import platform
+import struct
 import subprocess
 from ctypes import POINTER, wintypes
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-from etwdetect.events import ImageLoad, ProcessRundown
+from etwdetect.events import ImageLoad, ProcessRundown, VolumeMapping
 from etwdetect.kdetector.win32 import declare, load_library
 
 if TYPE_CHECKING:
@@ -31,6 +33,7 @@ _ALL_MODULES: Final = 3  # LIST_MODULES_ALL
 _MOST_MODULES: Final = 4096
 _LONGEST_PATH: Final = 32_768
 _LONGEST_TOKEN_USER: Final = 128
+_PAGE: Final = 4096
 
 
 class ModuleInfo(ctypes.Structure):
@@ -41,6 +44,21 @@ class ModuleInfo(ctypes.Structure):
         ("SizeOfImage", wintypes.DWORD),
         ("EntryPoint", ctypes.c_void_p),
     ]
+
+
+def host() -> str:
+    """Return this machine's name."""
+    return platform.node()
+
+
+def volumes(time: int) -> Iterator[VolumeMapping]:
+    """Yield what each drive's letter stands for."""
+    kernel32 = _kernel32()
+    letters, device = ctypes.create_unicode_buffer(_LONGEST_PATH), ctypes.create_unicode_buffer(_LONGEST_PATH)
+    count = kernel32.GetLogicalDriveStringsW(len(letters), letters)
+    for root in ctypes.wstring_at(letters, count).split("\0"):
+        if root and kernel32.QueryDosDeviceW(root.rstrip("\\"), device, len(device)):
+            yield VolumeMapping(time, device.value + "\\", root)
 
 
 def processes(time: int) -> Iterator[ProcessRundown]:
@@ -99,7 +117,21 @@ def modules(pid: int, time: int) -> Iterator[ImageLoad]:
                 continue
             length = kernel32.K32GetMappedFileNameW(handle, info.lpBaseOfDll, name, len(name))
             image = name.value if length else None
-            yield ImageLoad(time, pid, base or 0, info.SizeOfImage, image=image, rundown=True)
+            stamp, checksum = _build(handle, info.lpBaseOfDll)
+            yield ImageLoad(time, pid, base or 0, info.SizeOfImage, checksum, stamp, image, rundown=True)
+
+
+def _build(handle: int | None, base: int | None) -> tuple[int | None, int | None]:
+    """Return what tells an image's build, from its PE header in memory: its time stamp and its checksum."""
+    header = ctypes.create_string_buffer(_PAGE)
+    if not _kernel32().ReadProcessMemory(handle, base, header, len(header), None):
+        return None, None
+    # IMAGE_DOS_HEADER.e_lfanew at 60; from there the stamp at 8 and, in both optional headers, the checksum at 88.
+    (at,) = struct.unpack_from("<I", header, 60)
+    if at + 92 > len(header) or header.raw[at : at + 4] != b"PE\0\0":
+        return None, None
+    stamp, checksum = struct.unpack_from("<I76xI", header, at + 8)
+    return stamp, checksum or None
 
 
 @contextlib.contextmanager
@@ -154,6 +186,9 @@ def _kernel32() -> ctypes.CDLL:
     handle, dword, pointer = wintypes.HANDLE, wintypes.DWORD, ctypes.c_void_p
     declare(library, "OpenProcess", handle, dword, wintypes.BOOL, dword)
     declare(library, "CloseHandle", wintypes.BOOL, handle)
+    declare(library, "GetLogicalDriveStringsW", dword, dword, wintypes.LPWSTR)
+    declare(library, "QueryDosDeviceW", dword, wintypes.LPCWSTR, wintypes.LPWSTR, dword)
+    declare(library, "ReadProcessMemory", wintypes.BOOL, handle, pointer, pointer, ctypes.c_size_t, pointer)
     declare(library, "ProcessIdToSessionId", wintypes.BOOL, dword, POINTER(dword))
     declare(library, "QueryFullProcessImageNameW", wintypes.BOOL, handle, dword, wintypes.LPWSTR, POINTER(dword))
     declare(library, "K32EnumProcessModulesEx", wintypes.BOOL, handle, pointer, dword, POINTER(dword), dword)
