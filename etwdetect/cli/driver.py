@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -16,6 +17,7 @@ from etwdetect.cli.status import Status
 from etwdetect.enrich.detection import Detection, Process
 from etwdetect.kdetector import Device, Watcher, service
 from etwdetect.kdetector.interface import MOST_BOUND
+from etwdetect.output import times
 from etwdetect.sigma.fields import Source
 
 _BOUND: Final = click.IntRange(1, MOST_BOUND)
@@ -89,7 +91,10 @@ def watch(results: Results, duration: float | None) -> Status:
         # Closing the generator closes the device, though an error may keep the generator alive for longer.
         with results.open(live=True), contextlib.closing(iter(watcher)) as records:
             for record in records:
-                results.show(Detection(record, "driver", Process(record.creator_pid), Process(record.pid)))
+                if record is None:
+                    results.tick(times.filetime(datetime.now(UTC)))
+                else:
+                    results.show(Detection(record, "driver", Process(record.creator_pid), Process(record.pid)))
     hidden = f" ({results.filtered_out:,} filtered out)" if results.filtered_out else ""
     threads = "remote thread" if watcher.received == 1 else "remote threads"
     say(f"KDetector: {watcher.received:,} {threads}{hidden}, {watcher.dropped:,} more were lost")

@@ -47,8 +47,8 @@ class Watcher:
         self._deadline = None if duration is None else time.monotonic() + duration
         self._last: Statistics | None = None
 
-    def __iter__(self) -> Generator[RemoteThread, None, None]:
-        """Yield the records as they come; a driver that goes away is waited for.
+    def __iter__(self) -> Generator[RemoteThread | None, None, None]:
+        """Yield the records as they come, and None a few times a second; a driver that goes away is waited for.
 
         Raises what Device raises when it is opened.
         """
@@ -56,9 +56,9 @@ class Watcher:
         while device is not None:
             with device, contextlib.suppress(DeviceGoneError):
                 yield from self._read(device)
-            device = self._reopen()
+            device = yield from self._reopen()
 
-    def _read(self, device: Device) -> Generator[RemoteThread, None, None]:
+    def _read(self, device: Device) -> Generator[RemoteThread | None, None, None]:
         self._last = None
         while True:
             # Asked before the queue is drained, so that the last round still takes all that was there then.
@@ -67,17 +67,19 @@ class Watcher:
                 self.received += 1
                 yield record
             self._count(device.statistics())
+            yield None
             if last_round:
                 return
             self._pause()
 
-    def _reopen(self) -> Device | None:
+    def _reopen(self) -> Generator[None, None, Device | None]:
         """Return the device once the driver is back; None when nobody wants to wait any more."""
         if self._over():
             return None
         self._notify("KDetector stops; waiting for it to start again")
         while not self._over():
             self._pause()
+            yield None
             if service.state() == service.State.RUNNING:
                 # It may be stopping again by now.
                 with contextlib.suppress(NotRunningError, DeviceGoneError):

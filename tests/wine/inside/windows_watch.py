@@ -104,6 +104,13 @@ def test_it_ends_after_its_duration_with_what_was_there(injector, watch):
     assert time.monotonic() - began >= 0.5
 
 
+def test_repeats_are_folded_and_shown_when_their_time_is_over_though_nothing_follows(injector, watch):
+    for _ in range(3):
+        injector.thread_created(3000, 7)
+    watching = watch("--fold", "0.5")
+    assert re.search(r"TID: 7  3 times until \d\d:\d\d:\d\d\.\d{3}$", watching.line())
+
+
 def test_formats_and_filters_are_those_of_scan(injector, watch):
     for pid in (3000, 3001):
         injector.thread_created(pid, 7)
