@@ -69,3 +69,17 @@ def etwdetect():
         return Finished(subprocess.run(command, capture_output=True, timeout=300, check=False, **options))
 
     return run
+
+
+@pytest.fixture(scope="session")
+def simetw(lab):  # noqa: ARG001 (the compiler comes with the lab)
+    """The directory of the stand-in for event tracing, built."""
+    made = subprocess.run(
+        ("make", "-s", "-C", ROOT / "simetw"),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert made.returncode == 0, made.stderr
+    return ROOT / "build" / "simetw"
