@@ -2,7 +2,10 @@
 
 import ast
 import hashlib
+import os
+import pty
 import re
+import threading
 import tomllib
 import zipfile
 from pathlib import PurePosixPath
@@ -21,6 +24,7 @@ from tools.windows_zip.archive import write_zip, zip_bytes
 from tools.windows_zip.bundle import assemble, fetch
 
 FOLDER = "etwdetect 0.1 für Windows"
+INJECT = "from tests.wine.inside.injector import Injector; Injector().thread_created(3000, 7)"
 SAMPLE = windows_path(PROJECT / "samples" / "windbg-attach.etl")
 
 
@@ -110,6 +114,30 @@ def test_sigma_rules_can_be_asked(run, tmp_path):
 def test_a_report_can_be_made(run, tmp_path):
     assert run("report", SAMPLE, "-o", windows_path(tmp_path / "report.html")).returncode == 0
     assert "windbg.exe" in (tmp_path / "report.html").read_text("utf-8")
+
+
+def test_ctrl_c_ends_it_as_it_ends_the_command(run, lab, unpacked, drivers):
+    """A batch file would ask first, and a launcher that ends at once would leave Python running."""
+    keyboard, screen = pty.openpty()
+    assert run("driver", "install", windows_path(drivers / "KDetector.sys")).returncode == 0
+    try:
+        assert run("driver", "start").returncode == 0
+        command = windows_path(unpacked / "etwdetect.exe"), "driver", "watch", "--format", "classic"
+        with lab.start(*command, terminal=screen) as process:
+            # One that does not end must not keep the test from failing.
+            killer = threading.Timer(60, process.kill)
+            killer.start()
+            assert lab.run_python("-c", INJECT).returncode == 0
+            assert process.stdout.readline().rstrip().endswith(b"-> PID: 3000 TID: 7")
+            os.write(keyboard, b"\x03")
+            output, errors = process.communicate(timeout=30)
+            killer.cancel()
+    finally:
+        assert run("driver", "uninstall").returncode == 0
+        os.close(screen)
+        os.close(keyboard)
+    assert (process.returncode, output) == (0, b"")
+    assert errors.decode().splitlines() == ["etwdetect: KDetector: 1 remote thread, 0 more were lost"]
 
 
 def test_it_uses_its_own_python_whatever_there_is_beside(run, unpacked, lab, tmp_path):
