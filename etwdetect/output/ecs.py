@@ -60,7 +60,7 @@ def fields(detection: Detection) -> dict[str, Any]:
             }
         },
         "winlog": {"event_data": _event_data(detection)},
-        "etwdetect": our_own(detection),
+        "etwdetect": our_own(detection, "SourceTerminalSessionId", "TargetTerminalSessionId"),
     }
     return without_unknown(known)
 

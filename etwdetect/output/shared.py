@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from etwdetect.output import record
 
@@ -10,6 +10,20 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from etwdetect.enrich.detection import Detection
+
+_OUR_OWN: Final = (
+    "Detector",
+    "Time",
+    "StartModuleOffset",
+    "Kind",
+    "KindReason",
+    "Severity",
+    "Sigma",
+    "Count",
+    "LastTime",
+    "Evidence",
+    "Absent",
+)
 
 
 def without_unknown(fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -70,6 +70,8 @@ def test_the_source_is_the_process_and_the_target_stays_in_the_event_data():
         "LastTime": "132337624952900000",
         "Evidence": ["session-start", "events-lost:3"],
         "Absent": {"SourceUser": "not in the trace", "TargetUser": "not in the trace"},
+        "SourceTerminalSessionId": 1,
+        "TargetTerminalSessionId": 0,
     }
 
 
