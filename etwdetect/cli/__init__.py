@@ -16,7 +16,18 @@ from etwdetect.errors import EtwDetectError, MissingExtraError, NotElevatedError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-COMMANDS: Final = ("driver", "events", "explain", "fleet", "monitor", "parity", "report", "scan")
+COMMANDS: Final = (
+    "doctor",
+    "driver",
+    "events",
+    "explain",
+    "fleet",
+    "monitor",
+    "parity",
+    "record",
+    "report",
+    "scan",
+)
 """Each is the `command` of the module of its name in this package, and returns a Status."""
 
 

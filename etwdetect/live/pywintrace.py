@@ -11,6 +11,7 @@ import functools
 import logging
 import sys
 from typing import Any, Final, NamedTuple, NoReturn
+from uuid import UUID
 
 from etwdetect.live.errors import (
     NoSessionLeftError,
@@ -63,6 +64,25 @@ def advapi32() -> Any:  # noqa: ANN401 (ctypes makes its attributes on demand)
     """Return the library that pywintrace calls too."""
     if sys.platform == "win32":
         return ctypes.windll.advapi32
+    raise _not_windows()
+
+
+def tdh() -> Any:  # noqa: ANN401
+    """Return the library that knows the manifests."""
+    if sys.platform == "win32":
+        return ctypes.windll.tdh
+    raise _not_windows()
+
+
+def guid(provider: bytes) -> Any:  # noqa: ANN401 (pywintrace's GUID)
+    """Return the GUID whose 16 bytes *provider* is."""
+    return load().guid(f"{{{UUID(bytes_le=provider)}}}")
+
+
+def build() -> int:
+    """Return the build of this Windows."""
+    if sys.platform == "win32":
+        return sys.getwindowsversion().build
     raise _not_windows()
 
 

@@ -11,7 +11,6 @@ import ctypes
 import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
-from uuid import UUID
 
 from etwdetect.live import pywintrace as pw
 from etwdetect.live.intake import MANIFEST_IDS
@@ -42,6 +41,8 @@ _SYSTEM_LOGGER: Final = 0x0200_0000
 _ONE_STREAM: Final = 0x1000_0000  # EVENT_TRACE_NO_PER_PROCESSOR_BUFFERING
 
 _QPC: Final = 1
+_FIRST_WITH_RUNDOWN: Final = 10586
+"""Windows 10 1511: the first build whose provider has the event ProcessRundown."""
 _CAPTURE_STATE: Final = 2  # EVENT_CONTROL_CODE_CAPTURE_STATE
 _EVENT_ID_FILTER: Final = 0x8000_0200  # EVENT_FILTER_TYPE_EVENT_ID
 _NAME_LENGTH: Final = 1024
@@ -132,6 +133,8 @@ class Session:
 
         A system logger session lists them by itself.
         """
+        if pw.build() < _FIRST_WITH_RUNDOWN:
+            return False
         provider = self._kernel_process()
         return not self._api.evntrace.EnableTraceEx2(
             self._provider.session_handle, ctypes.byref(provider.guid), _CAPTURE_STATE,
@@ -198,7 +201,7 @@ class Session:
         descriptor = prov.EVENT_FILTER_DESCRIPTOR(ctypes.addressof(ids.get().contents), size, _EVENT_ID_FILTER)
         self._kept = ids  # which the descriptor only points at
         parameters = etw.ProviderParameters(0, [descriptor]).get()
-        guid = self._api.guid(f"{{{UUID(bytes_le=KERNEL_PROCESS)}}}")
+        guid = pw.guid(KERNEL_PROCESS)
         return etw.ProviderInfo("Microsoft-Windows-Kernel-Process", guid, _LEVEL, _KEYWORDS, 0, parameters)
 
 

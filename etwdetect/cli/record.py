@@ -1,0 +1,45 @@
+"""etwdetect record: what a machine does, into a trace that any machine can scan."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import click
+
+from etwdetect.cli import say
+from etwdetect.cli.ending import on_interruption
+from etwdetect.cli.status import Status
+from etwdetect.live import pywintrace
+from etwdetect.live.recording import record
+from etwdetect.live.session import Plan
+
+
+@click.command()
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE.etl")
+@click.option("--duration", type=click.FloatRange(min=0, min_open=True), help="Stop after so many seconds.")
+@click.option("--kernel-process", is_flag=True, help="Record Microsoft-Windows-Kernel-Process instead.")
+def command(file: Path, duration: float | None, *, kernel_process: bool) -> Status:
+    """Record processes, threads and images into a new FILE.etl, until Ctrl+C.
+
+    By default from the kernel's own logger, which lists all that there is at the start, with command lines:
+    one file tells everything elsewhere. `etwdetect scan` reads it, on any system.
+    """
+    pywintrace.load()  # which is not possible everywhere
+    if file.exists():
+        raise click.UsageError(f"{file} exists already")
+    if not file.absolute().parent.is_dir():
+        raise click.UsageError(f"{file.parent} is no directory")
+    stop = threading.Event()
+    with on_interruption(stop.set):
+        recorded = record(Plan(kernel_logger=not kernel_process, file=file), stop.is_set, say, duration)
+    if recorded.cut_short is not None:
+        say(recorded.cut_short)
+    say(
+        f"{file}: {recorded.seconds:,.0f} seconds, {file.stat().st_size if file.exists() else 0:,} bytes;"
+        f" {recorded.events_lost:,} events and {recorded.buffers_lost:,} buffers lost"
+    )
+    if not file.exists():
+        return Status.ERROR
+    complete = not (recorded.events_lost or recorded.buffers_lost or recorded.cut_short)
+    return Status.DONE if complete else Status.INCOMPLETE
