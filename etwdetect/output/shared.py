@@ -36,21 +36,10 @@ def without_unknown(fields: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in known.items() if value not in ({}, [])}
 
 
-def our_own(detection: Detection) -> dict[str, Any]:
-    """Return the fields of our record that no other schema has a place for, under our names."""
-    names = (
-        "Detector",
-        "Time",
-        "StartModuleOffset",
-        "Kind",
-        "KindReason",
-        "Severity",
-        "Sigma",
-        "Count",
-        "LastTime",
-    )
+def our_own(detection: Detection, *more: str) -> dict[str, Any]:
+    """Return the fields of our record that no other schema has a place for, under our names, and *more* of them."""
     known = record.fields(detection)
-    return {name: known[name] for name in (*names, "Evidence", "Absent") if name in known}
+    return {name: known[name] for name in (*_OUR_OWN, *more) if name in known}
 
 
 def sentence(detection: Detection) -> str:
