@@ -37,7 +37,7 @@ def without_unknown(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def our_own(detection: Detection, *more: str) -> dict[str, Any]:
-    """Return the fields of our record that no other schema has a place for, under our names, and *more* of them."""
+    """Return the fields of our record that no other schema has a place for, under our names, and *more*."""
     known = record.fields(detection)
     return {name: known[name] for name in (*_OUR_OWN, *more) if name in known}
 
