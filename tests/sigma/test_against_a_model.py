@@ -81,7 +81,7 @@ def is_true(question, record):
     return re.fullmatch(regex, told, re.DOTALL) is not None
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(st.data())
 def test_sql_says_what_a_plain_reading_says(data):
     questions = data.draw(st.lists(asked_for(), min_size=1, max_size=4))
