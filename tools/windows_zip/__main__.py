@@ -22,8 +22,12 @@ from tools.windows_zip.bundle import assemble, fetch
 def main() -> int:
     """Do what the command line asks for."""
     name = f"etwdetect-{etwdetect.__version__}-windows-x64"
-    parser = argparse.ArgumentParser(prog="python -m tools.windows_zip", description=__doc__.partition("\n")[0])
-    parser.add_argument("file", nargs="?", type=Path, default=PROJECT / "dist" / f"{name}.zip")
+    parser = argparse.ArgumentParser(
+        prog="python -m tools.windows_zip", description="Make the .zip for Windows machines without Python."
+    )
+    parser.add_argument(
+        "file", nargs="?", type=Path, default=PROJECT / "dist" / f"{name}.zip", help=f"dist/{name}.zip"
+    )
     parser.add_argument("--lock", action="store_true", help="look up newer versions instead")
     arguments = parser.parse_args()
     try:
