@@ -28,18 +28,23 @@ def painted(shown, canvas):
     return shown.run(script, canvas)
 
 
-def place_of(shown, colour):
-    """Where the timeline has a colour first, in pixels of the page."""
+def click_on(shown, canvas, colour):
+    """Click where a chart has *colour* first, a little inside of it."""
     script = """
-        const canvas = document.querySelector("#timeline canvas");
+        const canvas = document.querySelector(arguments[0]);
         const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
         for (let at = 0; at < data.length; at += 4) {
-            if (arguments[0].every((part, index) => data[at + index] === part)) {
+            if (arguments[1].every((part, index) => Math.abs(data[at + index] - part) < 3)) {
                 const scale = canvas.width / canvas.clientWidth;
                 return [((at / 4) % canvas.width) / scale + 2, Math.floor(at / 4 / canvas.width) / scale + 2];
             }
         }"""
-    return [round(each) for each in shown.run(script, list(colour))]
+    across, down = map(round, shown.run(script, canvas, colour))
+    element = shown.one(canvas)
+    shown.run("arguments[0].scrollIntoView({ block: 'center' })", element)
+    width, height = element.size["width"], element.size["height"]
+    actions = ActionChains(shown.browser)
+    actions.move_to_element_with_offset(element, across - width // 2, down - height // 2).click().perform()
 
 
 def filter_by(shown, text):
@@ -163,16 +168,23 @@ def test_severity_and_kind_filter_and_the_charts_follow(show):
 
 def test_a_bar_of_the_timeline_keeps_its_time_and_a_button_lets_go(show):
     shown = show(page_of([detection(0), detection(1000)]))
-    canvas = shown.one("#timeline canvas")
-    shown.run("arguments[0].scrollIntoView({ block: 'center' })", canvas)
-    across, down = place_of(shown, (0x7A, 0x84, 0x90))
-    width, height = canvas.size["width"], canvas.size["height"]
-    over = ActionChains(shown.browser).move_to_element_with_offset(canvas, across - width // 2, down - height // 2)
-    over.click().perform()
+    click_on(shown, "#timeline canvas", [0x7A, 0x84, 0x90])
     wait_until(lambda: shown.one("[name=shown]").text == "1 of 2 rows")
     assert shown.one("[name=range]").text.startswith("2020-05-12 13:08:")
     shown.one("[name=range]").click()
     assert shown.one("[name=shown]").text == "2 of 2 rows"
+
+
+def test_a_band_of_the_graph_keeps_its_pair_and_a_button_lets_go(show):
+    shown = show(page_of(attach()))
+    red, alpha = (0xB3, 0x26, 0x1E), round(0.35 * 255)
+    click_on(shown, "#graph canvas", [*red, alpha])
+    wait_until(lambda: shown.one("[name=shown]").text == "1 of 5 rows")
+    assert shown.column(2) == ["high"]
+    assert shown.one("[name=pair]").text.startswith("invoice.exe 4120 → notepad.exe 8336")
+    shown.one("[name=pair]").click()
+    assert shown.one("[name=shown]").text == "5 of 5 rows"
+    assert shown.complaints() == []
 
 
 def test_a_pair_shows_its_rows_and_a_row_opens_its_pair(show):

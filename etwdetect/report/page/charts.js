@@ -137,7 +137,7 @@ class Graph extends Chart {
     const margin = Math.min(this.width * 0.28, 260);
     const { nodes, links, lines } = inColumns(shown, this.width - 2 * margin > 300);
     const label = (position, width) => ({ position, width, color: ink, overflow: "truncate", formatter: ({ data }) => data.words });
-    const band = ({ rank }) => ({ color: severity(rank), opacity: 0.35 });
+    const band = ({ flow }) => ({ color: severity(shown[flow].rank), opacity: 0.35 });
     const looks = {
       source: { label: label("left", margin - 20), itemStyle: { color: muted } },
       flow: { label: label("inside", this.width - 2 * margin - 60) },
@@ -150,7 +150,7 @@ class Graph extends Chart {
           backgroundColor: paper,
           borderColor: line,
           textStyle: { color: ink },
-          formatter: ({ data }) => (data.flow ? flowInWords(data.flow) : data.words),
+          formatter: ({ data }) => (data.flow === undefined ? data.words : flowInWords(shown[data.flow])),
         },
         series: {
           type: "sankey",
@@ -162,13 +162,15 @@ class Graph extends Chart {
           nodeGap: 12,
           draggable: false,
           emphasis: { focus: "trajectory" },
-          data: nodes.map((node) => ({ ...node, ...looks[node.column], ...(node.flow && { itemStyle: band(node.flow) }) })),
-          links: links.map((link) => ({ ...link, lineStyle: band(link.flow) })),
+          data: nodes.map((node) => ({ ...node, ...looks[node.column], ...(node.column === "flow" && { itemStyle: band(node) }) })),
+          links: links.map((link) => ({ ...link, lineStyle: band(link) })),
         },
       },
       lines * NODE + 16,
     );
-    chart.on("click", ({ data }) => data.flow && this.choose(data.flow));
+    chart.on("click", ({ data }) => {
+      if (data.flow !== undefined) this.choose(shown[data.flow]);
+    });
     const what = byLife ? "processes" : "programs, all processes of a name together";
     const rest = flows.length - shown.length;
     this.hint.textContent =
@@ -178,7 +180,7 @@ class Graph extends Chart {
 }
 
 // Three columns, so that nothing can be circular: sources, what they did, and targets. A process that is both a
-// source and a target is in two of them.
+// source and a target is in two of them. Flows are numbers here: the library copies what it is given.
 function inColumns(flows, hasRoom) {
   const nodes = new Map();
   const node = (column, key, words, flow) => {
@@ -188,10 +190,10 @@ function inColumns(flows, hasRoom) {
   };
   const links = flows.flatMap((flow, index) => {
     const source = node("source", flow.source.key, flow.source.label);
-    const middle = node("flow", index, hasRoom ? flowLabel(flow) : number(flow.threads), flow);
+    const middle = node("flow", index, hasRoom ? flowLabel(flow) : number(flow.threads), index);
     const target = node("target", flow.target.key, flow.target.label);
     const value = 1 + Math.log2(flow.threads);
-    return [{ source, target: middle, value, flow }, { source: middle, target, value, flow }];
+    return [{ source, target: middle, value, flow: index }, { source: middle, target, value, flow: index }];
   });
   return { nodes: [...nodes.values()], links, lines: Math.max(flows.length, 2) };
 }

@@ -178,12 +178,12 @@ class Records {
       flow.threads += count;
       flows.set(key, flow);
     }
-    const inOrder = [...flows.values()].sort((a, b) => a.rank - b.rank || b.threads - a.threads || first(a.pairs) - first(b.pairs));
+    const inOrder = [...flows.values()].sort((a, b) => a.rank - b.rank || b.threads - a.threads || firstOf(a.pairs) - firstOf(b.pairs));
     return { byLife, flows: inOrder };
   }
 }
 
-function first(set) {
+function firstOf(set) {
   return set.values().next().value;
 }
 
