@@ -1,6 +1,8 @@
 import re
 from pathlib import Path
 
+import pytest
+
 from tests.traces_by_writer import SECOND, START, attack, write_trace
 
 ROOT = Path(__file__).parents[2]
@@ -61,6 +63,13 @@ def test_an_input_is_never_written_over(etwdetect, tmp_path):
     before = path.read_bytes()
     assert etwdetect("report", path, "-o", path).status == 2
     assert path.read_bytes() == before
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+def test_a_page_that_cannot_be_written_is_an_error(etwdetect):
+    done = etwdetect("report", SAMPLE, "-o", "/dev/full")
+    assert done.status == 1
+    assert "the page cannot be written" in done.err
 
 
 def test_an_output_is_asked_for(etwdetect):
