@@ -12,11 +12,12 @@ import click
 
 from etwdetect.cli import say
 from etwdetect.cli.ending import on_interruption
+from etwdetect.cli.enrichment import Enrichment, enrichment_options
 from etwdetect.cli.results import Results, results_options
 from etwdetect.cli.status import Status
-from etwdetect.enrich.detection import Detection, Process
 from etwdetect.kdetector import Device, Watcher, service
 from etwdetect.kdetector.interface import MOST_BOUND
+from etwdetect.live.lookups import DriverRecords
 from etwdetect.output import times
 from etwdetect.sigma.fields import Source
 
@@ -78,14 +79,16 @@ def status() -> Status:
 
 @command.command()
 @results_options
+@enrichment_options(live=True)
 @click.option("--duration", type=click.FloatRange(min=0, min_open=True), help="Stop after so many seconds.")
-def watch(results: Results, duration: float | None) -> Status:
+def watch(results: Results, enrichment: Enrichment, duration: float | None) -> Status:
     """Print the remote threads that the driver reports, until Ctrl+C.
 
     The driver may be stopped and started meanwhile.
     """
     interrupted = threading.Event()
     results.come_from(Source.DRIVER)
+    described = DriverRecords(enrichment.files, enrichment.kinds)
     with on_interruption(interrupted.set):
         watcher = Watcher(interrupted.is_set, say, duration=duration)
         # Closing the generator closes the device, though an error may keep the generator alive for longer.
@@ -93,8 +96,9 @@ def watch(results: Results, duration: float | None) -> Status:
             for record in records:
                 if record is None:
                     results.tick(times.filetime(datetime.now(UTC)))
-                else:
-                    results.show(Detection(record, "driver", Process(record.creator_pid), Process(record.pid)))
+                    continue
+                for detection in described.detections(record):
+                    results.show(detection)
     hidden = f" ({results.filtered_out:,} filtered out)" if results.filtered_out else ""
     threads = "remote thread" if watcher.received == 1 else "remote threads"
     say(f"KDetector: {watcher.received:,} {threads}{hidden}, {watcher.dropped:,} more were lost")

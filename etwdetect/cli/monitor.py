@@ -19,6 +19,7 @@ from etwdetect.live.lookups import live_enricher
 from etwdetect.live.monitor import Monitor
 from etwdetect.live.session import Plan
 from etwdetect.live.stream import SETTLE
+from etwdetect.output.rotation import MEBIBYTE, Rotation
 from etwdetect.sigma.fields import Source
 
 if TYPE_CHECKING:
@@ -26,21 +27,29 @@ if TYPE_CHECKING:
 
     from etwdetect.enrich.detection import Detection
 
-_SECONDS = click.FloatRange(min=0, min_open=True)
+_ABOVE_ZERO = click.FloatRange(min=0, min_open=True)
 
 
 @click.command()
 @results_options
 @enrichment_options(live=True)
 @click.option("--kernel-logger", is_flag=True, help="Use a system logger session instead of the provider.")
-@click.option("--duration", type=_SECONDS, help="Stop after so many seconds.")
+@click.option("--duration", type=_ABOVE_ZERO, help="Stop after so many seconds.")
 @click.option("--strict", is_flag=True, help="End, with status 3, when the session is taken away from outside.")
-@click.option("--stats", type=_SECONDS, help="Print statistics on standard error every so many seconds.")
-def command(  # noqa: PLR0913 (one parameter an option)
+@click.option("--stats", type=_ABOVE_ZERO, help="Print statistics on standard error every so many seconds.")
+@click.option(
+    "--rotate", type=_ABOVE_ZERO, metavar="MB", help="Begin a new --output when it has so many megabytes."
+)
+@click.option(
+    "--keep", type=click.IntRange(min=1), default=9, show_default=True, help="How many older ones to keep."
+)
+def command(  # noqa: PLR0913, PLR0917 (one parameter an option)
     results: Results,
     enrichment: Enrichment,
     duration: float | None,
     stats: float | None,
+    rotate: float | None,
+    keep: int,
     *,
     kernel_logger: bool,
     strict: bool,
@@ -54,7 +63,8 @@ def command(  # noqa: PLR0913 (one parameter an option)
         enricher = live_enricher("etw", SETTLE, enrichment.files, enrichment.kinds)
         monitor = Monitor(stop.is_set, say, enricher, plan=plan, strict=strict, duration=duration)
         try:
-            with results.open(live=True), contextlib.closing(monitor.turns()) as turns:
+            rotation = Rotation(None if rotate is None else round(rotate * MEBIBYTE), keep)
+            with results.open(live=True, rotation=rotation), contextlib.closing(monitor.turns()) as turns:
                 results.come_from(Source.LIVE, functions=enrichment.files is not None)
                 for detections in _telling(turns, monitor, stats):
                     for detection in detections:

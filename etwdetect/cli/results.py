@@ -19,6 +19,7 @@ from etwdetect.output import TO_A_FILE, FileWriter, Writer, open_file, stream_wr
 from etwdetect.output.clock import Clock
 from etwdetect.output.errors import OutputError
 from etwdetect.output.fold import SECOND, Folder
+from etwdetect.output.rotation import GrowingFile, Rotation
 from etwdetect.output.stage import Stage, Stages
 from etwdetect.sigma.fields import lacking
 from etwdetect.sinks import open_sink
@@ -100,13 +101,17 @@ class Results:
         self._ended = False
         self._failed = False
         self._writer: Writer
+        self._file: GrowingFile | None = None
         self._sinks: list[Sink] = []
 
     @contextlib.contextmanager
-    def open(self, inputs: Sequence[Path] = (), *, live: bool = False) -> Iterator[None]:
+    def open(
+        self, inputs: Sequence[Path] = (), *, live: bool = False, rotation: Rotation | None = None
+    ) -> Iterator[None]:
         """Open the output, which must be none of the *inputs*.
 
-        *live* results are visible at once, and show their date if it is not today's.
+        *live* results are visible at once, and show their date if it is not today's. With *rotation* they are
+        added to what the output has already.
         """
         if live:
             self._today = self.clock.moment(times.filetime(datetime.now(UTC))).date()
@@ -116,7 +121,7 @@ class Results:
             stack.callback(self._close_sinks)
             for url in self._choices.to:
                 self._sinks.append(self._sink(url, live=live))
-            self._writer = self._opened(stack, inputs)
+            self._writer = self._growing(stack, rotation) if rotation else self._opened(stack, inputs)
             stack.callback(self._end)
             yield
 
@@ -158,6 +163,9 @@ class Results:
             if self._today is not None and self.clock.moment(detection.thread.time).date() != self._today:
                 self.clock.dates = True
             with self._telling():
+                if self._file is not None and self._file.is_full:
+                    self._file.rotate()
+                    self._writer = stream_writer(self._file, self._choices.form, self.clock)
                 self._writer.write(detection)
                 if self._today is not None:
                     self._writer.flush()
@@ -197,6 +205,21 @@ class Results:
         with self._telling():
             return stream_writer(stream, form, self.clock)
 
+    def _growing(self, stack: contextlib.ExitStack, rotation: Rotation) -> Writer:
+        """Open an output that is a growing file, where it is one that lines can go to."""
+        form, output = self._choices.form, self._choices.output
+        if output is None or form in TO_A_FILE:
+            if rotation.limit is not None:
+                raise click.UsageError("--rotate is for lines in a file: --output FILE, in another format")
+            return self._opened(stack, ())
+        try:
+            self._file = GrowingFile(output, rotation)
+        except OSError as error:
+            raise click.UsageError(f"--output {output} cannot be written: {error.strerror}") from error
+        stack.callback(self._close, self._file)
+        with self._telling():
+            return stream_writer(self._file, form, self.clock, heading=self._file.is_new)
+
     def _open_file(self, output: Path, inputs: Sequence[Path]) -> FileWriter:
         options.check_output(output, inputs)
         try:
@@ -204,7 +227,7 @@ class Results:
         except OutputError as error:
             raise click.UsageError(f"--output {output} cannot be written: {error}") from error
 
-    def _close(self, file: TextIO | FileWriter) -> None:
+    def _close(self, file: TextIO | FileWriter | GrowingFile) -> None:
         with self._telling():
             file.close()
 

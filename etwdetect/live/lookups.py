@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Final
 
@@ -12,13 +13,14 @@ from etwdetect.live import system
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from etwdetect.enrich.detection import Detector
+    from etwdetect.enrich.detection import Detection, Detector
     from etwdetect.enrich.imagefiles import ImageFiles
     from etwdetect.enrich.kinds import Kinds
     from etwdetect.events import Event
     from etwdetect.rule import RemoteThread
 
 _MOST_KNOWN: Final = 65_536
+_SAME_ANSWER_SECONDS: Final = 1.0
 
 Told = ProcessRundown | ProcessStop | ImageLoad
 
@@ -61,12 +63,13 @@ class Lookups:
 
     The modules are asked for only of a target that was not seen to start: of any other the events tell them all.
 
-    Without *events* of processes, as the driver has none, nobody tells when a life ends: then it asks each time,
-    and says of a process that is gone that it has stopped.
+    Without *events* of processes, as the driver has none, nobody tells when a life ends: then it asks again after
+    a second, and says of a process that is gone that it has stopped.
     """
 
     def __init__(self, *, events: bool = True) -> None:
         self._events = events
+        self._next_asking = 0.0
         self._born = _Pids()
         self._asked = _Pids()
 
@@ -82,27 +85,49 @@ class Lookups:
 
     def about(self, thread: RemoteThread) -> Iterator[Told]:
         """Yield what the system tells of the processes of *thread*, as events of its time."""
-        if not self._events:
+        if not self._events and time.monotonic() >= self._next_asking:
+            self._next_asking = time.monotonic() + _SAME_ANSWER_SECONDS
             self._asked = _Pids()
         for pid in (thread.creator_pid, thread.pid):
-            found = self._ask(pid, thread.time)
-            if found is None:
-                if not self._events:
-                    yield ProcessStop(thread.time - 1, pid)
+            if not self._asked.add(pid):
                 continue
-            if found.parent_pid is not None:
-                parent = self._ask(found.parent_pid, thread.time)
-                if parent is not None:
-                    yield parent
-            yield found
-            if pid == thread.pid and pid not in self._born:
-                yield from system.modules(pid, thread.time)
+            found = _process_at(thread.time, pid)
+            if found is not None:
+                yield from self._parent(found)
+                yield found
+                if pid == thread.pid and pid not in self._born:
+                    yield from system.modules(pid, thread.time)
+            elif not self._events:
+                yield ProcessStop(thread.time - 1, pid)
 
-    def _ask(self, pid: int, time: int) -> ProcessRundown | None:
-        """Return what the system tells of *pid*, unless it was told before or is of a later process."""
-        if not self._asked.add(pid):
-            return None
-        found = system.process(pid, time)
-        if found is None or (found.create_time is not None and found.create_time > time):
-            return None
-        return found
+    def _parent(self, child: ProcessRundown) -> Iterator[ProcessRundown]:
+        if child.parent_pid is not None and self._asked.add(child.parent_pid):
+            found = _process_at(child.time, child.parent_pid)
+            if found is not None:
+                yield found
+
+
+def _process_at(time: int, pid: int) -> ProcessRundown | None:
+    """Return what the system tells of *pid*, unless that is of a process that began after *time*."""
+    found = system.process(pid, time)
+    if found is None or (found.create_time is not None and found.create_time > time):
+        return None
+    return found
+
+
+class DriverRecords:
+    """Turns the driver's records into detections, with what this machine tells of their processes.
+
+    *files* are the image files to find functions in, *kinds* the rules for kinds.
+    """
+
+    def __init__(self, files: ImageFiles | None = None, kinds: Kinds | None = None) -> None:
+        self._enricher = live_enricher("driver", 0, files, kinds)
+        self._lookups = Lookups(events=False)
+
+    def detections(self, record: RemoteThread) -> Iterator[Detection]:
+        """Yield the detection that *record* is."""
+        for told in self._lookups.about(record):
+            self._enricher.observe(told)
+        self._enricher.add(record)
+        yield from self._enricher.take()

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Final, Protocol
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
-    from typing import TextIO
 
     from etwdetect.enrich.detection import Detection
     from etwdetect.output.clock import Clock
@@ -47,7 +46,7 @@ class FileWriter(Writer, Protocol):
 class LineWriter:
     """Writes each detection as a line, in one call of the stream's write."""
 
-    def __init__(self, stream: TextIO, line: Callable[[Detection], str]) -> None:
+    def __init__(self, stream: Stream, line: Callable[[Detection], str]) -> None:
         self._stream = stream
         self._line = line
 
@@ -67,12 +66,25 @@ def open_file(path: Path) -> FileWriter:
     return DatabaseWriter(path)
 
 
-def stream_writer(stream: TextIO, form: str, clock: Clock) -> Writer:
-    """Return what writes to *stream* in *form*, one of FORMATS but those of TO_A_FILE."""
+class Stream(Protocol):
+    """Where lines go: a text stream, or what has these two of it."""
+
+    def write(self, text: str, /) -> int:
+        """Write whole lines."""
+
+    def flush(self) -> None:
+        """Let readers see them."""
+
+
+def stream_writer(stream: Stream, form: str, clock: Clock, *, heading: bool = True) -> Writer:
+    """Return what writes to *stream* in *form*, one of FORMATS but those of TO_A_FILE.
+
+    Without *heading* it goes on where another one ended.
+    """
     if form == "csv":
         from etwdetect.output.table import CsvWriter  # noqa: PLC0415
 
-        return CsvWriter(stream)
+        return CsvWriter(stream, heading=heading)
     return LineWriter(stream, _line(form, clock))
 
 

@@ -10,18 +10,18 @@ from etwdetect.output.escape import cell
 from etwdetect.output.record import FIELDS, fields
 
 if TYPE_CHECKING:
-    from typing import TextIO
-
     from etwdetect.enrich.detection import Detection
+    from etwdetect.output import Stream
 
 
 class CsvWriter:
-    """Writes the heading at once, and each row in one call of the stream's write."""
+    """Writes the *heading* at once, and each row in one call of the stream's write."""
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: Stream, *, heading: bool = True) -> None:
         self._stream = stream
         self._table = csv.writer(stream, lineterminator="\n")
-        self._table.writerow(FIELDS)
+        if heading:
+            self._table.writerow(FIELDS)
 
     def write(self, detection: Detection) -> None:
         """Write one row."""

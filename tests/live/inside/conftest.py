@@ -37,7 +37,7 @@ def monitor(machine, run):
     """Returns a function that starts a monitor and waits until it watches."""
 
     def start(*arguments, **options):
-        before = len(machine.sessions())
+        before = sum(session.consumers for session in machine.sessions())
         started = run("monitor", *arguments, **options)
         until(
             lambda: (

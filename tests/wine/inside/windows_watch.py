@@ -5,6 +5,7 @@ import json
 import os
 import queue
 import re
+import socket
 import subprocess
 import sys
 import threading
@@ -16,7 +17,9 @@ from etwdetect.kdetector import Device, service
 from tests.wine.inside.conftest import order, remove
 from tests.wine.inside.injector import Injector
 
-LINE = re.compile(r"\d\d:\d\d:\d\d\.\d{3}: Remote Thread from PID: (\d+) TID: (\d+) -> PID: (\d+) TID: (\d+)")
+LINE = re.compile(
+    r"\d\d:\d\d:\d\d\.\d{3}: Remote Thread from PID: (\d+) TID: (\d+) -> PID: (\d+) TID: (\d+)(?:  .*)?"
+)
 PATIENCE = 20.0
 
 
@@ -108,7 +111,18 @@ def test_repeats_are_folded_and_shown_when_their_time_is_over_though_nothing_fol
     for _ in range(3):
         injector.thread_created(3000, 7)
     watching = watch("--fold", "0.5")
-    assert re.search(r"TID: 7  3 times until \d\d:\d\d:\d\d\.\d{3}$", watching.line())
+    assert re.search(r"TID: 7  .*3 times until \d\d:\d\d:\d\d\.\d{3}$", watching.line())
+
+
+def test_what_is_shown_goes_to_sinks_at_once(injector, watch):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as log:
+        log.bind(("127.0.0.1", 0))
+        log.settimeout(PATIENCE)
+        watching = watch("--to", f"syslog+udp://127.0.0.1:{log.getsockname()[1]}", "--to", "eventlog:")
+        for tid in (7, 8):
+            injector.thread_created(3000, tid)
+            assert f'NewThreadId="{tid}"'.encode() in log.recv(65_535)
+            assert seen(watching.line()) == me(3000, tid)
 
 
 def test_formats_and_filters_are_those_of_scan(injector, watch):
