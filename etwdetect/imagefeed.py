@@ -11,6 +11,7 @@ from etwdetect.events import Loss, ProcessStart, ProcessStop
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from etwdetect.enrich.detection import Detection
     from etwdetect.enrich.enricher import Enricher
     from etwdetect.events import Event
     from etwdetect.imagelog import ImageLog
@@ -32,14 +33,16 @@ class ImageFeed:
         self._told: dict[int, int] = {}
         """By process: how many of its image events the enricher has observed or need not."""
         self._due: deque[tuple[int, int]] = deque()
-        """For each remote thread of late: until when its target's images matter to it, and the target."""
+        """For the two processes of each remote thread of late: until when their images matter to it."""
         self._decoder = Decoder(self._note_damage, images=True)
 
-    def before(self, event: Event) -> None:
-        """Take the next event in time order, before the enricher does."""
-        while self._due and self._due[0][0] <= event.time:
-            until, pid = self._due.popleft()
-            self._tell(pid, until)
+    def settled(self, event: Event | None) -> Iterator[Detection]:
+        """Yield what has settled before *event*, the next in time order, or all that is left."""
+        while self._due and (event is None or self._due[0][0] < event.time):
+            until = self._due[0][0]
+            while self._due and self._due[0][0] == until:
+                self._tell(self._due.popleft()[1], until)
+            yield from self._enricher.take(until)
         if self._due and isinstance(event, ProcessStart | ProcessStop):
             self._tell(event.pid, event.time - 1)
 
@@ -47,13 +50,8 @@ class ImageFeed:
         """Take the remote thread that the last event is, before the enricher does."""
         for pid in self._enricher.involved(thread):
             self._tell(pid, thread.time)
-        self._due.append((thread.time + self._enricher.settle, thread.pid))
-
-    def finish(self) -> None:
-        """Tell of all that is due, when there is no event any more."""
-        while self._due:
-            until, pid = self._due.popleft()
-            self._tell(pid, until)
+        until = thread.time + self._enricher.settle
+        self._due += (until, thread.creator_pid), (until, thread.pid)
 
     def _tell(self, pid: int, until: int) -> None:
         if pid not in self._told:

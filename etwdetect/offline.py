@@ -139,16 +139,14 @@ class Scan:
         sorters = self._sorted()
         images = ImageFeed(self._images, self._enricher)
         for event in self._in_order(sorters):
-            images.before(event)
+            yield from images.settled(event)
             self._enricher.observe(event)
             hit = self.rule.observe(event)
             if hit is not None:
                 images.found(hit)
                 self._enricher.add(hit)
-            yield from self._enricher.take(event.time)
-        images.finish()
         self.seconds = time.perf_counter() - started
-        yield from self._enricher.take()
+        yield from images.settled(None)
         self.seconds = time.perf_counter() - started
 
     def events(self) -> Iterator[Event]:

@@ -1,6 +1,9 @@
 """Which file is a module's: by its name, in a copy of a Windows folder, and by its build."""
 
 import os
+import re
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -123,14 +126,13 @@ def test_on_this_machine_only_a_path_with_a_drive_is_opened(tmp_path):
 
 
 @pytest.mark.skipif(not WINE.is_dir(), reason="Wine's own images are not here")
+@pytest.mark.skipif(shutil.which("objdump") is None, reason="binutils' objdump is not here")
 @pytest.mark.parametrize(
     ("name", "expected"),
     [("ntdll.dll", "DbgUiRemoteBreakin"), ("ntdll.dll", "RtlUserThreadStart"), ("kernel32.dll", "LoadLibraryW")],
 )
 def test_functions_of_wines_own_images_are_named_exactly(name, expected):
     """pefile reads them, and here its answer is held against another reader's: objdump's, of binutils."""
-    import subprocess  # noqa: PLC0415
-
     table = subprocess.run(["objdump", "-p", WINE / name], check=True, capture_output=True, text=True).stdout
     build = imagefiles.read_build(WINE / name)
     rvas = _objdump_exports(table)
@@ -143,8 +145,6 @@ def test_functions_of_wines_own_images_are_named_exactly(name, expected):
 
 def _objdump_exports(table):
     """Return the offsets by name in what `objdump -p` prints of an export table."""
-    import re  # noqa: PLC0415
-
     addresses = {
         int(number): int(rva, 16)
         for number, rva in re.findall(r"\[\s*(\d+)\] \+base\[\s*\d+\] (\w+) Export", table)
