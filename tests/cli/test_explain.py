@@ -1,0 +1,103 @@
+"""etwdetect explain, and the options that decide what is added to a detection."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from etwdetect.events import ImageLoad
+from tests.traces_by_writer import START, attack, write_trace
+
+ROOT = Path(__file__).parents[2]
+SAMPLE, IMAGES = ROOT / "samples" / "windbg-attach.etl", ROOT / "samples" / "images"
+OWN = """
+[[rule]]
+name = "mine"
+kind = "my kind"
+severity = "high"
+when = { SourceFile = '\\Windows\\System32\\windbg.exe', StartFunction = ["", "Dbg*"] }
+"""
+
+
+@pytest.fixture
+def own(tmp_path):
+    path = tmp_path / "own.toml"
+    path.write_text(OWN, "utf-8")
+    return path
+
+
+def test_it_says_which_rule_decided_and_what_each_other_one_missed(etwdetect):
+    done = etwdetect("explain", SAMPLE, "--images", IMAGES, "--utc")
+    lines = done.out.splitlines()
+    assert lines[0].endswith("debugger break-in, ntdll.dll!DbgUiRemoteBreakin")
+    assert lines[1:4] == [
+        "  kind: debugger break-in; severity: low",
+        "  because it starts at ntdll.dll!DbgUiRemoteBreakin, where debuggers have a process stop",
+        "  break-in (kinds.toml): fits, decides kind and severity",
+    ]
+    assert "  kernel-start (kinds.toml): missed: StartPlace is image, must be kernel" in lines
+    assert "  pool-worker (kinds.toml): missed: StartFunction is DbgUiRemoteBreakin, must be unknown" in lines
+    assert "  other (kinds.toml): fits, but comes later" in lines
+    assert "  no SourceUser: the trace does not tell" in lines
+    assert (done.status, len([line for line in lines if not line.startswith(" ")])) == (0, 2)
+
+
+def test_it_says_why_a_kind_is_not_known(etwdetect):
+    lines = etwdetect("explain", SAMPLE).out.splitlines()
+    assert lines[1] == "  kind: not known; severity: medium"
+    assert lines[2].endswith("at which function is not known: no file: no image files were given")
+
+
+def test_it_shows_what_the_filters_pass(etwdetect):
+    done = etwdetect("explain", SAMPLE, "--source-pid", 1)
+    assert (done.out, done.status) == ("", 0)
+    assert "2 filtered out" in done.err
+
+
+@pytest.mark.parametrize("command", ["scan", "explain"])
+def test_rules_of_ones_own_come_first(etwdetect, own, command):
+    for images in ((), ("--images", IMAGES)):
+        done = etwdetect(command, SAMPLE, "--rules", own, *images)
+        assert done.out.count("my kind, ntdll.dll") == 2
+
+
+def test_a_record_has_the_kind_the_reason_and_the_severity(etwdetect, own):
+    record = json.loads(etwdetect("scan", SAMPLE, "--rules", own, "--format", "json").out.splitlines()[0])
+    assert (record["Kind"], record["KindReason"], record["Severity"]) == (
+        "my kind",
+        "the rule 'mine' fits",
+        "high",
+    )
+
+
+@pytest.mark.parametrize("command", ["scan", "explain"])
+def test_a_mistake_in_the_rules_ends_the_command_with_its_place(etwdetect, own, command):
+    own.write_text(OWN.replace("high", "highest"), "utf-8")
+    done = etwdetect(command, SAMPLE, "--rules", own)
+    assert (done.status, done.out) == (1, "")
+    assert f"{own}: rule 1 ('mine'): severity: 'highest' is none of" in done.err
+
+
+@pytest.mark.parametrize("options", [("--rules", "nowhere.toml"), ("--images", "nowhere")])
+def test_what_is_not_there_is_an_error_of_usage(etwdetect, options):
+    done = etwdetect("scan", SAMPLE, *options)
+    assert (done.status, done.out) == (2, "")
+    assert "nowhere" in done.err
+
+
+def test_images_of_another_build_name_no_function(etwdetect, tmp_path):
+    data = bytearray((IMAGES / "ntdll.dll").read_bytes())
+    data[64 + 8 : 64 + 12] = b"\1\2\3\4"  # the time stamp
+    (tmp_path / "ntdll.dll").write_bytes(data)
+    record = json.loads(etwdetect("scan", SAMPLE, "--images", tmp_path, "--format", "json").out.splitlines()[0])
+    assert "StartFunction" not in record
+    why = "the file is of another build: its time stamp is 0x4030201, not 0x5eb9d9c0"
+    assert record["Absent"]["StartFunction"] == why
+
+
+def test_a_hostile_name_is_harmless_in_an_explanation(etwdetect, tmp_path):
+    name = "\\x\x1b[2J\u202e\n<script>\ud800.dll"
+    events = [ImageLoad(START + 5, 200, 0, 1 << 47, image=name), *attack(source=name)]
+    done = etwdetect("explain", write_trace(tmp_path / "a.etl", events), "--images", IMAGES)
+    assert "\x1b" not in done.out
+    assert "\\x1b[2J\\u202e\\n<script>\\ud800.dll" in done.out
