@@ -37,11 +37,11 @@ def monitor(machine, run):
     """Returns a function that starts a monitor and waits until it watches."""
 
     def start(*arguments, **options):
-        before = sum(session.consumers for session in machine.sessions())
         started = run("monitor", *arguments, **options)
+        prefix = f"etwdetect-monitor-{started.process.pid}-"
         until(
             lambda: (
-                sum(session.consumers for session in machine.sessions()) > before
+                any(each.name.startswith(prefix) and each.consumers for each in machine.sessions())
                 or started.process.poll() is not None
             ),
             "a session with a consumer",

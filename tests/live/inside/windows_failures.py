@@ -1,0 +1,219 @@
+"""`etwdetect monitor` on a machine where something goes wrong: it says so, and leaves nothing behind."""
+
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+
+from etwdetect.decode.encode import encode
+from etwdetect.events import ThreadStart
+from etwdetect.live import session
+from etwdetect.live.errors import CallbackError, SessionGoneError
+from etwdetect.live.monitor import Monitor
+from etwdetect.live.ownership import Owner, name_of, ourselves
+from etwdetect.live.session import Plan, Session
+from etwdetect.parity.simetw import NEVER_DRAINED, Call, Setting
+from tests.live.inside.running import ids, until
+
+ATTACKER, VICTIM = 400_004, 400_008
+NO_SESSION = re.compile(r"etwdetect: (starting|opening) the session etwdetect-monitor-\d+-\d+: (.*)")
+
+
+def thread(tid):
+    return encode(ThreadStart(0, ATTACKER, 400_012, VICTIM, tid, 0x1000))
+
+
+@pytest.fixture
+def session_of_a_dead_process(machine):  # noqa: ARG001
+    """A session that looks as if a monitor had crashed; its process has ended."""
+    dead = subprocess.Popen((sys.executable, "-c", ""), stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    dead.communicate()
+    return start(name_of(Owner("monitor", dead.pid, 1_700_000_000_000)))
+
+
+def start(name):
+    started = Session(name, Plan())
+    started.start()
+    return started
+
+
+def names(machine):
+    return [each.name for each in machine.sessions()]
+
+
+# -- it can't begin
+
+
+def test_who_is_not_elevated_is_told_so(machine, run):
+    machine.set(Setting.ELEVATED, 0)
+    status, lines, errors = run("monitor").end()
+    assert (status, lines) == (4, [])
+    assert re.fullmatch(r"etwdetect: .*: access denied; run this in a terminal opened with .*", errors[0])
+    assert len(errors) == 1
+
+
+@pytest.mark.parametrize("call", [Call.START, Call.ENABLE])
+def test_no_session_left_is_told(machine, run, call):
+    machine.fail(call, 1450)
+    status, lines, errors = run("monitor").end()
+    assert (status, lines) == (1, [])
+    assert "Windows has no session left" in NO_SESSION.fullmatch(errors[0])[2]
+    assert len(errors) == 1
+    assert machine.sessions() == []
+
+
+@pytest.mark.parametrize("call", [Call.ENABLE, Call.OPEN])
+def test_a_failure_after_the_start_leaves_no_session_behind(machine, run, call):
+    machine.fail(call, 31)
+    status, lines, errors = run("monitor").end()
+    assert (status, lines) == (1, [])
+    assert NO_SESSION.fullmatch(errors[0])[2].endswith("(31)")
+    assert machine.sessions() == []
+
+
+def test_a_provider_that_lists_no_processes_is_no_failure(machine, monitor):
+    # CAPTURE_STATE is the second call of EnableTraceEx2; the first must succeed.
+    watching = monitor("--duration", 1)
+    machine.log([thread(1)])
+    assert watching.end()[0] == 0
+
+
+# -- sessions of others
+
+
+def test_the_session_of_a_crashed_monitor_is_replaced(machine, session_of_a_dead_process, monitor):
+    watching = monitor()
+    assert session_of_a_dead_process.name not in names(machine)
+    assert len(machine.sessions()) == 1
+    assert session_of_a_dead_process.name in watching.error()
+
+
+@pytest.mark.parametrize(
+    "name", ["NT Kernel Logger", "etwdetect", "etwdetect-monitor-1", "my etwdetect-monitor-1-1"]
+)
+def test_the_session_of_somebody_else_is_not_touched(machine, monitor, name):
+    start(name)
+    assert monitor("--duration", 0.5).end()[0] == 0
+    assert names(machine) == [name]
+
+
+def test_a_second_monitor_leaves_the_first_one_alone(machine, monitor):
+    first = monitor()
+    second = monitor()
+    machine.log([thread(1)])
+    for watching in (first, second):
+        assert ids(watching.line())[3] == 1
+    assert len(set(names(machine))) == 2
+
+
+def test_a_process_id_used_again_does_not_save_a_dead_processs_session(machine, monitor):
+    now = ourselves("monitor")
+    reused = start(name_of(now._replace(started=now.started - 1000)))
+    ours = start(name_of(now._replace(purpose="record")))
+    monitor("--duration", 0.5).end()
+    assert names(machine) == [ours.name]
+    assert reused.name != ours.name
+
+
+# -- it goes wrong on the way
+
+
+def test_events_lost_are_told_and_every_later_detection_says_so(machine, monitor):
+    watching = monitor("--duration", 8)
+    machine.set(Setting.LOGGER_DELAY, NEVER_DRAINED)
+    machine.repeat([thread(1)._replace(pid=VICTIM)], 500_000)
+    machine.set(Setting.LOGGER_DELAY, 0)
+    until(lambda: any("were lost" in line for line in list(watching.errors.queue)), "a word of the loss")
+    machine.log([thread(2)])
+    line = until(lambda: [line for line in watching.lines.queue if "TID: 2 " in line + " "], "the thread")
+    assert re.search(r"\[.*events-lost:\d+", line[0])
+    status, _, errors = watching.end()
+    assert status == 3
+    assert not errors[-1].endswith("; 0 events and 0 buffers lost")
+
+
+@pytest.mark.parametrize("how", ["stopped", "disabled"])
+def test_a_session_that_is_taken_away_is_told_of_and_had_back(machine, monitor, how):
+    watching = monitor()
+    (name,) = names(machine)
+    if how == "stopped":
+        machine.stop_session(name)
+        assert watching.error() == f"etwdetect: the session {name} was stopped from outside"
+    else:
+        machine.disable_provider(name)
+        assert watching.error() == (f"etwdetect: the provider was disabled in the session {name} from outside")
+    until(lambda: any("is back" in line for line in list(watching.errors.queue)), "the session again")
+    machine.log([thread(1)])
+    assert ids(watching.line())[3:] == (1, "[events-lost:1]")
+
+
+@pytest.mark.parametrize("how", ["stopped", "disabled"])
+def test_strict_ends_with_status_3_instead(machine, monitor, how):
+    watching = monitor("--strict")
+    (name,) = names(machine)
+    if how == "stopped":
+        machine.stop_session(name)
+    else:
+        machine.disable_provider(name)
+    status, _, errors = watching.end()
+    assert status == 3
+    assert "from outside" in errors[0]
+    assert machine.sessions() == []
+
+
+def test_a_session_that_cannot_be_had_back_at_once_is_tried_for_again(machine, monitor):
+    watching = monitor()
+    machine.fail(Call.START, 1450, 1)
+    machine.stop_session(names(machine)[0])
+    until(lambda: any("trying again" in line for line in list(watching.errors.queue)), "an attempt that failed")
+    until(lambda: any("is back" in line for line in list(watching.errors.queue)), "the session again")
+
+
+def test_a_processtrace_that_ends_by_itself_is_noticed(machine, monitor):
+    watching = monitor()
+    machine.fail(Call.PROCESS, 31)
+    assert "Windows delivers no more" in watching.error()
+    until(lambda: any("is back" in line for line in list(watching.errors.queue)), "the session again")
+
+
+def test_an_exception_in_the_callback_ends_the_monitor_and_its_session(machine):
+    monitor = Monitor(lambda: False, print)
+    turns = monitor.turns()
+    next(turns)
+    assert len(machine.sessions()) == 1
+    monitor.intake.on_record("no address")
+    with pytest.raises(CallbackError, match="TypeError"):
+        list(turns)
+    assert machine.sessions() == []
+
+
+def test_a_query_of_a_session_that_is_gone_is_an_error(machine):
+    ours = start(name_of(ourselves("monitor")))
+    assert session.names() == [ours.name]
+    machine.stop_session(ours.name)
+    with pytest.raises(SessionGoneError):
+        ours.query()
+
+
+# -- it is killed
+
+
+KILLS = int(os.environ.get("ETWDETECT_KILLS", "3"))
+
+
+def test_after_a_kill_the_next_monitor_goes_on_and_the_file_has_whole_lines(machine, monitor, tmp_path):
+    output = tmp_path / "threads.jsonl"
+    for number in range(KILLS):
+        watching = monitor("--output", output, "--format", "json")
+        machine.log([thread(number * 10 + each) for each in range(10)])
+        until(lambda: output.exists() and output.stat().st_size, "a line in the file")
+        watching.process.kill()
+        watching.end()
+        assert len(machine.sessions()) == 1
+    assert monitor("--output", output, "--format", "json", "--duration", 0.5).end()[0] == 0
+    assert machine.sessions() == []
+    text = output.read_text("utf-8")
+    assert text.endswith("\n")
+    assert all(line.startswith("{") and line.endswith("}") for line in text.splitlines())
