@@ -26,40 +26,54 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("traces", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="TRACE...")
+@click.argument("inputs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="INPUT...")
 @options.filter_options
 @enrichment_options()
 @click.option("--utc", is_flag=True, help="Show and take times in UTC instead of local time.")
 @click.option("--join", is_flag=True, help="Take the traces for consecutive files of one session.")
-def command(traces: Sequence[Path], enrichment: Enrichment, *, utc: bool, join: bool, **filters: Any) -> Status:  # noqa: ANN401
+def command(inputs: Sequence[Path], enrichment: Enrichment, *, utc: bool, join: bool, **filters: Any) -> Status:  # noqa: ANN401
     """Print for each remote thread which rule decided its kind and its severity, and what the other rules missed.
 
-    TRACE is what `etwdetect scan` takes.
+    INPUT is what `etwdetect scan` takes. Saved results keep the kind that they were saved with; the rules are shown
+    as they judge the record now.
     """
     wanted = options.make_filter(**filters, utc=utc)
-    found = Traces(traces, join=join, enrichment=enrichment)
+    found = Traces(inputs, join=join, enrichment=enrichment, results=True)
     clock = Clock(in_utc=utc)
     clock.dates = True
-    for scan in found.scans():
+
+    def explain(detections: Iterator[Detection]) -> int:
+        """Print the explanations; return how many *detections* were filtered out."""
         filtered_out = 0
+        for detection in detections:
+            if not wanted.passes(detection.thread):
+                filtered_out += 1
+                continue
+            click.echo(text_line(detection, clock))
+            for line in explanation(detection, enrichment.kinds):
+                click.echo(f"  {line}")
+        return filtered_out
+
+    for scan in found.scans():
         try:
-            for detection in found.until_stopped(scan, scan.detections()):
-                if not wanted.passes(detection.thread):
-                    filtered_out += 1
-                    continue
-                click.echo(text_line(detection, clock))
-                for line in explanation(detection, enrichment.kinds):
-                    click.echo(f"  {line}")
+            closing = summary.closing(scan, explain(found.until_stopped(scan, scan.detections())))
         except EtwDetectError as error:
             say(f"{summary.name(scan)}: {error}")
             found.statuses.append(Status.ERROR)
             continue
-        warnings = list(summary.warnings(scan))
-        for line in warnings:
-            say(line)
-        say(summary.closing(scan, filtered_out))
-        found.statuses.append(Status.INCOMPLETE if warnings else Status.DONE)
+        found.statuses.append(_told(list(summary.warnings(scan)), closing))
+    for saved in found.saved():
+        closing = saved.closing(explain(found.until_stopped(saved, saved.detections())))
+        found.statuses.append(_told(list(saved.warnings()), closing))
     return of_all(found.statuses, found=False)
+
+
+def _told(warnings: Sequence[str], closing: str) -> Status:
+    """Print what is to be said of an input; return its status."""
+    for line in warnings:
+        say(line)
+    say(closing)
+    return Status.INCOMPLETE if warnings else Status.DONE
 
 
 def explanation(detection: Detection, kinds: Kinds) -> Iterator[str]:

@@ -54,6 +54,13 @@ def test_it_shows_what_the_filters_pass(etwdetect):
     assert "2 filtered out" in done.err
 
 
+def test_saved_results_are_explained_as_their_trace_is(etwdetect, tmp_path):
+    etwdetect("scan", SAMPLE, "--images", IMAGES, "--format", "json", "-o", tmp_path / "saved.json")
+    saved, first = etwdetect("explain", tmp_path / "saved.json"), etwdetect("explain", SAMPLE, "--images", IMAGES)
+    assert (saved.out, saved.status) == (first.out, 0)
+    assert "debugger break-in" in saved.out
+
+
 @pytest.mark.parametrize("command", ["scan", "explain"])
 def test_rules_of_ones_own_come_first(etwdetect, own, command):
     for images in ((), ("--images", IMAGES)):
