@@ -15,7 +15,6 @@ from etwdetect.cli.traces import Traces
 from etwdetect.output.escape import printable
 from etwdetect.parity import files, loading, report, runner
 from etwdetect.parity.benches import BENCHES, TRACE
-from etwdetect.parity.benches.trace import replay
 from etwdetect.parity.errors import NoSuchScenarioError
 from etwdetect.parity.recorded import compare_outputs
 from etwdetect.parity.show import describe
@@ -99,7 +98,7 @@ def run(
         if len(benches) > 1 or not names:
             raise click.UsageError("--bench trace takes recordings, TRACE..., and goes alone")
         traces = Traces([Path(name) for name in names], join=False)
-        return of_all([*_run(map(replay, traces.scans()), junit, json), *traces.statuses], found=False)
+        return of_all([*_run(runner.replay_all(traces.scans()), junit, json), *traces.statuses], found=False)
     found = _find(folder, names)
     results = (result for bench in benches for result in runner.run(found, bench))
     return of_all(_run(results, junit, json), found=False)

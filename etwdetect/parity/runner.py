@@ -6,13 +6,15 @@ import time
 from typing import TYPE_CHECKING
 
 from etwdetect.errors import EtwDetectError
-from etwdetect.parity.benches import open_bench
+from etwdetect.parity.benches import TRACE, open_bench
+from etwdetect.parity.benches.trace import replay
 from etwdetect.parity.simkernel import StatusError
 from etwdetect.parity.verdict import Result, judge
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from etwdetect.offline import Scan
     from etwdetect.parity.benches import Bench
     from etwdetect.parity.scenario import Scenario
 
@@ -22,6 +24,15 @@ def run(scenarios: Iterable[Scenario], bench_name: str) -> Iterator[Result]:
     with open_bench(bench_name) as bench:
         for scenario in scenarios:
             yield perform(bench, scenario)
+
+
+def replay_all(scans: Iterable[Scan]) -> Iterator[Result]:
+    """Yield how the two detectors agree on each of *scans*, on the trace bench."""
+    for scan in scans:
+        try:
+            yield replay(scan)
+        except (EtwDetectError, StatusError, OSError) as error:
+            yield Result(scan.traces[0].name, TRACE, complaints=(f"could not be replayed: {error}",))
 
 
 def perform(bench: Bench, scenario: Scenario) -> Result:

@@ -127,6 +127,22 @@ def test_what_a_bench_fails_to_perform_is_a_failure_with_the_reason():
     assert result.complaints == ("could not be performed: a-spoofed-parent: the machine is on fire",)
 
 
+@simulated
+def test_a_trace_that_cannot_be_replayed_is_a_failure_with_the_reason_and_the_next_goes_on(tmp_path):
+    events = [ThreadStart(START + 2, 100, 101, 200, 202)]
+    path = write_events(tmp_path / "a.etl", events)
+    with path.open("rb") as closed, path.open("rb") as file:
+        scans = [Scan([Trace(closed, "full disk.etl")]), Scan([Trace(file, "a.etl")])]
+        scans[0].events = full_disk
+        failed, passed = runner.replay_all(scans)
+    assert failed.complaints == ("could not be replayed: [Errno 28] No space left",)
+    assert (failed.status, passed.status) == ("failed", "passed")
+
+
+def full_disk():
+    raise OSError(28, "No space left")
+
+
 @pytest.mark.parametrize("name", BENCHES)
 def test_a_bench_is_called_what_its_module_is(name):
     assert open_bench(name).name == name
