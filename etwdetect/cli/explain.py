@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 def command(inputs: Sequence[Path], enrichment: Enrichment, *, utc: bool, join: bool, **filters: Any) -> Status:  # noqa: ANN401
     """Print for each remote thread which rule decided its kind and its severity, and what the other rules missed.
 
-    INPUT is what `etwdetect scan` takes. Saved results keep the kind that they were saved with; the rules are shown
-    as they judge the record now.
+    INPUT is what `etwdetect scan` takes. Saved results keep the kind that they were saved with; the rules are
+    shown as they judge the record now.
     """
     wanted = options.make_filter(**filters, utc=utc)
     found = Traces(inputs, join=join, enrichment=enrichment, results=True)

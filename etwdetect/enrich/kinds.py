@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import tomllib
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -25,6 +25,7 @@ SEVERITIES: Final = ("high", "medium", "low", "informational")
 UNKNOWN: Final = "unknown"
 """The kind of a rule that says that the kind can't be known, and why."""
 
+_DECIDED: Final = ("kind", "severity")
 _MOST_BYTES: Final = 1 << 20
 _KEYS: Final = ("name", "kind", "severity", "reason", "when")
 _PLACEHOLDER: Final = re.compile(r"\{(\w+)\}")
@@ -38,7 +39,7 @@ def fits(pattern: str, text: str) -> bool:
     >>> fits("*\\NTDLL.dll", "C:\\Windows\\System32\\ntdll.dll")
     True
     """
-    first, *rest = pattern.casefold().split("*")
+    first, *rest = _pieces(pattern)
     text = text.casefold()
     if not rest:
         return bool(first) and text == first
@@ -52,6 +53,12 @@ def fits(pattern: str, text: str) -> bool:
             return False
         at = found + len(part)
     return True
+
+
+@lru_cache(maxsize=1024)
+def _pieces(pattern: str) -> tuple[str, ...]:
+    """Return what stands between the stars of *pattern*."""
+    return tuple(pattern.casefold().split("*"))
 
 
 class Condition(NamedTuple):
@@ -100,19 +107,23 @@ class Kinds:
 
     def judged(self, detection: Detection) -> Detection:
         """Return *detection* with its kind, the reason for it, and its severity."""
-        deciding = {what: judgement.rule for judgement in self.judge(detection) for what in judgement.decided}
-        by, severity = deciding.get("kind"), deciding.get("severity")
-        detection = replace(detection, severity=severity.severity if severity else None)
-        if by is None:
-            return detection
-        reason = _filled(by.reason, detection)
-        if by.kind == UNKNOWN:
-            return replace(detection, absent=(*detection.absent, ("Kind", reason)))
-        return replace(detection, kind=by.kind, reason=reason or f"the rule {by.name!r} fits")
+        by: dict[str, Rule] = {}
+        for judgement in self.judge(detection):
+            by.update(dict.fromkeys(judgement.decided, judgement.rule))
+            if len(by) == len(_DECIDED):
+                break
+        severity = by["severity"].severity if "severity" in by else None
+        if "kind" not in by:
+            return replace(detection, severity=severity)
+        rule = by["kind"]
+        reason = _filled(rule.reason, detection) or f"the rule {rule.name!r} fits"
+        if rule.kind == UNKNOWN:
+            return replace(detection, severity=severity, absent=(*detection.absent, ("Kind", reason)))
+        return replace(detection, severity=severity, kind=rule.kind, reason=reason)
 
     def judge(self, detection: Detection) -> Iterator[Judgement]:
         """Yield what each rule makes of *detection*, in their order."""
-        open_questions = ["kind", "severity"]
+        open_questions = list(_DECIDED)
         for rule in self.rules:
             missed = rule.missed(detection)
             decided = () if missed else tuple(what for what in open_questions if getattr(rule, what) is not None)

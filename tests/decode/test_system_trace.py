@@ -5,13 +5,16 @@ import pytest
 from etwdetect.events import (
     ImageLoad,
     ImageUnload,
+    MachineName,
     ProcessRundown,
     ProcessStart,
     ProcessStop,
     ThreadRundown,
     ThreadStart,
     ThreadStop,
+    VolumeMapping,
 )
+from etwdetect.raw import SYSTEM_CONFIG, SYSTEM_CONFIG_EX
 from tests.bytes_by_hand import IMAGE, PROCESS, THREAD, ansi, pointer, u8, u16, u32, u64, utf16
 
 TIME = 133_000_000_000_000_000
@@ -208,3 +211,23 @@ def test_an_image_load_or_rundown_of_every_version_tells_all_it_knows(
 def test_an_image_unload_of_every_version_tells_where_it_lay(decoded, version, pointer_size):
     event = decoded(IMAGE, 2, version, image_fields(version, pointer_size), pointer_size)
     assert event == ImageUnload(TIME, 7608 if version else 111, 0x7FF0_0000, 0x1B8000, NAME)
+
+
+# -- the machine
+
+
+@SIZES
+@pytest.mark.parametrize("version", range(4))
+def test_the_machine_tells_its_name_among_its_processors(decoded, version, pointer_size):
+    """The name stands in 512 bytes; of what is behind it nothing is read."""
+    name = utf16("HOST1").ljust(512, b"\0")
+    payload = u32(2195) + u32(28) + u32(0x17E00) + u32(4096) + u32(65536) + name
+    payload += utf16("corp.example").ljust(268, b"\0")
+    assert decoded(SYSTEM_CONFIG, 10, version, payload, pointer_size) == MachineName(TIME, "HOST1")
+
+
+@SIZES
+def test_a_volume_tells_its_drive_letter(decoded, pointer_size):
+    payload = utf16("\\Device\\HarddiskVolume2\\") + utf16("C:\\")
+    expected = VolumeMapping(TIME, "\\Device\\HarddiskVolume2\\", "C:\\")
+    assert decoded(SYSTEM_CONFIG_EX, 35, 0, payload, pointer_size) == expected
