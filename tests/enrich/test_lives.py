@@ -3,6 +3,8 @@
 import pickle
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from etwdetect.enrich.lives import Lives, start_time
 from etwdetect.events import ImageLoad, ProcessRundown, ProcessStart, ProcessStop
@@ -289,3 +291,47 @@ def test_the_images_of_another_life_do_not(names):
 def test_a_parent_is_called_by_its_path_where_its_images_tell_it(names):
     after(names, started(5, 20, "a.exe"), loaded(6, 20, 0x10000, "\\Device\\X\\a.exe"), child(10, 20))
     assert names.parent(30) == ("\\Device\\X\\a.exe", None)
+
+
+# -- against a naive model
+
+
+STEPS = st.lists(
+    st.tuples(st.sampled_from(("start", "stop", "list")), st.integers(1, 3), st.sampled_from(("a.exe", "b.exe"))),
+    max_size=30,
+)
+
+
+@given(STEPS)
+def test_an_id_stands_for_what_was_last_told_of_it_since_its_last_end(steps):
+    """The naive model: all events of the id, from the last that ended or began a life on."""
+    names, told = Following(), {}
+    for number, (what, pid, image) in enumerate(steps, 1):
+        time = number * 11 * MILLISECOND
+        if what == "stop":
+            names.observe(ProcessStop(time, pid))
+            told.pop(pid, None)
+        else:
+            names.observe((started if what == "start" else listed)(time, pid, image))
+            told[pid] = image
+        names.time += 1  # past the tick in which an ended one is still known
+        assert [names.image(each) for each in (1, 2, 3)] == [told.get(each) for each in (1, 2, 3)]
+
+
+@given(STEPS)
+def test_a_parent_is_who_had_its_id_when_the_child_began(steps):
+    names, told = Following(), {}
+    parents = {}
+    for number, (what, pid, image) in enumerate(steps, 1):
+        time = number * 11 * MILLISECOND
+        if what == "stop":
+            names.observe(ProcessStop(time, pid))
+            told.pop(pid, None)
+            parents.pop(pid, None)
+        elif what == "start":
+            parents[pid] = told.get(pid % 3 + 1)
+            names.observe(ProcessStart(time, 1, 2, pid, parent_pid=pid % 3 + 1, image=image))
+            told[pid] = image
+        names.time += 1
+        for child, image_of_parent in parents.items():
+            assert names.parent(child) == (image_of_parent and (image_of_parent, None))
