@@ -100,6 +100,7 @@ def test_folding_what_was_folded_adds_up(at):
     once = at(0, count=3, last_time=MIDNIGHT + 5 * SECOND)
     folds = folded(Folder(60 * SECOND), [once, at(4), replace(once, count=2, last_time=MIDNIGHT + 30 * SECOND)])
     assert list(map(seconds, folds)) == [(0, 30, 6)]
+    assert list(map(seconds, folded(Folder(60 * SECOND), [once, at(4)]))) == [(0, 5, 4)]
 
 
 times = st.lists(st.tuples(st.integers(0, 100), st.integers(0, 4), st.integers(1, 3)), max_size=40).map(sorted)

@@ -1,7 +1,7 @@
 """A remote thread as named fields, written and read back."""
 
 import json
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import pytest
 from hypothesis import given
@@ -213,6 +213,11 @@ def test_a_record_of_a_newer_schema_is_refused_with_the_reason():
         ValueError, match="schema version 2, which a newer etwdetect wrote; this one reads version 1"
     ):
         record.from_json(newer)
+
+
+@pytest.mark.parametrize(("count", "written"), [(1, None), (2, 2)])
+def test_a_count_is_written_from_two_on(detection, count, written):
+    assert record.fields(replace(detection(), count=count)).get("Count") == written
 
 
 def test_a_field_that_stands_twice_is_an_error():

@@ -81,6 +81,18 @@ def test_what_is_refused_is_counted_and_told_once(sink, http_server, told, detec
     assert opened.closing().endswith("1 of 3 sent; 2 refused")
 
 
+def test_all_of_a_request_that_is_refused_are_counted(sink, http_server, told, detection):
+    server = http_server()
+    server.answers = [503, 200, 400]
+    opened = sink(f"http://{HOST}:{server.port}/")
+    opened.put(detection())
+    wait_for(lambda: told)  # while the first one is tried again, the others gather
+    for number in range(5):
+        opened.put(detection(tid=number))
+    opened.close()
+    assert (opened.sent, opened.refused, len(server.requests)) == (1, 5, 3)
+
+
 def test_https_is_spoken_with_a_server_that_is_trusted(sink, http_server, tls_context, trusted, detection):  # noqa: ARG001
     server = http_server(context=tls_context)
     opened = sink(f"https://{HOST}:{server.port}/")

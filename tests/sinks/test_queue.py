@@ -78,6 +78,18 @@ def test_a_recording_waits_for_a_slow_server_and_loses_nothing(told, detection):
     assert b"".join(received).count(b"<109>1 ") == 1000
 
 
+@pytest.mark.usefixtures("short_farewell")
+def test_a_recording_waits_for_no_server_that_is_known_to_be_away(told, free_port, detection, monkeypatch):
+    sink = Sink(syslog_carrier("tcp", HOST, free_port), told.append, live=False, bound=10)
+    sink.put(detection())
+    wait_for(lambda: told)
+    monkeypatch.setattr(sink, "_patience", 10_000.0)
+    for number in range(500):
+        sink.put(detection(tid=number))
+    sink.close()
+    assert sink.dropped == 490
+
+
 def test_at_the_end_what_waits_is_sent(stream_server, told, detection):
     server = stream_server()
     sink = Sink(syslog_carrier("tcp", HOST, server.port), told.append, live=True)
