@@ -30,6 +30,8 @@ _STOPPED_WITHIN: Final = 0.5
 @click.option("--output", "-o", required=True, help="The folder to write: records and faults are made in it.")
 @click.option("--format", "form", type=click.Choice(("parquet", "json")), default="parquet", show_default=True)
 @click.option("--master", help="Spark's master URL; by default an embedded Spark on all cores of this machine.")
+@click.option("--names/--no-names", default=True, show_default=True,
+              help="Tell programs, users, modules and kinds; a stream can't.")  # fmt: skip
 @click.option("--stream", is_flag=True, help="Go on with what is to come in INPUT, until Ctrl+C.")
 @click.option("--once", is_flag=True, help="With --stream: end when all that is there has been read.")
 @click.option("--lateness", default="10 minutes", show_default=True, help="How late a stream's rows may come.")
@@ -50,6 +52,7 @@ def command(  # noqa: PLR0913, PLR0917 (one parameter an option)
     formats: tuple[str, ...],
     files_per_batch: int | None,
     *,
+    names: bool,
     stream: bool,
     once: bool,
     exit_code: bool,
@@ -71,7 +74,7 @@ def command(  # noqa: PLR0913, PLR0917 (one parameter an option)
         parse_lateness(lateness)
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--lateness") from error
-    fleet = Fleet(inputs, output, formats, form, host_pattern, buckets, lateness, files_per_batch)
+    fleet = Fleet(inputs, output, formats, form, host_pattern, buckets, lateness, files_per_batch, names)
     settings = {"spark.ui.showConsoleProgress": str(sys.stderr.isatty()).lower()}
     if stream:  # as many tasks as buckets; more would be empty
         settings["spark.sql.shuffle.partitions"] = str(buckets or DEFAULT_BUCKETS)

@@ -28,6 +28,9 @@ _CORRUPT: Final = "_corrupt"
 _ENDINGS: Final = {".etl": "etl", ".zip": "etl", ".gz": "etl", ".jsonl": "jsonl", ".parquet": "parquet"}
 INPUT_FORMATS: Final = ("etl", "jsonl", "parquet")
 
+_EVERY: Final = "10 seconds"
+"""How often a stream looks for new files, and for hosts that have fallen silent."""
+
 RECORDS: Final = "records"
 FAULTS_FOLDER: Final = "faults"
 CHECKPOINT: Final = "checkpoint"
@@ -50,7 +53,8 @@ class Fleet:
     """What to read, how to judge it, and where to write it.
 
     *formats* are those of INPUT_FORMATS to look for in each of *inputs*; without, what is there tells. *host* is
-    the option of the format "etl". *files_a_batch* bounds what a stream reads at once.
+    the option of the format "etl". *files_a_batch* bounds what a stream reads at once. *names* are told in a
+    batch only.
     """
 
     inputs: Sequence[str]
@@ -61,13 +65,14 @@ class Fleet:
     buckets: int | None = None
     lateness: str = DEFAULT_LATENESS
     files_a_batch: int | None = None
+    names: bool = True
 
     def run(self, spark: SparkSession) -> Written:
         """Judge all that is there now. OutputExistsError where there is an output already."""
         for folder in (RECORDS, FAULTS_FOLDER, CHECKPOINT):
             if exists(f"{self.output}/{folder}"):
                 raise OutputExistsError(f"{self.output} has {folder} already: name a new folder")
-        results = detect(self._read(spark, stream=False), buckets=self.buckets, lateness=self.lateness)
+        results = detect(self._read(spark, stream=False), buckets=self.buckets, names=self.names)
         return self._write(results, "")
 
     def start(
@@ -90,25 +95,29 @@ class Fleet:
             # A batch that is done again after a crash writes the same folder again, so nothing is there twice.
             tell(self._write(batch, f"/batch={number:09}")._replace(batch=number))
 
+        # A batch without data is for the clocks of silent hosts. With `once` there would be no end to them.
+        spark.conf.set("spark.sql.streaming.noDataMicroBatches.enabled", not once)
         writer = results.writeStream.foreachBatch(write).option(
             "checkpointLocation", f"{self.output}/{CHECKPOINT}"
         )
-        return (writer.trigger(availableNow=True) if once else writer).start()
+        return (writer.trigger(availableNow=True) if once else writer.trigger(processingTime=_EVERY)).start()
 
     def _write(self, results: DataFrame, place: str) -> Written:
         results = results.persist()
         try:
             fault = F.col("fault").isNotNull()
-            records = results.where(~fault).drop("file", "offset", "fault").orderBy("host", "recording", "seq")
+            counts = {
+                row["fault"]: row["count"] for row in results.groupBy(fault.alias("fault")).count().collect()
+            }
+            written = Written(counts.get(False, 0), counts.get(True, 0))
+            records = results.where(~fault).drop("file", "offset", "fault")
             faults = results.where(fault).select(*FAULTS.names)
-            counts = []
-            for table, folder in ((records, RECORDS), (faults, FAULTS_FOLDER)):
-                count = table.count()
+            tables = (written.records, records, RECORDS), (written.faults, faults, FAULTS_FOLDER)
+            for count, table, folder in tables:
                 if count or not place:
-                    form = table.coalesce(1).write.mode("overwrite").format(self.form)
-                    form.save(f"{self.output}/{folder}{place}")
-                counts.append(count)
-            return Written(*counts)
+                    rows = table.coalesce(1).sortWithinPartitions("host", "recording", "seq")
+                    rows.write.mode("overwrite").format(self.form).save(f"{self.output}/{folder}{place}")
+            return written
         finally:
             results.unpersist()
 

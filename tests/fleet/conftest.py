@@ -1,0 +1,26 @@
+"""One Spark for all tests of the fleet: it takes long to start."""
+
+import shutil
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def spark(tmp_path_factory):
+    """A session with two worker threads, in folders of its own."""
+    pytest.importorskip("pyspark", reason="pyspark is not installed")
+    if shutil.which("java") is None:
+        pytest.skip("there is no Java")
+    from etwdetect.fleet.spark import session  # noqa: PLC0415
+
+    folder = tmp_path_factory.mktemp("spark")
+    settings = {
+        "spark.sql.shuffle.partitions": "2",
+        "spark.default.parallelism": "2",
+        "spark.sql.warehouse.dir": str(folder / "warehouse"),
+        "spark.local.dir": str(folder / "local"),
+        "spark.ui.showConsoleProgress": "false",
+    }
+    spark = session("local[2]", memory="1g", **settings)
+    yield spark
+    spark.stop()
