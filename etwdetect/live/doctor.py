@@ -48,7 +48,7 @@ class Finding(NamedTuple):
 def findings() -> Iterator[Finding]:
     """Yield a finding for each thing that matters. Raises UnsupportedSystemError elsewhere than on Windows."""
     pw.load()
-    for check in (_windows, _pywintrace, _elevation, _sessions, _leaked, _provider, _driver):
+    for check in (_windows, _pywintrace, _elevation, _sessions, _leaked, _start, _provider, _driver):
         what = check.__name__.strip("_")
         try:
             verdict, words = check()
@@ -96,6 +96,14 @@ def _leaked() -> tuple[Verdict, str]:
     if not left:
         return Verdict.OK, "no session of a crashed run"
     return Verdict.WARNING, f"left behind by crashed runs: {', '.join(left)}; the next monitor stops them"
+
+
+def _start() -> tuple[Verdict, str]:
+    """Try it: whether a session can be had depends on more than can be asked."""
+    tried = session.Session(ownership.name_of(ownership.ourselves("doctor")), session.Plan())
+    tried.start()
+    tried.stop()
+    return Verdict.OK, "a session with the provider was started, and stopped"
 
 
 def _provider() -> tuple[Verdict, str]:

@@ -9,7 +9,7 @@ from struct import Struct
 from typing import TYPE_CHECKING, Final
 
 from etwdetect.decode import system_trace
-from etwdetect.raw import KERNEL_PROCESS, LOST_EVENTS, THREAD, RawEvent
+from etwdetect.raw import IMAGE, KERNEL_PROCESS, LOST_EVENTS, PROCESS, THREAD, RawEvent
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,63 +29,91 @@ the descriptor's Id, Version and Opcode, UserDataLength at 86, UserData at 96.""
 
 _32_BIT_HEADER: Final = 0x20
 
-_WANTED: Final = {
-    KERNEL_PROCESS: frozenset(MANIFEST_IDS),
+_IMAGE_IDS: Final = frozenset((5, 6))
+
+_EVENTS: Final = {
+    KERNEL_PROCESS: frozenset(MANIFEST_IDS) - _IMAGE_IDS,
     LOST_EVENTS: frozenset((32, 33, 34)),
-    **{provider: frozenset(kinds) for provider, kinds in system_trace.EVENTS.items()},
+    PROCESS: frozenset(system_trace.EVENTS[PROCESS]),
     THREAD: frozenset(system_trace.EVENTS[THREAD]) - {THREAD_STOP},
 }
-"""By provider: the event ids or, of classic events, whose id is 0, the opcodes."""
+_IMAGES: Final = {KERNEL_PROCESS: _IMAGE_IDS, IMAGE: frozenset(system_trace.EVENTS[IMAGE])}
+"""What is wanted, by provider: the event ids or, of classic events, whose id is 0, the opcodes."""
+
+Fields = tuple[bytes, int, int, int, int, int, int, int, bytes]
+"""The fields of a RawEvent but the last. Making an object of each is left to where it is needed."""
 
 
 class Intake:
     """Takes records in the callback, on Windows' thread, and gives them back on another.
 
-    At most *bound* wait; what finds no room is counted in `dropped`. An exception in the callback, which ctypes
-    would only print, is kept in `error`, and nothing is taken any more.
+    Those of images, which are most, are kept apart. At most *bound* wait of each kind; what finds no room is
+    counted in `dropped`. An exception in the callback, which ctypes would only print, is kept in `error`.
     """
 
     def __init__(self, bound: int = BOUND) -> None:
-        self.received = 0
-        """The events of interest that Windows has delivered."""
         self.dropped = 0
         self.error: BaseException | None = None
         self._bound = bound
-        self._queue: deque[RawEvent] = deque()
+        self._taken = 0
+        self._events: deque[Fields] = deque()
+        self._images: deque[Fields] = deque()
         self.on_record: Callable[[int], None] = self._callback()
         """Takes the event record at an address. Valid for the time of the call: so Windows promises it."""
 
     def __len__(self) -> int:
         """How many events wait."""
-        return len(self._queue)
+        return len(self._events) + len(self._images)
+
+    @property
+    def received(self) -> int:
+        """How many events of interest Windows has delivered."""
+        return self._taken + len(self) + self.dropped
 
     def take(self) -> list[RawEvent]:
-        """Return the events that wait, in the order in which they came."""
-        return [self._queue.popleft() for _ in range(len(self._queue))]
+        """Return the events that wait, but those of images, in the order in which they came."""
+        return list(map(raw_event, self._drain(self._events)))
+
+    def take_images(self) -> list[Fields]:
+        """Return the events of images that wait."""
+        return self._drain(self._images)
+
+    def _drain(self, queue: deque[Fields]) -> list[Fields]:
+        taken = [queue.popleft() for _ in range(len(queue))]
+        self._taken += len(taken)
+        return taken
 
     def _callback(self) -> Callable[[int], None]:
         # Each name here is looked up once, not once an event. All of the process's memory as one buffer makes the
         # copying of a payload a slice: a ctypes object for each record would cost more than all the rest.
         memory = memoryview((ctypes.c_ubyte * sys.maxsize).from_address(0)).cast("B")
-        unpack, wanted, nothing = _RECORD.unpack_from, _WANTED.get, frozenset[int]()
-        queue, bound, new, kind = self._queue, self._bound, tuple.__new__, RawEvent
+        unpack, bound, nowhere = _RECORD.unpack_from, self._bound, dict[int, deque[Fields]]()
+        queues = {
+            provider: {
+                **dict.fromkeys(_EVENTS.get(provider, ()), self._events),
+                **dict.fromkeys(_IMAGES.get(provider, ()), self._images),
+            }
+            for provider in (*_EVENTS, IMAGE)
+        }
 
         def on_record(address: int) -> None:
-            if self.error is not None:
-                return
             try:
                 flags, tid, pid, time, provider, event_id, version, opcode, size, data = unpack(memory, address)
-                if (event_id or opcode) not in wanted(provider, nothing):
+                queue = queues.get(provider, nowhere).get(event_id or opcode)
+                if queue is None:
                     return
-                self.received += 1
                 if len(queue) >= bound:
                     self.dropped += 1
                     return
                 payload = bytes(memory[data : data + size])
                 pointer_size = 4 if flags & _32_BIT_HEADER else 8
-                fields = (provider, event_id, version, opcode, time, pid, tid, pointer_size, payload, 0)
-                queue.append(new(kind, fields))
+                queue.append((provider, event_id, version, opcode, time, pid, tid, pointer_size, payload))
             except BaseException as error:  # noqa: BLE001 (it is raised again on the other thread)
                 self.error = error
 
         return on_record
+
+
+def raw_event(fields: Fields) -> RawEvent:
+    """Return the event that *fields* are of."""
+    return RawEvent(*fields)

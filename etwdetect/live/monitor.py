@@ -107,6 +107,7 @@ class Monitor:
         """Take what the callback has queued, and what it could not."""
         if self.intake.error is not None:
             raise CallbackError(self.intake.error) from self.intake.error
+        self.stream.add_images(self.intake.take_images())
         self._losses.recorded += self.stream.add(self.intake.take(), time.monotonic())
         self._lose()
 

@@ -11,9 +11,13 @@ from operator import attrgetter
 from struct import Struct, error
 from typing import TYPE_CHECKING, Final
 
-from etwdetect.raw import IMAGE, KERNEL_PROCESS
+from etwdetect.live.intake import raw_event
+from etwdetect.raw import KERNEL_PROCESS
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from etwdetect.live.intake import Fields
     from etwdetect.raw import RawEvent
 
 MOST: Final = 131_072
@@ -25,19 +29,18 @@ MOST_OF_ONE: Final = 4096
 MOST_PROCESSES: Final = 65_536
 
 _LOAD_ID: Final = 5
-_UNLOAD_ID: Final = 6
 _LOAD_OPCODES: Final = frozenset((3, 10))
 """Of classic events; 3 is a listing when a system logger starts."""
 
-_PIDS: Final = {4: Struct("<8xI"), 8: Struct("<16xI")}
+_PIDS: Final = {4: Struct("<8xI").unpack_from, 8: Struct("<16xI").unpack_from}
 """By pointer size: in all versions since Windows Vista the process id stands behind two pointers."""
 
-
-def is_image(raw: RawEvent) -> bool:
-    """Whether *raw* tells of an image."""
-    if raw.provider == KERNEL_PROCESS:
-        return raw.id in (_LOAD_ID, _UNLOAD_ID)
-    return raw.provider == IMAGE
+_ID: Final = 1
+_OPCODE: Final = 3
+_TIME: Final = 4
+_POINTER_SIZE: Final = 7
+_PAYLOAD: Final = 8
+"""Of Fields."""
 
 
 class ImageShelf:
@@ -50,53 +53,63 @@ class ImageShelf:
     def __init__(self) -> None:
         self.damaged = 0
         """The events whose payload is too short for a process id."""
-        self._shelves: OrderedDict[int, list[RawEvent]] = OrderedDict()
+        self._shelves: OrderedDict[int, list[Fields]] = OrderedDict()
         self._count = 0
 
     def __len__(self) -> int:
         """How many events are kept."""
         return self._count
 
-    def put(self, raw: RawEvent) -> int | None:
-        """Keep *raw*; where that is one too many, return the process whose events are to be taken."""
-        try:
-            pid: int = _PIDS[raw.pointer_size].unpack_from(raw.payload)[0]
-        except error:
-            self.damaged += 1
-            return None
-        shelf = self._shelves.get(pid)
-        if shelf is None:
-            if not _is_load(raw):
-                return None
-            shelf = self._shelves[pid] = []
-            if len(self._shelves) > MOST_PROCESSES:
-                self._count -= len(self._shelves.popitem(last=False)[1])
-        shelf.append(raw)
-        self._count += 1
-        if len(shelf) >= MOST_OF_ONE:
-            return pid
-        return self._longest() if self._count >= MOST else None
+    def put(self, images: Iterable[Fields]) -> list[int]:
+        """Keep *images*; return the processes whose events are to be taken, because they are too many."""
+        shelves, too_many = self._shelves, []
+        for fields in images:
+            try:
+                (pid,) = _PIDS[fields[_POINTER_SIZE]](fields[_PAYLOAD])
+            except error:
+                self.damaged += 1
+                continue
+            shelf = shelves.get(pid)
+            if shelf is None:
+                if not _is_load(fields):
+                    continue
+                shelf = shelves[pid] = []
+            shelf.append(fields)
+            self._count += 1
+            if len(shelf) == MOST_OF_ONE:
+                too_many.append(pid)
+        while len(shelves) > MOST_PROCESSES:
+            self._count -= len(shelves.popitem(last=False)[1])
+        return too_many + self._longest()
 
     def take(self, pid: int, until: int | None = None) -> list[RawEvent]:
         """Return the events of *pid* up to the FILETIME *until*, in order of time, and keep them no longer."""
         shelf = self._shelves.get(pid, [])
-        taken = [raw for raw in shelf if until is None or raw.time <= until]
+        taken = [raw_event(fields) for fields in shelf if until is None or fields[_TIME] <= until]
         if taken:
-            self._shelves[pid] = [raw for raw in shelf if until is not None and raw.time > until]
+            self._shelves[pid] = [fields for fields in shelf if until is not None and fields[_TIME] > until]
             self._count -= len(taken)
         return sorted(taken, key=attrgetter("time"))
 
     def drop(self, pid: int, until: int) -> None:
         """Forget the life of *pid* that has ended by the FILETIME *until*; its id may be alive again."""
-        shelf = self._shelves.pop(pid, [])
-        self._count -= len(shelf)
-        for raw in shelf:
-            if raw.time > until:
-                self.put(raw)
+        shelf = self._shelves.pop(pid, None)
+        if shelf:
+            self._count -= len(shelf)
+            self.put(fields for fields in shelf if fields[_TIME] > until)
 
-    def _longest(self) -> int:
-        return max(self._shelves, key=lambda pid: len(self._shelves[pid]))
+    def _longest(self) -> list[int]:
+        """Return the processes that have most, as many as make room for half of what may be kept."""
+        if self._count < MOST:
+            return []
+        room, found = 0, []
+        for pid in sorted(self._shelves, key=lambda pid: len(self._shelves[pid]), reverse=True):
+            found.append(pid)
+            room += len(self._shelves[pid])
+            if room >= MOST // 2:
+                break
+        return found
 
 
-def _is_load(raw: RawEvent) -> bool:
-    return raw.id == _LOAD_ID if raw.provider == KERNEL_PROCESS else raw.opcode in _LOAD_OPCODES
+def _is_load(fields: Fields) -> bool:
+    return fields[_ID] == _LOAD_ID if fields[0] == KERNEL_PROCESS else fields[_OPCODE] in _LOAD_OPCODES

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from etwdetect.decode import Decoder
 from etwdetect.events import Loss, ProcessStart, ProcessStop
-from etwdetect.live.shelf import ImageShelf, is_image
+from etwdetect.live.shelf import ImageShelf
 from etwdetect.live.window import ReorderWindow
 from etwdetect.rule import RemoteThreadRule
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from etwdetect.enrich.detection import Detection
     from etwdetect.enrich.enricher import Enricher
     from etwdetect.events import Event
+    from etwdetect.live.intake import Fields
     from etwdetect.live.lookups import Lookups
     from etwdetect.raw import RawEvent
 
@@ -40,13 +41,17 @@ class Stream:
         self.window = ReorderWindow(WINDOW_SECONDS)
         self.lost = Loss(session_start, 0)
         """All that was lost so far."""
-        self.damaged = 0
-        """The events whose payload is too short for its version."""
+        self._damaged = 0
         self._decoder = Decoder(self._note_damage, images=True)
         self._enricher = enricher
         self._images = ImageShelf()
         self._lookups = lookups
         self._behind = delay + round(WINDOW_SECONDS * 10_000_000)
+
+    @property
+    def damaged(self) -> int:
+        """The events whose payload is too short for its version."""
+        return self._damaged + self._images.damaged
 
     @property
     def counts(self) -> Counter[str]:
@@ -58,16 +63,14 @@ class Stream:
         """The events of a version that is newer than any known layout, by kind and version."""
         return self._decoder.unknown_versions
 
+    def add_images(self, images: Iterable[Fields]) -> None:
+        """Take the events of images that came."""
+        for pid in self._images.put(images):
+            self._tell_images(pid)
+
     def add(self, raws: Iterable[RawEvent], now: float) -> int:
-        """Take what came by *now*, in seconds; return how many events in it say that another one was lost."""
-        events = []
-        for raw in raws:
-            if is_image(raw):
-                too_many = self._images.put(raw)
-                if too_many is not None:
-                    self._tell_images(too_many)
-            elif (event := self._decoder.decode(raw)) is not None:
-                events.append(event)
+        """Take what else came by *now*, in seconds; return how many events in it say that another one was lost."""
+        events = [event for raw in raws if (event := self._decoder.decode(raw)) is not None]
         losses = self._decoder.counts.pop("LostEvents", 0)
         if losses:
             events = [event for event in events if not isinstance(event, Loss)]
@@ -110,4 +113,4 @@ class Stream:
                 self._enricher.observe(event)
 
     def _note_damage(self, _offset: int, _what: str) -> None:
-        self.damaged += 1
+        self._damaged += 1

@@ -4,9 +4,9 @@ import struct
 import pytest
 
 from etwdetect.decode.encode import encode
-from etwdetect.events import ProcessStart, ThreadStart, ThreadStop
+from etwdetect.events import ImageLoad, ImageUnload, ProcessStart, ThreadStart, ThreadStop
 from etwdetect.live.intake import Intake
-from etwdetect.raw import THREAD, RawEvent
+from etwdetect.raw import IMAGE, THREAD, RawEvent
 
 _RECORD = struct.Struct("<HHHHIIq16sHBBBBHQ8s16s4sHHQQQ")
 """EVENT_RECORD of evntcons.h, field by field: the header, BufferContext, the counts and the pointers."""
@@ -45,6 +45,7 @@ def test_a_record_comes_out_as_the_event_that_it_is(event):
     intake = Intake()
     raw = encode(event)
     give(intake, raw)
+    assert intake.take_images() == []
     assert intake.take() == [raw]
     assert (intake.received, intake.dropped, intake.error, len(intake)) == (1, 0, None, 0)
 
@@ -82,9 +83,19 @@ def test_what_finds_no_room_is_counted_and_what_waits_is_kept():
     assert intake.take() == [raws[4]]
 
 
-def test_an_error_in_the_callback_is_kept_and_nothing_more_is_taken():
+def test_an_error_in_the_callback_is_kept():
     intake = Intake()
     intake.on_record("no address")
     assert isinstance(intake.error, TypeError)
-    give(intake, encode(EVENTS[0]))
+
+
+def test_image_events_are_kept_apart():
+    intake = Intake()
+    raws = [encode(ImageLoad(1, 7, 0x1000, 0x100)), encode(ImageUnload(2, 7, 0x1000, 0x100))]
+    raws.append(RawEvent(IMAGE, 0, 2, 10, 1, 2, 3, 8, bytes(40)))
+    for raw in raws:
+        give(intake, raw)
+    assert len(intake) == intake.received == 3
     assert intake.take() == []
+    assert [RawEvent(*fields) for fields in intake.take_images()] == raws
+    assert (len(intake), intake.received) == (0, 3)

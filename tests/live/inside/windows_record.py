@@ -108,10 +108,20 @@ def doctor(run):
     return status, {what: (verdict, words) for verdict, what, words in found}
 
 
-def test_a_sound_machine_is_well(machine, run):  # noqa: ARG001
+def test_a_sound_machine_is_well(machine, run):
     status, found = doctor(run)
     assert status == 0
-    assert set(found) == {"windows", "pywintrace", "elevation", "sessions", "leaked", "provider", "driver"}
+    assert set(found) == {
+        "windows",
+        "pywintrace",
+        "elevation",
+        "sessions",
+        "leaked",
+        "start",
+        "provider",
+        "driver",
+    }
+    assert machine.sessions() == []
     assert found["sessions"] == ("ok", "0 of 64 are in use")
     assert found["provider"][0] == "ok"
     assert "ThreadStart version 1" in found["provider"][1]
@@ -140,4 +150,5 @@ def test_who_is_not_elevated_is_told_what_fails(machine, run):
     machine.set(Setting.ELEVATED, 0)
     status, found = doctor(run)
     assert status == 1
-    assert "Run as administrator" in found["sessions"][1]
+    assert found["start"][0] == "failed"
+    assert "Run as administrator" in found["start"][1]
