@@ -120,6 +120,7 @@ def test_a_line_without_end_is_no_danger(etwdetect, saved, lines):
     done = etwdetect("scan", path)
     assert (done.status, len(done.out.splitlines())) == (3, 3)
     assert "line 3: it is longer than 8,388,608 characters" in done.err
+    assert "line 4" not in done.err
 
 
 def test_gz_and_zip_around_saved_json_are_opened(etwdetect, saved, lines, tmp_path):
