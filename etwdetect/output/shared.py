@@ -28,12 +28,12 @@ _OUR_OWN: Final = (
 
 def without_unknown(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Return *fields* without those that are None or empty, at every depth."""
-    known = {
-        name: without_unknown(value) if isinstance(value, dict) else value
-        for name, value in fields.items()
-        if value is not None
-    }
-    return {name: value for name, value in known.items() if value not in ({}, [])}
+    known = {}
+    for name, value in fields.items():
+        inner = without_unknown(value) if isinstance(value, dict) else value
+        if inner or not (inner is None or isinstance(inner, dict | list)):
+            known[name] = inner
+    return known
 
 
 def our_own(detection: Detection, *more: str) -> dict[str, Any]:
