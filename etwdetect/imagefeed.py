@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from etwdetect.enrich.enricher import Enricher
     from etwdetect.events import Event
     from etwdetect.imagelog import ImageLog
-    from etwdetect.raw import RawEvent
     from etwdetect.rule import RemoteThread
 
 
@@ -34,7 +33,8 @@ class ImageFeed:
         """By process: how many of its image events the enricher has observed or need not."""
         self._due: deque[tuple[int, int]] = deque()
         """For the two processes of each remote thread of late: until when their images matter to it."""
-        self._decoder = Decoder(self._note_damage, images=True)
+        self._ahead = Decoder(self._note_damage, images=True)
+        self._in_turn = Decoder(lambda *_: None, images=True)
 
     def settled(self, event: Event | None) -> Iterator[Detection]:
         """Yield what has settled before *event*, the next in time order, or all that is left."""
@@ -56,8 +56,10 @@ class ImageFeed:
     def _tell(self, pid: int, until: int) -> None:
         if pid not in self._told:
             self._told[pid] = 0
-            for event in self._decoded(self._log.of(pid)):
-                self._enricher.foresee(event)
+            for raw in self._log.of(pid):
+                event = self._ahead.decode(raw)
+                if event is not None:
+                    self._enricher.foresee(event)
             if not self._log.complete:
                 self._enricher.observe(Loss(until, 1))
         since = self._enricher.since(pid)
@@ -66,14 +68,9 @@ class ImageFeed:
                 break
             self._told[pid] += 1
             if raw.time >= since:
-                for event in self._decoded(iter((raw,))):
+                event = self._in_turn.decode(raw)
+                if event is not None:
                     self._enricher.observe(event)
-
-    def _decoded(self, raws: Iterator[RawEvent]) -> Iterator[Event]:
-        for raw in raws:
-            event = self._decoder.decode(raw)
-            if event is not None:
-                yield event
 
     def _note_damage(self, _offset: int, _what: str) -> None:
         self.damaged += 1

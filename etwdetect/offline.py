@@ -91,6 +91,7 @@ class Scan:
             kinds=kinds,
         )
         self._images = ImageLog()
+        self._feed = ImageFeed(self._images, self._enricher)
         self._loss_records = 0
         self._loss_told = Loss(0, 0)
         """The losses that stand in their place among the events, which only files of events have."""
@@ -104,6 +105,11 @@ class Scan:
     def damages(self) -> int:
         """How many places could not be read."""
         return sum(trace.damages.count for trace in self.traces)
+
+    @property
+    def images_damaged(self) -> int:
+        """How many image events of the processes of remote threads could not be read."""
+        return self._feed.damaged
 
     @property
     def events_lost(self) -> int:
@@ -137,7 +143,7 @@ class Scan:
         """
         started = time.perf_counter()
         sorters = self._sorted()
-        images = ImageFeed(self._images, self._enricher)
+        images = self._feed
         for event in self._in_order(sorters):
             yield from images.settled(event)
             self._enricher.observe(event)

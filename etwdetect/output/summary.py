@@ -68,6 +68,8 @@ def notes(scan: Scan) -> Iterator[str]:
             f"{name(scan)}: more than {scan.rule.table.bound:,} processes waited for their first thread;"
             f" {scan.rule.table.evictions:,} were forgotten"
         )
+    if scan.images_damaged:
+        yield f"{name(scan)}: {scan.images_damaged:,} image events cannot be read: start modules may be missing"
     if scan.rule.counts.unknown:
         yield f"{name(scan)}: {scan.rule.counts.unknown:,} thread starts do not tell their creator"
 
