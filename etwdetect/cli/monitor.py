@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -15,6 +16,7 @@ from etwdetect.cli.enrichment import Enrichment, enrichment_options
 from etwdetect.cli.results import Results, results_options
 from etwdetect.cli.status import Status
 from etwdetect.live import pywintrace, summary
+from etwdetect.live.eventlog import EventLog
 from etwdetect.live.lookups import live_enricher
 from etwdetect.live.monitor import Monitor
 from etwdetect.live.session import Plan
@@ -23,9 +25,10 @@ from etwdetect.output.rotation import MEBIBYTE, Rotation
 from etwdetect.sigma.fields import Source
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from etwdetect.enrich.detection import Detection
+    from etwdetect.events import Event
 
 _ABOVE_ZERO = click.FloatRange(min=0, min_open=True)
 
@@ -43,6 +46,9 @@ _ABOVE_ZERO = click.FloatRange(min=0, min_open=True)
 @click.option(
     "--keep", type=click.IntRange(min=1), default=9, show_default=True, help="How many older ones to keep."
 )
+@click.option(
+    "--events", type=click.Path(dir_okay=False, path_type=Path), help="Add all events to this file, as JSON lines."
+)
 def command(  # noqa: PLR0913, PLR0917 (one parameter an option)
     results: Results,
     enrichment: Enrichment,
@@ -50,22 +56,22 @@ def command(  # noqa: PLR0913, PLR0917 (one parameter an option)
     stats: float | None,
     rotate: float | None,
     keep: int,
+    events: Path | None,
     *,
     kernel_logger: bool,
     strict: bool,
 ) -> Status:
     """Print remote threads as they happen, until Ctrl+C."""
+    pywintrace.load()  # which is not possible everywhere
     stop = threading.Event()
-    plan = Plan(kernel_logger=kernel_logger)
-    results.come_from(Source.LIVE)
-    with on_interruption(stop.set):
-        pywintrace.load()  # which is not possible everywhere
-        enricher = live_enricher("etw", SETTLE, enrichment.files, enrichment.kinds)
-        monitor = Monitor(stop.is_set, say, enricher, plan=plan, strict=strict, duration=duration)
+    results.come_from(Source.LIVE, functions=enrichment.files is not None)
+    enricher = live_enricher("etw", SETTLE, enrichment.files, enrichment.kinds)
+    rotation = Rotation(None if rotate is None else round(rotate * MEBIBYTE), keep)
+    with on_interruption(stop.set), _event_log(events) as tap:
+        plan = Plan(kernel_logger=kernel_logger)
+        monitor = Monitor(stop.is_set, say, enricher, plan=plan, strict=strict, duration=duration, tap=tap)
         try:
-            rotation = Rotation(None if rotate is None else round(rotate * MEBIBYTE), keep)
             with results.open(live=True, rotation=rotation), contextlib.closing(monitor.turns()) as turns:
-                results.come_from(Source.LIVE, functions=enrichment.files is not None)
                 for detections in _telling(turns, monitor, stats):
                     for detection in detections:
                         results.show(detection)
@@ -76,6 +82,16 @@ def command(  # noqa: PLR0913, PLR0917 (one parameter an option)
                     say(line)
                 say(summary.closing(monitor, results.filtered_out))
     return results.status([Status.INCOMPLETE if monitor.incomplete else Status.DONE])
+
+
+@contextlib.contextmanager
+def _event_log(path: Path | None) -> Iterator[Callable[[Event], None] | None]:
+    """Open the file for all events, and give what writes to it."""
+    if path is None:
+        yield None
+        return
+    with contextlib.closing(EventLog(path)) as log:
+        yield log.write
 
 
 def _telling(turns: Iterable[list[Detection]], monitor: Monitor, every: float | None) -> Iterator[list[Detection]]:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from etwdetect import errors
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 class LiveError(errors.EtwDetectError):
@@ -39,6 +44,13 @@ class CallbackError(LiveError):
 
     def __init__(self, cause: BaseException) -> None:
         super().__init__(f"an event could not be taken from Windows: {cause!r}")
+
+
+class EventLogError(LiveError):
+    """The file for all events can't be written."""
+
+    def __init__(self, path: Path, error: OSError) -> None:
+        super().__init__(f"the events cannot be written to {path}: {error.strerror}")
 
 
 class SystemCallError(LiveError):

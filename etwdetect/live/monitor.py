@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from etwdetect.live import system
 from etwdetect.live.capture import DELIVERY_SECONDS, Capture, clear_leaked
+from etwdetect.live.clock import Clock
 from etwdetect.live.errors import CallbackError, LiveError, SessionGoneError
 from etwdetect.live.intake import Intake
 from etwdetect.live.lookups import Lookups, live_enricher
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from etwdetect.enrich.detection import Detection
     from etwdetect.enrich.enricher import Enricher
+    from etwdetect.events import Event
 
 TURN_SECONDS: Final = 0.01
 """How long to wait between two looks at the queue."""
@@ -32,7 +34,8 @@ class Monitor:
     """Watches until *stop* says so or *duration* seconds are over; `turns` gives what was found.
 
     A session that somebody else stops, or takes the provider from, is replaced; with *strict* that ends the
-    monitor. *notify* gets a sentence for the user when that happens, or events are lost.
+    monitor. *notify* gets a sentence for the user when that happens, or events are lost. *enricher* adds the
+    words; *tap* is given every event.
     """
 
     def __init__(  # noqa: PLR0913 (what a user may choose)
@@ -44,11 +47,16 @@ class Monitor:
         plan: Plan | None = None,
         strict: bool = False,
         duration: float | None = None,
+        tap: Callable[[Event], object] | None = None,
     ) -> None:
         self.intake = Intake()
-        self.clock = _Clock()
+        self.clock = Clock()
         self.stream = Stream(
-            self.clock.time(), FLUSH_MILLISECONDS * 10_000, enricher or live_enricher("etw", SETTLE), Lookups()
+            self.clock.time(),
+            FLUSH_MILLISECONDS * 10_000,
+            enricher or live_enricher("etw", SETTLE),
+            Lookups(),
+            tap,
         )
         self.started = False
         """Whether there was a session at all."""
@@ -107,8 +115,8 @@ class Monitor:
         """Take what the callback has queued, and what it could not."""
         if self.intake.error is not None:
             raise CallbackError(self.intake.error) from self.intake.error
-        self.stream.add_images(self.intake.take_images())
-        self._losses.recorded += self.stream.add(self.intake.take(), time.monotonic())
+        images, raws = self.intake.take_images(), self.intake.take()
+        self._losses.recorded += self.stream.add(raws, images, time.monotonic())
         self._lose()
 
     def _begin(self, capture: Capture) -> None:
@@ -183,20 +191,3 @@ class Monitor:
                 f"{loss.events:,} events and {loss.buffers:,} buffers were lost: remote threads may be missing,"
                 " and those found from now on may be first threads"
             )
-
-
-class _Clock:
-    """The FILETIME of now, on a clock that never goes back, as ETW's does not.
-
-    Should the machine sleep and that clock with it, the system's time, which goes on, is right.
-    """
-
-    def __init__(self) -> None:
-        self._anchor = _filetime() - time.monotonic_ns() // 100
-
-    def time(self) -> int:
-        return max(self._anchor + time.monotonic_ns() // 100, _filetime())
-
-
-def _filetime() -> int:
-    return time.time_ns() // 100 + 116_444_736_000_000_000

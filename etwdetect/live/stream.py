@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Final
 
 from etwdetect.decode import Decoder
 from etwdetect.events import Loss, ProcessStart, ProcessStop
+from etwdetect.live.intake import raw_event
 from etwdetect.live.shelf import ImageShelf
 from etwdetect.live.window import ReorderWindow
 from etwdetect.rule import RemoteThreadRule
 
 if TYPE_CHECKING:
     from collections import Counter
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from etwdetect.enrich.detection import Detection
     from etwdetect.enrich.enricher import Enricher
@@ -34,9 +35,17 @@ class Stream:
 
     *session_start* is the FILETIME at which the session began, *delay* how long, in 100 ns units, an event may be
     on its way until the window has it. *lookups* ask the system about a hit, and *enricher* is told the answers.
+    *tap* is given every event in order, also those of images, and the answers.
     """
 
-    def __init__(self, session_start: int, delay: int, enricher: Enricher, lookups: Lookups) -> None:
+    def __init__(
+        self,
+        session_start: int,
+        delay: int,
+        enricher: Enricher,
+        lookups: Lookups,
+        tap: Callable[[Event], object] | None = None,
+    ) -> None:
         self.rule = RemoteThreadRule(session_start=session_start)
         self.window = ReorderWindow(WINDOW_SECONDS)
         self.lost = Loss(session_start, 0)
@@ -45,6 +54,7 @@ class Stream:
         self._decoder = Decoder(self._note_damage, images=True)
         self._enricher = enricher
         self._images = ImageShelf()
+        self._tap = tap
         self._lookups = lookups
         self._behind = delay + round(WINDOW_SECONDS * 10_000_000)
 
@@ -63,13 +73,13 @@ class Stream:
         """The events of a version that is newer than any known layout, by kind and version."""
         return self._decoder.unknown_versions
 
-    def add_images(self, images: Iterable[Fields]) -> None:
-        """Take the events of images that came."""
-        for pid in self._images.put(images):
-            self._tell_images(pid)
-
-    def add(self, raws: Iterable[RawEvent], now: float) -> int:
-        """Take what else came by *now*, in seconds; return how many events in it say that another one was lost."""
+    def add(self, raws: list[RawEvent], images: list[Fields], now: float) -> int:
+        """Take what came by *now*, in seconds; return how many events in it say that another one was lost."""
+        if self._tap is None:
+            for pid in self._images.put(images):
+                self._tell_images(pid)
+        else:
+            raws += map(raw_event, images)
         events = [event for raw in raws if (event := self._decoder.decode(raw)) is not None]
         losses = self._decoder.counts.pop("LostEvents", 0)
         if losses:
@@ -86,6 +96,8 @@ class Stream:
         """Take that events were lost: every detection from now on says so, and so do those that are still held."""
         self.lost = Loss(loss.time, self.lost.events + loss.events, self.lost.buffers + loss.buffers)
         self.rule.observe(loss)
+        if self._tap is not None:
+            self._tap(loss)
         self._enricher.observe(loss)
 
     def release(self, now: float | None = None, time: int | None = None) -> Iterator[Detection]:
@@ -95,6 +107,8 @@ class Stream:
         yield from self._enricher.take(None if time is None else time - self._behind)
 
     def _judge(self, event: Event) -> None:
+        if self._tap is not None:
+            self._tap(event)
         if isinstance(event, (ProcessStart, ProcessStop)):
             self._images.drop(event.pid, event.time)
         self._lookups.observe(event)
@@ -103,6 +117,8 @@ class Stream:
         if hit is not None:
             self._tell_images(hit.pid, hit.time + SETTLE)
             for told in self._lookups.about(hit):
+                if self._tap is not None:
+                    self._tap(told)
                 self._enricher.observe(told)
             self._enricher.add(hit)
 

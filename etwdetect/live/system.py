@@ -52,6 +52,13 @@ def host() -> str:
     return socket.gethostname()
 
 
+def boot_time() -> int:
+    """Return the FILETIME of this machine's start."""
+    import psutil  # noqa: PLC0415
+
+    return _EPOCH + round(psutil.boot_time() * 10_000_000)
+
+
 def volumes(time: int) -> Iterator[VolumeMapping]:
     """Yield what each drive's letter stands for."""
     kernel32 = _kernel32()

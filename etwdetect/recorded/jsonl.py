@@ -6,13 +6,15 @@ A file may hold many recordings, also interleaved, and a line that was cut short
 from __future__ import annotations
 
 import json
-from typing import IO, TYPE_CHECKING, Any, Final, TextIO
+from typing import IO, TYPE_CHECKING, Any, Final
 
 from etwdetect.events import ThreadStop
 from etwdetect.recorded.schema import from_row, recording_of, to_row
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from _typeshed import SupportsWrite
 
     from etwdetect.events import Event
     from etwdetect.recorded.schema import Recorded, Recording, RecordingStart
@@ -29,7 +31,7 @@ class JsonLinesWriter:
     `begin` first, then `write` for each event of that recording.
     """
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: SupportsWrite[str]) -> None:
         self._stream = stream
         self._recording: Recording | None = None
         self._seq = 0

@@ -193,6 +193,27 @@ def test_the_kernel_logger_lists_what_is_there_with_command_lines(machine, monit
     assert record["Evidence"] == []
 
 
+def test_all_events_can_be_kept_and_scanned_to_the_same_end(machine, monitor, run, tmp_path):
+    log = tmp_path / "events.jsonl"
+    watching = monitor("--events", log, "--format", "json", "--duration", 3)
+    image = ImageLoad(0, VICTIM, 0x7FF6_1234_0000, 0x10000, image=r"\Device\HarddiskVolume3\evil.dll")
+    machine.log([process(VICTIM), encode(image), thread(1), thread(2)])
+    status, (live,), _ = watching.end()
+    assert status == 0
+    status, (scanned,), _ = run("scan", log, "--format", "json").end()
+    assert status == 0
+    names = "Time", "SourceProcessId", "TargetProcessId", "NewThreadId", "StartModule", "Evidence", "Computer"
+    live, scanned = json.loads(live), json.loads(scanned)
+    assert [scanned[name] for name in names] == [live[name] for name in names]
+
+
+def test_a_log_of_events_that_cannot_be_written_is_told(run, machine, tmp_path):
+    status, _, errors = run("monitor", "--events", tmp_path / "no" / "such.jsonl").end()
+    assert status == 1
+    assert re.match(r"etwdetect: the events cannot be written to .*such\.jsonl: ", errors[-1])
+    assert machine.sessions() == []
+
+
 def test_statistics_are_printed_as_often_as_asked_for(monitor):
     watching = monitor("--stats", 0.2)
     for _ in range(2):

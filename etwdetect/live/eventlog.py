@@ -1,0 +1,50 @@
+"""All events of a session as data, beside its detections: docs/events.md describes the rows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from etwdetect.events import MachineName
+from etwdetect.live import ownership, system
+from etwdetect.live.clock import filetime_now
+from etwdetect.live.errors import EventLogError
+from etwdetect.output.rotation import GrowingFile, Rotation
+from etwdetect.recorded.jsonl import JsonLinesWriter
+from etwdetect.recorded.schema import Recording, RecordingStart
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from etwdetect.events import Event
+
+
+class EventLog:
+    """Adds events to the JSON lines in the file at *path*, as a recording of its own, which begins now.
+
+    Raises EventLogError where it can't be written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        now = filetime_now()
+        self._path = path
+        try:
+            self._file = GrowingFile(path, Rotation())
+        except OSError as error:
+            raise EventLogError(path, error) from error
+        self._writer = JsonLinesWriter(self._file)
+        recording = Recording(system.host(), ownership.name_of(ownership.ourselves("monitor")))
+        self._writer.begin(recording, RecordingStart(now, now, boot_time=system.boot_time()))
+        self.write(MachineName(now, system.host()))
+        for volume in system.volumes(now):
+            self.write(volume)
+
+    def write(self, event: Event) -> None:
+        """Add one event."""
+        try:
+            self._writer.write(event)
+        except OSError as error:
+            raise EventLogError(self._path, error) from error
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
