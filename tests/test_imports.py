@@ -74,7 +74,7 @@ def test_this_test_sees_the_imports_that_there_are():
     assert "etwdetect.decode.kernel_process" not in set(own_imports(PACKAGE / "decode" / "layout.py"))
 
 
-HEAVY = "etw", "numpy", "pyfwnt", "click", "pyarrow", "sigma"
+HEAVY = "etw", "numpy", "pyfwnt", "click", "pyarrow", "pyspark", "sigma"
 
 
 def loaded_by(code):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import threading
 from typing import TYPE_CHECKING, Any, Final
@@ -15,6 +16,8 @@ from etwdetect.errors import EtwDetectError, MissingExtraError
 from etwdetect.output.escape import printable
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pyspark.sql import SparkSession
     from pyspark.sql.streaming.query import StreamingQuery
 
@@ -70,14 +73,13 @@ def command(  # noqa: PLR0913, PLR0917 (one parameter an option)
         from etwdetect.fleet.spark import session  # noqa: PLC0415
     except ImportError as error:
         raise MissingExtraError("A fleet", str(error.name), "spark") from error
-    try:
-        parse_lateness(lateness)
-    except ValueError as error:
-        raise click.BadParameter(str(error), param_hint="--lateness") from error
+    _checked("--lateness", parse_lateness, lateness)
+    _checked("--host-pattern", re.compile, host_pattern or "")
     fleet = Fleet(inputs, output, formats, form, host_pattern, buckets, lateness, files_per_batch, names)
     settings = {"spark.ui.showConsoleProgress": str(sys.stderr.isatty()).lower()}
     if stream:  # as many tasks as buckets; more would be empty
         settings["spark.sql.shuffle.partitions"] = str(buckets or DEFAULT_BUCKETS)
+    fleet.check()
     spark = session(master, **settings)
     try:
         total = _stream(fleet, spark, once=once) if stream else fleet.run(spark)
@@ -96,6 +98,13 @@ def command(  # noqa: PLR0913, PLR0917 (one parameter an option)
     say(f"{output}: {_counts(total)}")
     status = Status.INCOMPLETE if total.faults else Status.DONE
     return of_all([status], found=exit_code and total.records > 0)
+
+
+def _checked(option: str, check: Callable[[str], object], value: str) -> None:
+    try:
+        check(value)
+    except (ValueError, re.error) as error:
+        raise click.BadParameter(str(error), param_hint=option) from error
 
 
 def _stream(fleet: Fleet, spark: SparkSession, *, once: bool) -> Written:

@@ -74,12 +74,15 @@ def completed(df: DataFrame, host: str) -> DataFrame:
     """Return *df* with every column of EVENTS, in its type; *host* is what it calls the host."""
     if host != "host":
         df = df.withColumn("host", F.col(host))
-    return df.select(
-        *(
-            (F.col(field.name) if field.name in df.columns else F.lit(None)).cast(field.dataType).alias(field.name)
-            for field in EVENTS
-        )
-    )
+    return df.select(*(_of(df, field).alias(field.name) for field in EVENTS))
+
+
+def _of(df: DataFrame, field: T.StructField) -> Column:
+    if field.name not in df.columns:
+        return F.lit(None).cast(field.dataType)
+    column = F.col(field.name).cast(field.dataType)
+    # A file may call any bytes a string, which Python would not take for one.
+    return F.make_valid_utf8(column) if isinstance(field.dataType, T.StringType) else column
 
 
 def fault_of() -> Column:

@@ -13,7 +13,7 @@ from pyspark.sql import types as T  # noqa: N812
 from etwdetect.errors import EtwDetectError, NotATraceError
 from etwdetect.fleet.columns import EVENTS, FAULTS
 from etwdetect.fleet.detect import DEFAULT_BUCKETS, DEFAULT_LATENESS, detect
-from etwdetect.fleet.files import exists, names_at
+from etwdetect.fleet.files import exists, list_traces, names_at
 from etwdetect.fleet.source import register
 
 if TYPE_CHECKING:
@@ -66,6 +66,13 @@ class Fleet:
     lateness: str = DEFAULT_LATENESS
     files_a_batch: int | None = None
     names: bool = True
+
+    def check(self) -> None:
+        """Raise NotATraceError where an input is not there, or what it holds can't be told."""
+        for path in self.inputs:
+            list_traces(path)
+            if not self.formats:
+                _formats_at(path)
 
     def run(self, spark: SparkSession) -> Written:
         """Judge all that is there now. OutputExistsError where there is an output already."""
@@ -138,9 +145,11 @@ class Fleet:
             if self.host:
                 reader = reader.option("host", self.host)
             return reader.format("etl").load(path)
+        if not self.formats:
+            reader = reader.option("pathGlobFilter", f"*.{form}")  # there may be files of other formats
         events = T.StructType([field for field in EVENTS if field.name not in FAULTS.names[3:]])
         if form == "parquet":
-            rows = reader.schema(events).option("pathGlobFilter", "*.parquet").parquet(path)
+            rows = reader.schema(events).parquet(path)
             fault = F.lit(None).cast("string")
         else:
             schema = T.StructType([*events, T.StructField(_CORRUPT, T.StringType())])

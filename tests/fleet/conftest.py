@@ -6,11 +6,15 @@ import pytest
 
 
 @pytest.fixture(scope="session")
-def spark(tmp_path_factory):
-    """A session with two worker threads, in folders of its own."""
-    pytest.importorskip("pyspark", reason="pyspark is not installed")
+def java():
+    """Skip where Spark can't start."""
     if shutil.which("java") is None:
         pytest.skip("there is no Java")
+
+
+@pytest.fixture(scope="session")
+def spark(java, tmp_path_factory):  # noqa: ARG001 (which skips)
+    """A session with two worker threads, in folders of its own."""
     from etwdetect.fleet.spark import session  # noqa: PLC0415
 
     folder = tmp_path_factory.mktemp("spark")
