@@ -10,14 +10,18 @@ from __future__ import annotations
 import tempfile
 import weakref
 from array import array
+from collections import Counter
 from struct import Struct
 from typing import TYPE_CHECKING, Final
 
+from etwdetect.etl import records
 from etwdetect.raw import KERNEL_PROCESS, RawEvent
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from typing import IO
+
+    from etwdetect.etl.clock import Clock
 
 DEFAULT_LIMIT: Final = 8 << 20
 """How many bytes are held in memory."""
@@ -28,7 +32,11 @@ MOST_PLACES: Final = 1 << 21
 MOST_OF_ONE: Final = 1 << 18
 """How many of those may be of one process id."""
 
-_HEAD: Final = Struct("<IHBBBqIQ16s")
+_ENTRY: Final = Struct("<IH")
+"""Before each event: how many bytes it has, and the number of its clock or _READ."""
+_READ: Final = 0xFFFF
+"""It is an event that was read from its record already: _HEAD and the payload. Else it is the record."""
+_HEAD: Final = Struct("<HBBBqIQ16s")
 _PID: Final = Struct("<I")
 _PID_AT: Final = {4: 8, 8: 16}
 """By pointer size: where the process id stands in a payload, behind two pointers."""
@@ -42,8 +50,11 @@ class ImageLog:
 
     def __init__(self, limit: int = DEFAULT_LIMIT) -> None:
         self.complete = True
+        self.hooks: Counter[bytes] = Counter()
+        """How many kernel records were added, by the two bytes of their hook id."""
         self._limit = limit
         self._held = bytearray()
+        self._clocks: list[Clock] = []
         self._file: IO[bytes] | None = None
         self._blocks: list[int] = []
         """How many bytes each block in the file has."""
@@ -53,21 +64,34 @@ class ImageLog:
     def add(self, raw: RawEvent) -> None:
         """Take one event; OSError where the temporary file can't be written."""
         provider, event_id, version, opcode, time, pid, _, pointer_size, payload, offset = raw
-        self._held += _HEAD.pack(
-            len(payload), event_id, version, opcode, pointer_size, time, pid, offset, provider
-        )
+        self._held += _ENTRY.pack(_HEAD.size + len(payload), _READ)
+        self._held += _HEAD.pack(event_id, version, opcode, pointer_size, time, pid, offset, provider)
         self._held += payload
         if len(self._held) >= self._limit:
             self._spill()
 
+    def taker(self, clock: Clock) -> Callable[[bytes], None]:
+        """Return what takes the kernel's own records of a trace as they are; its time stamps are those of *clock*.
+
+        OSError where the temporary file can't be written.
+        """
+        number = len(self._clocks)
+        self._clocks.append(clock)
+
+        def take(record: bytes) -> None:
+            self.hooks[record[6:8]] += 1
+            self._held += _ENTRY.pack(len(record), number)
+            self._held += record
+            if len(self._held) >= self._limit:
+                self._spill()
+
+        return take
+
     def __iter__(self) -> Iterator[RawEvent]:
         """Yield all events in the order in which they came."""
         for _, block in self._all_blocks():
-            at = 0
-            while at < len(block):
-                event = _event(block, at)
+            for _, event in self._events(block):
                 yield event
-                at += _HEAD.size + len(event.payload)
 
     def of(self, pid: int, first: int = 0) -> Iterator[RawEvent]:
         """Yield the events of process *pid* from the *first* on, in order of time.
@@ -84,22 +108,37 @@ class ImageLog:
         found: dict[int, tuple[array[int], array[int]]] = {}
         count = 0
         for start, block in self._all_blocks():
-            at = 0
-            while at < len(block):
-                size, _, version, _, pointer_size, time, pid, _, provider = _HEAD.unpack_from(block, at)
-                if version > 0 or provider == KERNEL_PROCESS:
-                    told = size >= _PID_AT[pointer_size] + _PID.size
-                    (pid,) = _PID.unpack_from(block, at + _HEAD.size + _PID_AT[pointer_size]) if told else (None,)
-                if pid is not None:
-                    times, places = found.setdefault(pid, (array("q"), array("Q")))
-                    if count < MOST_PLACES and len(times) < MOST_OF_ONE:
-                        times.append(time)
-                        places.append(start + at)
-                        count += 1
-                    else:
-                        self.complete = False
-                at += _HEAD.size + size
+            for at, event in self._events(block):
+                pid = _process(event)
+                if pid is None:
+                    continue
+                times, places = found.setdefault(pid, (array("q"), array("Q")))
+                if count < MOST_PLACES and len(times) < MOST_OF_ONE:
+                    times.append(event.time)
+                    places.append(start + at)
+                    count += 1
+                else:
+                    self.complete = False
         return {pid: _in_order(*found.pop(pid)) for pid in tuple(found)}
+
+    def _events(self, block: bytes | bytearray) -> Iterator[tuple[int, RawEvent]]:
+        """Yield each event of *block*, and where in it that is; what has no sound time stamp is left out."""
+        at = 0
+        while at < len(block):
+            try:
+                yield at, self._event(block, at)
+            except ValueError:
+                self.complete = False
+            at += _ENTRY.size + _ENTRY.unpack_from(block, at)[0]
+
+    def _event(self, block: bytes | bytearray, at: int) -> RawEvent:
+        size, clock = _ENTRY.unpack_from(block, at)
+        at += _ENTRY.size
+        if clock != _READ:
+            return records.read(block, at, self._clocks[clock], 0)
+        event_id, version, opcode, pointer_size, time, pid, offset, provider = _HEAD.unpack_from(block, at)
+        payload = bytes(block[at + _HEAD.size : at + size])
+        return RawEvent(provider, event_id, version, opcode, time, pid, pid, pointer_size, payload, offset)
 
     def _all_blocks(self) -> Iterator[tuple[int, bytes | bytearray]]:
         """Yield the place of each block, and its bytes."""
@@ -111,9 +150,9 @@ class ImageLog:
 
     def _at(self, place: int) -> RawEvent:
         if place >= self._in_file:
-            return _event(self._held, place - self._in_file)
-        size = _HEAD.size + int.from_bytes(self._read(place, 4), "little")
-        return _event(self._read(place, size), 0)
+            return self._event(self._held, place - self._in_file)
+        size = _ENTRY.size + int.from_bytes(self._read(place, 4), "little")
+        return self._event(self._read(place, size), 0)
 
     def _read(self, place: int, size: int) -> bytes:
         assert self._file is not None
@@ -131,12 +170,16 @@ class ImageLog:
         self._held = bytearray()
 
 
+def _process(event: RawEvent) -> int | None:
+    """Return which process *event* is about: the payload tells, or the header of the very first version."""
+    if event.version == 0 and event.provider != KERNEL_PROCESS:
+        return event.pid
+    at = _PID_AT[event.pointer_size]
+    if len(event.payload) < at + _PID.size:
+        return None
+    pid: int = _PID.unpack_from(event.payload, at)[0]
+    return pid
+
+
 def _in_order(times: array[int], places: array[int]) -> array[int]:
     return array("Q", (places[index] for index in sorted(range(len(times)), key=times.__getitem__)))
-
-
-def _event(block: bytes | bytearray, at: int) -> RawEvent:
-    size, event_id, version, opcode, pointer_size, time, pid, offset, provider = _HEAD.unpack_from(block, at)
-    at += _HEAD.size
-    payload = bytes(block[at : at + size])
-    return RawEvent(provider, event_id, version, opcode, time, pid, pid, pointer_size, payload, offset)

@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
-from etwdetect.decode import Decoder, classic_opcodes
+from etwdetect.decode import Decoder, classic_opcodes, image_kind
 from etwdetect.enrich.enricher import Enricher
 from etwdetect.etl.records import hook_ids
 from etwdetect.etl.walk import Wanted
@@ -21,7 +21,7 @@ from etwdetect.events import (
 from etwdetect.imagefeed import ImageFeed
 from etwdetect.imagelog import ImageLog
 from etwdetect.order import EventSorter, order_of
-from etwdetect.raw import KERNEL_PROCESS, LOST_EVENTS
+from etwdetect.raw import IMAGE, KERNEL_PROCESS, LOST_EVENTS
 from etwdetect.recorded.trace import RecordedTrace
 from etwdetect.rule import DEFAULT_BOUND, RemoteThreadRule
 
@@ -39,10 +39,10 @@ _PROGRESS_EVERY: Final = 1024
 
 
 def _wanted() -> Wanted:
-    """Return what to find in a trace: all that `Decoder` knows."""
+    """Return what to find in a trace: all that `Decoder` knows, the kernel's records of images to be put aside."""
     opcodes = classic_opcodes(images=True)
-    hooks = [hook for provider, codes in opcodes.items() for hook in hook_ids(provider, codes)]
-    return Wanted(hooks, (KERNEL_PROCESS, LOST_EVENTS, *opcodes))
+    hooks = [hook for provider in opcodes if provider != IMAGE for hook in hook_ids(provider, opcodes[provider])]
+    return Wanted(hooks, (KERNEL_PROCESS, LOST_EVENTS, *opcodes), hook_ids(IMAGE, opcodes[IMAGE]))
 
 
 class Scan:
@@ -179,6 +179,8 @@ class Scan:
             else:
                 self._read(trace, sorters)
         self.thread_providers = sorters.thread_providers
+        for hook, count in self._images.hooks.items():
+            self.counts[image_kind(hook)] += count
         return sorters
 
     def _in_order(self, sorters: _Sorters) -> Iterator[Event]:
@@ -188,7 +190,7 @@ class Scan:
 
     def _read(self, trace: Trace, sorters: _Sorters) -> None:
         decoder = Decoder(trace.damages.add, aside=self._images.add)
-        for number, raw in enumerate(trace.records(_wanted())):
+        for number, raw in enumerate(trace.records(_wanted(), self._images.taker(trace.clock))):
             event = decoder.decode(raw)
             if event is not None:
                 self._take(event, sorters.of(event, raw.provider))

@@ -18,7 +18,7 @@ from etwdetect.offline import Scan
 from etwdetect.order import order_of
 from etwdetect.raw import IMAGE, RawEvent
 from etwdetect.rule import RemoteThreadRule
-from tests.bytes_by_hand import u32, u64
+from tests.bytes_by_hand import ANCHOR, START_TIME, first_buffer, system_record, u32, u64, utf16
 
 START = 132_337_152_000_000_000
 SECOND = 10_000_000
@@ -59,6 +59,28 @@ def test_the_process_stands_in_the_payload_or_for_the_first_version_in_the_heade
     wide = RawEvent(IMAGE, 0, 2, 10, 5, 99, 1, 8, u64(0x1000) + u64(0x1000) + u32(20))
     short = RawEvent(IMAGE, 0, 2, 10, 5, 20, 1, 8, u64(0x1000))
     assert [event.version for event in filled([first, later, wide, short]).of(20)] == [0, 1, 2]
+
+
+@limits
+def test_the_kernels_records_are_kept_as_they_are_and_read_when_they_are_asked_for(limit):
+    """As the record stands in the file: V2 of the kernel's image event, hook id 0x1403, a listing."""
+    payload = (
+        u64(0x10000) + u64(0x1000) + u32(20) + u32(3) + u32(4) + u32(0) + u64(0) + u32(0) * 4 + utf16("a.dll")
+    )
+    log = ImageLog(limit)
+    take = log.taker(Trace(io.BytesIO(first_buffer()), "a.etl").clock)
+    take(system_record(0x1403, payload, version=2, pid=99, time=ANCHOR + 2))
+    take(system_record(0x030A, payload, version=2, pid=99, time=ANCHOR + 1))
+    assert [(event.opcode, event.payload) for event in log.of(20)] == [(10, payload), (3, payload)]
+    assert [event.time for event in log] == [START_TIME + 2, START_TIME + 1]
+    assert log.hooks == {b"\x03\x14": 1, b"\x0a\x03": 1}
+
+
+def test_a_record_without_a_sound_time_is_left_out_and_it_knows():
+    log = filled([raw(20, 1)])
+    log.taker(Trace(io.BytesIO(first_buffer()), "a.etl").clock)(system_record(0x1403, bytes(60), time=-(1 << 62)))
+    assert [event.time for event in log] == [1]
+    assert not log.complete
 
 
 def test_more_than_can_be_found_are_not_found_and_it_knows(monkeypatch):

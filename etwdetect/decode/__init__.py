@@ -41,6 +41,11 @@ def classic_opcodes(*, images: bool) -> dict[bytes, frozenset[int]]:
     }
 
 
+def image_kind(hook: bytes) -> str:
+    """Return the kind of the kernel's image event whose hook id has these two bytes: the first is its opcode."""
+    return system_trace.EVENTS[IMAGE][hook[0]].kind
+
+
 class Decoder:
     """Turns raw events into events, and counts what it saw.
 

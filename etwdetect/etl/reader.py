@@ -15,7 +15,7 @@ from etwdetect.etl.clock import Clock
 from etwdetect.etl.walk import Span, Wanted, walk
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from etwdetect.etl.buffers import BufferHeader
     from etwdetect.raw import RawEvent
@@ -124,12 +124,15 @@ class Trace:
         """Have `records` read no further buffer."""
         self.stopped = True
 
-    def records(self, wanted: Wanted) -> Iterator[RawEvent]:
-        """Yield the wanted records in file order; it may be a few more, of providers much like the wanted."""
+    def records(self, wanted: Wanted, aside: Callable[[bytes], None] | None = None) -> Iterator[RawEvent]:
+        """Yield the wanted records in file order; it may be a few more, of providers much like the wanted.
+
+        The bytes of those that are to be put aside are given to *aside*: `etl.records.read` reads them.
+        """
         window = _Window()
         for offset, header in self._buffers():
             if not window.has_room(header.filled - buffers.HEADER_SIZE):
-                yield from self._records_in(window, wanted)
+                yield from self._records_in(window, wanted, aside)
                 window.clear()
             try:
                 window.place(offset, self._body(offset, header), compressed=header.compressed)
@@ -137,7 +140,7 @@ class Trace:
                 self.damages.add(offset, f"{error}; the buffer is left out")
             if header.flags & (buffers.EVENTS_LOST | buffers.BUFFER_LOST):
                 self.loss_marks += 1
-        yield from self._records_in(window, wanted)
+        yield from self._records_in(window, wanted, aside)
 
     def _buffers(self) -> Iterator[tuple[int, BufferHeader]]:
         """Yield each buffer's offset and header; step over what can't be a buffer, where that is possible."""
@@ -200,12 +203,18 @@ class Trace:
             self.size = offset
             return b""
 
-    def _records_in(self, window: _Window, wanted: Wanted) -> Iterator[RawEvent]:
+    def _records_in(
+        self, window: _Window, wanted: Wanted, aside: Callable[[bytes], None] | None
+    ) -> Iterator[RawEvent]:
         walked = walk(window.data, [buffer.span for buffer in window.placed], wanted)
         self.events_read += walked.records
         reasons = dict(walked.broken)
         for at, buffer in _with_buffers(reasons, window.placed):
             self._damaged(buffer, at, f"{reasons[at]}; the rest of the buffer is left out")
+        if aside is not None:
+            data = window.data
+            for at in walked.aside:
+                aside(bytes(data[at : at + (data[at + 4] | data[at + 5] << 8)]))  # where a hooked record's size is
         for at, buffer in _with_buffers(walked.found, window.placed):
             try:
                 yield records.read(window.data, at, self.clock, buffer.file_offset(at))

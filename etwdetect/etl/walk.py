@@ -30,6 +30,11 @@ NARROW: Final = 24
 """Below how many buffers in step single steps are faster."""
 
 
+_FIND: Final = 1
+_ASIDE: Final = 2
+"""What to do with the records of a hook id; of others, nothing."""
+
+
 class Span(NamedTuple):
     """Where the records of one buffer lie: from *start* to *end*, *start* being a multiple of 8."""
 
@@ -38,15 +43,17 @@ class Span(NamedTuple):
 
 
 class Wanted:
-    """What to find: kernel records by hook id, others by provider GUID.
+    """What to find: kernel records by hook id, others by provider GUID; and kernel records to put *aside*.
 
     Of a GUID only the first 8 bytes are compared here: whoever reads a record looks at all 16.
     """
 
-    def __init__(self, hooks: Iterable[int], guids: Iterable[bytes]) -> None:
+    def __init__(self, hooks: Iterable[int], guids: Iterable[bytes], aside: Iterable[int] = ()) -> None:
         table = bytearray(1 << 16)
         for hook in hooks:
-            table[hook] = 1
+            table[hook] = _FIND
+        for hook in aside:
+            table[hook] = _ASIDE
         self.hooks = bytes(table)
         self.guids = frozenset(guid[:8] for guid in guids)
 
@@ -57,13 +64,14 @@ class Walk:
 
     records: int = 0
     found: list[int] = field(default_factory=list)
+    aside: list[int] = field(default_factory=list)
     broken: list[tuple[int, str]] = field(default_factory=list)
 
 
 def walk(data: bytearray, spans: list[Span], wanted: Wanted) -> Walk:
     """Walk the records of the buffers at *spans* in *data*, whose length is a multiple of 8.
 
-    Never raises for what the data holds. *found* and *broken* are in ascending order.
+    Never raises for what the data holds. *found*, *aside* and *broken* are in ascending order.
     """
     result = Walk()
     rest = [span for span in spans if span.end % ALIGNMENT] if len(spans) >= WIDE else spans
@@ -72,6 +80,7 @@ def walk(data: bytearray, spans: list[Span], wanted: Wanted) -> Walk:
     for span in rest:
         _walk_one(data, span, wanted, result)
     result.found.sort()
+    result.aside.sort()
     result.broken.sort()
     return result
 
@@ -93,7 +102,7 @@ def _walk_one(data: bytearray, span: Span, wanted: Wanted, result: Walk) -> None
             break
         if kind == hooked:
             if hooks[hook]:
-                result.found.append(at)
+                (result.found if hooks[hook] == _FIND else result.aside).append(at)
         elif kind == named and bytes(data[at + 24 : at + 32]) in guids:
             result.found.append(at)
         records += 1
@@ -164,8 +173,9 @@ def _judge(words: Words, steps: list[Step], spans: list[Span], wanted: Wanted, r
         sure = ~np.isin(buffer, list(doubtful))
         at, start, kind, hooked = at[sure], start[sure], kind[sure], hooked[sure]
     result.records += len(at)
-    found = at[hooked & np.frombuffer(wanted.hooks, np.bool_)[start[:, 3]]]
-    result.found.extend((found * 8).tolist())
+    hook = np.where(hooked, np.frombuffer(wanted.hooks, np.uint8)[start[:, 3]], 0)
+    result.found.extend((at[hook == _FIND] * 8).tolist())
+    result.aside.extend((at[hook == _ASIDE] * 8).tolist())
     named = at[kind == int(Kind.NAMED)]
     providers = np.frombuffer(b"".join(wanted.guids), np.uint64)
     result.found.extend((named[np.isin(words[named + 3], providers)] * 8).tolist())

@@ -21,7 +21,7 @@ from tests.bytes_by_hand import (
 )
 
 THREAD_START_HOOK = 0x0501
-WANTED = Wanted([THREAD_START_HOOK], [KERNEL_PROCESS, THREAD])
+WANTED = Wanted([THREAD_START_HOOK], [KERNEL_PROCESS, THREAD], aside=[0x0502])
 FILL = b"\xff" * 8
 
 MESSAGE = bytes.fromhex("1400 07 90 00000000 00000000 00000000 00000000 00000000")  # 20 bytes and padding
@@ -97,6 +97,12 @@ def test_kernel_records_are_found_by_hook_id(walked):
         make(hook) for make in (system_record, compact_record, perfinfo_record) for hook in (0x0501, 0x0502)
     ]
     assert walked(b"".join(records)).found == [0, 64, 112]
+
+
+def test_kernel_records_to_be_put_aside_are_not_among_the_found(walked):
+    aside = system_record(0x1403, b"an image")
+    result = walked(A_RECORD + aside, aside, wanted=Wanted([THREAD_START_HOOK], [], aside=[0x1403]))
+    assert (result.found, result.aside, result.records) == ([0], [40, 80], 3)
 
 
 def test_other_records_are_found_by_provider_or_class(walked):
