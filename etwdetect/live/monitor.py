@@ -6,7 +6,7 @@ import contextlib
 import time
 from typing import TYPE_CHECKING, Final
 
-from etwdetect.live import system
+from etwdetect.live import summary, system
 from etwdetect.live.capture import DELIVERY_SECONDS, Capture, clear_leaked
 from etwdetect.live.clock import Clock
 from etwdetect.live.errors import CallbackError, LiveError, SessionGoneError
@@ -100,6 +100,8 @@ class Monitor:
             while not capture.delivered and time.monotonic() < deadline:
                 yield self._turn()
                 time.sleep(TURN_SECONDS)
+            if not capture.delivered:
+                self._gap(f"Windows has not delivered all of the session within {DELIVERY_SECONDS:.0f} s")
             self._take()
             yield list(self.stream.release())
 
@@ -188,6 +190,6 @@ class Monitor:
         if loss is not None:
             self.stream.lose(loss)
             self._notify(
-                f"{loss.events:,} events and {loss.buffers:,} buffers were lost: remote threads may be missing,"
-                " and those found from now on may be first threads"
+                f"{summary.lost(loss)}: remote threads may be missing, and those found from now on may be first"
+                " threads"
             )

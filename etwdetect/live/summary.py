@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from etwdetect.events import Loss
     from etwdetect.live.monitor import Monitor
 
 
@@ -14,7 +15,7 @@ def closing(monitor: Monitor, filtered_out: int) -> str:
     hidden = f" ({filtered_out:,} filtered out)" if filtered_out else ""
     return (
         f"{_plural(counts.remote, 'remote thread')}{hidden} in {_plural(counts.seen, 'thread start')},"
-        f" {_plural(monitor.intake.received, 'event')}; {_losses(monitor)}"
+        f" {_plural(monitor.intake.received, 'event')}; {lost(monitor.stream.lost)}"
     )
 
 
@@ -44,13 +45,13 @@ def statistics(monitor: Monitor, events_per_second: float) -> str:
         f" {counts.unknown:,} unknown, {counts.remote:,} remote;"
         f" {len(monitor.intake):,} waiting, {len(stream.window):,} in the window of"
         f" {stream.window.width * 1000:.0f} ms, {stream.window.misses:,} came later;"
-        f" {len(stream.rule.table):,} new processes; {_losses(monitor)}"
+        f" {len(stream.rule.table):,} new processes; {lost(stream.lost)}"
     )
 
 
-def _losses(monitor: Monitor) -> str:
-    lost = monitor.stream.lost
-    return f"{_plural(lost.events, 'event')} and {_plural(lost.buffers, 'buffer')} lost"
+def lost(loss: Loss) -> str:
+    """Return how much *loss* is."""
+    return f"{_plural(loss.events, 'event')} and {_plural(loss.buffers, 'buffer')} lost"
 
 
 def _plural(count: int, noun: str) -> str:

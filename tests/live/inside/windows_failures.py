@@ -125,7 +125,9 @@ def test_events_lost_are_told_and_every_later_detection_says_so(machine, monitor
     machine.set(Setting.LOGGER_DELAY, NEVER_DRAINED)
     machine.repeat([thread(1)._replace(pid=VICTIM)], 500_000)
     machine.set(Setting.LOGGER_DELAY, 0)
-    until(lambda: any("were lost" in line for line in list(watching.errors.queue)), "a word of the loss")
+    until(
+        lambda: any("lost: remote threads" in line for line in list(watching.errors.queue)), "a word of the loss"
+    )
     machine.log([thread(2)])
     line = until(lambda: [line for line in watching.lines.queue if "TID: 2 " in line + " "], "the thread")
     assert re.search(r"\[.*events-lost:\d+", line[0])

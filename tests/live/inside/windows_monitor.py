@@ -128,18 +128,6 @@ def test_the_names_of_processes_that_were_there_before_are_known(machine, monito
     machine.log([thread(1)])
     *_, behind = ids(watching.line())
     assert "evil.exe -> victim.exe" in behind
-    assert "session-start" not in behind
-
-
-def test_a_target_that_may_have_been_born_as_the_session_began_is_doubted(machine, monitor):
-    just_now = 116_444_736_000_000_000 + time.time_ns() // 100 + 20_000_000
-    machine.set_processes([SimProcess(VICTIM, r"\Device\HarddiskVolume3\new.exe", create_time=just_now)])
-    watching = monitor("--format", "json")
-    machine.log([thread(1)])
-    record = json.loads(watching.line())
-    # The line is certain only if the start of the session is more than a second ago.
-    began = int(record["Time"])
-    assert ("session-start" in record["Evidence"]) == (began - just_now < 30_000_000)
 
 
 def test_the_module_of_a_start_address_is_known(machine, monitor):
