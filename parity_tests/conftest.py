@@ -4,15 +4,19 @@ from contextlib import ExitStack
 
 import pytest
 
-from etwdetect.errors import UnsupportedSystemError
+from etwdetect.errors import EtwDetectError
 from etwdetect.parity.benches import open_bench
+from etwdetect.parity.benches.wine import WineBench
 from tests.conftest import simulated_kernel
 
-__all__ = ["benches", "simulated_kernel"]
+__all__ = ["bench", "simulated_kernel"]
 
 
 class Benches:
-    """The benches by name, each opened on first use and kept; one that can't be opened skips its tests."""
+    """The benches by name, each opened on first use and kept; one that can't be opened skips its tests.
+
+    A Windows machine that refuses the vm bench (not elevated, no driver) has none.
+    """
 
     def __init__(self, stack):
         self._stack = stack
@@ -22,7 +26,7 @@ class Benches:
         if name not in self._known:
             try:
                 self._known[name] = self._stack.enter_context(open_bench(name))
-            except UnsupportedSystemError as error:
+            except EtwDetectError as error:
                 self._known[name] = str(error)
         if isinstance(self._known[name], str):
             pytest.skip(self._known[name])
@@ -30,6 +34,19 @@ class Benches:
 
 
 @pytest.fixture(scope="session")
-def benches():
+def opened_benches():
     with ExitStack() as stack:
         yield Benches(stack)
+
+
+@pytest.fixture(scope="session")
+def wine_bench(lab):
+    """The wine bench in the lab that all tests of a run share; without a lab, its tests are skipped."""
+    with WineBench(lab) as opened:
+        yield opened
+
+
+@pytest.fixture
+def bench(request, opened_benches, name):
+    """The bench that the test's parameter *name* says."""
+    return request.getfixturevalue("wine_bench") if name == "wine" else opened_benches[name]

@@ -11,8 +11,8 @@ SCENARIOS = loading.find(None)
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
 @pytest.mark.parametrize("name", BENCHES)
-def test_both_detectors_report_what_the_scenario_says(benches, name, scenario):
-    result = runner.perform(benches[name], scenario)
+def test_both_detectors_report_what_the_scenario_says(bench, scenario):
+    result = runner.perform(bench, scenario)
     if result.status == "skipped":
         pytest.skip(result.skipped)
     if result.status == "failed":

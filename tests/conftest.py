@@ -1,6 +1,5 @@
 """What several test files share."""
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -25,20 +24,6 @@ def recordings() -> Path:
     if not RECORDINGS.is_dir():
         pytest.skip(f"the real recordings are not beside the repository, in {RECORDINGS.relative_to(ROOT.parent)}")
     return RECORDINGS
-
-
-@pytest.fixture(scope="session")
-def lab():
-    """The Windows lab, booted. Debian's packages are installed by CI alone, nobody else is taken by surprise."""
-    if sys.platform == "win32":
-        pytest.skip("no Windows lab: this is Windows")
-    from tools.windows_lab import LabUnavailableError, open_lab  # noqa: PLC0415 (only on Linux)
-
-    try:
-        with open_lab(install_packages="CI" in os.environ) as opened:
-            yield opened
-    except LabUnavailableError as error:
-        pytest.skip(f"no Windows lab: {error}")
 
 
 @pytest.fixture

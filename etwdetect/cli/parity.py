@@ -84,10 +84,19 @@ def show(names: Sequence[str], folder: Path | None) -> Status:
     show_default=True,
     help="Where to run; may be given more than once. The trace bench takes recordings, and goes alone.",
 )
+@click.option(
+    "--not-a-vm", is_flag=True, help="Let the vm bench run on what does not look like a virtual machine."
+)
 @_FOLDER
 @_report_options
-def run(
-    names: Sequence[str], benches: Sequence[str], folder: Path | None, junit: Path | None, json: Path | None
+def run(  # noqa: PLR0913 (the command line)
+    names: Sequence[str],
+    benches: Sequence[str],
+    folder: Path | None,
+    junit: Path | None,
+    json: Path | None,
+    *,
+    not_a_vm: bool,
 ) -> Status:
     """Run scenarios, by default all of them, through both detectors and compare.
 
@@ -100,7 +109,7 @@ def run(
         traces = Traces([Path(name) for name in names], join=False)
         return of_all([*_run(runner.replay_all(traces.scans()), junit, json), *traces.statuses], found=False)
     found = _find(folder, names)
-    results = (result for bench in benches for result in runner.run(found, bench))
+    results = (result for bench in benches for result in runner.run(found, bench, anywhere=not_a_vm))
     return of_all(_run(results, junit, json), found=False)
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from etwdetect.enrich.detection import Detector
     from etwdetect.rule import RemoteThread
 
-    _Ids = tuple[int, int, int, int]
+    RecordIds = tuple[int, int, int, int]
 
 
 LIVE_MARGIN: Final = 100_000
@@ -102,7 +102,7 @@ def explain(comparison: Comparison, is_expected: Callable[[RemoteThread, Detecto
     return replace(comparison, only_etw=left["etw"], only_driver=left["driver"], explained=tuple(explained))
 
 
-def key(record: RemoteThread) -> _Ids:
+def key(record: RemoteThread) -> RecordIds:
     """Return what makes a record the same on both sides."""
     return record.creator_pid, record.creator_tid, record.pid, record.tid
 
@@ -130,18 +130,18 @@ def _places(etw: Sequence[RemoteThread], driver: Sequence[RemoteThread]) -> list
     Ids are used again, so several records can have the same. Those of the same time belong together; of the rest
     those that are nearest in time.
     """
-    same: defaultdict[tuple[_Ids, int], deque[int]] = defaultdict(deque)
+    same: defaultdict[tuple[RecordIds, int], deque[int]] = defaultdict(deque)
     for place, record in enumerate(driver):
         same[key(record), record.time].append(place)
     places = [-1] * len(etw)
-    lone: defaultdict[_Ids, list[int]] = defaultdict(list)
+    lone: defaultdict[RecordIds, list[int]] = defaultdict(list)
     for number, record in enumerate(etw):
         candidates = same[key(record), record.time]
         if candidates:
             places[number] = candidates.popleft()
         else:
             lone[key(record)].append(number)
-    left: defaultdict[_Ids, list[int]] = defaultdict(list)
+    left: defaultdict[RecordIds, list[int]] = defaultdict(list)
     for (ids, _), candidates in same.items():
         if ids in lone:
             left[ids] += candidates
@@ -206,8 +206,8 @@ def _overtaken(pairs: Sequence[tuple[int, Pair]]) -> list[Pair]:
     return out
 
 
-def between(records: Sequence[RemoteThread], opening: int, closing: int) -> list[RemoteThread]:
-    """Return the records between two markers, by the markers' thread ids; ValueError where one is missing."""
-    tids = [record.tid for record in records]
-    start = tids.index(opening) + 1
-    return list(records[start : tids.index(closing, start)])
+def between(records: Sequence[RemoteThread], opening: RecordIds, closing: RecordIds) -> list[RemoteThread]:
+    """Return the records between two markers, by the markers' ids; ValueError where one is missing."""
+    ids = [key(record) for record in records]
+    start = ids.index(opening) + 1
+    return list(records[start : ids.index(closing, start)])

@@ -21,3 +21,7 @@ class NoSuchScenarioError(EtwDetectError):
 
 class BenchUnavailableError(UnsupportedSystemError):
     """A bench cannot run on this machine, and what to do about it: exit status 5."""
+
+
+class PerformanceError(EtwDetectError):
+    """A step could not be performed for real: what failed, and in which process."""

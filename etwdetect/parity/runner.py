@@ -19,9 +19,12 @@ if TYPE_CHECKING:
     from etwdetect.parity.scenario import Scenario
 
 
-def run(scenarios: Iterable[Scenario], bench_name: str) -> Iterator[Result]:
-    """Yield how each of *scenarios* did; BenchUnavailableError where this machine has no such bench."""
-    with open_bench(bench_name) as bench:
+def run(scenarios: Iterable[Scenario], bench_name: str, *, anywhere: bool = False) -> Iterator[Result]:
+    """Yield how each of *scenarios* did; BenchUnavailableError where this machine has no such bench.
+
+    *anywhere*: see `Bench.anywhere`.
+    """
+    with open_bench(bench_name, anywhere=anywhere) as bench:
         for scenario in scenarios:
             yield perform(bench, scenario)
 

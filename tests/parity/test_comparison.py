@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from etwdetect.parity.comparison import Equality, between, compare, explain
+from etwdetect.parity.comparison import Equality, between, compare, explain, key
 from etwdetect.rule import RemoteThread
 
 MS = 10_000
@@ -152,11 +152,18 @@ def test_what_is_expected_of_one_side_alone_is_explained():
 
 
 def test_what_lies_between_two_markers_is_taken_without_them():
-    assert between(RECORDS, 301, 304) == RECORDS[2:4]
+    first, second = key(RECORDS[1]), key(RECORDS[4])
+    assert between(RECORDS, first, second) == RECORDS[2:4]
     with pytest.raises(ValueError, match="999"):
-        between(RECORDS, 301, 999)
+        between(RECORDS, first, (100, 101, 200, 999))
     with pytest.raises(ValueError, match="301"):
-        between(RECORDS, 304, 301)
+        between(RECORDS, second, first)
+
+
+def test_a_thread_with_the_id_of_a_marker_in_another_process_is_no_marker():
+    reused = RECORDS[2]._replace(pid=201, tid=RECORDS[4].tid)
+    records = [*RECORDS[:2], reused, *RECORDS[3:]]
+    assert between(records, key(records[1]), key(records[4])) == [reused, RECORDS[3]]
 
 
 SOME = st.lists(

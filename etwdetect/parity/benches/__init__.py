@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from etwdetect.parity.scenario import Scenario
     from etwdetect.parity.verdict import Observation
 
-BENCHES: Final = ("model", "file")
+BENCHES: Final = ("model", "file", "wine", "vm")
 """The benches that take scenarios."""
 
 TRACE: Final = "trace"
@@ -31,6 +31,9 @@ class Bench(ABC):
     """
 
     name: ClassVar[str]
+
+    anywhere: bool = False
+    """Whether the vm bench may run on what does not look like a virtual machine."""
 
     def __enter__(self) -> Self:
         return self
@@ -49,7 +52,8 @@ class Bench(ABC):
         """Let *scenario* happen before both detectors."""
 
 
-def open_bench(name: str) -> Bench:
-    """Return the bench called *name*, to be entered."""
+def open_bench(name: str, *, anywhere: bool = False) -> Bench:
+    """Return the bench called *name*, to be entered; *anywhere*: see `Bench.anywhere`."""
     bench: Bench = importlib.import_module(f"{__name__}.{name}").bench()
+    bench.anywhere = anywhere
     return bench

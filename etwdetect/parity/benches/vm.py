@@ -1,0 +1,48 @@
+"""The vm bench: a live session and the loaded driver on a Windows test machine, and real processes.
+
+docs/parity-vm.md takes a reader there.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Self
+
+from etwdetect.kdetector import Device
+from etwdetect.parity.benches import Bench
+from etwdetect.parity.windows import machine
+from etwdetect.parity.windows.detectors import Detectors
+from etwdetect.parity.windows.performer import perform
+from etwdetect.parity.windows.possible import obstacle
+
+if TYPE_CHECKING:
+    from etwdetect.parity.scenario import Scenario
+    from etwdetect.parity.verdict import Observation
+
+
+class VmBench(Bench):
+    """Performs scenarios on this Windows; entering refuses a machine that it should keep its hands off.
+
+    Raises BenchUnavailableError, NotElevatedError, NotRunningError and InUseError.
+    """
+
+    name = "vm"
+
+    def __enter__(self) -> Self:
+        machine.require_windows()
+        machine.require_administrator()
+        if not self.anywhere:
+            machine.require_virtual_machine()
+        # Is the driver loaded, and has nobody else its records?
+        Device(reading=True).close()
+        return self
+
+    def cannot(self, scenario: Scenario) -> str | None:
+        """Return which step can't be had for real."""
+        return obstacle(scenario, told=False)
+
+    def perform(self, scenario: Scenario) -> Observation:
+        """Perform the scenario on this machine."""
+        return perform(scenario, Detectors, told=False)
+
+
+bench = VmBench

@@ -1,0 +1,60 @@
+"""The Windows side of the wine bench: ``python -m etwdetect.parity.windows.inlab``, in the Windows lab.
+
+Takes a scenario a line from standard input, `{"name", "text"}`, performs it before the stand-in for event tracing
+and the driver, and prints what both said a line each: an `exchange` document, or `{"error"}`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from typing import TYPE_CHECKING
+
+from etwdetect.errors import EtwDetectError
+from etwdetect.kdetector import service
+from etwdetect.kdetector.errors import NotInstalledError
+from etwdetect.parity import loading
+from etwdetect.parity.windows import exchange
+from etwdetect.parity.windows.detectors import Detectors
+from etwdetect.parity.windows.performer import perform
+from etwdetect.parity.windows.told import DRIVER
+
+if TYPE_CHECKING:
+    from etwdetect.parity.scenario import Scenario
+
+
+def main() -> None:
+    """Perform what is asked for until there is no more."""
+    try:
+        for line in sys.stdin:
+            sys.stdout.write(_answer(json.loads(line)) + "\n")
+            sys.stdout.flush()
+    finally:
+        _remove_driver()
+
+
+def _answer(request: dict[str, str]) -> str:
+    try:
+        scenario = loading.parse(request["text"], request["name"])
+        return exchange.dump(perform(scenario, lambda: _detectors(scenario), told=True))
+    except (EtwDetectError, OSError) as error:
+        return json.dumps({"error": str(error)})
+
+
+def _detectors(scenario: Scenario) -> Detectors:
+    """Load the driver anew, with nothing in its table and its bound as the scenario has it."""
+    bound = scenario.machine.table_bound
+    _remove_driver()
+    service.install(DRIVER, table_bound=bound)
+    service.start()
+    return Detectors(bound)
+
+
+def _remove_driver() -> None:
+    with contextlib.suppress(NotInstalledError):
+        service.uninstall()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,286 @@
+"""Performs a scenario: starts its processes, has them do its steps, and returns what both detectors saw."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from contextlib import ExitStack, closing
+from typing import TYPE_CHECKING, Final
+
+from etwdetect.live import system
+from etwdetect.parity.comparison import Equality
+from etwdetect.parity.errors import PerformanceError
+from etwdetect.parity.scenario import IDLE, SYSTEM
+from etwdetect.parity.steps import (
+    MAIN,
+    AttachDebugger,
+    BeginProcess,
+    BreakIn,
+    CreateRemoteThread,
+    CreateThread,
+    Detach,
+    ExitProcess,
+    ExitThread,
+    FirstThread,
+    MakesThread,
+    Repeat,
+    Resume,
+    StartDetection,
+    StartProcess,
+    StartSuspended,
+    StartUnderDebugger,
+    Who,
+)
+from etwdetect.parity.verdict import Observation
+from etwdetect.parity.windows import api
+from etwdetect.parity.windows.deeds import BOTH, NOBODY, PROCESS_ONLY
+from etwdetect.parity.windows.stage import Stage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from etwdetect.parity.comparison import RecordIds
+    from etwdetect.parity.scenario import Actor, Scenario
+    from etwdetect.parity.steps import Step
+    from etwdetect.parity.windows.detectors import Detectors
+    from etwdetect.parity.windows.stage import Player
+
+_LONGEST_PAUSE: Final = 200_000
+"""20 ms in 100 ns units, more than the margin for the order of records. A story's minutes are not waited for."""
+
+_QUIET_SECONDS: Final = 1.0
+_SETTLE_SECONDS: Final = 0.1
+_PATIENCE: Final = 15.0
+_MARKER: Final = "(marker)"
+_HARMLESS: Final = "kernel32.dll!GetTickCount"
+_STARTS: Final = ("nowhere", "kernel32.dll!LoadLibraryA", "kernel32.dll!LoadLibraryW")
+"""Where threads are really made to start; everywhere else would do harm, and they start at _HARMLESS instead."""
+
+
+def perform(scenario: Scenario, detect: Callable[[], Detectors], *, told: bool) -> Observation:
+    """Perform *scenario* and return what both detectors saw of it.
+
+    *detect* makes the detectors, *told* says whether it is we who tell them, as in Wine. Raises PerformanceError,
+    KDetectorError, LiveError and OSError.
+    """
+    api.keep_standard_handles()
+    with ExitStack() as stack:
+        stage = stack.enter_context(closing(Stage(notepad=not told)))
+        return _Performer(scenario, stage, stack, detect, told=told).perform()
+
+
+class _Performer:
+    def __init__(
+        self, scenario: Scenario, stage: Stage, stack: ExitStack, detect: Callable[[], Detectors], *, told: bool
+    ) -> None:
+        self._scenario = scenario
+        self._stage = stage
+        self._stack = stack
+        self._detect = detect
+        self._told = told
+        self._detectors: Detectors | None = None
+        self._opening: RecordIds = (0, 0, 0, 0)
+        self._acting = {by.process for step in _flat(scenario.steps) if (by := getattr(step, "by", None))}
+
+    @property
+    def _tell(self) -> str:
+        """What is to be told of the next creation: nothing before detection begins."""
+        return BOTH if self._told and self._detectors else NOBODY
+
+    def perform(self) -> Observation:
+        for actor in self._scenario.actors.values():
+            if actor.running and actor.name not in (SYSTEM, IDLE):
+                self._take_place(actor)
+        marker = self._stage.command(_MARKER, _MARKER, acts=False)
+        self._stage.enter(_MARKER, self._stage.deeds.start(marker, NOBODY))
+        if not self._scenario.begins_inside:
+            self._begin()
+        for step in _flat(self._scenario.steps):
+            pause = _LONGEST_PAUSE if step.after is None else min(step.after, _LONGEST_PAUSE)
+            time.sleep(pause / 10_000_000)
+            self._do(step)
+        assert self._detectors is not None
+        etw, driver = self._detectors.sides(self._opening, self._mark(self._detectors))
+        return Observation(etw, driver, Equality.LIVE, self._stage.ids)
+
+    def _take_place(self, actor: Actor) -> None:
+        """Start who runs when the story begins; neither detector watches yet."""
+        player = self._stage.enter(actor.name, self._stage.deeds.start(self._command(actor.name), NOBODY))
+        self._connect(player)
+        for thread in actor.threads if player.lines else ():
+            if thread != MAIN:
+                tid = player.order(MAIN, "own_thread", name=thread, tell=NOBODY)
+                self._stage.note_thread(player, thread, tid)
+
+    def _command(self, name: str) -> str:
+        actor = self._scenario.actors.get(name)
+        return self._stage.command(name, actor.image if actor else f"{name}.exe", acts=name in self._acting)
+
+    def _begin(self) -> None:
+        detectors = self._stack.enter_context(self._detect())
+        if not self._told:
+            detectors.wait_until_quiet(_QUIET_SECONDS)
+        self._detectors = detectors
+        self._opening = self._mark(detectors)
+
+    def _mark(self, detectors: Detectors) -> RecordIds:
+        """Make a marker thread, well apart from the rest, and wait until both have reported it."""
+        time.sleep(_LONGEST_PAUSE / 10_000_000)
+        pid = self._stage.ids.pid_of(_MARKER)
+        ids = (
+            os.getpid(),
+            threading.get_native_id(),
+            pid,
+            self._stage.deeds.remote_thread(pid, _HARMLESS, self._tell),
+        )
+        detectors.wait_for(ids)
+        return ids
+
+    def _do(self, step: Step) -> None:
+        match step:
+            case StartProcess():
+                self._start(step)
+            case BeginProcess():
+                self._announce(step)
+            case MakesThread():
+                self._make_thread(step)
+            case Detach():
+                self._detach(step)
+            case Resume():
+                player = self._stage.player(step.process)
+                self._order(step.by, "resume", tid=player.threads[MAIN])
+                self._connect(player)
+            case ExitThread():
+                self._exit_thread(step)
+            case ExitProcess():
+                self._exit_process(step.process)
+            case StartDetection():
+                self._begin()
+            case _:
+                raise PerformanceError(f"{step.action} can't be performed")
+
+    def _make_thread(self, step: MakesThread) -> None:
+        match step:
+            case FirstThread():
+                self._first_thread(step)
+            case CreateThread():
+                player = self._stage.player(step.process)
+                name = step.named or f"#{len(player.threads)}"
+                self._stage.note_thread(
+                    player, name, self._order(step.by, "own_thread", name=name, tell=self._tell)
+                )
+            case CreateRemoteThread():
+                at = step.at if step.at in _STARTS else _HARMLESS
+                self._foreign(step, "remote_thread", at=at)
+            case AttachDebugger():
+                self._attach(step)
+            case BreakIn():
+                self._foreign(step, "break_in")
+
+    def _order(self, by: Who, deed: str, **arguments: object) -> int:
+        answer: int = self._stage.player(by.process).order(by.thread, deed, **arguments)
+        return answer
+
+    def _start(self, step: StartProcess) -> None:
+        suspended, debugged = isinstance(step, StartSuspended), isinstance(step, StartUnderDebugger)
+        player = self._create(
+            step.process, step.by, step.parent, self._tell, step.named, suspended=suspended, debugged=debugged
+        )
+        if debugged:
+            player.debugger = step.by.thread
+        if not suspended:
+            self._connect(player)
+
+    def _announce(self, step: BeginProcess) -> None:
+        """Start a process and tell of it alone; the thread that it has is told of later, or never."""
+        tell = PROCESS_ONLY if self._tell == BOTH else NOBODY
+        acts = step.process in self._acting
+        player = self._create(step.process, step.by, step.parent, tell, None, suspended=not acts)
+        if acts:
+            self._connect(player)
+
+    def _create(
+        self, name: str, by: Who, parent: str | None, tell: str, thread: str | None, **how: bool
+    ) -> Player:
+        parent_pid = self._stage.ids.pid_of(parent) if parent else None
+        creator = self._stage.player(by.process)
+        started = creator.order(
+            by.thread, "start", command=self._command(name), tell=tell, parent=parent_pid, **how
+        )
+        return self._stage.enter(name, api.Started(*started), thread or MAIN)
+
+    def _connect(self, player: Player) -> None:
+        if player.name in self._acting:
+            self._stage.connect(player)
+        else:
+            _settle(player)
+
+    def _first_thread(self, step: FirstThread) -> None:
+        player = self._stage.player(step.process)
+        tid = player.threads[MAIN]
+        if self._tell == BOTH:
+            self._order(step.by, "tell_thread", pid=player.pid, tid=tid)
+        if step.named:
+            self._stage.note_thread(player, step.named, tid)
+
+    def _foreign(self, step: MakesThread, deed: str, **arguments: object) -> None:
+        player = self._stage.player(step.process)
+        tid = self._order(step.by, deed, pid=player.pid, tell=self._tell, **arguments)
+        self._stage.note_thread(player, step.named, tid, remote=True)
+
+    def _attach(self, step: AttachDebugger) -> None:
+        if not step.invasive:
+            self._order(step.by, "suspend_process", pid=self._stage.ids.pid_of(step.process))
+            return
+        self._foreign(step, "attach")
+        self._stage.player(step.process).debugger = step.by.thread
+
+    def _detach(self, step: Detach) -> None:
+        player = self._stage.player(step.process)
+        if player.debugger is None:
+            self._order(step.by, "resume_process", pid=player.pid)
+            return
+        self._order(step.by._replace(thread=player.debugger), "detach", pid=player.pid)
+        player.debugger = None
+
+    def _exit_thread(self, step: ExitThread) -> None:
+        player = self._stage.player(step.process)
+        tid = player.threads.pop(step.thread)
+        if step.thread not in player.remote:
+            player.order(step.thread, "end")
+        if not api.wait_for_thread(tid, _PATIENCE):
+            raise PerformanceError(f"the thread {Who(step.process, step.thread)} did not end")
+        if self._tell == BOTH:
+            self._stage.deeds.tell_exit(player.pid, tid)
+
+    def _exit_process(self, process: str) -> None:
+        player = self._stage.player(process)
+        api.terminate(player.pid)
+        if not api.wait_for_process(player.pid, _PATIENCE):
+            raise PerformanceError(f"{process} did not end")
+        if self._tell == BOTH:
+            self._stage.deeds.tell_exit(player.pid)
+
+
+def _settle(player: Player) -> None:
+    """Wait until a program has mapped its modules: before that, nobody can attach to it."""
+    deadline, known = time.monotonic() + _PATIENCE, 0
+    while time.monotonic() < deadline:
+        time.sleep(_SETTLE_SECONDS)
+        if api.wait_for_process(player.pid, 0):
+            raise PerformanceError(f"{player.name} ({player.pid}) ended as soon as it was started")
+        before, known = known, sum(1 for _ in system.modules(player.pid, 0))
+        if known == before > 0:
+            return
+
+
+def _flat(steps: Iterable[Step]) -> Iterator[Step]:
+    """Yield every step, those of a repetition so many times, with its number in their names."""
+    for step in steps:
+        if not isinstance(step, Repeat):
+            yield step
+            continue
+        for number in range(1, step.times + 1):
+            for each in step.steps:
+                yield each.numbered(number)
