@@ -22,6 +22,9 @@ _PORTS: Final = {"udp": 514, "tcp": 601, "tls": 6514}
 _SECONDS: Final = 5.0
 """How long connecting, and each send, may take."""
 
+_REFUSAL_SECONDS: Final = 0.5
+"""How long a datagram's refusal is waited for, once there was one."""
+
 _FACILITY: Final = 13  # log audit
 _SEVERITIES: Final = {"high": 3, "medium": 4, "low": 5, "informational": 6}
 _NOTICE: Final = 5
@@ -88,7 +91,10 @@ def syslog_carrier(transport: str, host: str, port: int | None) -> DatagramCarri
 
 
 class DatagramCarrier:
-    """Sends each message as a datagram. Nobody tells whether it arrives, but a refusal may come back later."""
+    """Sends each message as a datagram. Nobody tells whether it arrives, but a refusal may come back later.
+
+    After one, `send` waits a moment for another: else each second message would find the server back again.
+    """
 
     batch = 1
 
@@ -96,6 +102,7 @@ class DatagramCarrier:
         self.name = name
         self._address = host, port
         self._socket: socket.socket | None = None
+        self._refused = False
 
     def message(self, detection: Detection) -> bytes:
         """Return the message, with its values cut where it is long."""
@@ -112,10 +119,26 @@ class DatagramCarrier:
         for message in messages:
             try:
                 self._socket.send(message)
+                if self._refused:
+                    self._await_refusal(self._socket)
+            except ConnectionError:  # which of two datagrams it is about, nobody tells
+                self._refused = True
+                raise
             except OSError as error:
                 if error.errno == errno.EMSGSIZE:
                     raise RefusedError(f"a message of {len(message):,} bytes is no datagram") from error
                 raise
+            self._refused = False
+
+    @staticmethod
+    def _await_refusal(connected: socket.socket) -> None:
+        connected.settimeout(_REFUSAL_SECONDS)
+        try:
+            connected.recv(1)
+        except TimeoutError:
+            pass
+        finally:
+            connected.settimeout(_SECONDS)
 
     def close(self) -> None:
         """Close the socket."""

@@ -1,6 +1,7 @@
 """Syslog messages, over real sockets."""
 
 import re
+import socket
 from dataclasses import replace
 
 import pytest
@@ -174,3 +175,28 @@ def test_a_refused_datagram_is_told(sink, free_port, told, detection):
         opened.put(detection(tid=number))
     wait_for(lambda: told)
     assert told[0].endswith("Connection refused; trying again")
+
+
+@pytest.mark.usefixtures("short_farewell")
+def test_a_server_that_refuses_datagrams_is_not_said_to_be_back(sink, free_port, told, detection):
+    opened = sink(f"syslog+udp://{HOST}:{free_port}")
+    for number in range(20):
+        opened.put(detection(tid=number))
+    wait_for(lambda: told)
+    opened.close()
+    assert len(told) == 1
+    assert (opened.sent < opened.given, opened.complete) == (True, False)
+
+
+def test_a_server_that_takes_datagrams_again_gets_what_is_left_and_is_back(sink, free_port, told, detection):
+    opened = sink(f"syslog+udp://{HOST}:{free_port}")
+    for number in range(20):
+        opened.put(detection(tid=number))
+    wait_for(lambda: told)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.bind((HOST, free_port))
+        server.settimeout(30)
+        wait_for(lambda: not opened.left)
+        while b'NewThreadId="19"' not in server.recv(65_536):  # the last one comes
+            pass
+    assert told[1:] == [f"syslog+udp://{HOST}:{free_port}: is back"]
