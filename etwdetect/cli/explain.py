@@ -10,7 +10,7 @@ import click
 from etwdetect.cli import options, say
 from etwdetect.cli.enrichment import Enrichment, enrichment_options
 from etwdetect.cli.status import Status, of_all
-from etwdetect.cli.traces import Traces
+from etwdetect.cli.traces import Traces, status_of_saved
 from etwdetect.enrich.fields import FIELDS
 from etwdetect.errors import EtwDetectError
 from etwdetect.output import summary
@@ -19,7 +19,7 @@ from etwdetect.output.escape import printable
 from etwdetect.output.text import text_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from etwdetect.enrich.detection import Detection
     from etwdetect.enrich.kinds import Judgement, Kinds
@@ -61,19 +61,20 @@ def command(inputs: Sequence[Path], enrichment: Enrichment, *, utc: bool, join: 
             say(f"{summary.name(scan)}: {error}")
             found.statuses.append(Status.ERROR)
             continue
-        found.statuses.append(_told(list(summary.warnings(scan)), closing))
+        warnings = list(summary.warnings(scan))
+        _tell(warnings, closing)
+        found.statuses.append(Status.INCOMPLETE if warnings else Status.DONE)
     for saved in found.saved():
         closing = saved.closing(explain(found.until_stopped(saved, saved.detections())))
-        found.statuses.append(_told(list(saved.warnings()), closing))
+        _tell(saved.warnings(), closing)
+        found.statuses.append(status_of_saved(saved))
     return of_all(found.statuses, found=False)
 
 
-def _told(warnings: Sequence[str], closing: str) -> Status:
-    """Print what is to be said of an input; return its status."""
-    for line in warnings:
+def _tell(warnings: Iterable[str], closing: str) -> None:
+    """Print what is to be said of an input."""
+    for line in (*warnings, closing):
         say(line)
-    say(closing)
-    return Status.INCOMPLETE if warnings else Status.DONE
 
 
 def explanation(detection: Detection, kinds: Kinds) -> Iterator[str]:

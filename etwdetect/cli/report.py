@@ -11,7 +11,7 @@ import etwdetect
 from etwdetect.cli import options, say
 from etwdetect.cli.enrichment import Enrichment, enrichment_options
 from etwdetect.cli.status import Status, of_all
-from etwdetect.cli.traces import Traces
+from etwdetect.cli.traces import Traces, status_of_saved
 from etwdetect.errors import EtwDetectError
 from etwdetect.output import summary
 from etwdetect.output.escape import printable
@@ -96,9 +96,7 @@ class _Gathered:
         self._take(found.until_stopped(saved, saved.detections()))
         name, warnings = printable(saved.name), tuple(saved.warnings())
         self._end(Origin(name, warnings=warnings, remote=saved.records), saved.closing(self.filtered_out - before))
-        if not warnings:
-            return Status.DONE
-        return Status.INCOMPLETE if saved.records else Status.ERROR
+        return status_of_saved(saved)
 
     def _take(self, detections: Iterable[Detection]) -> None:
         for detection in detections:

@@ -11,7 +11,7 @@ from etwdetect.cli import say
 from etwdetect.cli.enrichment import Enrichment, enrichment_options
 from etwdetect.cli.results import Results, results_options
 from etwdetect.cli.status import Status
-from etwdetect.cli.traces import Traces
+from etwdetect.cli.traces import Traces, status_of_saved
 from etwdetect.errors import EtwDetectError
 from etwdetect.output import summary
 from etwdetect.raw import KERNEL_PROCESS, THREAD
@@ -80,9 +80,7 @@ def _show_saved(found: Traces, saved: SavedResults, results: Results) -> Status:
         for line in saved.warnings():
             say(line)
         say(saved.closing(filtered_out))
-    if not saved.faults and not saved.stopped:
-        return Status.DONE
-    return Status.INCOMPLETE if saved.records else Status.ERROR
+    return status_of_saved(saved)
 
 
 def _announced(scan: Scan, detections: Iterator[Detection], results: Results) -> Iterator[Detection]:

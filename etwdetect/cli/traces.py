@@ -122,6 +122,13 @@ class Traces:
         self.statuses.append(Status.ERROR)
 
 
+def status_of_saved(saved: SavedResults) -> Status:
+    """Return the status of *saved*, which was read."""
+    if not saved.faults and not saved.stopped:
+        return Status.DONE
+    return Status.INCOMPLETE if saved.records or saved.stopped else Status.ERROR
+
+
 @contextmanager
 def _progress(traces: Sequence[Trace | RecordedTrace]) -> Iterator[Callable[[int], None] | None]:
     """Show a progress bar on standard error while traces are read, if they are long and someone looks on."""

@@ -61,6 +61,13 @@ def test_saved_results_are_explained_as_their_trace_is(etwdetect, tmp_path):
     assert "debugger break-in" in saved.out
 
 
+def test_the_status_for_saved_results_is_that_of_scan(etwdetect, tmp_path):
+    path, record = tmp_path / "saved.json", etwdetect("scan", SAMPLE, "--format", "json").out
+    for content, status in (('{"SchemaVersion": 1}\n', 1), (f'{record}{{"SchemaVersion": 1}}\n', 3), (record, 0)):
+        path.write_text(content, "utf-8")
+        assert etwdetect("explain", path).status == etwdetect("scan", path).status == status
+
+
 @pytest.mark.parametrize("command", ["scan", "explain"])
 def test_rules_of_ones_own_come_first(etwdetect, own, command):
     for images in ((), ("--images", IMAGES)):
