@@ -12,14 +12,12 @@ from typing import TYPE_CHECKING, Any, Final
 import etwdetect
 from etwdetect.output import times
 from etwdetect.output.record import address, braced
-from etwdetect.output.shared import file_name, is_sid, our_own, sentence, without_unknown
+from etwdetect.output.shared import SEVERITIES, file_name, our_own, sentence, user_fields, without_unknown
 
 if TYPE_CHECKING:
     from etwdetect.enrich.detection import Detection, Process
 
 ECS_VERSION: Final = "8.17.0"
-
-_SEVERITIES: Final = {"informational": 1, "low": 2, "medium": 3, "high": 4}
 
 
 def fields(detection: Detection) -> dict[str, Any]:
@@ -39,13 +37,13 @@ def fields(detection: Detection) -> dict[str, Any]:
             "provider": "etwdetect",
             "module": "etwdetect",
             "reason": detection.reason,
-            "severity": _SEVERITIES.get(detection.severity or ""),
+            "severity": SEVERITIES.get(detection.severity or ""),
         },
         "observer": {"product": "etwdetect", "version": etwdetect.__version__},
         "host": {"name": detection.host},
         "rule": {"name": list(detection.sigma)},
         "process": {**_process(thread.creator_pid, source), "thread": {"id": thread.creator_tid}},
-        "user": _user(source.user),
+        "user": user_fields(source.user, "id"),
         "Target": {
             "process": {
                 **_process(thread.pid, target),
@@ -56,7 +54,7 @@ def fields(detection: Detection) -> dict[str, Any]:
                         "start_address_module": start.module,
                     },
                 },
-                "user": _user(target.user),
+                "user": user_fields(target.user, "id"),
             }
         },
         "winlog": {"event_data": _event_data(detection)},
@@ -80,15 +78,6 @@ def _process(pid: int, process: Process) -> dict[str, Any]:
             "command_line": process.parent_command_line,
         },
     }
-
-
-def _user(user: str | None) -> dict[str, Any]:
-    if user is None:
-        return {}
-    if is_sid(user):
-        return {"id": user}
-    domain, _, name = user.rpartition("\\")
-    return {"name": name, "domain": domain or None}
 
 
 def _event_data(detection: Detection) -> dict[str, Any]:

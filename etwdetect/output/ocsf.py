@@ -13,14 +13,13 @@ from typing import TYPE_CHECKING, Any, Final
 import etwdetect
 from etwdetect.output import times
 from etwdetect.output.record import address, braced
-from etwdetect.output.shared import file_name, is_sid, our_own, sentence, without_unknown
+from etwdetect.output.shared import SEVERITIES, file_name, our_own, sentence, user_fields, without_unknown
 
 if TYPE_CHECKING:
     from etwdetect.enrich.detection import Detection, Process
 
 OCSF_VERSION: Final = "1.4.0"
 
-_SEVERITIES: Final = {"informational": 1, "low": 2, "medium": 3, "high": 4}
 _UNKNOWN, _OTHER = 0, 99
 _REGULAR_FILE: Final = 1
 _WINDOWS: Final = 100
@@ -50,7 +49,7 @@ def fields(detection: Detection) -> dict[str, Any]:
         "start_time": times.unix_milliseconds(thread.time) if detection.last_time is not None else None,
         "end_time": None if detection.last_time is None else times.unix_milliseconds(detection.last_time),
         "count": detection.count if detection.count > 1 else None,
-        "severity_id": _UNKNOWN if severity is None else _SEVERITIES.get(severity, _OTHER),
+        "severity_id": _UNKNOWN if severity is None else SEVERITIES.get(severity, _OTHER),
         "severity": "Unknown" if severity is None else severity.capitalize(),
         "message": sentence(detection),
         "metadata": {
@@ -87,18 +86,9 @@ def _process(pid: int, process: Process) -> dict[str, Any]:
         "cmd_line": process.command_line,
         "created_time": None if process.start_time is None else times.unix_milliseconds(process.start_time),
         "session": {"uid": None if process.session_id is None else str(process.session_id)},
-        "user": _user(process.user),
+        "user": user_fields(process.user, "uid"),
         "parent_process": None if process.parent_pid is None else parent,  # OCSF requires an id
     }
-
-
-def _user(user: str | None) -> dict[str, Any] | None:
-    if user is None:
-        return None
-    if is_sid(user):
-        return {"uid": user}
-    domain, _, name = user.rpartition("\\")
-    return {"name": name, "domain": domain or None}
 
 
 def _file(path: str | None) -> dict[str, Any] | None:

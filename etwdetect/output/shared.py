@@ -11,6 +11,9 @@ if TYPE_CHECKING:
 
     from etwdetect.enrich.detection import Detection
 
+SEVERITIES: Final = {"informational": 1, "low": 2, "medium": 3, "high": 4}
+"""OCSF's numbers. ECS leaves them to whoever makes the events, so it has the same."""
+
 _OUR_OWN: Final = (
     "Detector",
     "Time",
@@ -56,6 +59,11 @@ def file_name(path: str) -> str:
     return path.rpartition("\\")[2] or path
 
 
-def is_sid(user: str) -> bool:
-    """Whether *user* is a SID and no name."""
-    return user.startswith("S-1-")
+def user_fields(user: str | None, sid: str) -> dict[str, str | None]:
+    """Return *user* as name and domain, or, where only the SID is known, that under the name *sid*."""
+    if user is None:
+        return {}
+    if user.startswith("S-1-"):
+        return {sid: user}
+    domain, _, name = user.rpartition("\\")
+    return {"name": name, "domain": domain or None}

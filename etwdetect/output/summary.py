@@ -79,8 +79,8 @@ def closing(scan: Scan, filtered_out: int) -> str:
     counts = scan.rule.counts
     hidden = f" ({filtered_out:,} filtered out)" if filtered_out else ""
     return (
-        f"{name(scan)}: {_plural(counts.remote, 'remote thread')}{hidden} in"
-        f" {_plural(counts.seen, 'thread start')}, {_plural(scan.events_read, 'event')}"
+        f"{name(scan)}: {plural(counts.remote, 'remote thread')}{hidden} in"
+        f" {plural(counts.seen, 'thread start')}, {plural(scan.events_read, 'event')}"
     )
 
 
@@ -111,5 +111,6 @@ def stats(scan: Scan) -> Iterator[str]:
         yield f"{label:{width}}  {value if isinstance(value, str) else f'{value:,}'}"
 
 
-def _plural(count: int, noun: str) -> str:
+def plural(count: int, noun: str) -> str:
+    """Return *count* and *noun*."""
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"

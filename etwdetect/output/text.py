@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from etwdetect.output.escape import printable
 from etwdetect.output.record import address
+from etwdetect.output.shared import file_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,7 +54,7 @@ def _start(detection: Detection) -> str | None:
     start = detection.start
     if start.module is None:
         return address(detection) if detection.kind else None
-    module = _file(start.module)
+    module = file_name(start.module)
     if start.function is not None:
         return f"{module}!{start.function}"
     return module if start.offset is None else f"{module}+0x{start.offset:X}"
@@ -61,8 +62,4 @@ def _start(detection: Detection) -> str | None:
 
 def name(image: str | None) -> str:
     """Return what to call a program: its file's name, harmless."""
-    return printable(_file(image)) if image else "<unknown>"
-
-
-def _file(path: str) -> str:
-    return path.rpartition("\\")[2] or path
+    return printable(file_name(image)) if image else "<unknown>"

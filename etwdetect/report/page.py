@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import jinja2
 
+from etwdetect.output import summary
 from etwdetect.report import data, limits, words
 from etwdetect.report.pairs import Ranked
 
@@ -102,7 +103,7 @@ def _template() -> jinja2.Template:
         lstrip_blocks=True,
         loader=jinja2.FileSystemLoader(_HERE / "page"),
     )
-    environment.filters.update(plural=words.plural, shown=words.shown)
+    environment.filters.update(plural=summary.plural, shown=words.shown)
     return environment.get_template("report.html.j2")
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from etwdetect.enrich.kinds import SEVERITIES
 from etwdetect.output import times
 from etwdetect.output.escape import printable
+from etwdetect.output.shared import file_name
 
 if TYPE_CHECKING:
     from etwdetect.enrich.detection import Process
@@ -37,7 +38,7 @@ def shown(text: str) -> str:
 
 def program(image: str | None) -> str:
     """Return the name of a program without its folder."""
-    return shown(image.rpartition("\\")[2] or image) if image else NO_PROGRAM
+    return shown(file_name(image)) if image else NO_PROGRAM
 
 
 def life(process: Process) -> str:
@@ -98,8 +99,3 @@ def moment(filetime: int) -> str:
         return times.full_time(times.utc(filetime))
     except OverflowError:
         return f"FILETIME {filetime}"
-
-
-def plural(count: int, noun: str) -> str:
-    """Return *count* and *noun*."""
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}{'es' if noun.endswith('s') else 's'}"
