@@ -102,15 +102,20 @@ class StartFinder:
         modules, to_come = target.modules, self._to_come(thread, target)
         if not modules and not to_come:
             return f"{self._source} does not tell of the target's images"
+        return self._why_not_all(thread, target, to_come) or OUTSIDE
+
+    def _why_not_all(self, thread: RemoteThread, target: Life, to_come: list[Module]) -> str | None:
+        """Return why the images that are known of *target* may not be all; None where they are."""
+        modules = target.modules
         listed = modules.listed if modules else None
         if listed is not None and listed >= thread.time:
-            return OUTSIDE
+            return None
         if self._lossy:
             return "events are missing, so the images known of the target may not be all"
         if modules and modules.cut:
             return "the target has more images than are remembered"
         if target.seen_to_start or listed is not None or any(each.stamp is not None for each in to_come):
-            return OUTSIDE
+            return None
         return f"{self._source} tells of some of the target's images only, as the target is older"
 
 
