@@ -89,7 +89,8 @@ class StartFinder:
             return Start(pool=pool), _nothing(self._why_no_module(thread, address, target))
         offset = address - module.base
         if not module.path:
-            return Start(None, offset, pool=pool), _nothing(f"{self._source} does not tell the image's name")
+            why = f"{self._source} does not tell the image's name"
+            return Start(None, offset, pool=pool), (("StartModule", why), ("StartFunction", why))
         path = self._paths.dos(module.path)
         if self._files is None:
             return Start(path, offset, pool=pool), (("StartFunction", "no file: no image files were given"),)

@@ -297,6 +297,7 @@ def test_every_remote_thread_becomes_one_detection_in_order_whatever_was_told(ev
         assert (each.source.image is None) == ("SourceImage" in absent)
         assert (each.target.parent_pid is None) == ("TargetParentProcessId" in absent)
         assert (each.start.module is None) == ("StartModule" in absent)
+        assert (each.start.offset is None) == ("StartModuleOffset" in absent)
         assert (each.start.function is None) == ("StartFunction" in absent)
 
 
