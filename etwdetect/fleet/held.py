@@ -47,7 +47,7 @@ class _Held:
     newest: int | None = None
     arrived: int = 0
 
-    def release(self, floor: int) -> Iterator[Hit]:
+    def release(self, floor: int) -> Iterator[Hit | Fault]:
         """Judge the rows before *floor*."""
         due = sorted((row for row in self.rows if row[0] < floor), key=_in_order)
         if due:

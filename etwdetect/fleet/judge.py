@@ -6,6 +6,9 @@ meaning depends on the code (`CODES`). Rows of one recording are judged in the o
 
 from __future__ import annotations
 
+import json
+import re
+from collections import defaultdict
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from etwdetect.events import Loss, ProcessRundown, ProcessStart, ProcessStop, ThreadRundown, ThreadStart
@@ -17,6 +20,8 @@ if TYPE_CHECKING:
 
     from etwdetect.events import Event
     from etwdetect.rule import RemoteThread
+
+_ADDRESS: Final = re.compile("0x[0-9a-fA-F]{1,16}")
 
 Row = tuple[int, int, int, int | None, int | None, int | None, int | None, str | None]
 """time, code, seq, first, second, pid, tid, text. The text is the start address."""
@@ -78,8 +83,8 @@ class RecordingJudge:
         self._pointer_size = 8
         self._last: tuple[int, int, int] = (0, -1, 0)
 
-    def judge(self, row: Row) -> Hit | None:
-        """Take the next row; return the remote thread that it is, if it is one."""
+    def judge(self, row: Row) -> Hit | Fault | None:
+        """Take the next row; return the remote thread that it is, if it is one, or what is wrong with it."""
         time, code, seq, first, second, pid, tid, address = row
         if self._last == (time, code, seq):
             return None
@@ -90,14 +95,22 @@ class RecordingJudge:
             if code != RECORDING_START:
                 rule.observe(Loss(time, 1))
         if code == THREAD_START:
-            start = ThreadStart(time, first, second, pid, tid, None if address is None else int(address, 16))  # type: ignore[arg-type]
-            thread = rule.observe(start)
-            return None if thread is None else Hit(seq, thread, self._pointer_size)
+            thread = rule.observe(ThreadStart(time, first, second, pid, tid))  # type: ignore[arg-type]
+            return None if thread is None else self._hit(seq, thread, address)
         if code == RECORDING_START:
             self._pointer_size = second or 8
         else:
             rule.observe(_EVENTS[code](time, first, second, pid, tid, None))
         return None
+
+    def _hit(self, seq: int, thread: RemoteThread, address: str | None) -> Hit | Fault:
+        if address is not None:
+            if not _ADDRESS.fullmatch(address):
+                return Fault(
+                    seq, json.dumps({"fault": "has a start_address that is no address such as 0x7FFC0000"})
+                )
+            thread = thread._replace(start_address=int(address, 16))
+        return Hit(seq, thread, self._pointer_size)
 
     def state(self) -> list[Any]:
         """Return what `restore` needs to go on from here, in plain values."""
@@ -111,16 +124,17 @@ class RecordingJudge:
         self._rule = None if rule is None else rule_from(RuleState(*rule))
 
 
-def judge_sorted(rows: Iterable[tuple[str, str, Row]]) -> Iterator[tuple[str, str, Hit | Fault]]:
-    """Judge (host, recording, row) whose recordings come one after the other, each in order."""
-    here: tuple[str, str] | None = None
-    judge = RecordingJudge()
-    for host, recording, row in rows:
+def judge_sorted(rows: Iterable[tuple[int, str, str, Row]]) -> Iterator[tuple[str, str, Hit | Fault]]:
+    """Judge (key, host, recording, row), all rows of a key together and in order; recordings may share a key."""
+    here: int | None = None
+    judges: defaultdict[tuple[str, str], RecordingJudge] = defaultdict(RecordingJudge)
+    for key, host, recording, row in rows:
         if row[1] == FAULT:
             yield host, recording, Fault(row[2], row[7] or "")
             continue
-        if (host, recording) != here:
-            here, judge = (host, recording), RecordingJudge()
-        hit = judge.judge(row)
-        if hit is not None:
-            yield host, recording, hit
+        if key != here:
+            here = key
+            judges.clear()
+        found = judges[host, recording].judge(row)
+        if found is not None:
+            yield host, recording, found

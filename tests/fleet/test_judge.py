@@ -91,13 +91,20 @@ def test_a_recording_without_its_beginning_marks_its_hits():
     assert hit.evidence == ("events-lost:1",)
 
 
+def test_a_hit_at_no_address_is_a_fault():
+    start, thread = rows([ThreadStart(T0 + 60 * SECOND, 10, 1, 20, 2, 0x7FF0)])
+    judge = RecordingJudge()
+    assert judge.judge(start) is None
+    assert "no address" in judge.judge((*thread[:-1], "0x1_0")).text
+
+
 def test_each_recording_is_judged_alone_and_faults_go_through():
     start = rows([ProcessStart(T0 + 60 * SECOND, 1, 2, 20)])
     remote = rows([ThreadStart(T0 + 61 * SECOND, 10, 1, 20, 2)])
     fault = (0, FAULT, None, None, None, None, None, '{"fault": "bad"}')
-    keyed = [("A", "1", row) for row in start]
-    keyed += [("A", "2", row) for row in remote]
-    keyed += [("B", "2", fault), *(("B", "2", row) for row in remote)]
+    keyed = [(1, "A", "1", row) for row in start]
+    keyed += [(1, "A", "2", row) for row in remote]  # two recordings that share a key
+    keyed += [(2, "B", "2", fault), *((2, "B", "2", row) for row in remote)]
     found = list(judge_sorted(keyed))
     assert [(host, name) for host, name, _ in found] == [("A", "2"), ("B", "2"), ("B", "2")]
     assert found[1][2] == Fault(None, '{"fault": "bad"}')
