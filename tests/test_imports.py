@@ -10,13 +10,11 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "etwdetect"
 
 WORDS = {"events", "errors"}
-LEFT = WORDS | {"raw", "etl", "decode", "order", "rule", "enrich", "recorded", "imagelog", "imagefeed"}
+LEFT = WORDS | {"raw", "etl", "decode", "order", "rule", "enrich", "recorded"}
 ROOMS = {
     "events": set(),
     "errors": set(),
     "raw": set(),
-    "imagelog": {"raw", "etl"},
-    "imagefeed": WORDS | {"raw", "decode", "rule", "enrich", "imagelog"},
     "etl": WORDS | {"raw"},
     "decode": WORDS | {"raw"},
     "order": {"events"},

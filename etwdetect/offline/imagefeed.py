@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from etwdetect.enrich.detection import Detection
     from etwdetect.enrich.enricher import Enricher
     from etwdetect.events import Event
-    from etwdetect.imagelog import ImageLog
+    from etwdetect.offline.imagelog import ImageLog
     from etwdetect.rule import RemoteThread
 
 

@@ -1,8 +1,7 @@
-"""The way of a recorded trace, from its file to detections."""
+"""A recorded trace through all rooms: decoding, order, the rule, and what is known around each remote thread."""
 
 from __future__ import annotations
 
-import heapq
 import time
 from collections import Counter
 from typing import TYPE_CHECKING, Final
@@ -14,13 +13,12 @@ from etwdetect.etl.walk import Wanted
 from etwdetect.events import (
     Loss,
     MachineName,
-    ThreadStart,
     ThreadStop,
     VolumeMapping,
 )
-from etwdetect.imagefeed import ImageFeed
-from etwdetect.imagelog import ImageLog
-from etwdetect.order import EventSorter, order_of
+from etwdetect.offline.imagefeed import ImageFeed
+from etwdetect.offline.imagelog import ImageLog
+from etwdetect.offline.sorters import Sorters
 from etwdetect.raw import IMAGE, KERNEL_PROCESS, LOST_EVENTS
 from etwdetect.recorded.trace import RecordedTrace
 from etwdetect.rule import DEFAULT_BOUND, RemoteThreadRule
@@ -33,6 +31,7 @@ if TYPE_CHECKING:
     from etwdetect.enrich.kinds import Kinds
     from etwdetect.etl.reader import Trace
     from etwdetect.events import Event
+    from etwdetect.order import EventSorter
 
 _PROGRESS_EVERY: Final = 1024
 """How many events of interest pass between two calls of *progress*."""
@@ -170,9 +169,9 @@ class Scan:
                 sorters.images.add(event)
         yield from self._in_order(sorters)
 
-    def _sorted(self) -> _Sorters:
+    def _sorted(self) -> Sorters:
         """Read everything."""
-        sorters = _Sorters()
+        sorters = Sorters()
         for trace in self.traces:
             if isinstance(trace, RecordedTrace):
                 self._read_events(trace, sorters)
@@ -183,12 +182,12 @@ class Scan:
             self.counts[image_kind(hook)] += count
         return sorters
 
-    def _in_order(self, sorters: _Sorters) -> Iterator[Event]:
+    def _in_order(self, sorters: Sorters) -> Iterator[Event]:
         events_lost = self.events_lost - self._loss_told.events + self.damages
         yield Loss(self.session_start or 0, events_lost, self.buffers_lost - self._loss_told.buffers)
         yield from sorters.in_order()
 
-    def _read(self, trace: Trace, sorters: _Sorters) -> None:
+    def _read(self, trace: Trace, sorters: Sorters) -> None:
         decoder = Decoder(trace.damages.add, aside=self._images.add)
         for number, raw in enumerate(trace.records(_wanted(), self._images.taker(trace.clock))):
             event = decoder.decode(raw)
@@ -200,7 +199,7 @@ class Scan:
         self.unknown_versions += decoder.unknown_versions
         self.told_twice = sorters.told_twice
 
-    def _read_events(self, trace: RecordedTrace, sorters: _Sorters) -> None:
+    def _read_events(self, trace: RecordedTrace, sorters: Sorters) -> None:
         for number, event in enumerate(trace.events()):
             sorter = sorters.of(event, b"")
             if isinstance(event, Loss):
@@ -226,44 +225,3 @@ class Scan:
             self.span = min(first, event.time), max(last, event.time)
         self._enricher.foresee(event)
         sorter.add(event)
-
-
-class _Sorters:
-    """Sorts the events of all providers, and keeps the thread starts of each apart.
-
-    A recording may hold both the NT Kernel Logger and Microsoft-Windows-Kernel-Process. To the rule the second
-    telling of a first thread would be a remote one, so the thread starts of one provider alone are taken: of
-    the one that has more. Processes may be told of twice, which changes nothing.
-    """
-
-    def __init__(self) -> None:
-        self.images = EventSorter()
-        self._others = EventSorter()
-        self._thread_starts: dict[bytes, EventSorter] = {}
-
-    def of(self, event: Event, provider: bytes) -> EventSorter:
-        """Return the sorter that *event* belongs in."""
-        if not isinstance(event, ThreadStart):
-            return self._others
-        if provider not in self._thread_starts:
-            self._thread_starts[provider] = EventSorter()
-        return self._thread_starts[provider]
-
-    @property
-    def thread_providers(self) -> frozenset[bytes]:
-        """The providers that tell of thread starts."""
-        return frozenset(self._thread_starts)
-
-    @property
-    def _chosen(self) -> EventSorter:
-        return max(self._thread_starts.values(), key=len, default=EventSorter())
-
-    @property
-    def told_twice(self) -> int:
-        """How many thread starts are left out."""
-        return sum(map(len, self._thread_starts.values())) - len(self._chosen)
-
-    def in_order(self) -> Iterator[Event]:
-        """Yield the events in order; once only."""
-        images = [self.images] if self.images else []
-        return heapq.merge(self._others, self._chosen, *images, key=order_of)

@@ -6,15 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from etwdetect import imagelog
 from etwdetect.decode.encode import encode
 from etwdetect.enrich.enricher import Enricher
 from etwdetect.etl.reader import Trace
 from etwdetect.etl.writer import TraceOptions, TraceWriter
 from etwdetect.events import ImageLoad, ImageUnload, ProcessStart, ProcessStop, ThreadStart
-from etwdetect.imagefeed import ImageFeed
-from etwdetect.imagelog import ImageLog
-from etwdetect.offline import Scan
+from etwdetect.offline import Scan, imagelog
+from etwdetect.offline.imagefeed import ImageFeed
+from etwdetect.offline.imagelog import ImageLog
 from etwdetect.order import order_of
 from etwdetect.raw import IMAGE, RawEvent
 from etwdetect.rule import RemoteThreadRule
