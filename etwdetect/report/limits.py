@@ -29,3 +29,6 @@ EVIDENCE: Final = (
     ("table-overflow", "too many processes waited for their first thread; the target may have been one of them"),
 )
 """The words of evidence, each a reason why a hit may be no remote thread."""
+
+LOSSES: Final = ("events-lost", "buffers-lost")
+"""Those that say that something is missing, and so that other remote threads may not be there."""

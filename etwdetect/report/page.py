@@ -56,6 +56,7 @@ def render(records: Records, origins: Sequence[Origin], version: str, filtered_o
         most_told=MOST_TOLD,
         records=records,
         filtered_out=filtered_out,
+        losses=_losses(records),
         first=words.moment(records.times[in_order[0]]) if in_order else None,
         last=words.moment(max(records.last_times)) if in_order else None,
         threads=sum(records.counts.values()),
@@ -105,6 +106,12 @@ def _template() -> jinja2.Template:
     )
     environment.filters.update(plural=summary.plural, shown=words.shown)
     return environment.get_template("report.html.j2")
+
+
+def _losses(records: Records) -> list[str]:
+    """Return the evidence that tells of losses: of saved records nothing else does."""
+    words_of_all = {word for verdict in records.verdicts for word in verdict.evidence}
+    return sorted(word for word in words_of_all if word.partition(":")[0] in limits.LOSSES)
 
 
 def _severities(records: Records) -> list[str | None]:

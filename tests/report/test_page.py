@@ -66,6 +66,14 @@ def test_it_is_said_that_nothing_was_lost_only_where_nothing_was():
     assert "Nothing was lost" not in Parsed(page_of([], [origin(error="b.etl: is no trace")])).text
 
 
+def test_losses_that_only_the_evidence_of_saved_records_tells_of_are_told():
+    records = [detection(evidence=("session-start", each)) for each in ("events-lost:3", "buffers-lost:1")]
+    text = Parsed(page_of(records)).text
+    assert "Nothing was lost" not in text
+    assert "the evidence of remote threads says: buffers-lost:1, events-lost:3" in text
+    assert "Nothing was lost" in Parsed(page_of([detection(evidence=("session-start",))])).text
+
+
 def test_the_summary_counts_by_kind_and_severity():
     text = Parsed(page_of([*attach(), detection(70, count=95)])).text.replace("\u2013", "-")
     assert "100 remote threads" in text
