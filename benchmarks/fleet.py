@@ -175,9 +175,8 @@ def burst(work: Path, hosts: int = 20_000, triggers: int = 6) -> None:
     query.awaitTermination()
     for each in map(dict, query.recentProgress):
         if each["numInputRows"]:
-            print(
-                f"burst: {each['numInputRows']:10,} events of {hosts:,} hosts {each['batchDuration'] / 1000:8.1f} s"
-            )
+            seconds = each["batchDuration"] / 1000
+            print(f"burst: {each['numInputRows']:10,} events of {hosts:,} hosts {seconds:8.1f} s", flush=True)
     spark.stop()
 
 
