@@ -102,3 +102,13 @@ def test_importing_a_command_imports_the_command_lines_own_library_alone():
 
 def test_this_test_sees_what_is_loaded():
     assert loaded_by("import numpy") == {"numpy"}
+
+
+def test_nothing_but_its_own_command_imports_the_fleet():
+    """It needs Spark, which is an extra."""
+    importing = {
+        path.relative_to(PACKAGE).as_posix()
+        for path in PACKAGE.rglob("*.py")
+        if any(room(module) == "fleet" for module in own_imports(path))
+    }
+    assert {path for path in importing if not path.startswith("fleet/")} == {"cli/fleet.py"}
