@@ -1,5 +1,6 @@
 """`etwdetect monitor` as a user starts it, on a machine where everything goes well."""
 
+import csv
 import json
 import re
 import time
@@ -179,6 +180,24 @@ def test_the_kernel_logger_lists_what_is_there_with_command_lines(machine, monit
     assert record["TargetImage"].endswith("victim.exe")
     assert record["StartModule"].endswith("known.dll")
     assert record["Evidence"] == []
+
+
+def test_a_file_that_is_large_is_moved_aside_and_each_has_its_heading(machine, monitor, tmp_path):
+    output = tmp_path / "threads.csv"
+    watching = monitor("--output", output, "--format", "csv", "--rotate", 0.002, "--keep", 50, "--duration", 2)
+    machine.log([thread(tid) for tid in range(100, 130)])
+    assert watching.end()[0] == 0
+    files = sorted(tmp_path.iterdir())
+    assert len(files) > 2
+    rows = [list(csv.DictReader(file.read_text("utf-8").splitlines())) for file in files]
+    assert {int(row["NewThreadId"]) for table in rows for row in table} == set(range(100, 130))
+    assert all(file.stat().st_size < 4096 for file in files)
+
+
+def test_to_rotate_what_is_no_file_is_refused(run):
+    status, _, errors = run("monitor", "--rotate", 1).end()
+    assert status == 2
+    assert "--rotate is for lines in a file" in errors[-1]
 
 
 def test_all_events_can_be_kept_and_scanned_to_the_same_end(machine, monitor, run, tmp_path):
