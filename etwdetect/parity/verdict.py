@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple, Protocol
 from etwdetect.parity.comparison import Comparison, Equality, compare, explain
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from etwdetect.enrich.detection import Detector
     from etwdetect.parity.scenario import Expected, Scenario
     from etwdetect.parity.steps import Who
     from etwdetect.rule import RemoteThread
+
+_MOST_SHOWN: Final = 10
 
 VERDICTS: Final = ("first", "own", "excluded", "remote")
 """The counts of a rule's verdicts that both detectors have."""
@@ -45,12 +47,16 @@ class Side:
 
 @dataclass(frozen=True)
 class Observation:
-    """What a bench saw of both detectors. With Equality.LIVE the records are those between the markers."""
+    """What a bench saw of both detectors. With Equality.LIVE the records are those between the markers.
+
+    *notes* are what else the bench has to tell.
+    """
 
     etw: Side
     driver: Side
     equality: Equality
     ids: Ids
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -117,8 +123,29 @@ def judge(scenario: Scenario, bench: str, observation: Observation, seconds: flo
         seconds,
         comparison,
         tuple(complaints),
+        (*observation.notes, *_background(comparison, of_etw)),
         statistics={"etw": observation.etw.statistics, "driver": observation.driver.statistics},
     )
+
+
+def _background(comparison: Comparison, wanted: Sequence[Wanted]) -> Iterator[str]:
+    """Yield what happened besides the scenario and was reported by both, as it may on a real machine."""
+    if comparison.equality is Equality.EXACT:
+        return
+    left = list(wanted)
+    others: Counter[str] = Counter()
+    for pair in comparison.matched:
+        found = next((position for position, each in enumerate(left) if each.fits(pair.etw)), None)
+        if found is None:
+            others[f"{pair.etw.creator_pid} -> {pair.etw.pid}"] += 1
+        else:
+            del left[found]
+    if others:
+        shown = [
+            f"{who} ({times:,} times)" if times > 1 else who for who, times in others.most_common(_MOST_SHOWN)
+        ]
+        more = f", and {len(others) - _MOST_SHOWN:,} more pairs of processes" if len(others) > _MOST_SHOWN else ""
+        yield f"background that both report: {', '.join(shown)}{more}"
 
 
 class _Explainer:

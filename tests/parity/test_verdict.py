@@ -134,3 +134,21 @@ def test_each_difference_is_a_sentence():
     found = complaints([TWO, ONE], [ONE, TWO._replace(time=TWO.time + 3), THREE])
     assert "in another place: 100:101 -> 200:302" in found or "in another place: 100:101 -> 200:301" in found
     assert "at another time: 100:101 -> 200:302, 300 ns later in the driver" in found
+
+
+def test_on_real_machines_what_both_report_besides_is_a_note():
+    more = [OTHER, OTHER._replace(tid=602), OTHER._replace(pid=700)]
+    etw = Side([ONE, TWO, *more], ETW, KINDS)
+    driver = Side([bare(each) for each in (ONE, TWO, THREE, *more)], DRIVER)
+    result = judge(SCENARIO, "vm", Observation(etw, driver, Equality.LIVE, IDS, ("the session was lost",)))
+    assert result.complaints == ()
+    assert result.notes == (
+        "the session was lost",
+        "background that both report: 500 -> 600 (2 times), 500 -> 700",
+    )
+
+
+def test_without_a_real_machine_there_is_no_background():
+    etw = Side([ONE, TWO, OTHER], ETW, KINDS)
+    driver = Side([bare(each) for each in (ONE, TWO, THREE, OTHER)], DRIVER)
+    assert judge(SCENARIO, "file", Observation(etw, driver, Equality.EXACT, IDS)).notes == ()

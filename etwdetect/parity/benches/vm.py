@@ -32,8 +32,9 @@ class VmBench(Bench):
         machine.require_administrator()
         if not self.anywhere:
             machine.require_virtual_machine()
-        # Is the driver loaded, and has nobody else its records?
-        Device(reading=True).close()
+        with Device(reading=True) as device:  # it is loaded, and nobody else has its records
+            for _ in device.drain():
+                pass
         return self
 
     def cannot(self, scenario: Scenario) -> str | None:

@@ -48,8 +48,7 @@ class WineBench(Bench):
     def __enter__(self) -> Self:
         with ExitStack() as stack:
             lab = self._lab or stack.enter_context(_open_lab())
-            for folder, *arguments in _SOURCES:
-                _build(_CHECKOUT / folder, *arguments)
+            build()
             # A simulated machine of our own: it is as new.
             machine = {"ETWDETECT_SIMETW": f"parity-{os.getpid()}-{id(self)}"}
             self._inside: subprocess.Popen[bytes] = lab.start_python(
@@ -131,7 +130,13 @@ def _open_lab() -> Iterator[Any]:
         raise BenchUnavailableError(f"no Windows lab: {error}") from error
 
 
-def _build(folder: Path, *arguments: str) -> None:
+def build() -> None:
+    """Build what is loaded in the lab. Raises BenchUnavailableError."""
+    for folder, *arguments in _SOURCES:
+        _make(_CHECKOUT / folder, *arguments)
+
+
+def _make(folder: Path, *arguments: str) -> None:
     command = ["make", "-s", "-C", str(folder), *arguments]
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)  # noqa: S603 (our own makefile)
     if done.returncode:

@@ -20,6 +20,7 @@ def dump(observation: Observation) -> str:
         {
             "etw": _side(observation.etw),
             "driver": _side(observation.driver),
+            "notes": observation.notes,
             "processes": ids.processes,
             "threads": [[*who, tid] for who, tid in ids.threads.items()],
         }
@@ -30,7 +31,8 @@ def load(line: str) -> Observation:
     """Return the observation in *line*."""
     document = json.loads(line)
     ids = RealIds(document["processes"], {Who(*who): tid for *who, tid in document["threads"]})
-    return Observation(_read(document["etw"]), _read(document["driver"]), Equality.LIVE, ids)
+    etw, driver = _read(document["etw"]), _read(document["driver"])
+    return Observation(etw, driver, Equality.LIVE, ids, tuple(document["notes"]))
 
 
 def _side(side: Side) -> dict[str, Any]:

@@ -26,32 +26,32 @@ if TYPE_CHECKING:
 
 def main() -> None:
     """Perform what is asked for until there is no more."""
-    try:
-        for line in sys.stdin:
-            sys.stdout.write(_answer(json.loads(line)) + "\n")
-            sys.stdout.flush()
-    finally:
-        _remove_driver()
+    for line in sys.stdin:
+        sys.stdout.write(_answer(json.loads(line)) + "\n")
+        sys.stdout.flush()
 
 
 def _answer(request: dict[str, str]) -> str:
     try:
         scenario = loading.parse(request["text"], request["name"])
-        return exchange.dump(perform(scenario, lambda: _detectors(scenario), told=True))
+        return exchange.dump(perform(scenario, lambda: load(scenario), told=True))
     except (EtwDetectError, OSError) as error:
         return json.dumps({"error": str(error)})
+    finally:
+        remove()
 
 
-def _detectors(scenario: Scenario) -> Detectors:
-    """Load the driver anew, with nothing in its table and its bound as the scenario has it."""
+def load(scenario: Scenario) -> Detectors:
+    """Load the driver anew, its table empty and its bound as *scenario* has it; return both detectors."""
     bound = scenario.machine.table_bound
-    _remove_driver()
+    remove()
     service.install(DRIVER, table_bound=bound)
     service.start()
     return Detectors(bound)
 
 
-def _remove_driver() -> None:
+def remove() -> None:
+    """Unload the driver and take it away, should it be there."""
     with contextlib.suppress(NotInstalledError):
         service.uninstall()
 

@@ -93,7 +93,7 @@ class _Performer:
             if actor.running and actor.name not in (SYSTEM, IDLE):
                 self._take_place(actor)
         marker = self._stage.command(_MARKER, _MARKER, acts=False)
-        self._stage.enter(_MARKER, self._stage.deeds.start(marker, NOBODY))
+        _settle(self._stage.enter(_MARKER, self._stage.deeds.start(marker, NOBODY)))
         if not self._scenario.begins_inside:
             self._begin()
         for step in _flat(self._scenario.steps):
@@ -102,7 +102,7 @@ class _Performer:
             self._do(step)
         assert self._detectors is not None
         etw, driver = self._detectors.sides(self._opening, self._mark(self._detectors))
-        return Observation(etw, driver, Equality.LIVE, self._stage.ids)
+        return Observation(etw, driver, Equality.LIVE, self._stage.ids, tuple(self._detectors.notices))
 
     def _take_place(self, actor: Actor) -> None:
         """Start who runs when the story begins; neither detector watches yet."""

@@ -91,7 +91,7 @@ class Stage:
         program = _NOTEPAD if self._notepad and image.lower() == _NOTEPAD else _IDLE
         if acts:
             port = self._listener.getsockname()[1]
-            words = (sys.executable, "-m", "etwdetect.parity.windows.actor", str(port), self._key, name)
+            words = (_python(), "-m", "etwdetect.parity.windows.actor", str(port), self._key, name)
             return subprocess.list2cmdline(words)
         system32 = os.path.join(os.environ["SYSTEMROOT"], "System32")  # noqa: PTH118 (of Windows, wherever this is checked)
         return rf"{system32}\{program}"
@@ -141,3 +141,11 @@ class Stage:
         if remote:
             player.remote.add(name)
         self.ids.threads[Who(player.name, name)] = tid
+
+
+def _python() -> str:
+    """Return the interpreter itself: python.exe of a virtual environment is another process, which starts it."""
+    interpreter = getattr(sys, "_base_executable", sys.executable)
+    if interpreter != sys.executable:
+        os.environ["__PYVENV_LAUNCHER__"] = sys.executable  # by which it finds the environment
+    return str(interpreter)

@@ -1,0 +1,146 @@
+"""What of the wine and vm benches needs no Windows: which scenarios they perform, and what they refuse."""
+
+import os
+import sys
+
+import pytest
+
+from etwdetect.parity import loading
+from etwdetect.parity.benches.wine import WineBench
+from etwdetect.parity.comparison import Equality
+from etwdetect.parity.errors import BenchUnavailableError, PerformanceError
+from etwdetect.parity.steps import Who
+from etwdetect.parity.verdict import Observation, Side
+from etwdetect.parity.windows import exchange
+from etwdetect.parity.windows.ids import RealIds
+from etwdetect.parity.windows.machine import is_virtual
+from etwdetect.parity.windows.possible import obstacle
+from etwdetect.rule import RemoteThread
+
+SCENARIOS = loading.find(None)
+ON_BOTH = {
+    "a-debugger-starts-its-debuggee",
+    "a-spoofed-parent",
+    "an-ordinary-program-start",
+    "attach-detach-attach-again",
+    "attach-then-break",
+    "injected-before-resume",
+    "non-invasive-attach",
+    "process-explorer-left-running",
+    "running-before-detection",
+    "start-address-in-no-image",
+    "the-five-example-lines",
+    "the-new-windbg",
+    "thread-at-loadlibrary",
+    "windbg-attaches-to-notepad",
+}
+IN_WINE_ALONE = {
+    "born-in-the-gap",
+    "own-thread-before-the-first",
+    "table-overflow",
+    "the-33rd-waiting-process",
+    "the-dead-take-no-room",
+}
+
+
+def performed(*, told):
+    return {scenario.name for scenario in SCENARIOS if obstacle(scenario, told=told) is None}
+
+
+def test_these_scenarios_are_performed_on_windows():
+    assert performed(told=False) >= ON_BOTH
+    assert not performed(told=False) & IN_WINE_ALONE
+
+
+def test_these_scenarios_are_performed_in_wine():
+    assert performed(told=True) >= ON_BOTH | IN_WINE_ALONE
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("20000-remote-threads-in-a-second", "it has 20,000 steps"),
+        ("a-process-id-is-used-again", "6000 is an id of two lives"),
+        ("a-thread-id-is-used-again", "7000 is an id of two lives"),
+        ("a-thread-pool-worker", "step 1 (create_remote_thread): System takes no orders"),
+        ("an-id-ends-and-begins-in-one-tick", "the ticks of a real clock can't be chosen"),
+        ("an-unknown-creator", "step 1 (create_remote_thread): ETW knows who did this"),
+        ("ctrl-c-in-a-console", "step 2 (console_control): csrss"),
+        ("first-thread-from-a-stranger", "step 1 (create_process_without_thread)"),
+        ("memory-compression", "step 1 (create_remote_thread): a program's threads don't start in the kernel"),
+    ],
+)
+@pytest.mark.parametrize("told", [True, False])
+def test_a_scenario_that_cannot_be_performed_says_which_step_and_why(name, reason, told):
+    (scenario,) = (each for each in SCENARIOS if each.name == name)
+    assert obstacle(scenario, told=told).startswith(reason)
+
+
+def test_a_bound_of_the_table_is_for_wine_alone():
+    (scenario,) = (each for each in SCENARIOS if each.name == "table-overflow")
+    assert obstacle(scenario, told=False) == "the loaded driver has room for 16,384 new processes, not for 4"
+
+
+def test_a_start_in_two_halves_is_for_wine_alone():
+    (scenario,) = (each for each in SCENARIOS if each.name == "born-in-the-gap")
+    assert obstacle(scenario, told=False).startswith("step 1 (begin_process): Windows makes")
+
+
+def test_an_observation_comes_through_a_line_of_json_as_it_was():
+    ids = RealIds({"notepad": 200, "(marker)": 300}, {Who("notepad"): 201, Who("notepad", "break-in"): 202})
+    etw = Side([RemoteThread(132_337_152_000_000_001, 100, 101, 200, 202)], {"threads": 3})
+    driver = Side([RemoteThread(132_337_152_000_000_002, 100, 101, 200, 202)], {"threads": 4})
+    before = Observation(etw, driver, Equality.LIVE, ids, ("one note",))
+    line = exchange.dump(before)
+    assert "\n" not in line
+    assert exchange.load(line) == before
+
+
+def test_who_was_not_there_has_no_id():
+    with pytest.raises(PerformanceError, match="notepad was not started"):
+        RealIds().pid_of("notepad")
+    with pytest.raises(PerformanceError, match="the thread notepad/main was not made"):
+        RealIds().tid_of(Who("notepad"))
+
+
+@pytest.mark.parametrize(
+    ("words", "virtual"),
+    [
+        (["Microsoft Corporation", "Virtual Machine", "American Megatrends Inc."], True),
+        (["VMware, Inc.", "VMware7,1"], True),
+        (["innotek GmbH", "VirtualBox"], True),
+        (["QEMU", "Standard PC (Q35 + ICH9, 2009)", "SeaBIOS"], True),
+        (["Amazon EC2", "t3.large"], True),
+        (["Microsoft Corporation", "Surface Pro 9"], False),
+        (["Dell Inc.", "OptiPlex 7010"], False),
+        ([], False),
+    ],
+)
+def test_a_virtual_machine_is_known_by_its_firmware(words, virtual):
+    assert is_virtual(words) is virtual
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="this is Windows")
+def test_the_vm_bench_is_for_windows(etwdetect):
+    ran = etwdetect("parity", "run", "non-invasive-attach", "--bench", "vm")
+    assert (ran.status, ran.out) == (5, "")
+    assert "the vm bench is for a Windows test machine; this system is" in ran.err
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no Wine on Windows")
+def test_without_wine_the_wine_bench_says_what_is_missing(etwdetect, tmp_path):
+    (tmp_path / "make").symlink_to("/usr/bin/make")
+    ran = etwdetect("parity", "run", "--bench", "wine", env={**os.environ, "PATH": str(tmp_path)})
+    assert (ran.status, ran.out) == (5, "")
+    assert "no Windows lab: wine" in ran.err
+
+
+def test_without_a_checkout_there_is_no_lab(monkeypatch, tmp_path):
+    monkeypatch.setattr("etwdetect.parity.benches.wine._CHECKOUT", tmp_path)
+    with pytest.raises(BenchUnavailableError, match="in a checkout of the repository"), WineBench():
+        pass
+
+
+def test_a_scenario_without_a_file_is_not_handed_to_the_lab():
+    text = SCENARIOS[0].path.read_text("utf-8")
+    assert WineBench().cannot(loading.parse(text, "no file")) == "it is in no file"
