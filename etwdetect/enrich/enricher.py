@@ -6,7 +6,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from etwdetect.enrich.detection import Detection, Detector
-from etwdetect.enrich.fields import KERNEL_SPACE
+from etwdetect.enrich.fields import END_OF_PROGRAMS
 from etwdetect.enrich.kinds import Kinds
 from etwdetect.enrich.lives import Lives
 from etwdetect.enrich.paths import Paths
@@ -80,7 +80,7 @@ class Enricher:
         self._kinds = kinds or Kinds()
         self._paths = Paths()
         self._lives = Lives()
-        self._starts = StartFinder(self._lives, self._paths, source, files)
+        self._starts = StartFinder(self._lives, self._paths, source, files, pointer_size)
         self._held: deque[_Held] = deque()
         lives, starts = self._lives, self._starts
         self._foresight: dict[type, Callable[..., object]] = {
@@ -124,7 +124,7 @@ class Enricher:
     def involved(self, thread: RemoteThread) -> frozenset[int]:
         """Return the processes whose images matter to *thread*, the event observed last."""
         pids = {thread.creator_pid, thread.pid}
-        if thread.start_address is not None and thread.start_address >= KERNEL_SPACE[self._pointer_size]:
+        if thread.start_address is not None and thread.start_address >= END_OF_PROGRAMS[self._pointer_size]:
             pids |= EXCLUDED_PIDS
         for pid in (thread.creator_pid, thread.pid):
             life = self._lives.at(pid, thread.time)
@@ -146,7 +146,7 @@ class Enricher:
                 self._lives.parent(source, thread.time),
                 target,
                 self._lives.parent(target, thread.time),
-                self._starts.module(thread, target, self._pointer_size),
+                self._starts.module(thread, target),
             )
         )
 

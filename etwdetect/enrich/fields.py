@@ -14,11 +14,10 @@ if TYPE_CHECKING:
 
     Value = str | tuple[str, ...] | None
 
-KERNEL_SPACE: Final = {4: 0x8000_0000, 8: 0xFFFF_8000_0000_0000}
-"""By pointer size: where the kernel's addresses begin. Of 32 bits, some machines leave it 1 GiB only."""
-
-_DIGITS: Final = {4: 8, 8: 16}
-
+END_OF_PROGRAMS: Final = {4: 0x8000_0000, 8: 1 << 47}
+"""By pointer size: where the addresses of programs end; 32-bit machines can be told to give them 3 of 4 GiB."""
+KERNEL_SPACE: Final = {4: 0xC000_0000, 8: 0xFFFF_8000_0000_0000}
+"""By pointer size: from where on every address is the kernel's, on any machine."""
 
 _VOLUME: Final = re.compile(r"(?:\\\?\?\\)?[A-Za-z]:(?=\\)|\\Device\\HarddiskVolume[0-9]+(?=\\)", re.IGNORECASE)
 _SYSTEM_ROOT: Final = "\\systemroot\\"
@@ -58,9 +57,11 @@ def _export(detection: Detection) -> str | None:
     return "no" if dict(detection.absent).get("StartFunction") == NO_EXPORT else None
 
 
-def _address(detection: Detection) -> str | None:
-    address = detection.thread.start_address
-    return None if address is None else f"0x{address:0{_DIGITS[detection.pointer_size]}X}"
+def hex_address(address: int | None, pointer_size: int) -> str | None:
+    """Return *address* as Sysmon writes it: 8 digits on a 32-bit machine, 16 elsewhere or where that is too few."""
+    if address is None:
+        return None
+    return f"0x{address:0{8 if pointer_size == 4 and address < 1 << 32 else 16}X}"
 
 
 def _offset(detection: Detection) -> str | None:
@@ -90,7 +91,7 @@ FIELDS: Final[dict[str, Callable[[Detection], Value]]] = {
     "Computer": lambda detection: detection.host,
     **_of_process("Source", lambda detection: detection.source),
     **_of_process("Target", lambda detection: detection.target),
-    "StartAddress": _address,
+    "StartAddress": lambda detection: hex_address(detection.thread.start_address, detection.pointer_size),
     "StartPlace": start_place,
     "StartModule": lambda detection: detection.start.module,
     "StartFile": lambda detection: on_its_volume(detection.start.module),

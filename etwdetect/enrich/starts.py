@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from etwdetect.enrich.absent import OUTSIDE
 from etwdetect.enrich.detection import Start
-from etwdetect.enrich.fields import KERNEL_SPACE
+from etwdetect.enrich.fields import END_OF_PROGRAMS, KERNEL_SPACE
 from etwdetect.enrich.modules import ComingModules, Module, module_of
 from etwdetect.events import IDLE_PID, SYSTEM_PID
 
@@ -17,39 +17,46 @@ if TYPE_CHECKING:
     from etwdetect.events import Loss, ThreadStart
     from etwdetect.rule import RemoteThread
 
-_END_OF_PROGRAMS: Final = 1 << 47
-"""Where the addresses of programs end on a 64-bit machine; those of the kernel begin far behind."""
-
 Absent = tuple[tuple[str, str], ...]
 
 
 class StartFinder:
-    """Finds the image of a start address among those of the target; *source* told of them."""
+    """Finds the image of a start address among those of the target; *source* told of them.
 
-    def __init__(self, lives: Lives, paths: Paths, source: str, files: ImageFiles | None) -> None:
+    *pointer_size* is the machine's, in bytes.
+    """
+
+    def __init__(
+        self, lives: Lives, paths: Paths, source: str, files: ImageFiles | None, pointer_size: int
+    ) -> None:
         self.coming = ComingModules()
         self.pools = PoolStarts()
         self._lives = lives
         self._paths = paths
         self._source = source
         self._files = files
+        self._end_of_programs = END_OF_PROGRAMS[pointer_size]
+        self._kernel_space = KERNEL_SPACE[pointer_size]
         self._lossy = False
 
     def lost(self, event: Loss) -> None:
         """Take that events are missing, images among them for all one knows."""
         self._lossy |= event.events > 0 or event.buffers > 0
 
-    def module(self, thread: RemoteThread, target: Life, pointer_size: int) -> Module | None:
+    def module(self, thread: RemoteThread, target: Life) -> Module | None:
         """Return the image that holds the start of *thread* now, at its start."""
         address = thread.start_address
         if address is None:
             return None
-        if address >= KERNEL_SPACE[pointer_size]:
+        if address >= self._kernel_space:
             return self._kernel_module(address, thread.time)
         module = target.modules.at(address) if target.modules else None
         if module is not None:
             return module
-        return next((each for each in self._to_come(thread, target) if each.holds(address)), None)
+        module = next((each for each in self._to_come(thread, target) if each.holds(address)), None)
+        if module is None and address >= self._end_of_programs:
+            return self._kernel_module(address, thread.time)
+        return module
 
     def _kernel_module(self, address: int, time: int) -> Module | None:
         """Return the kernel's image; the kernel logger tells of those as of one of the two system processes."""
@@ -98,7 +105,7 @@ class StartFinder:
         return Start(path, offset, function, pool), ((("StartFunction", why_not),) if why_not else ())
 
     def _why_no_module(self, thread: RemoteThread, address: int, target: Life) -> str:
-        if address >= _END_OF_PROGRAMS:  # LsaIso's threads have such: not every address is one that can be
+        if address >= self._end_of_programs:  # LsaIso's threads have such: not every address is one that can be
             return f"{self._source} tells of no image of the kernel there"
         modules, to_come = target.modules, self._to_come(thread, target)
         if not modules and not to_come:

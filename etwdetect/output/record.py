@@ -11,6 +11,7 @@ import reprlib
 from typing import TYPE_CHECKING, Any, Final
 
 from etwdetect.enrich.detection import Detection, Detector, Process, Start
+from etwdetect.enrich.fields import hex_address
 from etwdetect.output import times
 from etwdetect.rule import RemoteThread
 
@@ -121,11 +122,8 @@ def braced(guid: str | None) -> str | None:
 
 
 def address(detection: Detection) -> str | None:
-    """Return the start address: 8 digits for a 32-bit machine, and 16 for another or what no 32-bit one has."""
-    start = detection.thread.start_address
-    if start is None:
-        return None
-    return f"0x{start:0{8 if detection.pointer_size == 4 and start < 1 << 32 else 16}X}"
+    """Return the start address."""
+    return hex_address(detection.thread.start_address, detection.pointer_size)
 
 
 def to_json(detection: Detection) -> str:

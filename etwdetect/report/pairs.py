@@ -180,7 +180,7 @@ def _missing(why: str | None) -> Cell:
 
 def _start_line(start: StartPoint, count: int) -> StartLine:
     absent = dict(start.absent)
-    offset = None if start.offset is None else words.hexadecimal(start.offset)
+    offset = None if start.offset is None else words.offset(start.offset)
     texts = (
         ("StartFunction", start.function),
         ("StartModule", start.module),

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from etwdetect.enrich.fields import hex_address
 from etwdetect.enrich.kinds import SEVERITIES
 from etwdetect.output import times
 from etwdetect.output.escape import printable
@@ -46,14 +47,14 @@ def life(process: Process) -> str:
     return f"{program(process.image)} {process.pid}"
 
 
-def hexadecimal(number: int, digits: int = 1) -> str:
-    """Return *number* as Sysmon writes it."""
-    return f"0x{number:0{digits}X}"
+def offset(number: int) -> str:
+    """Return an offset as Sysmon writes numbers."""
+    return f"0x{number:X}"
 
 
 def address(start: StartPoint) -> str | None:
-    """Return the start address with the digits that the machine's pointers have."""
-    return None if start.address is None else hexadecimal(start.address, 2 * start.pointer_size)
+    """Return the start address."""
+    return hex_address(start.address, start.pointer_size)
 
 
 def start_short(start: StartPoint) -> str:
@@ -63,7 +64,7 @@ def start_short(start: StartPoint) -> str:
     module = program(start.module)
     if start.function is not None:
         return f"{module}!{shown(start.function)}"
-    return module if start.offset is None else f"{module}+{hexadecimal(start.offset)}"
+    return module if start.offset is None else f"{module}+{offset(start.offset)}"
 
 
 def start_long(start: StartPoint) -> str:

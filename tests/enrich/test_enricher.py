@@ -193,6 +193,23 @@ def test_an_address_that_is_nobodys_is_not_outside_of_the_images():
     assert why(found, "StartModule") == "the trace tells of no image of the kernel there"
 
 
+def test_on_32_bits_an_address_of_the_third_gib_may_be_the_programs_or_the_kernels():
+    """Windows can be told to leave the kernel one GiB of four only."""
+    address = 0x8000_1234
+    of_both = {"pointer_size": 4, "hit": HIT._replace(start_address=address)}
+    program, kernel = (
+        load(1, address - 4, size=8),
+        load(1, address - 4, size=8, path="\\SystemRoot\\ntos.exe", pid=0),
+    )
+    assert detected(start(1), program, **of_both).start.offset == 4
+    assert detected(start(1), kernel, **of_both).start.module == "\\SystemRoot\\ntos.exe"
+    unknown = detected(start(1), load(1, 0x1000, size=8), **of_both)
+    assert (unknown.kind, unknown.severity) == (None, "medium")
+    assert why(unknown, "StartModule") == "the trace tells of no image of the kernel there"
+    surely = {"pointer_size": 4, "hit": HIT._replace(start_address=0xC000_0000)}
+    assert detected(start(1), **surely).kind == "kernel-mode start"
+
+
 def test_without_a_start_address_nothing_is_known_of_the_start():
     found = detected(hit=HIT._replace(start_address=None), source="the driver", detector="driver")
     assert why(found, "StartAddress") == "the driver does not tell"

@@ -45,7 +45,7 @@ def judged(*arguments, own="", **options):
         ({"start": CONTROL, "source": {"image": CSRSS}}, "console control", "informational"),
         ({"start": CONTROL, "source": {"image": "C:\\x.exe"}}, "other", "medium"),
         ({"address": 0xFFFF_F800_0000_1000}, "kernel-mode start", "informational"),
-        ({"address": 0x8000_0000, "pointer_size": 4}, "kernel-mode start", "informational"),
+        ({"address": 0xC000_0000, "pointer_size": 4}, "kernel-mode start", "informational"),
         ({"absent": [("StartModule", OUTSIDE)]}, "start outside any image", "high"),
         (
             {"absent": [("StartModule", OUTSIDE)], "source": {"image": CSRSS, "user": SYSTEM}},
