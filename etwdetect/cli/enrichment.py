@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from etwdetect.enrich.imagefiles import ImageFiles
 from etwdetect.enrich.kinds import Kinds, load
+from etwdetect.output.escape import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+
+
+_MOST_TOLD: Final = 10
 
 
 @dataclass(frozen=True)
@@ -22,6 +27,18 @@ class Enrichment:
 
     files: ImageFiles | None = None
     kinds: Kinds = field(default_factory=Kinds)
+
+    def complaints(self) -> Iterator[str]:
+        """Yield a line for each image file that was given but is not the right one, and one if none was there."""
+        if self.files is None:
+            return
+        refused = self.files.refused
+        for path, why in islice(refused.items(), _MOST_TOLD):
+            yield printable(f"--images: {path}: {why}")
+        if len(refused) > _MOST_TOLD:
+            yield f"--images: {len(refused) - _MOST_TOLD:,} more files cannot be used"
+        if self.files.asked and not self.files.found:
+            yield "--images: none of the images that threads start in is there"
 
 
 def enrichment_options(*, live: bool = False) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

@@ -59,7 +59,7 @@ class Traces:
         return len(self._groups) + len(self._saved)
 
     def scans(self) -> Iterator[Scan]:
-        """Open the traces and yield a scan of each, until Ctrl+C ends the reading."""
+        """Open the traces and yield a scan of each, until Ctrl+C ends the reading; then tell of images."""
         for group in self._groups:
             if self._interrupted:
                 break
@@ -70,6 +70,8 @@ class Traces:
                     progress = stack.enter_context(_progress(opened))
                     words = self._enrichment
                     yield Scan(opened, progress=progress, files=words.files, kinds=words.kinds)
+        for line in self._enrichment.complaints():
+            say(line)
 
     def saved(self) -> Iterator[SavedResults]:
         """Open the saved results, one after the other, until Ctrl+C ends the reading."""

@@ -20,6 +20,8 @@ _MOST_FOLDERS: Final = 64
 _LONGEST_TAIL: Final = 3
 r"""How many parts of a path are looked for: in ``C:\Windows\SysWOW64\ntdll.dll``, all but the drive."""
 
+_NO_FILE: Final = "no file"
+
 _ON_A_DRIVE: Final = re.compile(r"[A-Za-z]:\\")
 _SYSTEM_FOLDERS: Final = ("system32", "syswow64")
 
@@ -33,12 +35,18 @@ class ImageFiles:
     *folder* is a copy of ``C:\Windows`` or of ``System32`` in it, or holds the files of both without folders;
     case does not matter. With System32 a ``SysWOW64`` beside it is looked into. A file is opened when the first
     function in it is asked for, and only once; it is taken only if its build is the module's.
+
+    `refused` says why files that are there were not taken, by the paths of their modules, and `found` whether any
+    file was there for those that were `asked` for.
     """
 
     def __init__(self, folder: Path | None) -> None:
         self._folder = folder
         self._images: OrderedDict[tuple[str, Build], Exports] = OrderedDict()
         self._listings: OrderedDict[Path, dict[str, Path]] = OrderedDict()
+        self.refused: dict[str, str] = {}
+        self.asked = False
+        self.found = False
 
     def function_at(self, path: str, module: Module, offset: int) -> tuple[str | None, str | None]:
         """Return the function that *module*, whose *path* this is, exports from *offset*; else None, and why."""
@@ -59,8 +67,10 @@ class ImageFiles:
 
     def _exports(self, path: str, build: Build) -> Exports:
         """Return the functions in the first file for *path* that is of the right build."""
-        why = "no file"
+        why = _NO_FILE
+        self.asked = True
         for file in self._files(path):
+            self.found = True
             try:
                 difference = build.difference(read_build(file))
                 if difference is None:
@@ -70,6 +80,8 @@ class ImageFiles:
                 why = f"the file cannot be used: {error}"
             except OSError as error:
                 why = f"the file cannot be read: {error.strerror}"
+        if why != _NO_FILE and len(self.refused) < _MOST_IMAGES:
+            self.refused[path] = why
         return why
 
     def _files(self, path: str) -> Iterator[Path]:

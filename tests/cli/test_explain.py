@@ -99,6 +99,19 @@ def test_what_is_not_there_is_an_error_of_usage(etwdetect, options):
     assert "nowhere" in done.err
 
 
+@pytest.mark.parametrize("command", [("scan",), ("explain",), ("report", "-o", "page.html")])
+def test_it_is_told_when_images_are_of_no_use(etwdetect, tmp_path, command):
+    name, *options = command
+    run = (name, SAMPLE, SAMPLE, *options, "--images")
+    none = "etwdetect: --images: none of the images that threads start in is there"
+    assert etwdetect(*run, tmp_path, cwd=tmp_path).err.splitlines()[-1] == none
+    (tmp_path / "ntdll.dll").write_bytes(b"MZ")
+    refused = etwdetect(*run, tmp_path, cwd=tmp_path).err.splitlines()[-1]
+    assert refused.startswith("etwdetect: --images: ")
+    assert refused.endswith("ntdll.dll: the file cannot be used: it is no PE image")
+    assert "--images" not in etwdetect(*run, IMAGES, cwd=tmp_path).err
+
+
 def test_images_of_another_build_name_no_function(etwdetect, tmp_path):
     data = bytearray((IMAGES / "ntdll.dll").read_bytes())
     data[64 + 8 : 64 + 12] = b"\1\2\3\4"  # the time stamp

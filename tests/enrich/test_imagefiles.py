@@ -83,6 +83,20 @@ def test_what_cannot_be_used_says_why(tmp_path):
     assert function(tmp_path) == (None, "the file cannot be used: it is no PE image")
 
 
+def test_files_that_are_refused_and_that_none_is_there_can_be_told(tmp_path):
+    files = ImageFiles(tmp_path)
+    assert (files.asked, files.found, files.refused) == (False, False, {})
+    files.function_at(PATH, module(), 0x2010)
+    assert (files.asked, files.found, files.refused) == (True, False, {})
+    put(tmp_path, "b.dll", dll(stamp=7))
+    put(tmp_path, "c.dll", dll())
+    files = ImageFiles(tmp_path)
+    for name in ("b", "c"):
+        files.function_at(f"C:\\{name}.dll", module(), 0x2010)
+    why = f"the file is of another build: its time stamp is 0x7, not {STAMP:#x}"
+    assert (files.found, files.refused) == (True, {"C:\\b.dll": why})
+
+
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read anything")
 def test_a_file_that_may_not_be_read_says_why(tmp_path):
     put(tmp_path, "a.dll", dll())
