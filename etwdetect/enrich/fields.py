@@ -58,7 +58,7 @@ def _export(detection: Detection) -> str | None:
 
 
 def hex_address(address: int | None, pointer_size: int) -> str | None:
-    """Return *address* as Sysmon writes it: 8 digits on a 32-bit machine, 16 elsewhere or where that is too few."""
+    """Return *address* as Sysmon writes it: 8 digits on a 32-bit machine, 16 elsewhere or where it has more."""
     if address is None:
         return None
     return f"0x{address:0{8 if pointer_size == 4 and address < 1 << 32 else 16}X}"
