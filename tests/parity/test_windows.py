@@ -59,7 +59,7 @@ def test_these_scenarios_are_performed_in_wine():
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
-        ("20000-remote-threads-in-a-second", "it has 20,000 steps"),
+        ("burst-of-5000-starts", "it starts 5,000 processes, and 100 at the most are started here"),
         ("a-process-id-is-used-again", "6000 is an id of two lives"),
         ("a-thread-id-is-used-again", "7000 is an id of two lives"),
         ("a-thread-pool-worker", "step 1 (create_remote_thread): System takes no orders"),
@@ -79,6 +79,12 @@ def test_a_scenario_that_cannot_be_performed_says_which_step_and_why(name, reaso
 def test_a_bound_of_the_table_is_for_wine_alone():
     (scenario,) = (each for each in SCENARIOS if each.name == "table-overflow")
     assert obstacle(scenario, told=False) == "the loaded driver has room for 16,384 new processes, not for 4"
+
+
+def test_very_many_threads_are_for_windows_alone():
+    (scenario,) = (each for each in SCENARIOS if each.name == "20000-remote-threads-in-a-second")
+    assert obstacle(scenario, told=True) == "it has 20,000 steps, and 1,000 at the most are performed here"
+    assert obstacle(scenario, told=False) is None
 
 
 def test_a_start_in_two_halves_is_for_wine_alone():

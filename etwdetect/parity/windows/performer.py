@@ -32,6 +32,7 @@ from etwdetect.parity.steps import (
     StartUnderDebugger,
     Who,
 )
+from etwdetect.parity.story import PACE
 from etwdetect.parity.verdict import Observation
 from etwdetect.parity.windows import api
 from etwdetect.parity.windows.deeds import BOTH, NOBODY, PROCESS_ONLY
@@ -81,7 +82,7 @@ class _Performer:
         self._told = told
         self._detectors: Detectors | None = None
         self._opening: RecordIds = (0, 0, 0, 0)
-        self._acting = {by.process for step in _flat(scenario.steps) if (by := getattr(step, "by", None))}
+        self._acting = {by.process for _, step in _flat(scenario.steps) if (by := getattr(step, "by", None))}
 
     @property
     def _tell(self) -> str:
@@ -96,9 +97,8 @@ class _Performer:
         _settle(self._stage.enter(_MARKER, self._stage.deeds.start(marker, NOBODY)))
         if not self._scenario.begins_inside:
             self._begin()
-        for step in _flat(self._scenario.steps):
-            pause = _LONGEST_PAUSE if step.after is None else min(step.after, _LONGEST_PAUSE)
-            time.sleep(pause / 10_000_000)
+        for pause, step in _flat(self._scenario.steps):
+            time.sleep(min(pause, _LONGEST_PAUSE) / 10_000_000)
             self._do(step)
         assert self._detectors is not None
         etw, driver = self._detectors.sides(self._opening, self._mark(self._detectors))
@@ -275,12 +275,14 @@ def _settle(player: Player) -> None:
             return
 
 
-def _flat(steps: Iterable[Step]) -> Iterator[Step]:
-    """Yield every step, those of a repetition so many times, with its number in their names."""
+def _flat(steps: Iterable[Step]) -> Iterator[tuple[int, Step]]:
+    """Yield every step with the pause before it; those of a repetition so many times, numbered."""
     for step in steps:
+        pause = PACE if step.after is None else step.after
         if not isinstance(step, Repeat):
-            yield step
+            yield pause, step
             continue
         for number in range(1, step.times + 1):
-            for each in step.steps:
-                yield each.numbered(number)
+            first, *others = _flat(each.numbered(number) for each in step.steps)
+            yield (pause if number == 1 else step.every), first[1]
+            yield from others
