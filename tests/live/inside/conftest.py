@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from etwdetect.parity.simetw import SimEtw
-from tests.live.inside.running import Running, until
+from tests.running import Running, until
 
 LIBRARY = Path(__file__).resolve().parents[3] / "build" / "simetw" / "simetw.dll"
 

@@ -15,7 +15,7 @@ from etwdetect.live.monitor import Monitor
 from etwdetect.live.ownership import Owner, name_of, ourselves
 from etwdetect.live.session import Plan, Session
 from etwdetect.parity.simetw import NEVER_DRAINED, Call, Setting
-from tests.live.inside.running import ids, until
+from tests.running import ids, until
 
 ATTACKER, VICTIM = 400_004, 400_008
 NO_SESSION = re.compile(r"etwdetect: (starting|opening) the session etwdetect-monitor-\d+-\d+: (.*)")

@@ -13,7 +13,7 @@ from etwdetect.events import ImageLoad, ProcessStart, ProcessStop, ThreadStart
 from etwdetect.output import times
 from etwdetect.parity.simetw import FlushFlag, Setting
 from etwdetect.parity.simevents import SimImage, SimProcess
-from tests.live.inside.running import CTRL_BREAK, CTRL_C, CTRL_CLOSE, ids
+from tests.running import CTRL_BREAK, CTRL_C, CTRL_CLOSE, ids
 
 ATTACKER, VICTIM = 400_004, 400_008  # which no process of this Wine has
 ATTACKERS_THREAD = 400_012

@@ -13,7 +13,7 @@ from etwdetect.live.session import Plan, Session
 from etwdetect.parity.simetw import Call, Setting
 from etwdetect.parity.simevents import SimProcess, classic
 from etwdetect.raw import THREAD
-from tests.live.inside.running import CTRL_C, ids, until
+from tests.running import CTRL_C, ids, until
 
 ATTACKER, VICTIM = 400_004, 400_008
 PROCESSES = [

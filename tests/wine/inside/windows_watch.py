@@ -3,7 +3,6 @@
 import contextlib
 import json
 import os
-import queue
 import re
 import socket
 import subprocess
@@ -14,57 +13,9 @@ import time
 import pytest
 
 from etwdetect.kdetector import Device, service
+from tests.running import PATIENCE, Running, ids
 from tests.wine.inside.conftest import order, remove
 from tests.wine.inside.injector import Injector
-
-LINE = re.compile(
-    r"\d\d:\d\d:\d\d\.\d{3}: Remote Thread from PID: (\d+) TID: (\d+) -> PID: (\d+) TID: (\d+)(?:  .*)?"
-)
-PATIENCE = 20.0
-
-
-class Watch:
-    """A running watch, and the lines that it prints as they come."""
-
-    def __init__(self, *arguments):
-        self.process = subprocess.Popen(
-            (sys.executable, "-m", "etwdetect", "driver", "watch", *arguments),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        self.lines, self.errors = queue.Queue(), queue.Queue()
-        self._readers = [
-            threading.Thread(target=self._collect, args=pair, daemon=True)
-            for pair in ((self.process.stdout, self.lines), (self.process.stderr, self.errors))
-        ]
-        for reader in self._readers:
-            reader.start()
-
-    @staticmethod
-    def _collect(stream, lines):
-        for line in stream:
-            lines.put(line.rstrip("\n"))
-
-    def line(self):
-        return self.lines.get(timeout=PATIENCE)
-
-    def error(self):
-        return self.errors.get(timeout=PATIENCE)
-
-    def end(self):
-        """Wait for the end; return the exit status and what was printed on both since it was last looked at."""
-        status = self.process.wait(PATIENCE)
-        for reader in self._readers:
-            reader.join(PATIENCE)
-        return status, list(self.lines.queue), list(self.errors.queue)
-
-    def close(self):
-        self.process.kill()
-        self.end()
-        for stream in (self.process.stdin, self.process.stdout, self.process.stderr):
-            stream.close()
 
 
 @pytest.fixture
@@ -73,7 +24,7 @@ def watch():
     with contextlib.ExitStack() as stack:
 
         def start(*arguments):
-            started = Watch(*arguments)
+            started = Running("driver", "watch", *arguments)
             stack.callback(started.close)
             return started
 
@@ -81,7 +32,7 @@ def watch():
 
 
 def seen(line):
-    return tuple(map(int, LINE.fullmatch(line).groups()))
+    return ids(line)[:4]
 
 
 def me(pid, tid):
