@@ -1,15 +1,16 @@
-r"""The rows: which columns there are, and how an event becomes one and is read back.
+"""The rows: which columns there are, and how an event becomes one and is read back.
 
 docs/events.md describes the columns for users. A row is a mapping from a column's name to its value, without
 the columns that are not known.
 
->>> row = to_row(Recording("HOST1", "boot-7"), 3, ThreadStart(10, 1, 2, 3, 4, 0x7FFC0000))
->>> row
-{'schema_version': 1, 'host': 'HOST1', 'recording': 'boot-7', 'seq': 3, 'kind': 'ThreadStart', 'time': 10, \
-'creator_pid': 1, 'creator_tid': 2, 'pid': 3, 'tid': 4, 'start_address': '0x7FFC0000'}
->>> from_row(row)
-Recorded(recording=Recording(host='HOST1', name='boot-7'), seq=3, event=ThreadStart(time=10, creator_pid=1, \
-creator_tid=2, pid=3, tid=4, start_address=2147221504))
+>>> event = ThreadStart(10, 1, 2, 3, 4, 0x7FFC0000)
+>>> row = to_row(Recording("HOST1", "boot-7"), 3, event)
+>>> [f"{name}={value}" for name, value in row.items()][:5]
+['schema_version=1', 'host=HOST1', 'recording=boot-7', 'seq=3', 'kind=ThreadStart']
+>>> row["start_address"]
+'0x7FFC0000'
+>>> from_row(row) == (Recording("HOST1", "boot-7"), 3, event)
+True
 """
 
 from __future__ import annotations
