@@ -1,8 +1,8 @@
 """A process of a scenario: ``python -m etwdetect.parity.windows.actor PORT KEY NAME``.
 
 It connects to the performer, and its threads carry out the orders that come from there: one JSON object a line,
-`{"number", "thread", "deed", "arguments"}`. The answer has the number, and either "result" or "error".
-When the connection ends, so does the process.
+`{"thread", "deed", "arguments"}`, and the next when that is answered by `{"result"}` or `{"error"}`. When the
+connection ends, so does the process.
 """
 
 from __future__ import annotations
@@ -34,7 +34,6 @@ class Actor:
         self._answers = answers
         self._deeds = Deeds()
         self._orders: dict[str, queue.Queue[_Order]] = {MAIN: queue.Queue()}
-        self._answering = threading.Lock()
         self._own: dict[str, Callable[..., Any]] = {"own_thread": self._own_thread}
 
     def receive(self) -> None:
@@ -42,8 +41,6 @@ class Actor:
         try:
             for line in self._lines:
                 order = json.loads(line)
-                if order["deed"] == "exit":
-                    break
                 self._orders[order["thread"]].put(order)
         finally:
             os._exit(0)
@@ -57,13 +54,13 @@ class Actor:
                 self._deeds.pump()
                 continue
             if order["deed"] == "end":
-                self._answer(order, result=None)
+                _send(self._answers, {"result": None})
                 return
             try:
                 deed = self._own.get(order["deed"]) or getattr(self._deeds, order["deed"])
-                self._answer(order, result=deed(**order["arguments"]))
+                _send(self._answers, {"result": deed(**order["arguments"])})
             except Exception as error:  # noqa: BLE001 (whatever it is, the performer tells of it)
-                self._answer(order, error=f"{type(error).__name__}: {error}")
+                _send(self._answers, {"error": f"{type(error).__name__}: {error}"})
 
     def _own_thread(self, name: str, tell: str) -> int:
         self._orders[name] = queue.Queue()
@@ -73,10 +70,6 @@ class Actor:
         if tell != NOBODY:
             self._deeds.tell_thread(os.getpid(), thread.native_id)
         return thread.native_id
-
-    def _answer(self, order: _Order, **answer: object) -> None:
-        with self._answering:
-            _send(self._answers, {"number": order["number"], **answer})
 
 
 def _send(file: IO[str], message: object) -> None:

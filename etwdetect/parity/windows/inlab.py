@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import signal
 import sys
 from typing import TYPE_CHECKING
 
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
 
 
 def main() -> None:
-    """Perform what is asked for until there is no more."""
+    """Perform what is asked for until there is no more; Ctrl+C is for the other side, which then asks no more."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     for line in sys.stdin:
         sys.stdout.write(_answer(json.loads(line)) + "\n")
         sys.stdout.flush()

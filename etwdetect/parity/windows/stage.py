@@ -45,7 +45,7 @@ class Player:
             raise PerformanceError(f"{self.name} takes no orders")
         orders, answers = self.lines
         try:
-            orders.write(json.dumps({"number": 0, "thread": thread, "deed": deed, "arguments": arguments}) + "\n")
+            orders.write(json.dumps({"thread": thread, "deed": deed, "arguments": arguments}) + "\n")
             orders.flush()
             line = answers.readline()
         except OSError as error:
