@@ -16,8 +16,8 @@ from tests.fleet.test_stream import arrivals, write_batches
 from tests.traces_by_writer import attack, write_trace
 
 SAMPLE = Path(__file__).parents[2] / "samples" / "windbg-attach.etl"
-KILLS = int(os.environ.get("ETWDETECT_KILLS", "2"))
-"""How many times the stream is killed; the five of the full run take some minutes."""
+KILLS = int(os.environ.get("ETWDETECT_KILLS", "1"))
+"""How many times the stream is killed; five take some minutes."""
 
 pytestmark = pytest.mark.usefixtures("java")
 
