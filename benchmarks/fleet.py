@@ -180,8 +180,8 @@ def burst(work: Path, hosts: int = 20_000, triggers: int = 6) -> None:
     spark.stop()
 
 
-def memory(work: Path) -> None:
-    for hosts in (500, 10_000):
+def memory(work: Path, sizes: tuple[int, ...] = (500, 10_000)) -> None:
+    for hosts in sizes:
         lake = work / f"memory-{hosts}"
         events = make_lake(lake, hosts, 2000)
         expected = in_one_process(lake)
