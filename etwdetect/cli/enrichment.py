@@ -23,10 +23,14 @@ _MOST_TOLD: Final = 10
 
 @dataclass(frozen=True)
 class Enrichment:
-    """What a scan or a session adds its words with; *files* is None where there are no image files."""
+    """What a scan or a session adds its words with; *files* is None where there are no image files.
+
+    *chosen* says that the user asked for something of it.
+    """
 
     files: ImageFiles | None = None
     kinds: Kinds = field(default_factory=Kinds)
+    chosen: bool = False
 
     def complaints(self) -> Iterator[str]:
         """Yield a line for each image file that was given but is not the right one, and one if none was there."""
@@ -65,7 +69,7 @@ def enrichment_options(*, live: bool = False) -> Callable[[Callable[..., Any]], 
         def with_enrichment(*arguments: Any, images: Path | None, rules: Path | None, **values: Any) -> Any:  # noqa: ANN401 (any command)
             files = ImageFiles(images) if images or live else None
             kinds = Kinds(load(rules)) if rules else Kinds()
-            return command(*arguments, enrichment=Enrichment(files, kinds), **values)
+            return command(*arguments, enrichment=Enrichment(files, kinds, bool(images or rules)), **values)
 
         return with_enrichment
 

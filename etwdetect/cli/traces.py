@@ -75,6 +75,8 @@ class Traces:
 
     def saved(self) -> Iterator[SavedResults]:
         """Open the saved results, one after the other, until Ctrl+C ends the reading."""
+        if self._saved and self._enrichment.chosen:
+            say("saved results keep their functions and kinds: --images and --rules are for traces")
         for each in self._saved:
             if self._interrupted:
                 break

@@ -59,6 +59,18 @@ def test_filters_and_statuses_are_those_of_a_trace(etwdetect, saved):
     assert etwdetect("scan", saved(), "--pid", "1", "--exit-code").status == 0
 
 
+def test_it_is_said_that_options_for_traces_change_nothing_of_saved_results(etwdetect, saved, tmp_path):
+    said = "etwdetect: saved results keep their functions and kinds: --images and --rules are for traces"
+    rules = tmp_path / "own.toml"
+    rules.write_text("[[rule]]\nname = 'own'\nkind = 'mine'\nwhen = {}\n", "utf-8")
+    plain = etwdetect("scan", saved())
+    for options in (("--images", SAMPLE.parent / "images"), ("--rules", rules)):
+        done = etwdetect("scan", saved(), *options)
+        assert (done.out, done.status) == (plain.out, 0)
+        assert done.err.splitlines() == [said, *plain.err.splitlines()]
+        assert said not in etwdetect("scan", SAMPLE, *options).err
+
+
 def test_saved_results_and_traces_mix(etwdetect, saved, lines, tmp_path):
     trace = write_trace(tmp_path / "a.etl", attack())
     done = etwdetect("scan", saved(), trace, "--format", "json")
