@@ -92,6 +92,10 @@ class DebugEvent(NamedTuple):
     exception: int | None
 
 
+_kept: list[int] = []
+"""The standard handles that what is started gets; without them, it gets ours."""
+
+
 @functools.cache
 def keep_standard_handles() -> None:
     """Give the processes that are started from here pipes for standard handles that nobody writes to or reads.
@@ -106,16 +110,16 @@ def keep_standard_handles() -> None:
             _fail("making a pipe")
         if not api.SetHandleInformation(near, _HANDLE_FLAG_INHERIT, _HANDLE_FLAG_INHERIT):
             _fail("preparing a pipe")
-        # The program's own output goes by file descriptors, which keep what they have.
-        api.SetStdHandle(number, near)
+        _kept.append(near.value or 0)
 
 
 def start_process(
     command: str, *, suspended: bool = False, debugged: bool = False, parent: int | None = None
 ) -> Started:
-    """Start *command* with our standard handles and without a console; *parent* is whose child it is to seem.
+    """Start *command* without a console; *parent* is whose child it is to seem.
 
-    Those handles must have the same values in *parent*: Windows lets a child inherit from it, not from us.
+    It gets the standard handles that are kept, or else ours. They must have the same values in *parent*: Windows
+    lets a child inherit from there, not from us.
     """
     api = _kernel32()
     flags = _DETACHED_PROCESS | (_CREATE_SUSPENDED if suspended else 0)
@@ -123,7 +127,7 @@ def start_process(
     startup, info = _StartupInfo(), _ProcessInformation()
     startup.cb = ctypes.sizeof(startup) - ctypes.sizeof(ctypes.c_void_p)
     startup.dwFlags = _USE_STD_HANDLES
-    startup.std_handles[:] = [api.GetStdHandle(number) for number in _STD_HANDLES]
+    startup.std_handles[:] = _kept or [api.GetStdHandle(number) for number in _STD_HANDLES]
     with contextlib.ExitStack() as stack:
         if parent is not None:
             handle = wintypes.HANDLE(stack.enter_context(_process(parent)))
@@ -325,7 +329,6 @@ def _kernel32() -> ctypes.CDLL:
     )  # fmt: skip
     of = functools.partial(declare, library)
     of("GetStdHandle", handle, dword)
-    of("SetStdHandle", flag, dword, handle)
     of("SetHandleInformation", flag, handle, dword, dword)
     of("CreatePipe", flag, POINTER(handle), POINTER(handle), pointer, dword)
     of(

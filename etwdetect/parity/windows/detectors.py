@@ -112,7 +112,7 @@ class Detectors:
         deadline = time.monotonic() + _PATIENCE
         while not condition():
             if time.monotonic() > deadline:
-                raise PerformanceError(f"{failure} within {_PATIENCE:.0f} s")
+                raise PerformanceError("; ".join((f"{failure} within {_PATIENCE:.0f} s", *self.notices)))
             self._look()
             time.sleep(_LOOK_SECONDS)
 

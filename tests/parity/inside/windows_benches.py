@@ -11,8 +11,10 @@ import pytest
 
 from etwdetect.kdetector import Device, service
 from etwdetect.parity import loading
+from etwdetect.parity.errors import PerformanceError
+from etwdetect.parity.simetw import SimEtw
 from etwdetect.parity.verdict import judge
-from etwdetect.parity.windows import api, inlab, told
+from etwdetect.parity.windows import api, detectors, inlab, told
 from etwdetect.parity.windows.machine import BIOS_KEY, BIOS_VALUES, bios_words
 from etwdetect.parity.windows.performer import perform
 
@@ -113,6 +115,23 @@ def test_nothing_that_was_started_is_left_behind(performed, monkeypatch):
     performed()
     assert len(started) == 3
     assert all(api.wait_for_process(each.pid, 10) for each in started)
+
+
+@pytest.mark.usefixtures("driver")
+def test_where_windows_tells_nobody_of_threads_the_marker_is_missed(monkeypatch):
+    """Wine is such a Windows, so this is as far as the vm bench comes in it."""
+    monkeypatch.setattr(detectors, "_PATIENCE", 1.0)
+    scenario = loading.parse(SCENARIO.replace("notepad", "calc"), "story")
+    with pytest.raises(PerformanceError, match=r"the session does not report the marker thread \d+:\d+ -> "):
+        perform(scenario, detectors.Detectors, told=False)
+
+
+def test_a_session_that_somebody_stops_is_told_of(performed, besides, monkeypatch):
+    monkeypatch.setattr(detectors, "_PATIENCE", 5.0)
+    machine = SimEtw(told.SIMETW)
+    besides(lambda _: machine.stop_session(machine.sessions()[0].name))
+    with pytest.raises(PerformanceError, match=r"does not report the marker thread .* was stopped from outside"):
+        performed()
 
 
 @pytest.fixture
