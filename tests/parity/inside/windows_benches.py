@@ -1,6 +1,7 @@
 """The Windows side of the wine and vm benches: what goes red, what is background, what the vm bench refuses."""
 
 import contextlib
+import ctypes
 import os
 import subprocess
 import sys
@@ -9,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from etwdetect.errors import NotElevatedError
 from etwdetect.kdetector import Device, service
 from etwdetect.parity import loading
+from etwdetect.parity.benches import open_bench
 from etwdetect.parity.errors import PerformanceError
 from etwdetect.parity.simetw import SimEtw
 from etwdetect.parity.verdict import judge
@@ -186,6 +189,13 @@ def test_the_vm_bench_refuses_any_other_machine_unless_told_so(firmware):
     status, said = run_vm_bench()
     assert (status, "Dell Inc., OptiPlex 7010" in said, "--not-a-vm" in said) == (5, True, True)
     assert run_vm_bench("--not-a-vm")[0] == 0
+
+
+def test_the_vm_bench_refuses_who_is_no_administrator(monkeypatch):
+    # In Wine everybody is one.
+    monkeypatch.setattr(ctypes.windll.shell32, "IsUserAnAdmin", lambda: 0)
+    with pytest.raises(NotElevatedError, match="Run as administrator"), open_bench("vm"):
+        pass
 
 
 def test_the_vm_bench_refuses_a_machine_without_the_driver():
