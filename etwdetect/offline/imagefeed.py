@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING
+from itertools import chain
+from typing import TYPE_CHECKING, Final
 
 from etwdetect.decode import Decoder
 from etwdetect.events import Loss, ProcessStart, ProcessStop
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from etwdetect.events import Event
     from etwdetect.offline.imagelog import ImageLog
     from etwdetect.rule import RemoteThread
+
+_MOST_AT_ONCE: Final = 4096
+"""How many events of a process are kept while they are told; the others are decoded a second time."""
 
 
 class ImageFeed:
@@ -54,23 +58,29 @@ class ImageFeed:
         self._due += (until, thread.creator_pid), (until, thread.pid)
 
     def _tell(self, pid: int, until: int) -> None:
-        if pid not in self._told:
-            self._told[pid] = 0
-            for raw in self._log.of(pid):
-                event = self._ahead.decode(raw)
-                if event is not None:
-                    self._enricher.foresee(event)
-            if not self._log.complete:
-                self._enricher.observe(Loss(until, 1))
+        known = [] if pid in self._told else self._foresee(pid, until)
+        told = self._told.setdefault(pid, 0)
+        later = ((raw.time, self._in_turn.decode(raw)) for raw in self._log.of(pid, told + len(known)))
         since = self._enricher.since(pid)
-        for raw in self._log.of(pid, self._told[pid]):
-            if raw.time > until:
+        for time, event in chain(known, later):
+            if time > until:
                 break
             self._told[pid] += 1
-            if raw.time >= since:
-                event = self._in_turn.decode(raw)
-                if event is not None:
-                    self._enricher.observe(event)
+            if time >= since and event is not None:
+                self._enricher.observe(event)
+
+    def _foresee(self, pid: int, until: int) -> list[tuple[int, Event | None]]:
+        """Tell the enricher ahead of all images of *pid*; return the first of them and their times."""
+        first: list[tuple[int, Event | None]] = []
+        for raw in self._log.of(pid):
+            event = self._ahead.decode(raw)
+            if event is not None:
+                self._enricher.foresee(event)
+            if len(first) < _MOST_AT_ONCE:
+                first.append((raw.time, event))
+        if not self._log.complete:
+            self._enricher.observe(Loss(until, 1))
+        return first
 
     def _note_damage(self, _offset: int, _what: str) -> None:
         self.damaged += 1

@@ -173,7 +173,11 @@ def _with_rundown(event):
 
 @given(HISTORIES)
 def test_images_that_are_told_late_make_the_same_detections_as_images_in_their_turn(events):
-    assert fed_late(events) == in_turn(events)
+    expected = in_turn(events)
+    assert fed_late(events) == expected
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("etwdetect.offline.imagefeed._MOST_AT_ONCE", 1)
+        assert fed_late(events) == expected
 
 
 def test_the_images_of_a_whole_trace_name_its_starts():
