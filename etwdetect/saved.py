@@ -8,6 +8,7 @@ from typing import IO, TYPE_CHECKING, Final
 
 from etwdetect.output.escape import printable
 from etwdetect.output.record import from_json
+from etwdetect.output.summary import plural
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -83,8 +84,7 @@ class SavedResults:
     def closing(self, filtered_out: int) -> str:
         """Return the line that closes the reading."""
         hidden = f" ({filtered_out:,} filtered out)" if filtered_out else ""
-        threads = "remote thread" if self.records == 1 else "remote threads"
-        return printable(f"{self.name}: {self.records:,} saved {threads}{hidden}")
+        return printable(f"{self.name}: {plural(self.records, 'saved remote thread')}{hidden}")
 
     def _add_fault(self, fault: str) -> None:
         self.faults += 1

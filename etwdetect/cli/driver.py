@@ -19,6 +19,7 @@ from etwdetect.kdetector import Device, Watcher, service
 from etwdetect.kdetector.interface import MOST_BOUND
 from etwdetect.live.lookups import DriverRecords
 from etwdetect.output import times
+from etwdetect.output.summary import plural
 from etwdetect.sigma.fields import Source
 
 _BOUND: Final = click.IntRange(1, MOST_BOUND)
@@ -100,6 +101,5 @@ def watch(results: Results, enrichment: Enrichment, duration: float | None) -> S
                 for detection in described.detections(record):
                     results.show(detection)
     hidden = f" ({results.filtered_out:,} filtered out)" if results.filtered_out else ""
-    threads = "remote thread" if watcher.received == 1 else "remote threads"
-    say(f"KDetector: {watcher.received:,} {threads}{hidden}, {watcher.dropped:,} more were lost")
+    say(f"KDetector: {plural(watcher.received, 'remote thread')}{hidden}, {watcher.dropped:,} more were lost")
     return results.status([Status.INCOMPLETE if watcher.dropped else Status.DONE])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from etwdetect.output.summary import plural
+
 if TYPE_CHECKING:
     from etwdetect.events import Loss
     from etwdetect.live.monitor import Monitor
@@ -14,8 +16,8 @@ def closing(monitor: Monitor, filtered_out: int) -> str:
     counts = monitor.stream.rule.counts
     hidden = f" ({filtered_out:,} filtered out)" if filtered_out else ""
     return (
-        f"{_plural(counts.remote, 'remote thread')}{hidden} in {_plural(counts.seen, 'thread start')},"
-        f" {_plural(monitor.intake.received, 'event')}; {lost(monitor.stream.lost)}"
+        f"{plural(counts.remote, 'remote thread')}{hidden} in {plural(counts.seen, 'thread start')},"
+        f" {plural(monitor.intake.received, 'event')}; {lost(monitor.stream.lost)}"
     )
 
 
@@ -27,10 +29,10 @@ def notes(monitor: Monitor) -> list[str]:
         what = ", ".join(sorted({f"{kind} version {version}" for kind, version in stream.unknown_versions}))
         lines.append(f"unknown event versions, of which only what every version has was used: {what}")
     if stream.damaged:
-        lines.append(f"{_plural(stream.damaged, 'event')} had a payload too short for its version")
+        lines.append(f"{plural(stream.damaged, 'event')} had a payload too short for its version")
     if stream.window.misses:
         lines.append(
-            f"{_plural(stream.window.misses, 'event')} came more than {stream.window.width * 1000:.0f} ms late and"
+            f"{plural(stream.window.misses, 'event')} came more than {stream.window.width * 1000:.0f} ms late and"
             " reached the rule out of order"
         )
     return lines
@@ -40,7 +42,7 @@ def statistics(monitor: Monitor, events_per_second: float) -> str:
     """Return what is worth a look while it runs, in one line."""
     counts, stream = monitor.stream.rule.counts, monitor.stream
     return (
-        f"{_plural(monitor.intake.received, 'event')} ({events_per_second:,.0f} a second);"
+        f"{plural(monitor.intake.received, 'event')} ({events_per_second:,.0f} a second);"
         f" thread starts: {counts.own:,} own, {counts.first:,} first, {counts.excluded:,} excluded,"
         f" {counts.unknown:,} unknown, {counts.remote:,} remote;"
         f" {len(monitor.intake):,} waiting, {len(stream.window):,} in the window of"
@@ -51,8 +53,4 @@ def statistics(monitor: Monitor, events_per_second: float) -> str:
 
 def lost(loss: Loss) -> str:
     """Return how much *loss* is."""
-    return f"{_plural(loss.events, 'event')} and {_plural(loss.buffers, 'buffer')} lost"
-
-
-def _plural(count: int, noun: str) -> str:
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+    return f"{plural(loss.events, 'event')} and {plural(loss.buffers, 'buffer')} lost"

@@ -39,7 +39,8 @@ def _behind(detection: Detection, clock: Clock) -> Iterator[str]:
         yield f"{name(detection.source.image)} -> {name(detection.target.image)}"
     kind_and_start = [each for each in (detection.kind, _start(detection)) if each]
     if kind_and_start:
-        yield printable(", ".join(kind_and_start))
+        loud = "high: " if detection.severity == "high" else ""  # the only severity that a reader must not miss
+        yield printable(loud + ", ".join(kind_and_start))
     if detection.count > 1:
         last = detection.last_time
         yield f"{detection.count:,} times" + ("" if last is None else f" until {clock.time(last)}")

@@ -94,6 +94,12 @@ def test_a_kind_without_an_address_stands_alone(detection):
     assert text.text_line(replace(detection(), kind="other"), UTC) == f"{CLASSIC}  other"
 
 
+@pytest.mark.parametrize(("severity", "loud"), [("high", "high: "), ("medium", ""), ("low", ""), (None, "")])
+def test_a_high_severity_is_said_aloud(detection, severity, loud):
+    known = replace(detection(), kind="library load", severity=severity)
+    assert text.text_line(known, UTC) == f"{CLASSIC}  {loud}library load"
+
+
 def test_repeats_and_rules_stand_before_the_doubts(detection):
     known = detection("a", "b", evidence=("session-start",))
     last_time = known.thread.time + 600_000_000
