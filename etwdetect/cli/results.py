@@ -22,7 +22,6 @@ from etwdetect.output.fold import SECOND, Folder
 from etwdetect.output.rotation import GrowingFile, Rotation
 from etwdetect.output.stage import Stage, Stages
 from etwdetect.sigma.fields import lacking
-from etwdetect.sinks import open_sink
 from etwdetect.sinks.errors import SinkError
 
 if TYPE_CHECKING:
@@ -34,7 +33,7 @@ if TYPE_CHECKING:
     from etwdetect.filters import Filter
     from etwdetect.sigma.fields import Source
     from etwdetect.sigma.stage import SigmaStage
-    from etwdetect.sinks import Sink
+    from etwdetect.sinks.queue import Sink
 
 
 @dataclass(frozen=True)
@@ -171,6 +170,8 @@ class Results:
                     self._writer.flush()
 
     def _sink(self, url: str, *, live: bool) -> Sink:
+        from etwdetect.sinks.opening import open_sink  # noqa: PLC0415 (a small trace is scanned at once)
+
         try:
             return open_sink(url, say, live=live)
         except SinkError as error:

@@ -11,7 +11,7 @@ import time
 import pytest
 import trustme
 
-from etwdetect.sinks import open_sink
+from etwdetect.sinks.opening import open_sink
 from tests.output.conftest import detection  # noqa: F401 (a fixture)
 
 HOST = "127.0.0.1"

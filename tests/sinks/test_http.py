@@ -5,8 +5,8 @@ import json
 import pytest
 
 from etwdetect.output.record import from_json, to_json
-from etwdetect.sinks import open_sink
 from etwdetect.sinks.errors import SinkError
+from etwdetect.sinks.opening import open_sink
 from tests.output.conftest import FULL, HOSTILE
 from tests.sinks.conftest import HOST, wait_for
 

@@ -7,8 +7,9 @@ import threading
 import pytest
 
 from etwdetect.errors import UnsupportedSystemError
-from etwdetect.sinks import open_sink, queue
+from etwdetect.sinks import queue
 from etwdetect.sinks.errors import SinkError
+from etwdetect.sinks.opening import open_sink
 from etwdetect.sinks.queue import Sink
 from etwdetect.sinks.syslog import syslog_carrier
 from tests.output.conftest import FULL

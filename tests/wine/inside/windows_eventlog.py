@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from etwdetect.sinks import open_sink
+from etwdetect.sinks.opening import open_sink
 from tests.output.conftest import FULL, HOSTILE
 
 KEY = r"SYSTEM\CurrentControlSet\Services\EventLog\Application"
