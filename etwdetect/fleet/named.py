@@ -68,13 +68,13 @@ class _Scan:
         self._seqs: deque[int] = deque()
 
     def judge(self, seq: int, event: Event) -> Iterator[tuple[int, Detection]]:
-        """Take the next event; yield what has settled, each with the seq of its row."""
+        """Yield what has settled before *event*, the next one, each with the seq of its row; then take it."""
+        yield from self.settled(event.time - 1)
         self._enricher.observe(event)
         hit = self._rule.observe(event)
         if hit is not None:
             self._enricher.add(hit)
             self._seqs.append(seq)
-        yield from self.settled(event.time)
 
     def settled(self, now: int | None = None) -> Iterator[tuple[int, Detection]]:
         """Yield what has settled by *now*, or all that is left."""
