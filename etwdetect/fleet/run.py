@@ -11,7 +11,7 @@ from pyspark.sql import functions as F  # noqa: N812
 from pyspark.sql import types as T  # noqa: N812
 
 from etwdetect.errors import EtwDetectError, NotATraceError
-from etwdetect.fleet.columns import EVENTS, FAULTS
+from etwdetect.fleet.columns import EVENTS, FAULTS, FILE_COLUMNS
 from etwdetect.fleet.detect import DEFAULT_BUCKETS, DEFAULT_LATENESS, detect
 from etwdetect.fleet.files import exists, list_traces, names_at
 from etwdetect.fleet.source import register
@@ -31,9 +31,9 @@ INPUT_FORMATS: Final = ("etl", "jsonl", "parquet")
 _EVERY: Final = "10 seconds"
 """How often a stream looks for new files, and for hosts that have fallen silent."""
 
-RECORDS: Final = "records"
+RECORDS_FOLDER: Final = "records"
 FAULTS_FOLDER: Final = "faults"
-CHECKPOINT: Final = "checkpoint"
+CHECKPOINT_FOLDER: Final = "checkpoint"
 
 
 class OutputExistsError(EtwDetectError):
@@ -76,7 +76,7 @@ class Fleet:
 
     def run(self, spark: SparkSession) -> Written:
         """Judge all that is there now. OutputExistsError where there is an output already."""
-        for folder in (RECORDS, FAULTS_FOLDER, CHECKPOINT):
+        for folder in (RECORDS_FOLDER, FAULTS_FOLDER, CHECKPOINT_FOLDER):
             if exists(f"{self.output}/{folder}"):
                 raise OutputExistsError(f"{self.output} has {folder} already: name a new folder")
         results = detect(self._read(spark, stream=False), buckets=self.buckets, names=self.names)
@@ -90,7 +90,7 @@ class Fleet:
         With *once* the query ends when all that is there now has been read. With the same output folder it goes on
         where it ended, however it ended. OutputExistsError where the output has no checkpoint to go on from.
         """
-        if exists(f"{self.output}/{RECORDS}") and not exists(f"{self.output}/{CHECKPOINT}"):
+        if exists(f"{self.output}/{RECORDS_FOLDER}") and not exists(f"{self.output}/{CHECKPOINT_FOLDER}"):
             raise OutputExistsError(
                 f"{self.output} has records but no checkpoint to go on from: name a new folder"
             )
@@ -105,7 +105,7 @@ class Fleet:
         # A batch without data is for the clocks of silent hosts. With `once` there would be no end to them.
         spark.conf.set("spark.sql.streaming.noDataMicroBatches.enabled", not once)
         writer = results.writeStream.foreachBatch(write).option(
-            "checkpointLocation", f"{self.output}/{CHECKPOINT}"
+            "checkpointLocation", f"{self.output}/{CHECKPOINT_FOLDER}"
         )
         return (writer.trigger(availableNow=True) if once else writer.trigger(processingTime=_EVERY)).start()
 
@@ -119,7 +119,7 @@ class Fleet:
             written = Written(counts.get(False, 0), counts.get(True, 0))
             records = results.where(~fault).drop("file", "offset", "fault")
             faults = results.where(fault).select(*FAULTS.names)
-            tables = (written.records, records, RECORDS), (written.faults, faults, FAULTS_FOLDER)
+            tables = (written.records, records, RECORDS_FOLDER), (written.faults, faults, FAULTS_FOLDER)
             for count, table, folder in tables:
                 if count or not place:
                     rows = table.coalesce(1).sortWithinPartitions("host", "recording", "seq")
@@ -147,7 +147,7 @@ class Fleet:
             return reader.format("etl").load(path)
         if not self.formats:
             reader = reader.option("pathGlobFilter", f"*.{form}")  # there may be files of other formats
-        events = T.StructType([field for field in EVENTS if field.name not in FAULTS.names[3:]])
+        events = T.StructType([field for field in EVENTS if field not in FILE_COLUMNS])
         if form == "parquet":
             rows = reader.schema(events).parquet(path)
             fault = F.lit(None).cast("string")
