@@ -107,10 +107,11 @@ def run(  # noqa: PLR0913 (the command line)
         if len(benches) > 1 or not names:
             raise click.UsageError("--bench trace takes recordings, TRACE..., and goes alone")
         traces = Traces([Path(name) for name in names], join=False)
-        return of_all([*_run(runner.replay_all(traces.scans()), junit, json), *traces.statuses], found=False)
+        results = runner.replay_all(traces.scans())
+        return of_all([*_run(results, len(traces), junit, json), *traces.statuses], found=False)
     found = _find(folder, names)
     results = (result for bench in benches for result in runner.run(found, bench, anywhere=not_a_vm))
-    return of_all(_run(results, junit, json), found=False)
+    return of_all(_run(results, len(found) * len(benches), junit, json), found=False)
 
 
 @command.command()
@@ -123,7 +124,7 @@ def compare(etw: Path, driver: Path, junit: Path | None, json: Path | None) -> S
     Times are shown and not judged, because they come from two clocks; records more than 10 ms apart must be in the
     same order.
     """
-    return of_all(_run([compare_outputs(etw, driver)], junit, json), found=False)
+    return of_all(_run([compare_outputs(etw, driver)], 1, junit, json), found=False)
 
 
 def _find(folder: Path | None, names: Sequence[str] = ()) -> list[Scenario]:
@@ -133,15 +134,18 @@ def _find(folder: Path | None, names: Sequence[str] = ()) -> list[Scenario]:
         raise click.UsageError(str(error)) from error
 
 
-def _run(results: Iterable[Result], junit: Path | None, json: Path | None) -> Iterator[Status]:
-    """Print each of *results*, then what is to be said of them; yield a status for each, and for what failed."""
+def _run(results: Iterable[Result], count: int, junit: Path | None, json: Path | None) -> Iterator[Status]:
+    """Print each of *results*, of which there may be *count*, then what is to be said of them.
+
+    Yields a status for each, and for what failed.
+    """
     interrupted = threading.Event()
     done = []
     with on_interruption(interrupted.set):
         for result in results:
             done.append(result)
             _show(result, first=len(done) == 1)
-            if interrupted.is_set():
+            if interrupted.is_set() and len(done) < count:
                 say("interrupted: the rest was not run")
                 yield Status.INCOMPLETE
                 break
@@ -162,11 +166,17 @@ def _show(result: Result, *, first: bool) -> None:
 
 def _conclude(results: Sequence[Result]) -> None:
     """Print below the table what is to be said of some of *results*, and of all together."""
+    skipped = [result for result in results if result.status == "skipped"]
     for result in results:
-        if result.status != "passed" or result.notes:
+        if result.status == "failed" or result.notes:
             click.echo()
             for line in report.details(result):
                 click.echo(line)
+    if skipped:
+        click.echo()
+    for result in skipped:
+        for line in report.details(result):
+            click.echo(line)
     click.echo()
     for line in report.closing(results):
         click.echo(line)

@@ -64,9 +64,8 @@ def _duration(units: float) -> str:
 
 def details(result: Result) -> Iterator[str]:
     """Yield what is to be said of *result* below the table: what is wrong, and what was counted."""
-    yield f"{printable(result.subject)} on the {result.bench} bench: {result.status}"
-    if result.skipped is not None:
-        yield f"  {printable(result.skipped)}"
+    reason = "" if result.skipped is None else f", {printable(result.skipped)}"
+    yield f"{printable(result.subject)} on the {result.bench} bench: {result.status}{reason}"
     for complaint in result.complaints[:_MOST_COMPLAINTS]:
         yield f"  {printable(complaint)}"
     if len(result.complaints) > _MOST_COMPLAINTS:

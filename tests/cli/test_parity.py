@@ -8,8 +8,11 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
+from etwdetect.cli.parity import _conclude, _run
+from etwdetect.cli.status import Status, of_all
 from etwdetect.enrich.detection import Detection, Process
 from etwdetect.output.record import to_json
+from etwdetect.parity.verdict import Result
 from etwdetect.rule import RemoteThread
 from tests.conftest import ROOT
 
@@ -161,6 +164,30 @@ def test_ctrl_c_ends_a_run_after_the_scenario_at_hand_and_prints_what_was_run():
     assert process.returncode == 3
     assert "interrupted: the rest was not run" in err
     assert "0 failed, 0 skipped" in out
+
+
+@pytest.mark.parametrize(
+    ("count", "said", "status"),
+    [(1, "", Status.DONE), (2, "etwdetect: interrupted: the rest was not run\n", Status.INCOMPLETE)],
+)
+def test_ctrl_c_leaves_a_run_incomplete_where_something_was_left(capsys, count, said, status):
+    def results():
+        signal.raise_signal(signal.SIGINT)
+        for number in range(count):
+            yield Result(str(number), "model")
+
+    assert of_all(_run(results(), count, None, None), found=False) is status
+    printed = capsys.readouterr()
+    assert printed.err == said
+    assert "1 passed" in printed.out
+
+
+def test_a_scenario_that_is_skipped_takes_one_line_below_the_table(capsys):
+    _conclude([Result(name, "wine", skipped="no such step there") for name in ("one", "two")])
+    assert capsys.readouterr().out == (
+        "\none on the wine bench: skipped, no such step there\ntwo on the wine bench: skipped, no such step there\n"
+        "\n0 passed, 0 failed, 2 skipped in 0.0 s\n  ETW     nothing\n  driver  nothing\n"
+    )
 
 
 def test_outputs_that_are_not_equal_fail_and_the_record_is_named(etwdetect, output):
