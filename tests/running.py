@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 
-CTRL_C, CTRL_BREAK, CTRL_CLOSE = 0, 1, 2
+CTRL_C, CTRL_BREAK, CTRL_CLOSE, CTRL_LOGOFF = 0, 1, 2, 5
 LINE = re.compile(r"\d\d:\d\d:\d\d\.\d{3}: Remote Thread from PID: (\d+) TID: (\d+) -> PID: (\d+) TID: (\d+)(.*)")
 PATIENCE = 30.0
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -17,8 +16,8 @@ from etwdetect.cli.results import Results, results_options
 from etwdetect.cli.status import Status
 from etwdetect.kdetector import Device, Watcher, service
 from etwdetect.kdetector.interface import MOST_BOUND
+from etwdetect.live.clock import filetime_now
 from etwdetect.live.lookups import DriverRecords
-from etwdetect.output import times
 from etwdetect.output.summary import plural
 from etwdetect.sigma.fields import Source
 
@@ -96,7 +95,7 @@ def watch(results: Results, enrichment: Enrichment, duration: float | None) -> S
         with results.open(live=True), contextlib.closing(iter(watcher)) as records:
             for record in records:
                 if record is None:
-                    results.tick(times.filetime(datetime.now(UTC)))
+                    results.tick(filetime_now())
                     continue
                 for detection in described.detections(record):
                     results.show(detection)

@@ -16,8 +16,11 @@ if TYPE_CHECKING:
     from types import FrameType
 
 _CTRL_BREAK: Final = 1
-_CLOSING_EVENTS: Final = frozenset((2, 5, 6))
-"""CTRL_CLOSE_EVENT, CTRL_LOGOFF_EVENT and CTRL_SHUTDOWN_EVENT."""
+_CLOSING_EVENTS: Final = frozenset((2, 6))
+"""CTRL_CLOSE_EVENT and CTRL_SHUTDOWN_EVENT."""
+
+_LOGOFF: Final = 5
+"""CTRL_LOGOFF_EVENT: services get it, and nobody else, whenever any user logs off."""
 
 _MORE_THAN_WINDOWS_WAITS: Final = 60.0
 
@@ -52,10 +55,15 @@ def on_interruption(stop: Callable[[], object]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _on_console_event(stop: Callable[[], object]) -> Iterator[None]:
-    """Call *stop* on Windows' own events: at the first Ctrl+Break, and when the console is closed."""
+    """Call *stop* on Windows' own events: at the first Ctrl+Break, and when the console is closed.
+
+    The logging off of a user is no end: the default handler might take it for one.
+    """
     handled: set[int] = set()
 
     def handle(event: int) -> bool:
+        if event == _LOGOFF:
+            return True
         if event in handled or (event != _CTRL_BREAK and event not in _CLOSING_EVENTS):
             return False
         handled.add(event)

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import time
+from typing import Final
+
+UNIX_EPOCH: Final = 116_444_736_000_000_000
+"""1970-01-01 UTC as a FILETIME."""
 
 
 class Clock:
@@ -21,4 +25,4 @@ class Clock:
 
 def filetime_now() -> int:
     """Return the system's time: 100 ns units since 1601-01-01 UTC."""
-    return time.time_ns() // 100 + 116_444_736_000_000_000
+    return time.time_ns() // 100 + UNIX_EPOCH

@@ -15,6 +15,7 @@ from etwdetect.live.lookups import Lookups, live_enricher
 from etwdetect.live.losses import Losses
 from etwdetect.live.session import FLUSH_MILLISECONDS, Plan
 from etwdetect.live.stream import SETTLE, Stream
+from etwdetect.rule import DEFAULT_BOUND
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -35,7 +36,7 @@ class Monitor:
 
     A session that somebody else stops, or takes the provider from, is replaced; with *strict* that ends the
     monitor. *notify* gets a sentence for the user when that happens, or events are lost. *enricher* adds the
-    words; *tap* is given every event.
+    words; *tap* is given every event. *bound* is that of the new-process table.
     """
 
     def __init__(  # noqa: PLR0913 (what a user may choose)
@@ -48,6 +49,7 @@ class Monitor:
         strict: bool = False,
         duration: float | None = None,
         tap: Callable[[Event], object] | None = None,
+        bound: int = DEFAULT_BOUND,
     ) -> None:
         self.intake = Intake()
         self.clock = Clock()
@@ -57,6 +59,7 @@ class Monitor:
             enricher or live_enricher("etw", SETTLE),
             Lookups(),
             tap,
+            bound=bound,
         )
         self.started = False
         """Whether there was a session at all."""
@@ -127,6 +130,11 @@ class Monitor:
         self._watching = self.started = True
         self._flushes_by_hand = not capture.session.flushes
         self._next_look = time.monotonic() + HEALTH_SECONDS
+        if not capture.session.tells:
+            self._notify(
+                f"Windows does not show what is enabled in the session {capture.session.name}: if nothing comes,"
+                " or somebody disables the provider, that is not noticed; 'etwdetect doctor' may say why"
+            )
         if not self._plan.kernel_logger and not capture.session.capture_state():
             self.stream.know(system.processes(self.clock.time()))
 

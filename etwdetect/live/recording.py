@@ -38,11 +38,11 @@ def record(
     session = Session(ownership.name_of(ownership.ourselves("record")), plan)
     session.start()
     began = time.monotonic()
-    if not plan.kernel_logger:
-        session.capture_state()
     state: State | None = None
     cut_short: str | None = None
     try:
+        if not plan.kernel_logger:
+            session.capture_state()
         next_look = began + _HEALTH_SECONDS
         while not stop() and (duration is None or time.monotonic() - began < duration) and cut_short is None:
             time.sleep(_LOOK_SECONDS)

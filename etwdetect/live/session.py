@@ -7,12 +7,14 @@ query's status would be lost.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from etwdetect.live import pywintrace as pw
+from etwdetect.live.errors import LiveError
 from etwdetect.live.intake import MANIFEST_IDS
 from etwdetect.raw import KERNEL_PROCESS
 
@@ -94,6 +96,8 @@ class Session:
         self._api = pw.load()
         self.flushes = True
         """Whether Windows flushes it by itself every FLUSH_MILLISECONDS."""
+        self.tells = False
+        """Whether Windows tells what is enabled in it: where it did not at the start, it tells nothing later."""
         self._provider: Any = None
         self._kept: Any = None
 
@@ -112,6 +116,8 @@ class Session:
                 self._start(milliseconds=False)
             except OSError as second:
                 self._failed(second)
+        with contextlib.suppress(LiveError):
+            self.tells = self._is_enabled(self.query())
 
     def _start(self, *, milliseconds: bool) -> None:
         """Let pywintrace start the session; it raises OSError."""
@@ -154,7 +160,10 @@ class Session:
         return self._checked("stopping", pw.CONTROL_STOP)
 
     def listens(self, state: State) -> bool:
-        """Whether what the session is to record is still enabled in it."""
+        """Whether what the session is to record is still enabled in it, as far as Windows tells."""
+        return not self.tells or self._is_enabled(state)
+
+    def _is_enabled(self, state: State) -> bool:
         if self.plan.kernel_logger:
             return state.enable_flags & _FLAGS == _FLAGS
         return state.logger_id in enabled_in(_provider_info())
@@ -168,7 +177,7 @@ class Session:
     def _control(self, code: int) -> tuple[int, State]:
         # By its name, which is ours alone: Windows gives the number of a session that was stopped to another one.
         # The properties are kept because ETW.query() of pywintrace drops the status.
-        properties = self._api.etw.TraceProperties(max_str_len=_NAME_LENGTH)
+        properties = _answer(self._api)
         status = self._api.evntrace.ControlTraceW(0, self.name, properties.get(), code)
         told = properties.get().contents
         lost = told.RealTimeBuffersLost + told.LogBuffersLost
@@ -205,12 +214,18 @@ class Session:
         return etw.ProviderInfo("Microsoft-Windows-Kernel-Process", guid, _LEVEL, _KEYWORDS, 0, parameters)
 
 
+def _answer(api: pw.Pywintrace) -> Any:  # noqa: ANN401
+    """Return properties for Windows to fill, with room for both names: without it, a file's name is an error."""
+    properties = api.etw.TraceProperties(max_str_len=_NAME_LENGTH)
+    contents = properties.get().contents
+    contents.LogFileNameOffset = contents.LoggerNameOffset + _WCHAR * _NAME_LENGTH
+    return properties
+
+
 def names() -> list[str]:
     """Return the names of all sessions that Windows lets us see. Raises LiveError."""
     api = pw.load()
-    tables = [api.etw.TraceProperties(max_str_len=_NAME_LENGTH) for _ in range(_MOST_SESSIONS)]
-    for table in tables:
-        table.get().contents.LogFileNameOffset = table.get().contents.LoggerNameOffset + _WCHAR * _NAME_LENGTH
+    tables = [_answer(api) for _ in range(_MOST_SESSIONS)]
     pointers = (ctypes.c_void_p * len(tables))(*(ctypes.addressof(table.get().contents) for table in tables))
     count = ctypes.c_ulong()
     status = pw.advapi32().QueryAllTracesW(pointers, len(tables), ctypes.byref(count))
@@ -223,8 +238,7 @@ def names() -> list[str]:
 def stop_by_name(name: str) -> None:
     """Stop the session *name*, should it still be there. Raises LiveError."""
     api = pw.load()
-    properties = api.etw.TraceProperties(max_str_len=_NAME_LENGTH)
-    status = api.evntrace.ControlTraceW(0, name, properties.get(), pw.CONTROL_STOP)
+    status = api.evntrace.ControlTraceW(0, name, _answer(api).get(), pw.CONTROL_STOP)
     if status not in (0, pw.ERROR_WMI_INSTANCE_NOT_FOUND):
         pw.fail(f"stopping the session {name}", status)
 

@@ -9,7 +9,7 @@ from etwdetect.events import Loss, ProcessStart, ProcessStop
 from etwdetect.live.intake import raw_event
 from etwdetect.live.shelf import ImageShelf
 from etwdetect.live.window import ReorderWindow
-from etwdetect.rule import RemoteThreadRule
+from etwdetect.rule import DEFAULT_BOUND, RemoteThreadRule
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -35,18 +35,21 @@ class Stream:
 
     *session_start* is the FILETIME at which the session began, *delay* how long, in 100 ns units, an event may be
     on its way until the window has it. *lookups* ask the system about a hit, and *enricher* is told the answers.
-    *tap* is given every event in order, also those of images, and the answers.
+    *tap* is given every event in order, also those of images, and the answers. *bound* is that of the new-process
+    table.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (what a monitor has)
         self,
         session_start: int,
         delay: int,
         enricher: Enricher,
         lookups: Lookups,
         tap: Callable[[Event], object] | None = None,
+        *,
+        bound: int = DEFAULT_BOUND,
     ) -> None:
-        self.rule = RemoteThreadRule(session_start=session_start)
+        self.rule = RemoteThreadRule(bound, session_start)
         self.window = ReorderWindow(WINDOW_SECONDS)
         self.lost = Loss(session_start, 0)
         """All that was lost so far."""

@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from etwdetect.events import ImageLoad, ProcessRundown, VolumeMapping
 from etwdetect.kdetector.win32 import declare, load_library
+from etwdetect.live.clock import UNIX_EPOCH
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_EPOCH: Final = 116_444_736_000_000_000  # 1970-01-01 UTC as a FILETIME
 _QUERY: Final = 0x0400  # PROCESS_QUERY_INFORMATION
 _QUERY_LIMITED: Final = 0x1000  # PROCESS_QUERY_LIMITED_INFORMATION
 _READ: Final = 0x0010  # PROCESS_VM_READ
@@ -56,7 +56,7 @@ def boot_time() -> int:
     """Return the FILETIME of this machine's start."""
     import psutil  # noqa: PLC0415
 
-    return _EPOCH + round(psutil.boot_time() * 10_000_000)
+    return UNIX_EPOCH + round(psutil.boot_time() * 10_000_000)
 
 
 def volumes(time: int) -> Iterator[VolumeMapping]:
@@ -101,7 +101,7 @@ def process(pid: int, time: int) -> ProcessRundown | None:
         pid,
         parent_pid=told(looked_at.ppid) or None,
         session_id=_session_id(pid),
-        create_time=_EPOCH + round(created * 10_000_000) if created else None,
+        create_time=UNIX_EPOCH + round(created * 10_000_000) if created else None,
         sid=_sid(pid),
         image=_image(pid),
         command_line=subprocess.list2cmdline(command_line) if command_line else None,

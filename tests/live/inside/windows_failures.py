@@ -151,6 +151,15 @@ def test_a_session_that_is_taken_away_is_told_of_and_had_back(machine, monitor, 
     assert ids(watching.line())[3:] == (1, "[events-lost:1]")
 
 
+def test_where_windows_does_not_show_what_is_enabled_the_session_is_not_taken_for_a_lost_one(machine, monitor):
+    machine.set(Setting.KERNEL_PROCESS_REGISTERED, 0)
+    watching = monitor("--duration", 2.5)
+    status, _, (told, summary) = watching.end()
+    assert status == 0
+    assert "Windows does not show what is enabled" in told
+    assert summary.endswith("0 events and 0 buffers lost")
+
+
 @pytest.mark.parametrize("how", ["stopped", "disabled"])
 def test_strict_ends_with_status_3_instead(machine, monitor, how):
     watching = monitor("--strict")

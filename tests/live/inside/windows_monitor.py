@@ -13,7 +13,7 @@ from etwdetect.events import ImageLoad, ProcessStart, ProcessStop, ThreadStart
 from etwdetect.output import times
 from etwdetect.parity.simetw import FlushFlag, Setting
 from etwdetect.parity.simevents import SimImage, SimProcess
-from tests.running import CTRL_BREAK, CTRL_C, CTRL_CLOSE, ids
+from tests.running import CTRL_BREAK, CTRL_C, CTRL_CLOSE, CTRL_LOGOFF, ids
 
 ATTACKER, VICTIM = 400_004, 400_008  # which no process of this Wine has
 ATTACKERS_THREAD = 400_012
@@ -86,6 +86,15 @@ def test_every_way_to_stop_it_ends_the_session_and_prints_the_summary(machine, m
     assert (status, lines) == (0, [])
     assert SUMMARY.fullmatch(errors[-1]).group(1) == "1"
     assert machine.sessions() == []
+
+
+def test_a_user_who_logs_off_ends_no_monitor(machine, monitor):
+    watching = monitor("--duration", 4)  # as a service, which alone is told
+    watching.press(CTRL_LOGOFF)
+    time.sleep(1)
+    machine.log([thread(1)])
+    assert ids(watching.line())[3] == 1
+    assert watching.end()[0] == 0
 
 
 def test_a_dead_output_pipe_ends_it_quietly(machine, monitor):
