@@ -185,7 +185,8 @@ def test_ctrl_c_leaves_a_run_incomplete_where_something_was_left(capsys, count, 
 def test_a_scenario_that_is_skipped_takes_one_line_below_the_table(capsys):
     _conclude([Result(name, "wine", skipped="no such step there") for name in ("one", "two")])
     assert capsys.readouterr().out == (
-        "\none on the wine bench: skipped, no such step there\ntwo on the wine bench: skipped, no such step there\n"
+        "\none on the wine bench: skipped, no such step there\n"
+        "two on the wine bench: skipped, no such step there\n"
         "\n0 passed, 0 failed, 2 skipped in 0.0 s\n  ETW     nothing\n  driver  nothing\n"
     )
 
