@@ -82,7 +82,7 @@ def test_the_creator_is_the_thread_that_makes_the_notification(device, injector)
 
 def test_another_process_is_another_creator(device, injector):  # noqa: ARG001
     program = (
-        "import os, threading; from tests.wine.inside.injector import Injector;"
+        "import os, threading; from etwdetect.parity.windows.injector import Injector;"
         " Injector().thread_created(3000, 7); print(os.getpid(), threading.get_native_id())"
     )
     said = subprocess.run(

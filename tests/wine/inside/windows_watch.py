@@ -13,9 +13,9 @@ import time
 import pytest
 
 from etwdetect.kdetector import Device, service
+from etwdetect.parity.windows.injector import Injector
 from tests.running import PATIENCE, Running, ids
 from tests.wine.inside.conftest import order, remove
-from tests.wine.inside.injector import Injector
 
 
 @pytest.fixture
