@@ -13,7 +13,7 @@ from etwdetect.parity.benches.sides import driver_statistics, etw_side
 from etwdetect.parity.comparison import between, key
 from etwdetect.parity.errors import PerformanceError
 from etwdetect.parity.verdict import Side
-from etwdetect.rule import DEFAULT_BOUND, RemoteThreadRule
+from etwdetect.rule import DEFAULT_BOUND
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,9 +50,7 @@ class Detectors:
             for _ in self._device.drain():
                 pass
             self._before = self._device.statistics()
-            self._monitor = Monitor(self._over.is_set, self.notices.append)
-            if self._bound != DEFAULT_BOUND:
-                self._monitor.stream.rule = RemoteThreadRule(self._bound, self._monitor.clock.time())
+            self._monitor = Monitor(self._over.is_set, self.notices.append, bound=self._bound)
             watching = threading.Thread(target=self._watch, name="ETW side", daemon=True)
             watching.start()
             stack.callback(watching.join)
