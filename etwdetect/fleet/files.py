@@ -16,7 +16,8 @@ from etwdetect.errors import NotATraceError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_ENDINGS: Final = (".etl", ".etl.gz", ".zip")
+TRACE_ENDINGS: Final = (".etl", ".etl.gz", ".zip")
+"""What files of traces in a folder are called."""
 
 
 class TraceFile(NamedTuple):
@@ -33,7 +34,7 @@ def list_traces(path: str) -> list[TraceFile]:
     return [
         TraceFile(prefix + each.path, each.size or 0, int((each.mtime_ns or 0) // 1_000_000_000))
         for each in infos
-        if alone or each.path.lower().endswith(_ENDINGS)
+        if alone or each.path.lower().endswith(TRACE_ENDINGS)
     ]
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import reduce
-from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from pyspark.sql import functions as F  # noqa: N812
@@ -13,7 +12,7 @@ from pyspark.sql import types as T  # noqa: N812
 from etwdetect.errors import EtwDetectError, NotATraceError
 from etwdetect.fleet.columns import EVENTS, FAULTS, FILE_COLUMNS
 from etwdetect.fleet.detect import DEFAULT_BUCKETS, DEFAULT_LATENESS, detect
-from etwdetect.fleet.files import exists, list_traces, names_at
+from etwdetect.fleet.files import TRACE_ENDINGS, exists, list_traces, names_at
 from etwdetect.fleet.source import register
 
 if TYPE_CHECKING:
@@ -25,8 +24,9 @@ if TYPE_CHECKING:
 Format = Literal["parquet", "json"]
 
 _CORRUPT: Final = "_corrupt"
-_ENDINGS: Final = {".etl": "etl", ".zip": "etl", ".gz": "etl", ".jsonl": "jsonl", ".parquet": "parquet"}
-INPUT_FORMATS: Final = ("etl", "jsonl", "parquet")
+_GLOBS: Final = {"jsonl": "*.{jsonl,jsonl.gz}", "parquet": "*.parquet"}
+_ENDINGS: Final = {"etl": TRACE_ENDINGS, "jsonl": (".jsonl", ".jsonl.gz"), "parquet": (".parquet",)}
+"""By format: what its files are called."""
 
 _EVERY: Final = "10 seconds"
 """How often a stream looks for new files, and for hosts that have fallen silent."""
@@ -52,9 +52,9 @@ class Written(NamedTuple):
 class Fleet:
     """What to read, how to judge it, and where to write it.
 
-    *formats* are those of INPUT_FORMATS to look for in each of *inputs*; without, what is there tells. *host* is
-    the option of the format "etl". *files_a_batch* bounds what a stream reads at once. *names* are told in a
-    batch only.
+    *formats* are those of etl, jsonl and parquet to look for in each of *inputs*; without, what is there tells.
+    *host* is the option of the format "etl". *files_a_batch* bounds what a stream reads at once. *names* are told
+    in a batch only.
     """
 
     inputs: Sequence[str]
@@ -146,7 +146,7 @@ class Fleet:
                 reader = reader.option("host", self.host)
             return reader.format("etl").load(path)
         if not self.formats:
-            reader = reader.option("pathGlobFilter", f"*.{form}")  # there may be files of other formats
+            reader = reader.option("pathGlobFilter", _GLOBS[form])  # there may be files of other formats
         events = T.StructType([field for field in EVENTS if field not in FILE_COLUMNS])
         if form == "parquet":
             rows = reader.schema(events).parquet(path)
@@ -167,11 +167,13 @@ class Fleet:
 
 def _formats_at(path: str) -> list[str]:
     """Return which formats the files at *path* have, by their names; NotATraceError where they have none."""
-    found = {
-        _ENDINGS[ending] for name in names_at(path) if (ending := PurePosixPath(name).suffix.lower()) in _ENDINGS
-    }
+    names = [name.lower() for name in names_at(path)]
+    found = [form for form, endings in _ENDINGS.items() if any(name.endswith(endings) for name in names)]
+    if not found and path.lower().endswith(".gz") and len(names) == 1:
+        return ["etl"]  # a packed file that is named itself may be called anything
     if not found:
         raise NotATraceError(
-            path, "has no .etl, .zip, .gz, .jsonl or .parquet; --input-format says what is to come"
+            path,
+            "has no .etl, .etl.gz, .zip, .jsonl, .jsonl.gz or .parquet; --input-format says what is to come",
         )
-    return sorted(found)
+    return found

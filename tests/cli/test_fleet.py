@@ -3,12 +3,16 @@
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 
 import pytest
 
 from tests.traces_by_writer import attack, write_trace
 
+EXTRA = pytest.mark.skipif(find_spec("pyspark") is None, reason="needs the extra etwdetect[spark]")
 
+
+@EXTRA
 def test_without_java_the_remedy_is_told(etwdetect, tmp_path):
     without = {**os.environ, "PATH": "", "JAVA_HOME": ""}
     done = etwdetect("fleet", write_trace(tmp_path / "a.etl", attack()), "-o", tmp_path / "out", env=without)
@@ -27,6 +31,7 @@ def test_without_the_extra_the_remedy_is_told(tmp_path, package):
     assert "Traceback" not in done.stderr
 
 
+@EXTRA
 @pytest.mark.parametrize(
     ("arguments", "fault"),
     [
@@ -43,9 +48,14 @@ def test_wrong_usage_is_told(etwdetect, tmp_path, arguments, fault):
     assert fault in done.err
 
 
-@pytest.mark.parametrize("name", ["missing", "empty"])
+@EXTRA
+@pytest.mark.parametrize("name", ["missing", "empty", "other"])
 def test_a_folder_with_nothing_in_it_is_told_before_spark_starts(etwdetect, tmp_path, name):
     (tmp_path / "empty").mkdir()
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "notes.txt.gz").write_bytes(b"nobody's trace")
     done = etwdetect("fleet", tmp_path / name, "-o", tmp_path / "out")
     assert done.status == 1
-    assert ("does not exist" if name == "missing" else "has no .etl, .zip, .gz, .jsonl or .parquet") in done.err
+    assert (
+        "does not exist" if name == "missing" else "has no .etl, .etl.gz, .zip, .jsonl, .jsonl.gz or .parquet"
+    ) in done.err

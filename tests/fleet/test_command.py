@@ -1,5 +1,6 @@
 """etwdetect fleet, as a user runs it."""
 
+import gzip
 import json
 import os
 import random
@@ -31,6 +32,9 @@ def test_traces_and_events_give_the_records_of_their_scan_and_broken_ones_are_to
     folder.mkdir()
     write_trace(folder / "PC1.etl", attack())
     etwdetect("events", SAMPLE, "--host", "PC2", "-o", folder / "b.jsonl")
+    (folder / "b.jsonl.gz").write_bytes(gzip.compress((folder / "b.jsonl").read_bytes()))
+    (folder / "b.jsonl").unlink()
+    (folder / "b.txt.gz").write_bytes(b"of no interest")
     etwdetect("events", SAMPLE, "--host", "PC3", "--format", "parquet", "-o", folder / "c.parquet")
     (folder / "cut.jsonl").write_bytes(b'{"schema_version":1,"host":"PC4\xff\x88","rec\n')
     (folder / "bad.etl").write_bytes(b"no trace at all" * 10)
