@@ -12,7 +12,7 @@ from etwdetect.cli.ending import on_interruption
 from etwdetect.cli.status import Status
 from etwdetect.live import pywintrace
 from etwdetect.live.recording import record
-from etwdetect.live.session import Plan
+from etwdetect.live.session import LONGEST_PATH, Plan
 
 
 @click.command()
@@ -26,6 +26,8 @@ def command(file: Path, duration: float | None, *, kernel_process: bool) -> Stat
     one file tells everything elsewhere. `etwdetect scan` reads it, on any system.
     """
     pywintrace.load()  # which is not possible everywhere
+    if len(str(file.absolute()).encode("utf-16-le", "surrogatepass")) // 2 > LONGEST_PATH:
+        raise click.UsageError(f"the path of FILE.etl is longer than {LONGEST_PATH:,} characters")
     if file.exists():
         raise click.UsageError(f"{file} exists already")
     if not file.absolute().parent.is_dir():

@@ -41,7 +41,10 @@ class Consumer:
         logfile.ProcessTraceMode = _REAL_TIME | _EVENT_RECORDS
         logfile.EventRecordCallback = ctypes.cast(self._callback, trace.EVENT_RECORD_CALLBACK)
         self._consumer = self._api.etw.EventConsumer(name, trace_logfile=logfile)
-        handle = trace.OpenTraceW(ctypes.byref(logfile))
+        # pywintrace's OpenTraceW keeps no error, and Python may change it next, when it takes its lock.
+        open_trace = pw.advapi32().OpenTraceW
+        open_trace.restype = trace.TRACEHANDLE
+        handle = open_trace(ctypes.byref(logfile))
         if handle == _INVALID:
             pw.fail(f"opening the session {name}", pw.last_error(), name)
         self._handle = trace.TRACEHANDLE(handle)

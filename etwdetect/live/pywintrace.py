@@ -60,10 +60,11 @@ def load() -> Pywintrace:
     return Pywintrace(etw, evntrace, evntprov, GUID)
 
 
+@functools.cache
 def advapi32() -> Any:  # noqa: ANN401 (ctypes makes its attributes on demand)
-    """Return the library that pywintrace calls too."""
+    """Return the library that pywintrace calls too, for us alone: with prototypes and errors of its own."""
     if sys.platform == "win32":
-        return ctypes.windll.advapi32
+        return ctypes.WinDLL("advapi32", use_last_error=True)
     raise _not_windows()
 
 
@@ -91,9 +92,9 @@ def _not_windows() -> UnsupportedSystemError:
 
 
 def last_error() -> int:
-    """Return the Win32 error of the last call on this thread."""
+    """Return the Win32 error of this thread's last call of `advapi32`."""
     if sys.platform == "win32":
-        return ctypes.GetLastError()
+        return ctypes.get_last_error()
     raise _not_windows()
 
 

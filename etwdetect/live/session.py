@@ -48,6 +48,10 @@ _FIRST_WITH_RUNDOWN: Final = 10586
 _CAPTURE_STATE: Final = 2  # EVENT_CONTROL_CODE_CAPTURE_STATE
 _EVENT_ID_FILTER: Final = 0x8000_0200  # EVENT_FILTER_TYPE_EVENT_ID
 _NAME_LENGTH: Final = 1024
+
+LONGEST_PATH: Final = _NAME_LENGTH - 1
+"""How many UTF-16 units the path of a trace file may have; Windows takes no more."""
+
 _WCHAR: Final = 2
 _MOST_SESSIONS: Final = 64
 _TRACE_GUID_QUERY_INFO: Final = 1

@@ -73,6 +73,13 @@ def test_a_file_that_is_there_is_not_overwritten(run, tmp_path):
     assert file.read_bytes() == b"precious"
 
 
+def test_a_path_that_windows_has_no_room_for_is_refused(machine, run, tmp_path):
+    status, _, errors = run("record", tmp_path.joinpath(*["x" * 200] * 6)).end()
+    assert status == 2
+    assert "longer than 1,023 characters" in errors[-1]
+    assert machine.sessions() == []
+
+
 def test_a_recording_that_somebody_stops_ends_with_status_3(machine, recording, tmp_path):
     recorder = recording(tmp_path / "machine.etl")
     machine.stop_session(machine.sessions()[0].name)
