@@ -177,11 +177,16 @@ def _in_file(path: Path) -> Iterator[Input | RecordedInput | SavedInput]:
             head = file.read(HEAD)
     except OSError as error:
         raise NotATraceError(str(path), f"cannot be opened: {error.strerror}") from error
-    if head.startswith(_ZIP_MAGIC):
+    packed = head.startswith(_GZIP_MAGIC)
+    if packed:
+        head = _unpacked_head(path)
+    if not packed and head.startswith(_ZIP_MAGIC):
         yield from _in_archive(path)
-    elif looks_saved(_unpacked_head(path) if head.startswith(_GZIP_MAGIC) else head):
+    elif looks_saved(head):
         yield SavedInput(path)
     elif is_recorded(head[:4]):
+        if packed:
+            raise NotATraceError(str(path), "holds packed events, which a scan reads only unpacked")
         yield from find_recordings(path)
     else:
         yield Input(path)

@@ -5,6 +5,7 @@ import json
 import shutil
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -15,12 +16,15 @@ from tests.traces_by_writer import START, attack, write_trace
 ROOT = Path(__file__).parents[2]
 SAMPLE = ROOT / "samples" / "windbg-attach.etl"
 
+needs_parquet = pytest.mark.skipif(find_spec("pyarrow") is None, reason="needs the extra etwdetect[parquet]")
+both = pytest.mark.parametrize("form", ["jsonl", pytest.param("parquet", marks=needs_parquet)])
+
 
 def records(etwdetect, *arguments):
     return etwdetect("scan", *arguments, "--format", "json")
 
 
-@pytest.mark.parametrize("form", ["jsonl", "parquet"])
+@both
 def test_the_scan_of_the_events_prints_the_records_of_the_trace(etwdetect, tmp_path, form):
     path = tmp_path / f"events.{form}"
     done = etwdetect("events", SAMPLE, "--format", form, "-o", path)
@@ -28,7 +32,7 @@ def test_the_scan_of_the_events_prints_the_records_of_the_trace(etwdetect, tmp_p
     assert records(etwdetect, path).out == records(etwdetect, SAMPLE).out != ""
 
 
-@pytest.mark.parametrize("form", ["jsonl", "parquet"])
+@both
 def test_the_scan_of_the_events_of_real_traces_prints_their_records(etwdetect, tmp_path, recordings, form):
     path = tmp_path / f"events.{form}"
     traces = sorted(recordings.glob("*.etl"))
@@ -53,6 +57,7 @@ def test_losses_and_damage_survive(etwdetect, tmp_path):
     assert "offset 0x20000" in done.err
 
 
+@needs_parquet
 def test_names_that_are_hostile_survive_both_forms(etwdetect, tmp_path):
     image = "C:\\\ud800\udc00\udfff\x1b[2J\u202e\n,=.exe"
     trace = write_trace(tmp_path / "a.etl", attack(source=image))
@@ -101,6 +106,14 @@ def test_packed_traces_are_read_as_by_scan(etwdetect, tmp_path):
     with gzip.open(tmp_path / "a.etl.gz", "wb") as file:
         file.write(SAMPLE.read_bytes())
     assert len(etwdetect("events", tmp_path / "a.etl.gz").out.splitlines()) > 10
+
+
+def test_a_scan_of_packed_events_says_to_unpack_them(etwdetect, tmp_path):
+    etwdetect("events", SAMPLE, "-o", tmp_path / "a.jsonl")
+    (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress((tmp_path / "a.jsonl").read_bytes()))
+    done = etwdetect("scan", tmp_path / "a.jsonl.gz")
+    assert (done.status, done.out) == (1, "")
+    assert "a.jsonl.gz: holds packed events, which a scan reads only unpacked" in done.err
 
 
 def test_parquet_needs_a_file(etwdetect):
