@@ -164,7 +164,8 @@ class Results:
             with self._telling():
                 if self._file is not None and self._file.is_full:
                     self._file.rotate()
-                    self._writer = stream_writer(self._file, self._choices.form, self.clock)
+                    heading = self._file.is_new
+                    self._writer = stream_writer(self._file, self._choices.form, self.clock, heading=heading)
                 self._writer.write(detection)
                 if self._today is not None:
                     self._writer.flush()

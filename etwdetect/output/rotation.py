@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -43,13 +44,18 @@ class GrowingFile:
         return self._rotation.limit is not None and self._size >= self._rotation.limit
 
     def rotate(self) -> None:
-        """Move the file to NAME.1, what is there to NAME.2 and so on, and begin it anew."""
+        """Move the file to NAME.1, what is there to NAME.2 and so on, and begin it anew.
+
+        On Windows a file that another program reads can't be moved: then this one grows on.
+        """
         self._file.close()
-        for number in range(self._rotation.keep, 0, -1):
-            older = self._path if number == 1 else self._numbered(number - 1)
-            if older.exists():
-                older.replace(self._numbered(number))
-        self._path.unlink(missing_ok=True)
+        names = [self._numbered(number) for number in range(self._rotation.keep + 1)]
+        with contextlib.suppress(PermissionError):
+            if not names[0].exists():  # left by an attempt that got no further
+                self._path.replace(names[0])
+            free = next((number for number, name in enumerate(names) if not name.exists()), self._rotation.keep)
+            for number in range(free, 0, -1):
+                names[number - 1].replace(names[number])
         self._open()
 
     def write(self, text: str) -> int:

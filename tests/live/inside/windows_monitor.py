@@ -11,6 +11,7 @@ import pytest
 from etwdetect.decode.encode import encode
 from etwdetect.events import ImageLoad, ProcessStart, ProcessStop, ThreadStart
 from etwdetect.output import times
+from etwdetect.output.rotation import GrowingFile, Rotation
 from etwdetect.parity.simetw import FlushFlag, Setting
 from etwdetect.parity.simevents import SimImage, SimProcess
 from tests.running import CTRL_BREAK, CTRL_C, CTRL_CLOSE, CTRL_LOGOFF, ids
@@ -201,6 +202,31 @@ def test_a_file_that_is_large_is_moved_aside_and_each_has_its_heading(machine, m
     rows = [list(csv.DictReader(file.read_text("utf-8").splitlines())) for file in files]
     assert {int(row["NewThreadId"]) for table in rows for row in table} == set(range(100, 130))
     assert all(file.stat().st_size < 4096 for file in files)
+
+
+def test_a_file_that_another_program_reads_grows_on_until_it_can_be_moved(tmp_path):
+    def there():
+        return {file.suffix: file.read_text() for file in tmp_path.iterdir()}
+
+    path = tmp_path / "threads.txt"
+    file = GrowingFile(path, Rotation(1, keep=3))
+    file.write("1")
+    file.rotate()
+    file.write("2")
+    with path.open():
+        file.rotate()
+        assert there() == {".txt": "2", ".1": "1"}
+    file.rotate()
+    assert there() == {".txt": "", ".1": "2", ".2": "1"}
+    file.write("3")
+    with (tmp_path / "threads.txt.1").open():
+        for _ in range(4):  # nor does one that was moved keep others from staying
+            file.rotate()
+        file.write("4")
+        assert there() == {".txt": "4", ".0": "3", ".1": "2", ".3": "1"}
+    file.rotate()
+    assert there() == {".txt": "4", ".1": "3", ".2": "2", ".3": "1"}
+    file.close()
 
 
 def test_to_rotate_what_is_no_file_is_refused(run):
