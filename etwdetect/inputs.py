@@ -18,11 +18,13 @@ from typing import IO, TYPE_CHECKING, Final, Protocol, cast
 
 from etwdetect.errors import NotATraceError
 from etwdetect.etl.reader import Trace
-from etwdetect.recorded.trace import SUFFIXES, RecordedInput, find_recordings, is_recorded
+from etwdetect.recorded import SUFFIXES, is_recorded
 from etwdetect.saved import HEAD, SavedResults, looks_saved
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from etwdetect.recorded.trace import RecordedInput
 
 _CHUNK: Final = 1 << 20
 _FLOOR: Final = 64 << 20
@@ -187,6 +189,8 @@ def _in_file(path: Path) -> Iterator[Input | RecordedInput | SavedInput]:
     elif is_recorded(head[:4]):
         if packed:
             raise NotATraceError(str(path), "holds packed events, which a scan reads only unpacked")
+        from etwdetect.recorded.trace import find_recordings  # noqa: PLC0415 (a small trace is scanned at once)
+
         yield from find_recordings(path)
     else:
         yield Input(path)

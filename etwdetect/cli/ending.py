@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import errno
 import os
 import signal
 import sys
 import time
 from typing import TYPE_CHECKING, Final
+
+if sys.platform == "win32":
+    import ctypes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from etwdetect.decode import Decoder, classic_opcodes, image_kind
 from etwdetect.enrich.enricher import Enricher
+from etwdetect.etl.reader import Trace
 from etwdetect.etl.records import hook_ids
 from etwdetect.etl.walk import Wanted
 from etwdetect.events import (
@@ -20,7 +21,6 @@ from etwdetect.offline.imagefeed import ImageFeed
 from etwdetect.offline.imagelog import ImageLog
 from etwdetect.offline.sorters import Sorters
 from etwdetect.raw import IMAGE, KERNEL_PROCESS, LOST_EVENTS
-from etwdetect.recorded.trace import RecordedTrace
 from etwdetect.rule import DEFAULT_BOUND, RemoteThreadRule
 
 if TYPE_CHECKING:
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from etwdetect.enrich.detection import Detection
     from etwdetect.enrich.imagefiles import ImageFiles
     from etwdetect.enrich.kinds import Kinds
-    from etwdetect.etl.reader import Trace
     from etwdetect.events import Event
     from etwdetect.order import EventSorter
+    from etwdetect.recorded.trace import RecordedTrace
 
 _PROGRESS_EVERY: Final = 1024
 """How many events of interest pass between two calls of *progress*."""
@@ -173,10 +173,10 @@ class Scan:
         """Read everything."""
         sorters = Sorters()
         for trace in self.traces:
-            if isinstance(trace, RecordedTrace):
-                self._read_events(trace, sorters)
-            else:
+            if isinstance(trace, Trace):
                 self._read(trace, sorters)
+            else:
+                self._read_events(trace, sorters)
         self.thread_providers = sorters.thread_providers
         for hook, count in self._images.hooks.items():
             self.counts[image_kind(hook)] += count

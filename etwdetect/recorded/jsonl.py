@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 MOST_LINE: Final = 1 << 20
 """The longest line that is read, in bytes; the two strings of a row have 64 KiB at the most."""
 
-FIRST_BYTE: Final = b"{"
-
 
 class JsonLinesWriter:
     """Appends events to *stream*, a line each, as they come; each line is one call of the stream's write.

@@ -10,7 +10,8 @@ from typing import IO, TYPE_CHECKING, Final, NamedTuple, Protocol
 from etwdetect.errors import MissingExtraError, NotATraceError
 from etwdetect.etl.reader import Damages
 from etwdetect.events import Loss
-from etwdetect.recorded.jsonl import FIRST_BYTE, JsonLinesFile
+from etwdetect.recorded import PARQUET_MAGIC
+from etwdetect.recorded.jsonl import JsonLinesFile
 from etwdetect.recorded.schema import Recording, RecordingStart
 
 if TYPE_CHECKING:
@@ -22,11 +23,6 @@ if TYPE_CHECKING:
 
 MOST_RECORDINGS: Final = 10_000
 """How many recordings of one file are read; a lake with more is for `etwdetect fleet`."""
-
-_PARQUET_MAGIC: Final = b"PAR1"
-
-SUFFIXES: Final = (".jsonl", ".parquet")
-"""What files of events in a directory are called."""
 
 
 class _File(Protocol):
@@ -132,11 +128,6 @@ class RecordedInput:
             yield RecordedTrace(file, self)
 
 
-def is_recorded(magic: bytes) -> bool:
-    """Whether a file that begins with *magic* (4 bytes) may be one of events."""
-    return magic == _PARQUET_MAGIC or magic.startswith(FIRST_BYTE)
-
-
 def find_recordings(path: Path) -> list[RecordedInput]:
     """Return the recordings in the file at *path*, in their order; NotATraceError where there is none."""
     places: dict[Recording, tuple[int, int]] = {}
@@ -168,7 +159,7 @@ def _opened(path: Path) -> Iterator[_File]:
     with ExitStack() as stack:
         with _faults_of(path):
             file: IO[bytes] = stack.enter_context(path.open("rb"))
-            parquet = file.read(len(_PARQUET_MAGIC)) == _PARQUET_MAGIC
+            parquet = file.read(len(PARQUET_MAGIC)) == PARQUET_MAGIC
             file.seek(0)
             opened = _parquet(file) if parquet else JsonLinesFile(file)
         yield opened
