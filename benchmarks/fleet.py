@@ -167,7 +167,7 @@ def burst(work: Path, hosts: int = 20_000, triggers: int = 6) -> None:
         path = source / f"{number}.parquet"
         parquet.write_table(pa.Table.from_pylist(some, ARROW_SCHEMA), path)
         os.utime(path, (1_600_000_000 + number, 1_600_000_000 + number))
-    spark = spark_session("local[2]", partitions=16)
+    spark = spark_session("local[2]", partitions=4)
     fleet = Fleet(
         [str(source)], str(work / "burst-out"), ["parquet"], lateness="2 seconds", buckets=16, files_a_batch=1
     )

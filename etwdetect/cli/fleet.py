@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 import threading
@@ -77,8 +78,12 @@ def command(  # noqa: PLR0913, PLR0917 (one parameter an option)
     _checked("--host-pattern", re.compile, host_pattern or "")
     fleet = Fleet(inputs, output, formats, form, host_pattern, buckets, lateness, files_per_batch, names)
     settings = {"spark.ui.showConsoleProgress": str(sys.stderr.isatty()).lower()}
-    if stream:  # as many tasks as buckets; more would be empty
-        settings["spark.sql.shuffle.partitions"] = str(buckets or DEFAULT_BUCKETS)
+    if stream:
+        # More tasks than buckets would be empty. Each starts a Python worker and opens a store for its state, so
+        # more than keep this machine busy only cost time; a cluster has room for all.
+        most = buckets or DEFAULT_BUCKETS
+        here = 2 * (os.cpu_count() or 1) if master is None or master.startswith("local[") else most
+        settings["spark.sql.shuffle.partitions"] = str(min(most, here))
     fleet.check()
     spark = session(master, **settings)
     try:
