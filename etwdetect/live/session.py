@@ -271,11 +271,13 @@ def _enable_infos(info: bytes) -> Iterator[tuple[int, ...]]:
 
 def _provider_info() -> bytes:
     """Return the TRACE_GUID_INFO of Microsoft-Windows-Kernel-Process; empty where it is not registered."""
-    library = pw.advapi32()
+    query = getattr(pw.advapi32(), "EnumerateTraceGuidsEx", None)
+    if query is None:  # Wine has no such function, and no provider
+        return b""
     size = ctypes.c_ulong(4096)
     while True:
         answer = ctypes.create_string_buffer(size.value)
-        status = library.EnumerateTraceGuidsEx(
+        status = query(
             _TRACE_GUID_QUERY_INFO, KERNEL_PROCESS, len(KERNEL_PROCESS), answer, len(answer), ctypes.byref(size)
         )
         if status == pw.ERROR_WMI_GUID_NOT_FOUND:

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import winreg
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from etwdetect.parity.errors import PerformanceError
 from etwdetect.parity.simetw import SimEtw
 from etwdetect.parity.verdict import judge
 from etwdetect.parity.windows import api, detectors, inlab, told
+from etwdetect.parity.windows.injector import Injector
 from etwdetect.parity.windows.machine import BIOS_KEY, BIOS_VALUES, bios_words
 from etwdetect.parity.windows.performer import perform
 
@@ -73,7 +75,11 @@ def test_what_both_report_alike_passes(performed):
 
 
 def test_a_thread_of_which_the_driver_alone_is_told_is_a_difference(performed, besides):
-    besides(lambda _: told._notify(told._THREAD_CREATED, STRANGER, ITS_THREAD))
+    def driver_alone(_teller):
+        with closing(Injector()) as driver:
+            driver.thread_created(STRANGER, ITS_THREAD)
+
+    besides(driver_alone)
     (complaint,) = performed().complaints
     assert complaint.startswith(f"only the driver has {os.getpid()}:")
     assert complaint.endswith(f" -> {STRANGER}:{ITS_THREAD}")
@@ -82,7 +88,7 @@ def test_a_thread_of_which_the_driver_alone_is_told_is_a_difference(performed, b
 def test_a_thread_of_which_etw_alone_is_told_is_a_difference(performed, besides, monkeypatch):
     def etw_alone(teller):
         with monkeypatch.context() as patched:
-            patched.setattr(told, "_notify", lambda *_: None)
+            patched.setattr(Injector, "thread_created", lambda *_: None)
             teller.thread_created(STRANGER, ITS_THREAD)
 
     besides(etw_alone)
@@ -101,7 +107,8 @@ def test_a_process_that_its_creator_tells_the_driver_alone_of_makes_its_first_th
     performed, besides
 ):
     def half_told(teller):
-        told._notify(told._PROCESS_CREATED, STRANGER, 0)
+        with closing(Injector()) as driver:
+            driver.process_created(STRANGER)
         teller.thread_created(STRANGER, ITS_THREAD)
 
     besides(half_told)
