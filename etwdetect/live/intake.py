@@ -105,7 +105,7 @@ class Intake:
                 if len(queue) >= bound:
                     self.dropped += 1
                     return
-                payload = bytes(memory[data : data + size])
+                payload = memory[data : data + size].tobytes()
                 pointer_size = 4 if flags & _32_BIT_HEADER else 8
                 queue.append((provider, event_id, version, opcode, time, pid, tid, pointer_size, payload))
             except BaseException as error:  # noqa: BLE001 (it is raised again on the other thread)
