@@ -30,7 +30,6 @@ ROOT: Final = Path(__file__).resolve().parents[1]
 ATTACKER, VICTIM, FIRST_PID = 400_004, 400_008, 1_000_000
 PATH: Final = r"\Device\HarddiskVolume3\Windows\System32\kernelbase.dll"
 KILLS: Final = 20
-EPOCH: Final = 116_444_736_000_000_000
 
 
 def life() -> tuple[list[RawEvent], list[RunningId]]:
@@ -181,6 +180,8 @@ def wait_for_consumer(machine: SimEtw, process: subprocess.Popen[str]) -> None:
 
 
 def latency(machine: SimEtw) -> None:
+    from etwdetect.live.clock import filetime_now
+
     process = start()
     wait_for_consumer(machine, process)
     assert process.stdout
@@ -189,7 +190,7 @@ def latency(machine: SimEtw) -> None:
         time.sleep(random.uniform(0.05, 0.3))
         machine.log([thread(number)])
         line = process.stdout.readline()
-        late.append((time.time_ns() // 100 + EPOCH - int(json.loads(line)["Time"])) / 10_000)
+        late.append((filetime_now() - int(json.loads(line)["Time"])) / 10_000)
     process.kill()
     process.wait()
     print(f"from event to line, ms: {statistics.median(late):.0f} median, {max(late):.0f} most, of {len(late)}")

@@ -23,7 +23,7 @@ ROOMS = {
     "enrich": {"events", "errors", "rule"},
     "filters": {"rule"},
     "offline": LEFT,
-    "output": {"errors", "enrich", "rule", "offline"},
+    "output": WORDS | {"enrich", "rule", "offline"},
     "recorded": WORDS | {"etl"},
     "saved": {"enrich", "output"},
     "inputs": {"errors", "etl", "recorded", "saved"},

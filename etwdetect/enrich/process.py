@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from etwdetect.enrich.accounts import account
 from etwdetect.enrich.detection import Process
 from etwdetect.enrich.lives import start_time
+from etwdetect.events import UNIX_EPOCH
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from etwdetect.enrich.paths import Paths
 
 _NO_SESSION: Final = 0xFFFF_FFFF
-_UNIX_EPOCH: Final = 116_444_736_000_000_000
 _SECOND: Final = 10_000_000
 
 
@@ -33,7 +33,7 @@ def process_guid(machine: str, started: int, pid: int) -> str:
     first = int.from_bytes(
         blake2b(machine.lower().encode("utf-8", "surrogatepass"), digest_size=4).digest(), "big"
     )
-    seconds = max(started - _UNIX_EPOCH, 0) // _SECOND & 0xFFFF_FFFF
+    seconds = max(started - UNIX_EPOCH, 0) // _SECOND & 0xFFFF_FFFF
     rest = f"{started & 0xFFFF_FFFF:08X}{pid:08X}"
     return f"{first:08X}-{seconds & 0xFFFF:04X}-{seconds >> 16:04X}-{rest[:4]}-{rest[4:]}"
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import time
-from typing import Final
 
-UNIX_EPOCH: Final = 116_444_736_000_000_000
-"""1970-01-01 UTC as a FILETIME."""
+from etwdetect.events import UNIX_EPOCH
 
 
 class Clock:

@@ -11,6 +11,8 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from etwdetect.events import UNIX_EPOCH
+
 _EPOCH: Final = datetime(1601, 1, 1, tzinfo=UTC)
 _TICK: Final = timedelta(microseconds=1)
 
@@ -46,7 +48,7 @@ def full_time(time: datetime) -> str:
 
 def unix_milliseconds(filetime: int) -> int:
     """Return milliseconds since 1970, cut off; negative before it."""
-    return (filetime - 116_444_736_000_000_000) // 10_000
+    return (filetime - UNIX_EPOCH) // 10_000
 
 
 def iso_time(filetime: int) -> str | None:

@@ -17,6 +17,7 @@ from etwdetect.decode import system_trace
 from etwdetect.etl.reader import Trace
 from etwdetect.etl.records import hook_ids
 from etwdetect.etl.walk import Wanted
+from etwdetect.live.clock import filetime_now
 from etwdetect.parity import simevents
 from etwdetect.raw import KERNEL_PROCESS
 
@@ -38,8 +39,6 @@ _MOST_SESSIONS = 64
 _ENOUGH_AT_ONCE = 1 << 20
 _STEP_SECONDS = 0.005
 _FILETIME_PER_SECOND = 10_000_000
-_UNIX_EPOCH = 116_444_736_000_000_000
-"""The year 1970 as a FILETIME."""
 
 _STATE = Struct(f"<16s8I{_NAME_LENGTH * 2}s{_NAME_LENGTH * 2}sQ8I")
 _REPEAT = Struct("<QQII")
@@ -180,7 +179,7 @@ class SimEtw:
         Their times are moved accordingly. Returns how many there were.
         """
         count, first, began = 0, None, time.monotonic()
-        base = int(time.time() * _FILETIME_PER_SECOND) + _UNIX_EPOCH
+        base = filetime_now()
         ready: list[bytes] = []
         for event in events:
             first = event.time if first is None else first

@@ -10,6 +10,7 @@ import pytest
 
 from etwdetect.decode.encode import encode
 from etwdetect.events import ImageLoad, ProcessStart, ProcessStop, ThreadStart
+from etwdetect.live.clock import filetime_now
 from etwdetect.output import times
 from etwdetect.output.rotation import GrowingFile, Rotation
 from etwdetect.parity.simetw import FlushFlag, Setting
@@ -31,7 +32,7 @@ def process(pid, image=r"\Device\HarddiskVolume3\Windows\notepad.exe"):
 
 
 def long_ago():
-    return times.filetime(times.utc(116_444_736_000_000_000 + time.time_ns() // 100)) - 36_000_000_000
+    return times.filetime(times.utc(filetime_now())) - 36_000_000_000
 
 
 def test_a_remote_thread_is_a_line_at_once(machine, monitor):
@@ -53,7 +54,7 @@ def test_a_first_thread_is_none(machine, monitor):
 def test_events_that_come_out_of_order_from_two_processors_are_put_in_order(machine, monitor):
     watching = monitor("--duration", 2)
     started, first = process(VICTIM), thread(1)
-    now = 116_444_736_000_000_000 + time.time_ns() // 100
+    now = filetime_now()
     machine.log([first._replace(time=now), started._replace(time=now - 10_000)])
     status, lines, _ = watching.end()
     assert (status, lines) == (0, [])

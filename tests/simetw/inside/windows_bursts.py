@@ -1,7 +1,6 @@
 """Many events: in one call, again and again, at a rate, and a trace replayed."""
 
 import itertools
-import time
 from pathlib import Path
 from struct import unpack_from
 
@@ -9,6 +8,7 @@ import pytest
 
 from etwdetect.decode.encode import encode
 from etwdetect.events import ImageLoad
+from etwdetect.live.clock import filetime_now
 from etwdetect.parity.simetw import RunningId
 from etwdetect.parity.simevents import pack_events
 from tests.simetw.inside.tracing import (
@@ -97,7 +97,7 @@ def test_a_replay_keeps_the_distances_at_its_speed(session):
     first = 134_000_000_000_000_000
     events = [thread_start(number, first + number * 10_000_000) for number in range(5)]
     with consuming("One") as consumer:
-        began = time.time_ns() // 100 + 116_444_736_000_000_000
+        began = filetime_now()
         assert session.replay(events, speed=10) == 5
         consumer.wait_for(5)
     times = [seen.time for seen in consumer.events]

@@ -4,6 +4,7 @@ import time
 
 import pytest
 
+from etwdetect.live.clock import filetime_now
 from etwdetect.parity.simetw import NEVER_DRAINED, FlushFlag, Setting
 from etwdetect.raw import LOST_EVENTS
 from tests.simetw.inside.tracing import (
@@ -209,9 +210,9 @@ def test_an_event_larger_than_a_buffer_is_lost(machine):
 def test_times_are_filetimes_whatever_the_session_s_clock(machine, clock):
     given = 134_000_000_000_000_000
     started(clock=clock, FlushTimer=LATER)
-    before = filetime()
+    before = filetime_now()
     machine.log([thread_start(1, given), thread_start(2)])
-    after = filetime()
+    after = filetime_now()
     with consuming("One") as consumer:
         control("One", FLUSH)
         first, second = consumer.wait_for(2)
@@ -246,7 +247,3 @@ def test_the_buffer_callback_is_told_of_each_buffer_and_can_end_it(machine):
         assert consumer.wait_for_end() == 1223  # ERROR_CANCELLED
     assert filled == [BUFFER_HEADER + IN_4_KB * RECORD] * 2
     assert len(consumer.events) == IN_4_KB * 2
-
-
-def filetime():
-    return time.time_ns() // 100 + 116_444_736_000_000_000

@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 import threading
-import time
 from ctypes import wintypes
 
 import pytest
@@ -22,10 +21,10 @@ from etwdetect.kdetector.errors import (
     WrongVersionError,
 )
 from etwdetect.kdetector.interface import DEVICE_PATH, IOCTL_STATISTICS, IOCTL_VERSION, RECORD, control_code
+from etwdetect.live.clock import filetime_now
 from tests.wine.inside.conftest import order
 
 FILE_READ_DATA = 1
-FILETIME_OF_1970 = 116_444_736_000_000_000
 
 
 @pytest.fixture
@@ -59,7 +58,7 @@ def control(handle, code, size):
 
 
 def test_the_creator_is_the_thread_that_makes_the_notification(device, injector):
-    before = time.time_ns() // 100 + FILETIME_OF_1970
+    before = filetime_now()
     injector.thread_created(3000, 7)
     tids = []
 
@@ -70,7 +69,7 @@ def test_the_creator_is_the_thread_that_makes_the_notification(device, injector)
     thread = threading.Thread(target=on_another_thread)
     thread.start()
     thread.join()
-    after = time.time_ns() // 100 + FILETIME_OF_1970
+    after = filetime_now()
 
     here, there = device.drain()
     assert here[1:5] == (os.getpid(), threading.get_native_id(), 3000, 7)
