@@ -152,12 +152,9 @@ def from_json(line: str) -> Detection:
             f" version {SCHEMA_VERSION}"
         )
     detection = _detection(_Known(known))
-    try:
-        if to_json(detection) != line:
-            json.loads(line, object_pairs_hook=_each_once)
-            _same(known, fields(detection))
-    except OverflowError as error:
-        raise ValueError("Time is past the year 9999") from error
+    if to_json(detection) != line:
+        json.loads(line, object_pairs_hook=_each_once)
+        _same(known, fields(detection))
     return detection
 
 
@@ -203,6 +200,16 @@ class _Known:
             raise self._wrong(name)
         return value
 
+    def moment(self, name: str) -> int | None:
+        """Return a FILETIME that can be told as a date."""
+        time = self.written_number(name, 10)
+        if time is not None:
+            try:
+                times.utc(time)
+            except OverflowError as error:
+                raise ValueError(f"{name} is past the year 9999") from error
+        return time
+
     def texts(self, name: str) -> tuple[str, ...]:
         value = self._known.get(name, [])
         if isinstance(value, list) and all(isinstance(each, str) for each in value):
@@ -222,7 +229,7 @@ class _Known:
 
 
 def _detection(known: _Known) -> Detection:
-    time = known.written_number("Time", 10)
+    time = known.moment("Time")
     if time is None:
         raise ValueError("Time is missing")
     address = known.text("StartAddress")
@@ -255,7 +262,7 @@ def _detection(known: _Known) -> Detection:
         known.pairs("Absent"),
         known.texts("Sigma"),
         1 if count is None else count,
-        known.written_number("LastTime", 10),
+        known.moment("LastTime"),
     )
 
 

@@ -181,6 +181,7 @@ WRONG = [
     ("Count", "3"),
     ("Count", True),
     ("LastTime", 1),
+    ("LastTime", "2650467744000000000"),
     ("Absent", {}),
     ("Absent", []),
     ("Absent", {"a": 1}),
