@@ -48,6 +48,9 @@ class Folder:
         last = time if detection.last_time is None else detection.last_time
         key = _same(detection)
         fold = self._open.get(key)
+        if fold is not None and abs(time - fold.begin) >= self._window:  # saved results can go back in time
+            yield _folded(self._open.pop(key))
+            fold = None
         if fold is None:
             self._open[key] = _Fold(detection, detection.count, time, last)
         else:

@@ -121,3 +121,8 @@ def test_the_counts_add_up_and_nothing_lies_outside_its_fold(events, window, bou
         ends = [(fold.thread.time, fold.last_time or fold.thread.time) for fold in mine]
         assert all(begin <= end < begin + window for begin, end in ends)
         assert all(end <= begin for (_, end), (begin, _) in pairwise(ends))
+
+
+def test_what_is_not_in_order_of_time_is_joined_only_within_the_window(at):
+    folds = folded(Folder(10 * SECOND), [at(100), at(95), at(0), at(1)])
+    assert list(map(seconds, folds)) == [(100, 100, 2), (0, 1, 2)]
