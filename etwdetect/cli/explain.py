@@ -80,14 +80,14 @@ def _tell(warnings: Iterable[str], closing: str) -> None:
 def explanation(detection: Detection, kinds: Kinds) -> Iterator[str]:
     """Yield the lines that say what *detection* is taken for and why, for each rule, and for what is missing."""
     absent = dict(detection.absent)
-    yield f"kind: {printable(detection.kind or 'not known')}; severity: {detection.severity or 'not known'}"
+    yield printable(f"kind: {detection.kind or 'not known'}; severity: {detection.severity or 'not known'}")
     yield f"because {printable(detection.reason or absent.get('Kind', 'no rule has a kind for it'))}"
     for judgement in kinds.judge(detection):
         rule = judgement.rule
         yield f"{printable(rule.name)} ({printable(rule.origin)}): {_made(judgement, detection)}"
     for name, why in absent.items():
         if name != "Kind":
-            yield f"no {name}: {printable(why)}"
+            yield printable(f"no {name}: {why}")
 
 
 def _made(judgement: Judgement, detection: Detection) -> str:

@@ -97,6 +97,12 @@ def test_lines_for_people_print(etwdetect, names_and_input, form):
             assert f"  {printable(name)} -> {printable(name)}" in line
 
 
+def test_explanations_print(etwdetect, names_and_input):
+    names, given = names_and_input
+    lines = lines_of(etwdetect("explain", given))
+    assert len([line for line in lines if not line.startswith(" ")]) == len(names)
+
+
 def test_cells_are_no_formulas_and_stay_in_their_row(etwdetect, names_and_input):
     names, given = names_and_input
     lines = lines_of(etwdetect("scan", given, "--format", "csv"))
