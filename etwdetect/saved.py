@@ -107,7 +107,8 @@ class SavedResults:
                     while len(line) > _MOST_LINE and not line.endswith("\n"):
                         line = text.readline(_MOST_LINE + 1)
             finally:
-                text.detach()  # the file is its owner's to close
+                if not self._file.closed:
+                    text.detach()  # the file is its owner's to close
         except OSError as error:
             self._add_fault(f"the file cannot be read any further: {error.strerror}")
 

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Final
 import click
 
 import etwdetect
-from etwdetect.cli.ending import close_quietly
+from etwdetect.cli.ending import close_quietly, is_broken_pipe
 from etwdetect.cli.status import Status
 from etwdetect.errors import EtwDetectError, MissingExtraError, NotElevatedError, UnsupportedSystemError
+from etwdetect.output.escape import printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,6 +44,12 @@ class _Commands(click.Group):
         command: click.Command = importlib.import_module(f"etwdetect.cli.{cmd_name}").command
         return command
 
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except OSError as error:
+            return _unwritten(error)  # click would end the process with status 1 where nobody reads any more
+
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(etwdetect.__version__, prog_name="etwdetect")
@@ -65,12 +72,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (click.Abort, KeyboardInterrupt):
         return Status.ERROR
     except EtwDetectError as error:
-        say(str(error))
+        say(printable(str(error)))
         return _status_of(error)
-    except BrokenPipeError:
-        close_quietly()
-        return Status.DONE
+    except OSError as error:
+        return _unwritten(error)
     return int(status or Status.DONE)
+
+
+def _unwritten(error: OSError) -> Status:
+    """Tell of *error*, of a write to standard output; those of files are told by the commands."""
+    if error.filename is not None:
+        raise error
+    close_quietly()
+    if is_broken_pipe(error):
+        return Status.DONE
+    say(f"the result cannot be written: {error.strerror}")
+    return Status.ERROR
 
 
 def _status_of(error: EtwDetectError) -> Status:

@@ -1,6 +1,8 @@
 """etwdetect explain, and the options that decide what is added to a detection."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -128,3 +130,25 @@ def test_a_hostile_name_is_harmless_in_an_explanation(etwdetect, tmp_path):
     done = etwdetect("explain", write_trace(tmp_path / "a.etl", events), "--images", IMAGES)
     assert "\x1b" not in done.out
     assert "\\x1b[2J\\u202e\\n<script>\\ud800.dll" in done.out
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+def test_a_full_disk_under_the_explanations_is_an_error():
+    with Path("/dev/full").open("w") as full:
+        command = [sys.executable, "-m", "etwdetect", "explain", SAMPLE]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+    assert (done.returncode, "Traceback" in done.stderr) == (1, False)
+    assert "the result cannot be written: No space left on device" in done.stderr
+
+
+@pytest.mark.parametrize("suffix", ["etl", "json"])
+def test_it_ends_quietly_when_nobody_reads_any_more(etwdetect, tmp_path, suffix):
+    given = SAMPLE
+    if suffix == "json":
+        given = tmp_path / "many.json"
+        given.write_text(etwdetect("scan", SAMPLE, "--format", "json").out * 200, "ascii")
+    command = [sys.executable, "-m", "etwdetect", "explain", *[given] * 20]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.close()
+        err = process.stderr.read()
+    assert (process.returncode, err) == (0, b"")
