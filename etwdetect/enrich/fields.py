@@ -102,3 +102,6 @@ FIELDS: Final[dict[str, Callable[[Detection], Value]]] = {
     "Evidence": lambda detection: detection.thread.evidence,
 }
 """Every field that a rule may name. Those that are not in the record are described in docs/kinds.md."""
+
+HEXADECIMAL: Final = frozenset(("StartAddress", "StartModuleOffset"))
+"""Those whose text is a number, but not in decimal."""

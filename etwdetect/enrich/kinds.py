@@ -12,7 +12,7 @@ from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from etwdetect.enrich.fields import FIELDS
+from etwdetect.enrich.fields import FIELDS, HEXADECIMAL
 from etwdetect.errors import RuleFileError
 
 if TYPE_CHECKING:
@@ -26,7 +26,9 @@ UNKNOWN: Final = "unknown"
 """The kind of a rule that says that the kind can't be known, and why."""
 
 _DECIDED: Final = ("kind", "severity")
-_MOST_BYTES: Final = 1 << 20
+_MOST_BYTES: Final = 256 << 10
+_MOST_DOTS: Final = 500
+"""In a line. tomllib takes time by the square of a key's parts: of these bounds, seconds and not minutes."""
 _KEYS: Final = ("name", "kind", "severity", "reason", "when")
 _PLACEHOLDER: Final = re.compile(r"\{(\w+)\}")
 
@@ -159,16 +161,19 @@ def load(path: Path) -> tuple[Rule, ...]:
     if len(data) > _MOST_BYTES:
         raise RuleFileError(str(path), f"is larger than {_MOST_BYTES:,} bytes")
     try:
-        return parse(data.decode("utf-8"), str(path))
+        return parse(data.decode("utf-8-sig"), str(path))
     except UnicodeDecodeError as error:
         raise RuleFileError(str(path), f"is not UTF-8 at byte {error.start}") from error
 
 
 def parse(text: str, origin: str) -> tuple[Rule, ...]:
     """Return the rules of TOML *text*, which stands in the file *origin*; RuleFileError for a mistake in it."""
+    for number, line in enumerate(text.splitlines(), 1):
+        if line.count(".") > _MOST_DOTS:
+            raise RuleFileError(origin, f"line {number:,} has more than {_MOST_DOTS} dots: make it several lines")
     try:
         document = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # a number of too many digits is no TOMLDecodeError
         raise RuleFileError(origin, f"is not TOML: {error}") from error
     entries = document.pop("rule", [])
     if document:
@@ -228,6 +233,8 @@ class _Entry:
         listed = patterns if isinstance(patterns, list) else [patterns]
         if not listed or any(type(each) not in (str, int) for each in listed):
             raise self._wrong(f"when.{field}: must be a text, a number, or a list of such")
+        if field in HEXADECIMAL and not all(isinstance(each, str) for each in listed):
+            raise self._wrong(f"when.{field}: must be a text such as '0x1F40', as records have it")
         return Condition(field, tuple(map(str, listed)))
 
     def _text(self, key: str) -> str | None:

@@ -150,6 +150,8 @@ def test_conditions(when, is_mine):
         ("rule = 3", "has no [[rule]]"),
         ("[[rule]]\n[x]", "has 'x' where only [[rule]] is known"),
         ("[[rule]", "is not TOML"),
+        (own_rule(when="{SourceProcessId=" + "9" * 5_000 + "}"), "is not TOML"),
+        ("a" + ".a" * 100_000 + " = 1", "line 1 has more than 500 dots"),
         (own_rule(name=None), "rule 1: name: is missing"),
         (own_rule(name="3"), "rule 1: name: must be a line of text"),
         (own_rule(kind='"a\\nb"'), "rule 1 ('mine'): kind: must be a line of text"),
@@ -161,6 +163,7 @@ def test_conditions(when, is_mine):
         (own_rule(when="{SourceImage=1.5}"), "when.SourceImage: must be a text, a number, or a list of such"),
         (own_rule(when="{SourceImage=[]}"), "when.SourceImage: must be a text"),
         (own_rule(when="{SourceImage=true}"), "when.SourceImage: must be a text"),
+        (own_rule(when="{StartModuleOffset=0xCD3F0}"), "when.StartModuleOffset: must be a text such as '0x1F40'"),
         (own_rule(reason='"as {Foo} is"'), "reason: 'Foo' is no field"),
         (own_rule() + "\n" + own_rule(), "rule 2: name: there is a rule 'mine' before it"),
     ],
@@ -183,6 +186,12 @@ def test_a_file_that_cannot_be_read_is_told(tmp_path):
     with pytest.raises(RuleFileError, match="is larger than"):
         load(path)
     path.write_text(own_rule())
+    assert [rule.name for rule in load(path)] == ["mine"]
+
+
+def test_the_mark_that_windows_editors_begin_a_file_with_is_no_mistake(tmp_path):
+    path = tmp_path / "a.toml"
+    path.write_text(own_rule(), "utf-8-sig")
     assert [rule.name for rule in load(path)] == ["mine"]
 
 
