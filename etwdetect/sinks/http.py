@@ -43,6 +43,8 @@ class HttpCarrier:
         if not path.isascii() or not path.isprintable() or " " in path:
             raise ValueError("has characters in it that no address has")
         self._path = path
+        if port is None:  # http.client would take the end of an IPv6 address for one
+            port = http.client.HTTPS_PORT if secure else http.client.HTTP_PORT
         self._connection: http.client.HTTPConnection
         if secure:
             context = ssl.create_default_context()

@@ -61,6 +61,8 @@ def _host(parts: SplitResult) -> str:
         raise ValueError("a password does not belong in a command line; docs/output.md says where it does")
     if not parts.hostname:
         raise ValueError("names no host")
+    if not parts.hostname.isprintable() or " " in parts.hostname:
+        raise ValueError("has characters in it that no host has")
     parts.hostname.encode("idna")  # UnicodeError, a ValueError, here and not when it is looked up
     return parts.hostname
 

@@ -6,6 +6,7 @@ import pytest
 
 from etwdetect.output.record import from_json, to_json
 from etwdetect.sinks.errors import SinkError
+from etwdetect.sinks.http import HttpCarrier
 from etwdetect.sinks.opening import open_sink
 from tests.output.conftest import FULL, HOSTILE
 from tests.sinks.conftest import HOST, wait_for
@@ -30,6 +31,21 @@ def test_records_are_posted_as_lines_of_json(sink, http_server, detection):
     assert "Authorization" not in headers
     assert body.startswith(to_json(FULL).encode("ascii") + b"\n")
     assert (opened.sent, opened.complete) == (2, True)
+
+
+@pytest.mark.parametrize(("secure", "port"), [(False, 80), (True, 443)])
+def test_an_address_of_ipv6_needs_no_port(monkeypatch, secure, port):
+    asked = []
+
+    def refuse(address, *_):
+        asked.append(address)
+        raise ConnectionRefusedError
+
+    monkeypatch.setattr("socket.create_connection", refuse)
+    carrier = HttpCarrier("::1", None, "/", secure=secure)
+    with pytest.raises(ConnectionRefusedError):
+        carrier.send([b"{}\n"])
+    assert (carrier.name.endswith("://[::1]"), asked) == (True, [("::1", port)])
 
 
 def test_many_records_share_requests_and_one_connection(sink, http_server, detection):

@@ -126,6 +126,8 @@ def test_closing_again_is_allowed(stream_server, told):
         ("http://[::1", "Invalid IPv6 URL"),
         (f"http://{'a' * 70}.com/", "label"),
         ("http://\x1b[2J/", "http"),
+        ("http://a b/", "no host has"),
+        ("syslog+udp://a\u200bb", "no host has"),
     ],
 )
 def test_what_is_no_sink_is_said_in_one_sentence(url, why):
