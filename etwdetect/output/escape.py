@@ -4,13 +4,18 @@ r"""Makes text out of a trace harmless: whoever starts a process chooses its nam
 'evil\\x1b[2J\\u202e.exe'
 >>> cell("=cmd|'/c calc'!A0")
 "'=cmd|'/c calc'!A0"
+>>> cell("a;=1+1")
+"a;'=1+1"
 """
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
-_FORMULA_STARTS: Final = frozenset("=+-@")
+_FORMULA_STARTS: Final = frozenset("=+-@\uff1d\uff0b\uff0d\uff20")
+_PARTED_FORMULA: Final = re.compile(rf""";(?=[\s"]*[{re.escape("".join(_FORMULA_STARTS))}])""")
+"""A semicolon, at which spreadsheets of some countries part cells, and a formula behind it."""
 
 
 def printable(text: str) -> str:
@@ -29,6 +34,6 @@ def _escaped(char: str) -> str:
 
 
 def cell(text: str) -> str:
-    """Return *text* as a table cell that no spreadsheet takes for a formula."""
-    safe = printable(text)
+    """Return *text* as a table cell of which no spreadsheet takes anything for a formula."""
+    safe = _PARTED_FORMULA.sub(";'", printable(text))
     return f"'{safe}" if safe.lstrip()[:1] in _FORMULA_STARTS else safe

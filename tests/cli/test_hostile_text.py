@@ -11,7 +11,7 @@ import pytest
 
 from etwdetect.events import ProcessRundown, ThreadStart
 from etwdetect.output import FORMATS, record
-from etwdetect.output.escape import printable
+from etwdetect.output.escape import cell, printable
 from tests.output.conftest import FULL
 from tests.sinks.conftest import HOST, HttpServer, StreamServer
 from tests.sinks.test_syslog import parsed
@@ -24,6 +24,7 @@ NAMES = [
     "\udc00other half.exe",
     "=cmd|'/c calc'!A0",
     "@SUM(1+1)*cmd",
+    "a.exe;=cmd|'/c calc'!A0",
     '<script>alert("1")</script>',
     "<!--",
     "'; DROP TABLE remote_threads; --",
@@ -108,10 +109,9 @@ def test_cells_are_no_formulas_and_stay_in_their_row(etwdetect, names_and_input)
     lines = lines_of(etwdetect("scan", given, "--format", "csv"))
     csv.field_size_limit(LONGEST_LINE)
     rows = list(csv.DictReader(io.StringIO("\n".join(lines))))
-    assert [row["SourceImage"].removeprefix("'") for row in rows] == [
-        printable(name).removeprefix("'") for name in names
-    ]
-    assert all(value.lstrip()[:1] not in set("=+-@") or not value for row in rows for value in row.values())
+    assert [row["SourceImage"] for row in rows] == [cell(name) for name in names]
+    parts = [part for row in rows for value in row.values() for part in value.split(";")]
+    assert all(part.lstrip()[:1] not in set("=+-@") or not part for part in parts)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Text of a trace made harmless."""
 
 import ast
+import csv
 
 import pytest
 from hypothesis import given
@@ -45,14 +46,20 @@ def test_nothing_is_lost_by_escaping(text):
     assert ast.literal_eval(f"'{printable(text)}'") == text
 
 
-@pytest.mark.parametrize("start", ["=", "+", "-", "@", " =", "  @"])
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", " =", "  @", "\uff1d", "\uff0b", "\uff0d", "\uff20"])
 def test_a_cell_is_never_a_formula(start):
     assert cell(f"{start}cmd|'/c calc'!A0")[0] == "'"
 
 
-@pytest.mark.parametrize("text", ["a=b", "\\Device\\a.exe", "0x-1", "", " ", "1-2"])
+@pytest.mark.parametrize("text", ["a=b", "\\Device\\a.exe", "0x-1", "", " ", "1-2", "a;b=1", ";"])
 def test_other_text_stands_in_a_cell_as_it_is(text):
     assert cell(text) == text
+
+
+@pytest.mark.parametrize("start", ["a.exe;", ";", "a; ", 'a;"', "=1;=1;"])
+def test_nor_is_what_stands_behind_a_semicolon_which_parts_cells_in_some_countries(start):
+    for part in csv.reader([cell(f"{start}=cmd|'/c calc'!A0")], delimiter=";"):
+        assert not any(each.lstrip().startswith("=") for each in part)
 
 
 @given(any_text)

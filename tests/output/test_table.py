@@ -39,7 +39,7 @@ def test_lists_and_reasons_are_one_cell_each(detection):
     )
     cells_ = row(known)
     assert cells_["Evidence"] == "session-start; events-lost:3"
-    assert cells_["Sigma"] == "One; =Two"
+    assert cells_["Sigma"] == "One;' =Two"
     assert cells_["Absent"] == '{"StartFunction": "no file"}'
 
 
@@ -47,9 +47,16 @@ def test_the_table_reads_back_under_its_heading(detection):
     stream = io.StringIO()
     writer = CsvWriter(stream)
     assert stream.getvalue() == ",".join(FIELDS) + "\n"
-    both = detection(), detection('a,"b".exe', "=c.exe", pid=9)
+    both = detection(), detection('a,"b".exe', "=c.exe", pid=9, evidence=("session-start", "events-lost:3"))
     for each in both:
         writer.write(each)
     rows = list(csv.DictReader(io.StringIO(stream.getvalue())))
     assert rows == [row(each) for each in both]
     assert rows[1]["SourceImage"] == 'a,"b".exe'
+
+
+def test_what_a_spreadsheet_could_part_at_a_semicolon_is_quoted(detection):
+    stream = io.StringIO()
+    CsvWriter(stream, heading=False).write(detection("a;b.exe", evidence=("session-start", "events-lost:3")))
+    assert ',"a;b.exe",' in stream.getvalue()
+    assert ',"session-start; events-lost:3",' in stream.getvalue()
