@@ -61,15 +61,19 @@ def start_short(start: StartPoint) -> str:
     """Return the best that is known of a start in one word: function, place in a module, or address."""
     if start.module is None:
         return address(start) or NOT_KNOWN
-    module = program(start.module)
-    if start.function is not None:
-        return f"{module}!{shown(start.function)}"
-    return module if start.offset is None else f"{module}+{offset(start.offset)}"
+    return _place(program(start.module), start)
 
 
 def start_long(start: StartPoint) -> str:
-    """Return all that is known of a start."""
-    return " ".join(filter(None, (shown(start.module or ""), address(start)))) or NOT_KNOWN
+    """Return the place in its module, that with its path, and the address."""
+    place = start.module and _place(shown(start.module), start)
+    return " ".join(filter(None, (place, address(start)))) or NOT_KNOWN
+
+
+def _place(module: str, start: StartPoint) -> str:
+    if start.function is not None:
+        return f"{module}!{shown(start.function)}"
+    return module if start.offset is None else f"{module}+{offset(start.offset)}"
 
 
 def severity_rank(severity: str | None) -> int:

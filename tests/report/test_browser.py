@@ -239,6 +239,14 @@ def test_the_script_writes_the_rows_that_stand_in_the_page_already(show):
     assert plain == scripted
 
 
+def test_how_many_threads_a_row_stands_for_is_seen_whole(show):
+    shown = show(page_of([detection(0, count=12_345), *attach()]))
+    assert shown.one("#threads .repeats").text == "\u00d712,345"
+    assert shown.run(
+        "const cell = arguments[0]; return cell.scrollWidth <= cell.clientWidth", shown.one("td.time")
+    )
+
+
 def test_it_can_be_read_without_scripts(show):
     shown = show(page_of(attach(), [origin(warnings=("trace.etl: 3 events were lost",))]))
     shown.browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})

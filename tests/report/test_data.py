@@ -5,7 +5,8 @@ import pytest
 
 from etwdetect.report import data
 from etwdetect.report.pairs import Ranked
-from etwdetect.report.records import Records
+from etwdetect.report.records import Records, StartPoint
+from etwdetect.report.words import start_long
 from tests.report.conftest import HOSTILE, START, attach, detection, hostile
 
 
@@ -48,6 +49,13 @@ def test_a_text_is_cut_where_no_honest_one_is_as_long():
     assert "\\x1b[2J" in " ".join(names)
     assert max(map(len, names)) < 2_100
     assert any(name.endswith(" more characters)") for name in names)
+
+
+def test_a_start_at_length_has_its_path_its_function_or_offset_and_its_address():
+    start = StartPoint(0x7FF0, 4, "C:\\Windows\\x.dll", 0x10, "Go", ())
+    assert start_long(start) == "C:\\Windows\\x.dll!Go 0x00007FF0"
+    assert start_long(start._replace(function=None)) == "C:\\Windows\\x.dll+0x10 0x00007FF0"
+    assert start_long(start._replace(module=None)) == "0x00007FF0"
 
 
 def test_no_records_are_columns_without_items():
