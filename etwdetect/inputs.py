@@ -5,16 +5,11 @@ What kind of input a file is, its content says, in `_in_file` and `_in_archive`,
 
 from __future__ import annotations
 
-import gzip
 import io
-import os
-import tempfile
-import zipfile
-import zlib
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Final, Protocol, cast
+from typing import IO, TYPE_CHECKING, Final
 
 from etwdetect.errors import NotATraceError
 from etwdetect.etl.reader import Trace
@@ -22,24 +17,13 @@ from etwdetect.recorded import SUFFIXES, is_recorded
 from etwdetect.saved import HEAD, SavedResults, looks_saved
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Iterator
 
     from etwdetect.recorded.trace import RecordedInput
 
-_CHUNK: Final = 1 << 20
-_FLOOR: Final = 64 << 20
-"""What any archive may unpack to, in bytes."""
-_MOST_EXPANSION: Final = 250
-"""How many times its packed size a larger archive may unpack to; real traces stay below 60."""
-
-_COMPRESSIONS: Final = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _GZIP_MAGIC: Final = b"\x1f\x8b"
 _ZIP_MAGIC: Final = b"PK\x03\x04"
-_UNPACK_ERRORS: Final = (OSError, EOFError, zlib.error, zipfile.BadZipFile, RuntimeError, NotImplementedError)
-
-
-class _Readable(Protocol):
-    def read1(self, size: int, /) -> bytes: ...
 
 
 @dataclass(frozen=True)
@@ -63,39 +47,10 @@ class _MaybePacked:
         except OSError as error:
             raise NotATraceError(self.name, f"cannot be opened: {error.strerror}") from error
         if self.member is not None or magic.startswith(_GZIP_MAGIC):
-            return self._unpack(stack, file)
+            from etwdetect.packed import unpack  # noqa: PLC0415 (a small trace is scanned at once)
+
+            return unpack(stack, file, self.member, self.name)
         return file, None
-
-    def _unpack(self, stack: ExitStack, packed: IO[bytes]) -> tuple[IO[bytes], str | None]:
-        """Return a temporary file with what is packed, as far as it could be had, and what went wrong."""
-        unpacked: IO[bytes] = stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115
-        try:
-            source, packed_size = self._source(stack, packed)
-            most = max(_FLOOR, packed_size * _MOST_EXPANSION)
-            while chunk := source.read1(_CHUNK):  # what comes before a fault is never kept back
-                if unpacked.tell() + len(chunk) > most:
-                    fault = f"unpacks to more than {most:,} bytes, which no trace does: the rest is not read"
-                    return unpacked, fault
-                unpacked.write(chunk)
-        except _UNPACK_ERRORS as error:
-            if unpacked.tell() == 0:
-                raise NotATraceError(self.name, f"cannot be unpacked: {error}") from error
-            return unpacked, f"cannot be unpacked any further: {error}"
-        return unpacked, None
-
-    def _source(self, stack: ExitStack, packed: IO[bytes]) -> tuple[_Readable, int]:
-        """Return what reads the unpacked bytes, and how many bytes the packed ones are."""
-        if self.member is None:
-            unpacking = gzip.GzipFile(fileobj=packed)
-            stack.callback(unpacking.close)
-            return unpacking, os.fstat(packed.fileno()).st_size
-        archive = stack.enter_context(zipfile.ZipFile(packed))
-        member = archive.getinfo(self.member)
-        if member.compress_type not in _COMPRESSIONS:
-            # Of the others zipfile unpacks as much at once as there is, however little is asked for.
-            raise NotImplementedError("only deflated members are unpacked")
-        opened = cast("zipfile.ZipExtFile", stack.enter_context(archive.open(member)))
-        return opened, member.compress_size
 
 
 @dataclass(frozen=True)
@@ -181,7 +136,9 @@ def _in_file(path: Path) -> Iterator[Input | RecordedInput | SavedInput]:
         raise NotATraceError(str(path), f"cannot be opened: {error.strerror}") from error
     packed = head.startswith(_GZIP_MAGIC)
     if packed:
-        head = _unpacked_head(path)
+        from etwdetect.packed import head_of_gz  # noqa: PLC0415
+
+        head = head_of_gz(path, HEAD)
     if not packed and head.startswith(_ZIP_MAGIC):
         yield from _in_archive(path)
     elif looks_saved(head):
@@ -196,32 +153,15 @@ def _in_file(path: Path) -> Iterator[Input | RecordedInput | SavedInput]:
         yield Input(path)
 
 
-def _unpacked_head(path: Path) -> bytes:
-    head = b""
-    try:
-        with gzip.open(path) as file:
-            while len(head) < HEAD and (chunk := file.read1(HEAD)):
-                head += chunk
-    except _UNPACK_ERRORS:
-        pass  # which opening it will say
-    return head
-
-
 def _in_archive(path: Path) -> Iterator[Input | SavedInput]:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            found = [each for name in sorted(archive.namelist()) if (each := _member(path, archive, name))]
-    except _UNPACK_ERRORS as error:
-        raise NotATraceError(str(path), f"is a .zip that cannot be read: {error}") from error
+    from etwdetect.packed import heads_in_zip  # noqa: PLC0415
+
+    found: list[Input | SavedInput] = []
+    for name, head in heads_in_zip(path, (".json", ".jsonl"), HEAD):
+        if name.lower().endswith(".etl"):
+            found.append(Input(path, name))
+        elif head is not None and looks_saved(head):
+            found.append(SavedInput(path, name))
     if not found:
         raise NotATraceError(str(path), "is a .zip with no .etl file and no saved results in it")
     yield from found
-
-
-def _member(path: Path, archive: zipfile.ZipFile, name: str) -> Input | SavedInput | None:
-    if name.lower().endswith(".etl"):
-        return Input(path, name)
-    if not name.lower().endswith((".json", ".jsonl")) or archive.getinfo(name).compress_type not in _COMPRESSIONS:
-        return None
-    with archive.open(name) as member:
-        return SavedInput(path, name) if looks_saved(member.read(HEAD)) else None

@@ -7,8 +7,6 @@ hold go to a temporary file in sorted runs, which are merged on the way back.
 from __future__ import annotations
 
 import heapq
-import pickle
-import tempfile
 import weakref
 from typing import TYPE_CHECKING, Final
 
@@ -86,6 +84,9 @@ class _Run:
     """Events in order, in a temporary file that no one else can open and that goes with this object."""
 
     def __init__(self, events: Iterable[Event]) -> None:
+        import pickle  # noqa: PLC0415 (a small trace is scanned at once)
+        import tempfile  # noqa: PLC0415
+
         self._file: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
         weakref.finalize(self, self._file.close)  # a run need not be read to its end, or at all
         block: list[Event] = []
@@ -98,6 +99,8 @@ class _Run:
             pickle.dump(block, self._file, pickle.HIGHEST_PROTOCOL)
 
     def __iter__(self) -> Iterator[Event]:
+        import pickle  # noqa: PLC0415
+
         self._file.seek(0)
         with self._file:
             while True:

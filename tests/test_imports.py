@@ -26,7 +26,8 @@ ROOMS = {
     "output": WORDS | {"enrich", "rule", "offline"},
     "recorded": WORDS | {"etl"},
     "saved": {"enrich", "output"},
-    "inputs": {"errors", "etl", "recorded", "saved"},
+    "packed": {"errors"},
+    "inputs": {"errors", "etl", "packed", "recorded", "saved"},
     "kdetector": {"errors", "rule"},
     "live": LEFT | {"kdetector", "output"},
     "report": {"enrich", "offline", "output", "rule"},
@@ -73,7 +74,7 @@ def test_this_test_sees_the_imports_that_there_are():
     assert "etwdetect.decode.kernel_process" not in set(own_imports(PACKAGE / "decode" / "layout.py"))
 
 
-HEAVY = "etw", "numpy", "pyfwnt", "click", "pyarrow", "pyspark", "sigma"
+HEAVY = "etw", "numpy", "pyfwnt", "click", "pyarrow", "pyspark", "sigma", "tempfile", "zipfile"
 
 
 def loaded_by(code):

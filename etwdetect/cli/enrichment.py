@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from etwdetect.enrich.imagefiles import ImageFiles
 from etwdetect.enrich.kinds import Kinds, load
 from etwdetect.output.escape import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from etwdetect.enrich.imagefiles import ImageFiles
 
 _MOST_TOLD: Final = 10
 
@@ -45,6 +45,12 @@ class Enrichment:
             yield "--images: none of the images that threads start in is there"
 
 
+def _files(folder: Path | None) -> ImageFiles:
+    from etwdetect.enrich.imagefiles import ImageFiles  # noqa: PLC0415 (most scans open no image)
+
+    return ImageFiles(folder)
+
+
 def enrichment_options(*, live: bool = False) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Add --images and --rules to a command, which gets them as one argument: `enrichment`, an Enrichment.
 
@@ -67,7 +73,7 @@ def enrichment_options(*, live: bool = False) -> Callable[[Callable[..., Any]], 
         )
         @functools.wraps(command)
         def with_enrichment(*arguments: Any, images: Path | None, rules: Path | None, **values: Any) -> Any:  # noqa: ANN401 (any command)
-            files = ImageFiles(images) if images or live else None
+            files = _files(images) if images or live else None
             kinds = Kinds(load(rules)) if rules else Kinds()
             return command(*arguments, enrichment=Enrichment(files, kinds, bool(images or rules)), **values)
 

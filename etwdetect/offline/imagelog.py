@@ -7,7 +7,6 @@ limit, beyond it in a temporary file that no one else can open.
 
 from __future__ import annotations
 
-import tempfile
 import weakref
 from array import array
 from collections import Counter
@@ -161,6 +160,8 @@ class ImageLog:
 
     def _spill(self) -> None:
         if self._file is None:
+            import tempfile  # noqa: PLC0415 (a small trace is scanned at once)
+
             self._file = tempfile.TemporaryFile()  # noqa: SIM115
             weakref.finalize(self, self._file.close)  # the events may never be asked for
         self._file.seek(0, 2)
