@@ -106,6 +106,10 @@ def main() -> None:
         traces.starts(path)
         rate, peak = own(path, 1)
         print(f"{'starts only, 1 GiB, plain':34} {rate:12,.0f} {'':12} {'':10} {peak:8} MiB")
+        for remote in (0, 157):
+            traces.images(path, remote)
+            rate, peak = own(path)
+            print(f"{f'65,536 images, {remote} remote':34} {rate:12,.0f} {'':12} {'':10} {peak:8} MiB")
     sample = str(Path(__file__).parent.parent / "samples" / "windbg-attach.etl")
     scan = median_of(9, lambda: cold_start([sys.executable, "-m", "etwdetect", "scan", sample]))
     click = median_of(9, lambda: cold_start([sys.executable, "-c", "import click"]))

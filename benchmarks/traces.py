@@ -5,10 +5,12 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING, Final
 
+from etwdetect.decode import system_trace
 from etwdetect.decode.encode import encode
 from etwdetect.etl.buffers import HEADER_SIZE
-from etwdetect.etl.writer import TraceOptions, TraceWriter
+from etwdetect.etl.writer import SYSTEM64, TraceOptions, TraceWriter
 from etwdetect.events import ProcessStart, ProcessStop, ThreadStart
+from etwdetect.raw import IMAGE, RawEvent
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
 START: Final = 132_337_152_000_000_000
 BUFFER: Final = 65536
 GIB: Final = 1 << 30
+_LIBRARIES: Final = 0x7FF8_0000_0000
+"""Where images are mapped, 2 MiB each."""
 
 
 def noise_record(chance: random.Random, time: int) -> bytes:
@@ -27,21 +31,27 @@ def noise_record(chance: random.Random, time: int) -> bytes:
     return head + time.to_bytes(8, "little") + body
 
 
-def noise(path: Path, size: int = GIB, cpus: int = 8) -> None:
-    """Write a plain trace of *size* bytes: mixed noise, and one thread start in each third buffer.
-
-    Buffers of noise are made once and repeated: what is measured does not look at their content.
-    """
+def noise_blocks(count: int) -> list[bytes]:
+    """Return the records of *count* different buffers of noise."""
     chance = random.Random(1)
-    options = TraceOptions(START, cpus=cpus, buffer_size=BUFFER)
     room = BUFFER - HEADER_SIZE
     blocks = []
-    for _ in range(64):
+    for _ in range(count):
         block = bytearray()
         while len(block) < room - 512:
             record = noise_record(chance, (1 << 40) + len(block))
             block += record + bytes(-len(record) % 8)
         blocks.append(bytes(block))
+    return blocks
+
+
+def noise(path: Path, size: int = GIB, cpus: int = 8) -> None:
+    """Write a plain trace of *size* bytes: mixed noise, and one thread start in each third buffer.
+
+    Buffers of noise are made once and repeated: what is measured does not look at their content.
+    """
+    options = TraceOptions(START, cpus=cpus, buffer_size=BUFFER)
+    blocks = noise_blocks(64)
     with path.open("w+b") as file, TraceWriter(file, options) as writer:
         for number in range(size // BUFFER):
             cpu = number % cpus
@@ -71,3 +81,29 @@ def starts(path: Path, size: int = GIB, cpus: int = 8) -> None:
                 writer.write(raw, cpu)
                 written += 84 + len(raw.payload)
             number += 1
+
+
+def images(path: Path, remote: int, cpus: int = 8) -> None:
+    """Write 8 MiB of noise, 600 processes that map 65,536 images, and *remote* remote threads between them."""
+    folder = "\\Device\\HarddiskVolume3\\Windows\\System32\\"
+    pids = range(4000, 4000 + 600 * 4, 4)
+    layout = system_trace.EVENTS[IMAGE][10].layouts[2]
+    with path.open("w+b") as file, TraceWriter(file, TraceOptions(START, cpus=cpus, buffer_size=BUFFER)) as writer:
+        for number, block in enumerate(noise_blocks(16) * 8):
+            writer.write_record(block, number % cpus)
+            writer.flush(number % cpus)
+        for number, pid in enumerate(pids):
+            time = START + number * 1000
+            writer.write(encode(ProcessStart(time, 900, 904, pid, 900, 1, time, image=f"{folder}{pid}.exe")))
+            writer.write(encode(ThreadStart(time + 1, 900, 904, pid, pid + 1, 0x7FF000)))
+        for number in range(65_536):
+            time, pid = START + 600_000 + number * 10, pids[number % len(pids)]
+            base, name = _LIBRARIES + (number // len(pids) << 21), f"{folder}library{number // len(pids)}.dll"
+            values = {"ProcessId": pid, "ImageBase": base, "ImageSize": 1 << 20, "ImageName": name}
+            event = RawEvent(IMAGE, 0, 2, 10, time, pid, pid + 1, 8, layout.pack(8, values))
+            writer.write(event, number % cpus, header_type=SYSTEM64)
+        for number in range(remote):
+            time = START + 20_000_000 + number * 1000
+            source, target = pids[number * 3 % len(pids)], pids[(number * 7 + 1) % len(pids)]
+            start = _LIBRARIES + (number % 100 << 21) + 0x1234
+            writer.write(encode(ThreadStart(time, source, source + 1, target, 90_000 + number, start)))
