@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
+import csv
 import json
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from etwdetect.output.escape import cell
 from etwdetect.output.record import FIELDS, fields
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from etwdetect.enrich.detection import Detection
     from etwdetect.output import Stream
-
-_TO_QUOTE: Final = frozenset(',;"')
 
 
 class CsvWriter:
@@ -22,32 +19,23 @@ class CsvWriter:
 
     def __init__(self, stream: Stream, *, heading: bool = True) -> None:
         self._stream = stream
+        self._table = csv.writer(stream, lineterminator="\n")
         if heading:
-            self._write(FIELDS)
+            self._table.writerow(FIELDS)
 
     def write(self, detection: Detection) -> None:
         """Write one row."""
-        self._write(cells(detection))
+        self._table.writerow(cells(detection))
 
     def flush(self) -> None:
         """Flush the stream."""
         self._stream.flush()
-
-    def _write(self, row: Iterable[str]) -> None:
-        self._stream.write(",".join(map(_quoted, row)) + "\n")
 
 
 def cells(detection: Detection) -> list[str]:
     """Return *detection* as the cells of a row; what is not known is empty."""
     known = fields(detection)
     return [cell(_text(known.get(name, ""))) for name in FIELDS]
-
-
-def _quoted(text: str) -> str:
-    """Return a cell, which is one line; in quotes also where a spreadsheet may part it at a semicolon."""
-    if _TO_QUOTE.isdisjoint(text):
-        return text
-    return '"{}"'.format(text.replace('"', '""'))
 
 
 def _text(value: Any) -> str:  # noqa: ANN401 (any value that a record can have)
