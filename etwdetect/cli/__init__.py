@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import importlib
 import sys
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 import etwdetect
+from etwdetect.cli import streams
 from etwdetect.cli.ending import close_quietly, is_broken_pipe
 from etwdetect.cli.status import Status
 from etwdetect.errors import EtwDetectError, MissingExtraError, NotElevatedError, UnsupportedSystemError
@@ -44,11 +45,16 @@ class _Commands(click.Group):
         command: click.Command = importlib.import_module(f"etwdetect.cli.{cmd_name}").command
         return command
 
-    def invoke(self, ctx: click.Context) -> object:
-        try:
-            return super().invoke(ctx)
-        except OSError as error:
-            return _unwritten(error)  # click would end the process with status 1 where nobody reads any more
+    # Both may print, and click would end the program at a broken pipe.
+    def make_context(self, *arguments: Any, **options: Any) -> click.Context:  # noqa: ANN401 (click's signature)
+        with streams.writing():
+            return super().make_context(*arguments, **options)
+
+    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401
+        with streams.writing():
+            status = super().invoke(ctx)
+            sys.stdout.flush()
+        return status
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -59,35 +65,26 @@ def _etwdetect() -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line *argv* (sys.argv's by default) and return its exit status."""
-    for stream in (sys.stdout, sys.stderr):
-        # Names from a trace may hold what a terminal's encoding has no bytes for.
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")
+    streams.prepare()
     try:
         status = _etwdetect.main(argv, prog_name="etwdetect", standalone_mode=False)
-        sys.stdout.flush()
     except click.ClickException as error:
-        error.show()
+        with streams.telling():
+            error.show()
         return Status.USAGE if isinstance(error, click.UsageError) else Status.ERROR
     except (click.Abort, KeyboardInterrupt):
+        say("interrupted")
         return Status.ERROR
     except EtwDetectError as error:
         say(printable(str(error)))
         return _status_of(error)
-    except OSError as error:
-        return _unwritten(error)
+    except streams.OutputEndedError as ended:
+        close_quietly(sys.stdout)
+        if not is_broken_pipe(ended.error):
+            say(f"the result cannot be written: {ended.error.strerror}")
+            return Status.ERROR
+        status = None
     return int(status or Status.DONE)
-
-
-def _unwritten(error: OSError) -> Status:
-    """Tell of *error*, of a write to standard output; those of files are told by the commands."""
-    if error.filename is not None:
-        raise error
-    close_quietly()
-    if is_broken_pipe(error):
-        return Status.DONE
-    say(f"the result cannot be written: {error.strerror}")
-    return Status.ERROR
 
 
 def _status_of(error: EtwDetectError) -> Status:
@@ -101,4 +98,10 @@ def _status_of(error: EtwDetectError) -> Status:
 
 def say(line: str) -> None:
     """Print one line on standard error."""
-    click.echo(f"etwdetect: {line}", err=True)
+    tell(f"etwdetect: {line}")
+
+
+def tell(line: str) -> None:
+    """Print *line* as it is on standard error."""
+    with streams.telling():
+        click.echo(line, err=True)

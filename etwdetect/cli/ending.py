@@ -16,6 +16,7 @@ if sys.platform == "win32":
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import FrameType
+    from typing import TextIO
 
 _CTRL_BREAK: Final = 1
 _CLOSING_EVENTS: Final = frozenset((2, 6))
@@ -93,6 +94,8 @@ def is_broken_pipe(error: OSError) -> bool:
     return error.errno in _BROKEN_PIPE
 
 
-def close_quietly() -> None:
-    """Keep the interpreter from complaining, at its end, that standard output can't be written any more."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def close_quietly(stream: TextIO) -> None:
+    """Send *stream*, which can't be written, nowhere: at its end the interpreter would try again, and complain."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)

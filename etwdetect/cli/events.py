@@ -49,7 +49,7 @@ def command(traces: Sequence[Path], form: str, output: Path | None, host: str | 
             for scan in found.scans():
                 statuses.append(_write(found, scan, writer, host))
     except OSError as error:
-        close_quietly()
+        close_quietly(sys.stdout)
         if output is not None or not is_broken_pipe(error):
             say(f"the result cannot be written: {error.strerror}")
             return Status.ERROR

@@ -15,7 +15,7 @@ from etwdetect.cli import options, say
 from etwdetect.cli.ending import close_quietly, is_broken_pipe
 from etwdetect.cli.sigma import sigma_stage, tell_risks
 from etwdetect.cli.status import Status, of_all
-from etwdetect.output import TO_A_FILE, FileWriter, Writer, open_file, stream_writer, times
+from etwdetect.output import TO_A_FILE, FileWriter, Stream, Writer, open_file, stream_writer, times
 from etwdetect.output.clock import Clock
 from etwdetect.output.errors import OutputError
 from etwdetect.output.fold import SECOND, Folder
@@ -99,7 +99,7 @@ class Results:
         self._today: object = None
         self._ended = False
         self._failed = False
-        self._writer: Writer
+        self._writer: Writer = _Nobody()
         self._file: GrowingFile | None = None
         self._sinks: list[Sink] = []
 
@@ -120,7 +120,11 @@ class Results:
             stack.callback(self._close_sinks)
             for url in self._choices.to:
                 self._sinks.append(self._sink(url, live=live))
-            self._writer = self._growing(stack, rotation) if rotation else self._opened(stack, inputs)
+            with contextlib.suppress(_OutputEndedError):  # the first that is to be written ends the block
+                if rotation:
+                    self._grow(stack, rotation)
+                else:
+                    self._begin(stack, inputs)
             stack.callback(self._end)
             yield
 
@@ -156,6 +160,8 @@ class Results:
         return of_all([*statuses, output, sinks], found=self._choices.exit_code and self.shown > 0)
 
     def _write(self, detections: Iterable[Detection]) -> None:
+        if self._ended:
+            raise _OutputEndedError
         for detection in detections:
             for sink in self._sinks:
                 sink.put(detection)
@@ -164,8 +170,7 @@ class Results:
             with self._telling():
                 if self._file is not None and self._file.is_full:
                     self._file.rotate()
-                    heading = self._file.is_new
-                    self._writer = stream_writer(self._file, self._choices.form, self.clock, heading=heading)
+                    self._write_to(self._file, heading=self._file.is_new)
                 self._writer.write(detection)
                 if self._today is not None:
                     self._writer.flush()
@@ -191,36 +196,43 @@ class Results:
             with self._telling():
                 self._writer.flush()
 
-    def _opened(self, stack: contextlib.ExitStack, inputs: Sequence[Path]) -> Writer:
+    def _begin(self, stack: contextlib.ExitStack, inputs: Sequence[Path]) -> None:
         form, output = self._choices.form, self._choices.output
         if output is None:
             if form in TO_A_FILE:
                 raise click.UsageError(f"--format {form} needs a file: --output FILE")
-            with self._telling():
-                return stream_writer(sys.stdout, form, self.clock)
-        if form in TO_A_FILE:
+            if (
+                sys.__stdout__ is not None or not self._sinks
+            ):  # where it was closed from the start, they go on alone
+                self._write_to(sys.stdout)
+        elif form in TO_A_FILE:
             file = self._open_file(output, inputs)
             stack.callback(self._close, file)
-            return file
-        stream = options.open_output(output, inputs)
-        stack.callback(self._close, stream)
-        with self._telling():
-            return stream_writer(stream, form, self.clock)
+            self._writer = file
+        else:
+            stream = options.open_output(output, inputs)
+            stack.callback(self._close, stream)
+            self._write_to(stream)
 
-    def _growing(self, stack: contextlib.ExitStack, rotation: Rotation) -> Writer:
-        """Open an output that is a growing file, where it is one that lines can go to."""
+    def _grow(self, stack: contextlib.ExitStack, rotation: Rotation) -> None:
+        """Begin an output that is a growing file, where it is one that lines can go to."""
         form, output = self._choices.form, self._choices.output
         if output is None or form in TO_A_FILE:
             if rotation.limit is not None:
                 raise click.UsageError("--rotate is for lines in a file: --output FILE, in another format")
-            return self._opened(stack, ())
+            self._begin(stack, ())
+            return
         try:
             self._file = GrowingFile(output, rotation)
         except OSError as error:
             raise click.UsageError(f"--output {output} cannot be written: {error.strerror}") from error
         stack.callback(self._close, self._file)
+        self._write_to(self._file, heading=self._file.is_new)
+
+    def _write_to(self, stream: Stream, *, heading: bool = True) -> None:
+        """Write lines to *stream* from now on, after the *heading* that some formats have."""
         with self._telling():
-            return stream_writer(self._file, form, self.clock, heading=self._file.is_new)
+            self._writer = stream_writer(stream, self._choices.form, self.clock, heading=heading)
 
     def _open_file(self, output: Path, inputs: Sequence[Path]) -> FileWriter:
         options.check_output(output, inputs)
@@ -239,7 +251,7 @@ class Results:
         try:
             yield
         except (OSError, OutputError) as error:
-            close_quietly()
+            close_quietly(sys.stdout)
             if isinstance(error, OSError) and self._choices.output is None and is_broken_pipe(error):
                 if self._sinks:  # which go on without it
                     self._writer = _Nobody()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from etwdetect.cli import say
+from etwdetect.cli import say, tell
 from etwdetect.cli.enrichment import Enrichment, enrichment_options
 from etwdetect.cli.results import Results, results_options
 from etwdetect.cli.status import Status
@@ -102,7 +102,7 @@ def _tell(scan: Scan, filtered_out: int, *, stats: bool) -> bool:
     for line in (*warnings, *summary.notes(scan)):
         say(line)
     for line in summary.stats(scan) if stats else ():
-        click.echo(line, err=True)
+        tell(line)
     say(summary.closing(scan, filtered_out))
     return bool(warnings)
 
