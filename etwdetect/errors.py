@@ -30,6 +30,15 @@ class NotATraceError(EtwDetectError):
         super().__init__(f"{name}: {why}{place}")
 
 
+class UnreadableError(NotATraceError):
+    """What is in an input can't be known: it may have traces."""
+
+    def __init__(self, name: str, why: str) -> None:
+        """Say *why* what is called *name* could not be looked into."""
+        self.why = why
+        super().__init__(name, why)
+
+
 class PayloadError(EtwDetectError):
     """The payload of an event is too short for the layout of its version."""
 

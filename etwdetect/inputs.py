@@ -6,19 +6,19 @@ What kind of input a file is, its content says, in `_in_file` and `_in_archive`,
 from __future__ import annotations
 
 import io
+import os
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final
 
-from etwdetect.errors import NotATraceError
+from etwdetect.errors import NotATraceError, UnreadableError
 from etwdetect.etl.reader import Trace
 from etwdetect.recorded import SUFFIXES, is_recorded
 from etwdetect.saved import HEAD, SavedResults, looks_saved
 
 if TYPE_CHECKING:
-    import os
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from etwdetect.recorded.trace import RecordedInput
 
@@ -55,11 +55,15 @@ class _MaybePacked:
 
 @dataclass(frozen=True)
 class Input(_MaybePacked):
-    """One trace that was found."""
+    """One trace that was found, or what may hold some; *why_not* says why that can't be read."""
+
+    why_not: str | None = None
 
     @contextmanager
     def open(self) -> Iterator[Trace]:
         """Open the trace; NotATraceError where it can't be read at all."""
+        if self.why_not is not None:
+            raise NotATraceError(self.name, self.why_not)
         with ExitStack() as stack:
             file, fault = self._plain(stack)
             try:
@@ -105,35 +109,52 @@ def find_all(path: str | os.PathLike[str]) -> Iterator[Input | RecordedInput | S
     nothing, a directory without a trace or an archive without either.
     """
     path = Path(path)
-    if not path.is_dir():
+    # Not path.is_dir(), here and below: that is an error where the folder above may not be looked into.
+    if not os.path.isdir(path):  # noqa: PTH112
         yield from _in_file(path)
         return
     found = False
-    for each in sorted(file for file in path.rglob("*") if _is_candidate(file)):
+    unlisted: list[OSError] = []
+    for each in sorted(_candidates(path, unlisted.append)):
         try:
             for each_input in _in_file(each):
                 if not isinstance(each_input, SavedInput):
                     found = True
                     yield each_input
+        except UnreadableError as error:
+            found = True
+            yield Input(each, why_not=error.why)
         except NotATraceError:
             continue  # an archive or a file of other things, which nobody named
+    for each_error in unlisted:
+        found = True
+        yield Input(Path(each_error.filename), why_not=f"cannot be looked into: {each_error.strerror}")
     if not found:
         raise NotATraceError(str(path), "is a directory with no trace (.etl, .gz, .zip, .jsonl, .parquet) in it")
 
 
-def _is_candidate(file: Path) -> bool:
-    name = file.name.lower()
-    return name.endswith((".etl", ".etl.gz", ".zip", *SUFFIXES)) and file.is_file()
+def _candidates(folder: Path, complain: Callable[[OSError], object]) -> Iterator[Path]:
+    """Yield all below *folder* that is called like a trace; *complain* of folders that can't be listed."""
+    for here, _, names in os.walk(folder, onerror=complain):
+        for name in names:
+            file = Path(here, name)
+            if name.lower().endswith((".etl", ".etl.gz", ".zip", *SUFFIXES)) and not _is_special(file):
+                yield file
+
+
+def _is_special(file: Path) -> bool:
+    """Whether *file* is a pipe or the like, which would be waited for."""
+    return os.path.exists(file) and not os.path.isfile(file)  # noqa: PTH110, PTH113
 
 
 def _in_file(path: Path) -> Iterator[Input | RecordedInput | SavedInput]:
-    if path.exists() and not path.is_file():
-        raise NotATraceError(str(path), "is neither a file nor a directory")  # a pipe would be waited for
+    if _is_special(path):
+        raise NotATraceError(str(path), "is neither a file nor a directory")
     try:
         with path.open("rb") as file:
             head = file.read(HEAD)
     except OSError as error:
-        raise NotATraceError(str(path), f"cannot be opened: {error.strerror}") from error
+        raise UnreadableError(str(path), f"cannot be opened: {error.strerror}") from error
     packed = head.startswith(_GZIP_MAGIC)
     if packed:
         from etwdetect.packed import head_of_gz  # noqa: PLC0415

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -20,13 +19,14 @@ from etwdetect.output.text import text_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
+    from pathlib import Path
 
     from etwdetect.enrich.detection import Detection
     from etwdetect.enrich.kinds import Judgement, Kinds
 
 
 @click.command()
-@click.argument("inputs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="INPUT...")
+@click.argument("inputs", nargs=-1, required=True, type=options.INPUT_PATH, metavar="INPUT...")
 @options.filter_options
 @enrichment_options()
 @click.option("--utc", is_flag=True, help="Show and take times in UTC instead of local time.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -24,6 +25,9 @@ FILTERS: Final = ("since", "until", "pid", "source_pid", "target_pid")
 
 _MOST_SECONDS: Final = 31_536_000.0
 """A year."""
+
+INPUT_PATH: Final = click.Path(readable=False, path_type=Path)
+"""The type of an input's path. Whether it can be read, its reading says, and the others are read all the same."""
 
 _PID: Final = click.IntRange(0, 0xFFFFFFFF)
 
@@ -146,5 +150,7 @@ def open_output(output: Path, inputs: Sequence[Path] = ()) -> TextIO:
 
 def check_output(output: Path, inputs: Sequence[Path]) -> None:
     """Raise UsageError where *output* is one of the *inputs*."""
-    if output.exists() and any(each.exists() and output.samefile(each) for each in inputs):
-        raise click.UsageError(f"--output {output} is one of the inputs")
+    for each in inputs:
+        with contextlib.suppress(OSError):  # one of both is not there, or nobody may know
+            if output.samefile(each):
+                raise click.UsageError(f"--output {output} is one of the inputs")

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import click
 
-from etwdetect.cli import say, tell
+from etwdetect.cli import options, say, tell
 from etwdetect.cli.enrichment import Enrichment, enrichment_options
 from etwdetect.cli.results import Results, results_options
 from etwdetect.cli.status import Status
@@ -19,6 +18,7 @@ from etwdetect.sigma.fields import Source
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from etwdetect.enrich.detection import Detection
     from etwdetect.offline import Scan
@@ -28,7 +28,7 @@ _SOURCES: Final = {THREAD: Source.KERNEL_LOGGER, KERNEL_PROCESS: Source.KERNEL_P
 
 
 @click.command()
-@click.argument("traces", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="TRACE...")
+@click.argument("traces", nargs=-1, required=True, type=options.INPUT_PATH, metavar="TRACE...")
 @results_options
 @enrichment_options()
 @click.option("--join", is_flag=True, help="Take the traces for consecutive files of one session.")

@@ -417,3 +417,20 @@ def test_a_pipe_is_not_waited_for(etwdetect, tmp_path):
     done = etwdetect("scan", tmp_path / "pipe.etl")
     assert done.status == 1
     assert "pipe.etl: is neither a file nor a directory" in done.err
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read everything")
+def test_an_input_that_may_not_be_read_keeps_no_other_from_being_read(etwdetect, tmp_path):
+    (tmp_path / "secret.etl").write_bytes(SAMPLE.read_bytes())
+    (tmp_path / "secret.etl").chmod(0)
+    done = etwdetect("scan", tmp_path / "secret.etl", SAMPLE)
+    assert (done.status, len(done.out.splitlines())) == (1, 2)
+    assert "secret.etl: cannot be opened: Permission denied" in done.err
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="says so in other words")
+@pytest.mark.parametrize("form", ["text", "sqlite"])
+def test_an_output_path_that_the_system_refuses_to_look_at_is_wrong_usage(etwdetect, tmp_path, form):
+    done = etwdetect("scan", SAMPLE, "--format", form, "--output", tmp_path / ("x" * 300))
+    assert (done.status, done.out) == (2, "")
+    assert "cannot be written: " in done.err
