@@ -87,7 +87,7 @@ class ImageFiles:
     def _files(self, path: str) -> Iterator[Path]:
         if self._folder is None:
             # Nothing but a file on a drive: a path can also name a device, or a server of an attacker's choice.
-            if _ON_A_DRIVE.match(path) and Path(path).is_file():
+            if _ON_A_DRIVE.match(path) and _may_be_file(Path(path)):
                 yield Path(path)
             return
         parts = path.casefold().split("\\")
@@ -97,7 +97,7 @@ class ImageFiles:
                 roots.append(self._folder.parent)
             for root in roots:
                 found = self._find(root, parts[-length:])
-                if found is not None and found.is_file():
+                if found is not None and _may_be_file(found):
                     yield found
 
     def _find(self, folder: Path, parts: list[str]) -> Path | None:
@@ -117,3 +117,11 @@ class ImageFiles:
             if len(self._listings) > _MOST_FOLDERS:
                 self._listings.popitem(last=False)
         return self._listings[folder]
+
+
+def _may_be_file(path: Path) -> bool:
+    """Whether *path* is a file, or one that nobody may look at, as opening it will say."""
+    try:
+        return path.is_file()
+    except OSError:
+        return True

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import yaml
@@ -19,7 +21,6 @@ from etwdetect.sigma.table import Table
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
-    from pathlib import Path
 
     from sigma.conditions import ConditionType
 
@@ -47,15 +48,15 @@ class Rule:
 class Rules:
     """The rules in the files and directories *paths*, and which of them fire on a record.
 
-    *broken* has each file that could not be used, with the reason; *others* counts the files without a rule
-    for remote threads. Raises NoRuleLoadedError where no rule is left.
+    *broken* has each file or folder that could not be used, with the reason; *others* counts the files without a
+    rule for remote threads. Raises NoRuleLoadedError where no rule is left.
     """
 
     def __init__(self, paths: Iterable[Path]) -> None:
         self.rules: list[Rule] = []
         self.broken: list[tuple[Path, str]] = []
         self.others = 0
-        for file in _files(paths):
+        for file in self._files(paths):
             self._load(file)
         if not self.rules:
             raise NoRuleLoadedError(self._why_none())
@@ -71,6 +72,26 @@ class Rules:
                 for number in self._table.matching(condition):
                     titles[number][rule.title] = None
         return [tuple(each) for each in titles]
+
+    def _files(self, paths: Iterable[Path]) -> Iterator[Path]:
+        """Yield each file once; those of a directory in order of their names."""
+        seen = set()
+        for path in paths:
+            for file in self._files_in(path) if path.is_dir() else [path]:
+                real = os.path.realpath(file)
+                if real not in seen:
+                    seen.add(real)
+                    yield file
+
+    def _files_in(self, directory: Path) -> list[Path]:
+        def complain(error: OSError) -> None:
+            self.broken.append((Path(error.filename), error.strerror or str(error)))
+
+        walk = os.walk(directory, onerror=complain)
+        return sorted(
+            file for here, folders, files in walk for name in folders + files
+            if (file := Path(here, name)).suffix in _SUFFIXES
+        )  # fmt: skip
 
     def _load(self, file: Path) -> None:
         try:
@@ -88,17 +109,6 @@ class Rules:
     def _why_none(self) -> str:
         broken = "".join(f"; {file}: {why}" for file, why in self.broken)
         return f"no Sigma rule of the category {CATEGORY} loaded ({self.others} files hold none){broken}"
-
-
-def _files(paths: Iterable[Path]) -> Iterator[Path]:
-    """Yield each file once; those of a directory in order of their names."""
-    seen = set()
-    for path in paths:
-        found = sorted(file for file in path.rglob("*") if file.suffix in _SUFFIXES) if path.is_dir() else [path]
-        for file in found:
-            if file.resolve() not in seen:
-                seen.add(file.resolve())
-                yield file
 
 
 def _rules_in(file: Path) -> Iterator[Rule]:

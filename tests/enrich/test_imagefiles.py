@@ -104,6 +104,15 @@ def test_a_file_that_may_not_be_read_says_why(tmp_path):
     assert function(tmp_path) == (None, "the file cannot be read: Permission denied")
 
 
+@pytest.mark.skipif(os.name == "nt", reason="says so in other words")
+def test_a_file_of_this_machine_that_the_system_refuses_to_look_at_says_why():
+    path = f"C:\\{'x' * 300}.dll"
+    assert ImageFiles(None).function_at(path, module(), 0x2010) == (
+        None,
+        "the file cannot be read: File name too long",
+    )
+
+
 @pytest.mark.parametrize(
     "path", ["..\\secret\\a.dll", "C:\\..\\a.dll", "../a.dll", "a.dll\0", "", ".", "\\", "C:"]
 )

@@ -1,8 +1,10 @@
 """Which rules load from which files, what is said of the others, and that none of them does harm."""
 
+import os
 import random
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -124,6 +126,27 @@ def test_files_that_cannot_be_read_are_told(load):
     folder.mkdir()
     rules = load_rules([good, gone, load.folder])
     assert [(path, bool(why)) for path, why in rules.broken] == [(gone, True), (folder, True)]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="making a link needs a right there")
+def test_what_cannot_be_looked_into_is_told_and_keeps_no_rule_from_loading(load, monkeypatch):
+    load.write(RULE)
+    (load.folder / "loop.yml").symlink_to("loop.yml")
+    (load.folder / "locked").mkdir()
+    scandir = os.scandir
+
+    def denied(path):
+        if Path(path).name == "locked":
+            raise PermissionError(13, "Permission denied", f"{path}")
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", denied)
+    rules = load_rules([load.folder])
+    assert [rule.title for rule in rules.rules] == ["A rule"]
+    assert rules.broken == [
+        (load.folder / "locked", "Permission denied"),
+        (load.folder / "loop.yml", "Too many levels of symbolic links"),
+    ]
 
 
 def test_where_no_rule_loads_every_broken_file_is_named(load):
