@@ -62,12 +62,11 @@ def _writer(form: str, output: Path | None, inputs: Sequence[Path]) -> Iterator[
         yield JsonLinesWriter(sys.stdout)
         sys.stdout.flush()
         return
+    if form == "parquet":
+        # An extra, and asked for first: without it, the output stays as it is.
+        from etwdetect.recorded.parquet import ParquetWriter  # noqa: PLC0415
     with options.open_output(output, inputs) as stream:
-        writer: EventWriter = JsonLinesWriter(stream)
-        if form == "parquet":
-            from etwdetect.recorded.parquet import ParquetWriter  # noqa: PLC0415 (an extra)
-
-            writer = ParquetWriter(stream.buffer)
+        writer: EventWriter = ParquetWriter(stream.buffer) if form == "parquet" else JsonLinesWriter(stream)
         yield writer
         writer.close()
 

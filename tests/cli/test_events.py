@@ -145,6 +145,7 @@ def test_without_pyarrow_the_remedy_is_told(tmp_path):
         "import sys; sys.modules['pyarrow'] = None; from etwdetect.cli import main; sys.exit(main(sys.argv[1:]))"
     )
     events = ["events", str(SAMPLE), "--format", "parquet", "-o", str(tmp_path / "a.parquet")]
+    (tmp_path / "a.parquet").write_bytes(b"kept")
     (tmp_path / "b.parquet").write_bytes(b"PAR1")
     for arguments, status in ((events, 5), (["scan", str(tmp_path / "b.parquet")], 1)):
         done = subprocess.run(
@@ -153,3 +154,4 @@ def test_without_pyarrow_the_remedy_is_told(tmp_path):
         assert done.returncode == status
         assert "Parquet needs pyarrow: pip install 'etwdetect[parquet]'" in done.stderr
         assert "Traceback" not in done.stderr
+    assert (tmp_path / "a.parquet").read_bytes() == b"kept"
