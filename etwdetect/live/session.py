@@ -99,7 +99,7 @@ class Session:
         self.plan = plan
         self._api = pw.load()
         self.flushes = True
-        """Whether Windows flushes it by itself every FLUSH_MILLISECONDS."""
+        """Whether Windows flushes it by itself every FLUSH_MILLISECONDS; a file gets full buffers alone."""
         self.tells = False
         """Whether Windows tells what is enabled in it: where it did not at the start, it tells nothing later."""
         self._provider: Any = None
@@ -110,10 +110,11 @@ class Session:
 
         Raises NotElevatedError, NoSessionLeftError or SystemCallError.
         """
+        live = self.plan.file is None
         try:
-            self._start(milliseconds=True)
+            self._start(milliseconds=live)
         except OSError as error:
-            if error.winerror != pw.ERROR_INVALID_PARAMETER:  # type: ignore[attr-defined,unused-ignore]
+            if not live or error.winerror != pw.ERROR_INVALID_PARAMETER:  # type: ignore[attr-defined,unused-ignore]
                 self._failed(error)
             self.flushes = False
             try:
@@ -133,6 +134,9 @@ class Session:
         except OSError:
             if self._provider.session_handle.value:
                 self._control(pw.CONTROL_STOP)
+                if self.plan.file is not None:
+                    with contextlib.suppress(OSError):
+                        self.plan.file.unlink()
             raise
 
     def _failed(self, error: OSError) -> None:
@@ -192,7 +196,8 @@ class Session:
         contents = properties.get().contents
         contents.Wnode.ClientContext = _QPC
         contents.LogFileMode = self.plan.mode(milliseconds=milliseconds)
-        contents.FlushTimer = FLUSH_MILLISECONDS if milliseconds else 1
+        if self.plan.file is None:  # a file has room for a full buffer, however little is flushed into it
+            contents.FlushTimer = FLUSH_MILLISECONDS if milliseconds else 1
         if self.plan.kernel_logger:
             contents.EnableFlags = _FLAGS
         if self.plan.file is not None:

@@ -3,13 +3,14 @@
 import re
 import subprocess
 import sys
+import time
 
 import pytest
 
 from etwdetect.decode.encode import encode
 from etwdetect.events import ImageLoad, ThreadStart
 from etwdetect.live.ownership import Owner, name_of
-from etwdetect.live.session import Plan, Session
+from etwdetect.live.session import BUFFER_KIB, FLUSH_MILLISECONDS, Plan, Session
 from etwdetect.parity.simetw import Call, Setting
 from etwdetect.parity.simevents import SimProcess, classic
 from etwdetect.raw import THREAD
@@ -66,6 +67,18 @@ def test_a_recording_of_the_provider_can_be_scanned_too(machine, run, recording,
     assert len(run("scan", file).end()[1]) == 1
 
 
+def test_a_recording_of_few_events_is_no_large_file(machine, recording, tmp_path):
+    file = tmp_path / "machine.etl"
+    recorder = recording(file, "--kernel-process")
+    for number in range(10):
+        machine.log([encode(ThreadStart(0, ATTACKER, 400_012, VICTIM, number))])
+        time.sleep(2 * FLUSH_MILLISECONDS / 1000)
+    recorder.press(CTRL_C)
+    assert recorder.end()[0] == 0
+    cpus = 2
+    assert file.stat().st_size <= (1 + cpus) * BUFFER_KIB * 1024  # the first has the header
+
+
 def test_a_file_that_is_there_is_not_overwritten(run, tmp_path):
     file = tmp_path / "machine.etl"
     file.write_bytes(b"precious")
@@ -103,6 +116,12 @@ def test_a_recording_that_cannot_begin_says_why_in_one_line(machine, run, tmp_pa
     ended, lines, errors = run("record", tmp_path / "machine.etl").end()
     assert (ended, lines, len(errors)) == (status, [], 1)
     assert machine.sessions() == []
+
+
+def test_a_recording_whose_provider_cannot_be_had_leaves_no_file(machine, run, tmp_path):
+    machine.fail(Call.ENABLE, 31)
+    assert run("record", tmp_path / "machine.etl", "--kernel-process").end()[0] == 1
+    assert list(tmp_path.iterdir()) == []
 
 
 # -- doctor
