@@ -19,7 +19,6 @@ from etwdetect.raw import KERNEL_PROCESS
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_MOST_SESSIONS: Final = 64
 _FEW_SESSIONS: Final = 4
 _OLDEST_BUILD: Final = 9600  # Windows 8.1: the first that Python 3.11 runs on, and with a filter for event ids
 _FIRST_UNKNOWN_BUILD: Final = 29_000  # Windows 11 26H1 is 28,000
@@ -84,11 +83,11 @@ def _elevation() -> tuple[Verdict, str]:
 
 
 def _sessions() -> tuple[Verdict, str]:
-    used = len(session.names())
-    words = f"{used} of {_MOST_SESSIONS} are in use"
-    if used >= _MOST_SESSIONS:
+    used, most = len(session.names()), session.most()
+    words = f"{used} of {most} are in use"
+    if used >= most:
         return Verdict.FAILED, f"{words}; stop one of those that 'logman query -ets' lists"
-    return (Verdict.WARNING if used > _MOST_SESSIONS - _FEW_SESSIONS else Verdict.OK), words
+    return (Verdict.WARNING if used > most - _FEW_SESSIONS else Verdict.OK), words
 
 
 def _leaked() -> tuple[Verdict, str]:

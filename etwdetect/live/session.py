@@ -53,8 +53,10 @@ LONGEST_PATH: Final = _NAME_LENGTH - 1
 """How many UTF-16 units the path of a trace file may have; Windows takes no more."""
 
 _WCHAR: Final = 2
-_MOST_SESSIONS: Final = 64
+_USUAL_MOST: Final = 64
+"""How many sessions there may be, unless the machine's EtwMaxLoggers says otherwise (Windows 10 and later)."""
 _TRACE_GUID_QUERY_INFO: Final = 1
+_TRACE_MAX_LOGGERS_QUERY: Final = 19
 
 _GUID_INFO = struct.Struct("<II")
 _INSTANCE = struct.Struct("<IIII")
@@ -234,14 +236,27 @@ def _answer(api: pw.Pywintrace) -> Any:  # noqa: ANN401
 def names() -> list[str]:
     """Return the names of all sessions that Windows lets us see. Raises LiveError."""
     api = pw.load()
-    tables = [_answer(api) for _ in range(_MOST_SESSIONS)]
-    pointers = (ctypes.c_void_p * len(tables))(*(ctypes.addressof(table.get().contents) for table in tables))
-    count = ctypes.c_ulong()
-    status = pw.advapi32().QueryAllTracesW(pointers, len(tables), ctypes.byref(count))
-    if status not in (0, pw.ERROR_MORE_DATA):
+    count = ctypes.c_ulong(_USUAL_MOST)
+    status = pw.ERROR_MORE_DATA
+    while status == pw.ERROR_MORE_DATA:
+        tables = [_answer(api) for _ in range(count.value)]
+        pointers = (ctypes.c_void_p * len(tables))(*(ctypes.addressof(table.get().contents) for table in tables))
+        status = pw.advapi32().QueryAllTracesW(pointers, len(tables), ctypes.byref(count))
+    if status:
         pw.fail("listing the sessions", status)
     found = (table.get().contents for table in tables[: count.value])
     return [ctypes.wstring_at(ctypes.addressof(each) + each.LoggerNameOffset) for each in found]
+
+
+def most() -> int:
+    """Return how many sessions this machine has room for."""
+    answer, size = ctypes.c_ulong(_USUAL_MOST), ctypes.c_ulong()
+    query = getattr(pw.advapi32(), "TraceQueryInformation", None)  # which Wine has not
+    if query is not None:  # a Windows that does not know leaves the answer as it is
+        no_session = ctypes.c_ulonglong(0)
+        size_of_answer = ctypes.sizeof(answer)
+        query(no_session, _TRACE_MAX_LOGGERS_QUERY, ctypes.byref(answer), size_of_answer, ctypes.byref(size))
+    return answer.value
 
 
 def stop_by_name(name: str) -> None:

@@ -1,14 +1,18 @@
 """`etwdetect record` and `etwdetect doctor` as a user starts them."""
 
+import ctypes
 import re
 import subprocess
 import sys
 import time
 
 import pytest
+from etw.evntrace import EVENT_TRACE_PROPERTIES
 
 from etwdetect.decode.encode import encode
 from etwdetect.events import ImageLoad, ThreadStart
+from etwdetect.live import pywintrace, session
+from etwdetect.live.doctor import Verdict, findings
 from etwdetect.live.ownership import Owner, name_of
 from etwdetect.live.session import BUFFER_KIB, FLUSH_MILLISECONDS, Plan, Session
 from etwdetect.parity.simetw import Call, Setting
@@ -16,6 +20,7 @@ from etwdetect.parity.simevents import SimProcess, classic
 from etwdetect.raw import THREAD
 from tests.running import CTRL_C, ids, until
 
+TRACE_MAX_LOGGERS_QUERY = 19
 ATTACKER, VICTIM = 400_004, 400_008
 PROCESSES = [
     SimProcess(ATTACKER, r"\Device\HarddiskVolume3\evil.exe", command_line="evil.exe --now"),
@@ -151,6 +156,27 @@ def test_a_sound_machine_is_well(machine, run):
     assert found["sessions"] == ("ok", "0 of 64 are in use")
     assert found["provider"][0] == "ok"
     assert "ThreadStart version 1" in found["provider"][1]
+
+
+def test_a_machine_with_more_sessions_than_most_have_is_well_and_all_are_seen(monkeypatch):
+    class Advapi32:
+        def QueryAllTracesW(self, tables, room, count):  # noqa: N802 (Windows' name)
+            count._obj.value = 70
+            for number, table in enumerate(tables[:70]):
+                properties = EVENT_TRACE_PROPERTIES.from_address(table)
+                name = ctypes.create_unicode_buffer(f"session {number}")
+                ctypes.memmove(table + properties.LoggerNameOffset, name, ctypes.sizeof(name))
+            return 0 if room >= 70 else 234
+
+        def TraceQueryInformation(self, _session, what, answer, *_sizes):  # noqa: N802
+            assert what == TRACE_MAX_LOGGERS_QUERY
+            answer._obj.value = 128
+            return 0
+
+    monkeypatch.setattr(pywintrace, "advapi32", Advapi32)
+    assert session.names() == [f"session {number}" for number in range(70)]
+    (sessions,) = [finding for finding in findings() if finding.what == "sessions"]
+    assert (sessions.verdict, sessions.words) == (Verdict.OK, "70 of 128 are in use")
 
 
 def test_a_provider_that_is_not_registered_has_failed(machine, run):
