@@ -86,11 +86,21 @@ def install(image: Path, *, table_bound: int | None = None, queue_bound: int | N
     _create_service(rf"\SystemRoot\System32\drivers\{target.name}")
     try:
         _write_parameters({TABLE_BOUND_VALUE: table_bound, QUEUE_BOUND_VALUE: queue_bound})
-        shutil.copyfile(image, target)
+        _copy(image, target)
     except OSError as error:
         _delete_service()
         raise KDetectorError(f"{error.filename or PARAMETERS_KEY}: {error.strerror}") from error
     return target
+
+
+def _copy(image: Path, target: Path) -> None:
+    """Copy the whole of *image*, which *target* itself may be, or nothing."""
+    new = target.with_name(f"{target.name}.new")
+    try:
+        shutil.copyfile(image, new)
+        new.replace(target)
+    finally:
+        new.unlink(missing_ok=True)
 
 
 def start() -> None:

@@ -1,5 +1,7 @@
 """The driver as a service, and the commands that control it, each started as a user starts it."""
 
+import errno
+import shutil
 import subprocess
 import sys
 import winreg
@@ -61,6 +63,26 @@ def test_the_way_of_a_driver_through_the_commands(install):  # noqa: ARG001 (cle
     assert etwdetect("driver", "uninstall") == (0, "", ["etwdetect: KDetector is uninstalled"])
     assert not INSTALLED.exists()
     assert service.state() is None
+
+
+def test_a_driver_that_lies_where_it_belongs_can_be_installed(install):  # noqa: ARG001 (cleans up)
+    INSTALLED.write_bytes(Path(IMAGE).read_bytes())
+    assert etwdetect("driver", "install", str(INSTALLED))[0] == 0
+    assert INSTALLED.read_bytes() == Path(IMAGE).read_bytes()
+
+
+def test_of_a_driver_that_there_is_no_room_for_nothing_is_left(install, monkeypatch):
+    def full(_source, target):
+        Path(target).write_bytes(b"MZ")
+        raise OSError(errno.ENOSPC, "No space left on device", f"{target}")
+
+    before = list(INSTALLED.parent.iterdir())
+    with monkeypatch.context() as patched:
+        patched.setattr(shutil, "copyfile", full)
+        with pytest.raises(KDetectorError, match="No space left on device"):
+            install()
+    assert service.state() is None
+    assert list(INSTALLED.parent.iterdir()) == before
 
 
 def test_it_is_registered_as_a_kernel_driver_that_starts_on_demand(install):
