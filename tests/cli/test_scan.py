@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from etwdetect.cli import main, scan
 from etwdetect.decode.encode import encode
 from etwdetect.etl.writer import SYSTEM64, TraceOptions, TraceWriter
 from etwdetect.events import ProcessStart, ThreadStart
@@ -378,6 +379,15 @@ def test_an_interrupted_scan_prints_what_it_read_so_far(tmp_path):
     assert "evil.exe -> victim.exe" in out
     assert "long.etl: interrupted: what was not read by then is not in the result" in err
     assert (process.returncode, "Traceback" in err) == (3, False)
+
+
+def test_an_interruption_before_the_reading_is_said(monkeypatch, capsys):
+    def interrupted(*_arguments, **_options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(scan, "Traces", interrupted)
+    assert main(["scan", str(SAMPLE)]) == 1
+    assert capsys.readouterr() == ("", "\netwdetect: interrupted\n")  # the terminal has ^C in that line
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
