@@ -27,8 +27,15 @@ _REPLACED: Final = "\ufffd"
 
 
 def looks_saved(head: bytes) -> bool:
-    """Whether a file that begins with *head* holds saved json: a line of it looks like a record."""
-    text = head.decode(_encoding(head), "replace")
+    """Whether a file that begins with *head* holds saved json: a line of it looks like a record.
+
+    A trace can hold such a line too, written by any program that logs an event. But its first four bytes are the
+    size of a buffer, whose upper ones are zero, and text has no zeroes.
+    """
+    encoding = _encoding(head)
+    if encoding == "utf-8-sig" and b"\0" in head[:4]:
+        return False
+    text = head.decode(encoding, "replace")
     return any(line.lstrip().startswith("{") and _MARK in line for line in text.splitlines())
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.bytes_by_hand import ANCHOR, SOME_OTHER_PROVIDER, event_header_record, first_buffer, thread_start
 from tests.traces_by_writer import attack, write_trace
 
 SAMPLE = Path(__file__).parents[2] / "samples" / "windbg-attach.etl"
@@ -207,6 +208,14 @@ def test_other_inputs_are_not_taken_for_saved_results(etwdetect, tmp_path):
     (tmp_path / "b.json").write_text('{"a": 1}\n')
     for name in ("a.json", "b.json"):
         assert etwdetect("scan", tmp_path / name).status == 1
+
+
+def test_no_event_of_a_trace_makes_it_pass_for_saved_results(etwdetect, tmp_path):
+    line = event_header_record(SOME_OTHER_PROVIDER, 1, b'\n{"SchemaVersion":1}\n')
+    attack = thread_start((100, 101), 200, 201, time=ANCHOR + 30_000_000)
+    (tmp_path / "a.etl").write_bytes(first_buffer(line, attack))
+    for path in (tmp_path / "a.etl", tmp_path):
+        assert "PID: 100 TID: 101 -> PID: 200 TID: 201" in etwdetect("scan", path).out
 
 
 def test_a_command_for_events_says_that_saved_results_have_none(etwdetect, saved):
