@@ -51,8 +51,8 @@ class Decoder:
 
     *counts* has the events by kind, *unknown_versions* those of a version that is newer than any known layout,
     as (kind, version). *images* says whether image events are wanted; those that are not are handed to *aside*,
-    undecoded, where it is given. *damaged* is called with the file offset and the reason for each payload that is
-    too short for its version.
+    where it is given: undecoded, but with their payload's pointer size. *damaged* is called with the file offset
+    and the reason for each payload that is too short for its version.
     """
 
     def __init__(
@@ -77,9 +77,11 @@ class Decoder:
         if event_type is None:
             return None
         self.counts[event_type.kind] += 1
-        if not self._images and event_type.builder in _IMAGE_BUILDERS:
+        if event_type.builder not in _IMAGE_BUILDERS:
+            raw = event_type.sized(raw)
+        elif not self._images:
             if self._aside is not None:
-                self._aside(raw)
+                self._aside(event_type.sized(raw))
             return None
         if not event_type.knows(raw.version):
             self.unknown_versions[event_type.kind, raw.version] += 1

@@ -102,7 +102,8 @@ class EventType:
 
     Events that *grow* only ever get fields at their end, so an unknown later version is read as the latest
     known one. Of other events an unknown version gives the process id alone, which has always stood at the
-    start of the payload or, *pid_behind_pointer*, behind one pointer.
+    start of the payload or, *pid_behind_pointer*, behind one pointer. Of those with *either_pointer_size* the
+    header may be of a 32-bit program that logged a 64-bit kernel's layout, so the payload itself tells.
     """
 
     kind: str
@@ -111,6 +112,7 @@ class EventType:
     builder: Builder
     grows: bool = False
     pid_behind_pointer: bool = False
+    either_pointer_size: bool = False
     _readers: dict[tuple[int, int], Reader] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -125,20 +127,24 @@ class EventType:
         """Whether the layout of *version* is known."""
         return version < len(self.layouts)
 
+    def sized(self, raw: RawEvent) -> RawEvent:
+        """Return *raw* with the pointer size of its payload."""
+        if not self.either_pointer_size or not (self.grows or self.knows(raw.version)):
+            return raw
+        version, other = self._latest(raw.version), sum(_POINTER_SIZES) - raw.pointer_size
+        if self._readers[version, raw.pointer_size].fits(raw.payload):
+            return raw
+        return raw._replace(pointer_size=other) if self._readers[version, other].fits(raw.payload) else raw
+
     def decode(self, raw: RawEvent) -> Event:
-        """Build the event of *raw*; PayloadError where its payload is too short for its version."""
-        version = raw.version
-        if version >= len(self.layouts):
-            if not self.grows:
-                return self.decode_pid(raw)
-            version = len(self.layouts) - 1
-        reader = self._readers[version, raw.pointer_size]
-        if self.pid_behind_pointer and not reader.fits(raw.payload):
-            # A 32-bit program can log a 64-bit kernel's layout: the payload itself tells which one it is.
-            other = self._readers[version, sum(_POINTER_SIZES) - raw.pointer_size]
-            if other.fits(raw.payload):
-                reader = other
-        return self.builder(raw, *reader(raw.payload))
+        """Build the event of a `sized` *raw*; PayloadError where its payload is too short for its version."""
+        if not self.grows and not self.knows(raw.version):
+            return self.decode_pid(raw)
+        return self.builder(raw, *self._readers[self._latest(raw.version), raw.pointer_size](raw.payload))
+
+    def _latest(self, version: int) -> int:
+        """Return the version whose layout is read for *version*."""
+        return min(version, len(self.layouts) - 1)
 
     def decode_pid(self, raw: RawEvent) -> Event:
         """Build the event of *raw* from its process id alone; PayloadError where even that is not there."""

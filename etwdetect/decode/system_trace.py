@@ -82,11 +82,11 @@ _IMAGE_FIELDS = ("ProcessId", "ImageBase", "ImageSize", "ImageCheckSum", "TimeDa
 
 
 def _process(kind: str, builder: build.Builder, names: tuple[str, ...] = _PROCESS_FIELDS) -> EventType:
-    return EventType(kind, _PROCESSES, names, builder, pid_behind_pointer=True)
+    return EventType(kind, _PROCESSES, names, builder, pid_behind_pointer=True, either_pointer_size=True)
 
 
 def _image(kind: str, builder: build.Builder) -> EventType:
-    return EventType(kind, _IMAGES, _IMAGE_FIELDS, builder, grows=True)
+    return EventType(kind, _IMAGES, _IMAGE_FIELDS, builder, grows=True, either_pointer_size=True)
 
 
 EVENTS: Final = {

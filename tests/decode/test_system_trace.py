@@ -2,6 +2,7 @@
 
 import pytest
 
+from etwdetect.decode import Decoder
 from etwdetect.events import (
     ImageLoad,
     ImageUnload,
@@ -14,7 +15,7 @@ from etwdetect.events import (
     ThreadStop,
     VolumeMapping,
 )
-from etwdetect.raw import SYSTEM_CONFIG, SYSTEM_CONFIG_EX
+from etwdetect.raw import SYSTEM_CONFIG, SYSTEM_CONFIG_EX, RawEvent
 from tests.bytes_by_hand import IMAGE, PROCESS, THREAD, ansi, pointer, u8, u16, u32, u64, utf16
 
 TIME = 133_000_000_000_000_000
@@ -211,6 +212,16 @@ def test_an_image_load_or_rundown_of_every_version_tells_all_it_knows(
 def test_an_image_unload_of_every_version_tells_where_it_lay(decoded, version, pointer_size):
     event = decoded(IMAGE, 2, version, image_fields(version, pointer_size), pointer_size)
     assert event == ImageUnload(TIME, 7608 if version else 111, 0x7FF0_0000, 0x1B8000, NAME)
+
+
+@pytest.mark.parametrize("version", [1, 2, 3])
+def test_an_image_that_is_put_aside_has_the_pointer_size_of_its_payload(version):
+    """As of a process: a 32-bit program can log a 64-bit kernel's layout. In V0 nothing tells them apart."""
+    aside = []
+    decoder = Decoder(lambda *_: None, aside=aside.append)
+    for size in (8, 4):
+        decoder.decode(RawEvent(IMAGE, 0, version, 2, TIME, 111, 222, 4, image_fields(version, size)))
+    assert [raw.pointer_size for raw in aside] == [8, 4]
 
 
 # -- the machine
