@@ -10,8 +10,9 @@ import os
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Final
+from typing import IO, TYPE_CHECKING
 
+from etwdetect import packing
 from etwdetect.errors import NotATraceError, UnreadableError
 from etwdetect.etl.reader import Trace
 from etwdetect.recorded import SUFFIXES, is_recorded
@@ -21,9 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from etwdetect.recorded.trace import RecordedInput
-
-_GZIP_MAGIC: Final = b"\x1f\x8b"
-_ZIP_MAGIC: Final = b"PK\x03\x04"
 
 
 @dataclass(frozen=True)
@@ -40,17 +38,7 @@ class _MaybePacked:
 
     def _plain(self, stack: ExitStack) -> tuple[IO[bytes], str | None]:
         """Return the file as it was before it was packed, and what went wrong with unpacking it."""
-        try:
-            file: IO[bytes] = stack.enter_context(self.path.open("rb", buffering=0))
-            magic = file.read(len(_ZIP_MAGIC))
-            file.seek(0)
-        except OSError as error:
-            raise NotATraceError(self.name, f"cannot be opened: {error.strerror}") from error
-        if self.member is not None or magic.startswith(_GZIP_MAGIC):
-            from etwdetect.packed import unpack  # noqa: PLC0415 (a small trace is scanned at once)
-
-            return unpack(stack, file, self.member, self.name)
-        return file, None
+        return packing.plain(stack, self.path, self.name, self.member)
 
 
 @dataclass(frozen=True)
@@ -155,18 +143,16 @@ def _in_file(path: Path) -> Iterator[Input | RecordedInput | SavedInput]:
             head = file.read(HEAD)
     except OSError as error:
         raise UnreadableError(str(path), f"cannot be opened: {error.strerror}") from error
-    packed = head.startswith(_GZIP_MAGIC)
-    if packed:
-        from etwdetect.packed import head_of_gz  # noqa: PLC0415
+    if head.startswith(packing.ZIP_MAGIC):
+        yield from _in_archive(path)
+        return
+    if head.startswith(packing.GZIP_MAGIC):
+        from etwdetect.packing.unpack import head_of_gz  # noqa: PLC0415 (a small trace is scanned at once)
 
         head = head_of_gz(path, HEAD)
-    if not packed and head.startswith(_ZIP_MAGIC):
-        yield from _in_archive(path)
-    elif looks_saved(head):
+    if looks_saved(head):
         yield SavedInput(path)
     elif is_recorded(head[:4]):
-        if packed:
-            raise NotATraceError(str(path), "holds packed events, which a scan reads only unpacked")
         from etwdetect.recorded.trace import find_recordings  # noqa: PLC0415 (a small trace is scanned at once)
 
         yield from find_recordings(path)
@@ -175,7 +161,7 @@ def _in_file(path: Path) -> Iterator[Input | RecordedInput | SavedInput]:
 
 
 def _in_archive(path: Path) -> Iterator[Input | SavedInput]:
-    from etwdetect.packed import heads_in_zip  # noqa: PLC0415
+    from etwdetect.packing.unpack import heads_in_zip  # noqa: PLC0415
 
     found: list[Input | SavedInput] = []
     for name, head in heads_in_zip(path, (".json", ".jsonl"), HEAD):

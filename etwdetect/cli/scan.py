@@ -38,8 +38,8 @@ def command(
 ) -> Status:
     """Print the remote threads in recorded traces.
 
-    TRACE is an .etl file, one inside a .zip or .gz, a file of events (.jsonl, .parquet), or a directory of such.
-    Each is judged alone. What was written with --format json can be given, too, also packed.
+    TRACE is an .etl file, one inside a .zip or .gz, a file of events (.jsonl, .jsonl.gz, .parquet), or a directory
+    of such. Each is judged alone. What was written with --format json can be given, too, also packed.
     """
     found = Traces(traces, join=join, enrichment=enrichment, results=True)
     with results.open(traces):

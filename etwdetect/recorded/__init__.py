@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-SUFFIXES: Final = (".jsonl", ".parquet")
+SUFFIXES: Final = (".jsonl", ".jsonl.gz", ".parquet")
 """What files of events in a directory are called."""
 
 PARQUET_MAGIC: Final = b"PAR1"

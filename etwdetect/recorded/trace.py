@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 from collections import Counter
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Final, NamedTuple, Protocol
 
+from etwdetect import packing
 from etwdetect.errors import MissingExtraError, NotATraceError
 from etwdetect.etl.reader import Damages
 from etwdetect.events import Loss
@@ -53,7 +55,8 @@ class RecordedTrace:
 
     loss_marks = 0
 
-    def __init__(self, file: _File, found: RecordedInput) -> None:
+    def __init__(self, file: _File, found: RecordedInput, fault: str | None = None) -> None:
+        """Take *file*, *found* in it, and what went wrong with unpacking it."""
         self.name = found.name
         self.host = found.recording.host
         self.size = found.end
@@ -65,6 +68,8 @@ class RecordedTrace:
         self._file = file
         self._found = found
         self.header = self._read_header()
+        if fault:
+            self.damages.add(self.size, fault)
 
     def _read_header(self) -> RecordedHeader:
         for _, row in self._rows():
@@ -124,8 +129,8 @@ class RecordedInput:
     @contextmanager
     def open(self) -> Iterator[RecordedTrace]:
         """Open the recording; NotATraceError where it can't be read at all."""
-        with _opened(self.path) as file:
-            yield RecordedTrace(file, self)
+        with _opened(self.path) as (file, fault):
+            yield RecordedTrace(file, self, fault)
 
 
 def find_recordings(path: Path) -> list[RecordedInput]:
@@ -134,7 +139,7 @@ def find_recordings(path: Path) -> list[RecordedInput]:
     last: Recording | None = None
     fault: tuple[str, int | None] = ("is empty", None)
     first_bad: int | None = None
-    with _opened(path) as file, _faults_of(path):
+    with _opened(path) as (file, _), _faults_of(path):
         for begin, end, what in file.places():
             if isinstance(what, Recording):
                 last = what
@@ -155,14 +160,17 @@ def find_recordings(path: Path) -> list[RecordedInput]:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[_File]:
+def _opened(path: Path) -> Iterator[tuple[_File, str | None]]:
+    """Open the file at *path*, unpacked where it is a .gz; beside it stands what went wrong with that."""
     with ExitStack() as stack:
         with _faults_of(path):
-            file: IO[bytes] = stack.enter_context(path.open("rb"))
+            raw, fault = packing.plain(stack, path, str(path))
+            file = stack.enter_context(io.BufferedReader(raw)) if isinstance(raw, io.RawIOBase) else raw
+            file.seek(0)
             parquet = file.read(len(PARQUET_MAGIC)) == PARQUET_MAGIC
             file.seek(0)
             opened = _parquet(file) if parquet else JsonLinesFile(file)
-        yield opened
+        yield opened, fault
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from etwdetect.etl.writer import TraceOptions, TraceWriter
-from tests.traces_by_writer import START, attack, write_trace
+from tests.traces_by_writer import SECOND, START, attack, write_trace
 
 ROOT = Path(__file__).parents[2]
 SAMPLE = ROOT / "samples" / "windbg-attach.etl"
@@ -108,12 +108,25 @@ def test_packed_traces_are_read_as_by_scan(etwdetect, tmp_path):
     assert len(etwdetect("events", tmp_path / "a.etl.gz").out.splitlines()) > 10
 
 
-def test_a_scan_of_packed_events_says_to_unpack_them(etwdetect, tmp_path):
+def test_a_scan_of_packed_events_prints_the_records_of_the_trace(etwdetect, tmp_path):
     etwdetect("events", SAMPLE, "-o", tmp_path / "a.jsonl")
-    (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress((tmp_path / "a.jsonl").read_bytes()))
+    packed = tmp_path / "a.jsonl.gz"
+    packed.write_bytes(gzip.compress((tmp_path / "a.jsonl").read_bytes()))
+    (tmp_path / "a.jsonl").unlink()
+    for path in (packed, tmp_path):
+        done = etwdetect("scan", path, "--format", "json")
+        assert (done.status, done.out) == (0, etwdetect("scan", SAMPLE, "--format", "json").out)
+
+
+def test_packed_events_that_are_cut_short_are_read_up_to_there(etwdetect, tmp_path):
+    events = [event for number in range(2000) for event in attack(START + (10 + number) * SECOND)]
+    rows = etwdetect("events", write_trace(tmp_path / "many.etl", events)).out.encode()
+    (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress(rows)[:-2000])
     done = etwdetect("scan", tmp_path / "a.jsonl.gz")
-    assert (done.status, done.out) == (1, "")
-    assert "a.jsonl.gz: holds packed events, which a scan reads only unpacked" in done.err
+    assert done.status == 3
+    assert "a.jsonl.gz: offset" in done.err
+    assert "cannot be unpacked any further" in done.err
+    assert 0 < len(done.out.splitlines()) < 2000
 
 
 def test_parquet_needs_a_file(etwdetect):
