@@ -139,6 +139,9 @@ class Enricher:
     def add(self, thread: RemoteThread) -> None:
         """Take the remote thread that the event observed last is."""
         source, target = (self._lives.now(pid, thread.time) for pid in (thread.creator_pid, thread.pid))
+        module = self._starts.module(thread, target)
+        if module is None:
+            target.awaited = thread.time + self.settle
         self._held.append(
             _Held(
                 thread,
@@ -146,7 +149,7 @@ class Enricher:
                 self._lives.parent(source, thread.time),
                 target,
                 self._lives.parent(target, thread.time),
-                self._starts.module(thread, target),
+                module,
             )
         )
 

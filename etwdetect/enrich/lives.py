@@ -31,14 +31,16 @@ class Life:
     """One process from its start to its exit.
 
     *told* is what events said of it, *parent* what was known of its parent when it began, *modules* its images.
+    *awaited* is the FILETIME until which an image of it may still be the one in which a thread of it started.
     """
 
-    __slots__ = ("modules", "parent", "told", "weight")
+    __slots__ = ("awaited", "modules", "parent", "told", "weight")
 
     def __init__(self, told: Told | None = None, parent: Told | None = None) -> None:
         self.told = told
         self.parent = parent
         self.modules: ModuleMap | None = None
+        self.awaited = 0
         self.weight = 0
 
     @property
@@ -148,7 +150,7 @@ class Lives:
         """Take the unmapping of an image."""
         life = self._living.get(event.pid)
         if life is not None and life.modules is not None:
-            life.modules.unload(event)
+            life.modules.unload(event, keep=event.time <= life.awaited)
             self._weigh(event.pid, life)
 
     # -- questions

@@ -43,18 +43,21 @@ class ModuleMap:
     *listed* is when the process was last asked for all its images, *cut* says that they were too many to remember.
     """
 
-    __slots__ = ("_bases", "_modules", "cut", "listed", "programs")
+    __slots__ = ("_bases", "_kept", "_modules", "cut", "listed", "programs")
 
     def __init__(self) -> None:
         self._bases: list[int] = []
         self._modules: dict[int, Module] = {}
+        self._kept: list[Module] = []
+        """Those that were unmapped while a thread's start waited for its image."""
         self.listed: int | None = None
         self.cut = False
         self.programs: dict[str, str] = {}
         """The paths of the .exe files among the images, by their names in lower case."""
 
     def __len__(self) -> int:
-        return len(self._bases)
+        """How many images are remembered."""
+        return len(self._bases) + len(self._kept)
 
     def load(self, event: ImageLoad) -> None:
         """Take that an image was mapped, or found to be."""
@@ -74,9 +77,13 @@ class ModuleMap:
         if module.path and module.path[-4:].lower() == ".exe":
             self.programs[module.path.rpartition("\\")[2].lower()] = module.path
 
-    def unload(self, event: ImageUnload) -> None:
-        """Take that an image was unmapped."""
+    def unload(self, event: ImageUnload, *, keep: bool = False) -> None:
+        """Take that an image was unmapped; *keep* it for `mapped_after`, and else all that was kept no longer."""
+        if not keep:
+            self._kept.clear()
         if event.base in self._modules:
+            if keep and len(self._kept) < MOST_OF_ONE:
+                self._kept.append(self._modules[event.base])
             self._forget(event.base)
 
     def at(self, address: int) -> Module | None:
@@ -86,6 +93,11 @@ class ModuleMap:
             return None
         module = self._modules[self._bases[index]]
         return module if module.holds(address) else None
+
+    def mapped_after(self, time: int, address: int) -> Module | None:
+        """Return the image that first held *address* of those mapped after *time*, as far as it was kept."""
+        kept = (each for each in self._kept if each.time > time and each.holds(address))
+        return next(kept, None) or self.at(address)
 
     def _clear(self, module: Module) -> None:
         """Forget what *module* lies over: that it was unmapped was not told."""

@@ -79,10 +79,13 @@ class StartFinder:
         ]
 
     def late(self, thread: RemoteThread, target: Life, until: int) -> Module | None:
-        """Return the image that holds the start of *thread* and was mapped after it, but not after *until*."""
+        """Return the image that holds the start of *thread* and was mapped after it, but not after *until*.
+
+        It may be unmapped again by now: a process can end as soon as it began.
+        """
         if thread.start_address is None or target.modules is None:
             return None
-        module = target.modules.at(thread.start_address)
+        module = target.modules.mapped_after(thread.time, thread.start_address)
         return module if module and module.time <= until else None
 
     def describe(self, thread: RemoteThread, target: Life, module: Module | None) -> tuple[Start, Absent]:

@@ -141,6 +141,17 @@ def test_an_image_soon_after_the_start_counts_and_a_later_one_does_not():
     assert detected(load(T + SETTLE + 1)).start.module is None
 
 
+def test_an_image_that_came_and_went_soon_after_the_start_counts():
+    """Windows 8 and later tell of a process's images going before they tell of its exit."""
+    born = start(T - 1)
+    gone = ImageUnload(T + SETTLE // 2, TARGET, BASE, 0x10000, NTDLL)
+    ended = ProcessStop(T + SETTLE // 2 + 1, TARGET)
+    assert detected(born, load(T + 1), gone, ended, load(T + SETTLE, BASE, path="b.dll")).start.module == NTDLL
+    assert detected(born, load(T - 1), gone._replace(time=T - 1), load(T + SETTLE + 1)).start.module is None
+    late = load(T + SETTLE + 1), gone._replace(time=T + SETTLE + 2), load(T + SETTLE + 3)
+    assert detected(born, *late).start.module is None
+
+
 def test_an_image_that_was_unmapped_before_does_not_count_and_one_unmapped_after_does():
     unmapped = ImageUnload(T - 1, TARGET, BASE, 0x10000)
     assert detected(load(T - 5), unmapped).start.module is None
