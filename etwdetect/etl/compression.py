@@ -1,12 +1,18 @@
 """Compressed buffer bodies, in the three formats that a trace file can name.
 
-Decompression is libfwnt's (docs/dependencies.md). For the writer there is compression: real for XPRESS, which is
-what Windows uses for traces, and for the other two a form that is valid but stores the bytes as they are.
+Decompression is libfwnt's (docs/dependencies.md), or `xpress`'s where that refuses what is sound. For the writer
+there is compression: real for XPRESS, which is what Windows uses for traces, and for the other two a form that is
+valid but stores the bytes as they are.
 """
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+from etwdetect.etl import xpress
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 LZNT1: Final = 2
 XPRESS: Final = 3
@@ -16,7 +22,7 @@ _LZNT1_CHUNK: Final = 4096
 _HUFFMAN_BLOCK: Final = 65536
 _XPRESS_REACH: Final = 8192
 _SHORTEST_MATCH: Final = 3
-_LONGEST_MATCH: Final = 0x7FFF  # libfwnt takes those from 0x9000 on for damage
+_LONGEST_MATCH: Final = 0x7FFF  # libfwnt, which others read traces with, takes those from 0x9000 on for damage
 
 
 def decompress(data: bytes, size: int, method: int) -> bytes:
@@ -36,12 +42,21 @@ def decompress(data: bytes, size: int, method: int) -> bytes:
         case _:
             raise ValueError(f"unknown compression format {method}")
     try:
-        decoded: bytes = decoder(data, size)
+        decoded = _decoded(decoder, data, size, method)
     except (OSError, MemoryError, ValueError) as error:
         raise ValueError("the compressed data is damaged") from error
     if len(decoded) != size:
         raise ValueError(f"{len(decoded)} bytes came of compressed data that should hold {size}")
     return decoded
+
+
+def _decoded(decoder: Callable[[bytes, int], bytes], data: bytes, size: int, method: int) -> bytes:
+    try:
+        return decoder(data, size)
+    except OSError:
+        if method != XPRESS:
+            raise
+        return xpress.decompress(data, size)
 
 
 def compress(data: bytes, method: int) -> bytes:
