@@ -35,7 +35,7 @@ _ENTRY: Final = Struct("<IH")
 """Before each event: how many bytes it has, and the number of its clock or _READ."""
 _READ: Final = 0xFFFF
 """It is an event that was read from its record already: _HEAD and the payload. Else it is the record."""
-_HEAD: Final = Struct("<HBBBqIQ16s")
+_HEAD: Final = Struct("<HHBBqIQ16s")
 _PID: Final = Struct("<I")
 _PID_AT: Final = {4: 8, 8: 16}
 """By pointer size: where the process id stands in a payload, behind two pointers."""

@@ -43,6 +43,11 @@ def test_all_events_come_back_as_they_were(limit):
     ]
 
 
+def test_an_event_with_the_largest_numbers_that_a_header_has_comes_back_as_it_was():
+    (event,) = filled([RawEvent(IMAGE, 0xFFFF, 0xFFFF, 0xFF, 1 << 61, 1, 1, 8, bytes(0xFFFF), 1 << 63)])
+    assert (event.id, event.version, event.opcode, event.time) == (0xFFFF, 0xFFFF, 0xFF, 1 << 61)
+
+
 @limits
 def test_the_events_of_a_process_come_in_order_of_time(limit):
     events = [raw(pid, time) for time in (5, 3, 9, 3) for pid in (20, 30)]
