@@ -33,14 +33,19 @@ _ID_MASK: Final = 0xFFFFFFFF
 _POINTER_SIZES: Final = (4, 8)
 
 
-def process_start(raw: RawEvent, pid: int, *rest: Any) -> ProcessStart:  # noqa: ANN401
+def process_start(raw: RawEvent, pid: int, parent_pid: int | None, *rest: Any) -> ProcessStart:  # noqa: ANN401
     """Build the start of process *pid*; the header is the creator's."""
-    return ProcessStart(raw.time, raw.pid, raw.tid, pid & _ID_MASK, *rest)
+    return ProcessStart(raw.time, raw.pid, raw.tid, pid & _ID_MASK, _id(parent_pid), *rest)
 
 
-def process_rundown(raw: RawEvent, pid: int, *rest: Any) -> ProcessRundown:  # noqa: ANN401
+def process_rundown(raw: RawEvent, pid: int, parent_pid: int | None, *rest: Any) -> ProcessRundown:  # noqa: ANN401
     """Build the finding of process *pid*; the header tells nothing."""
-    return ProcessRundown(raw.time, pid & _ID_MASK, *rest)
+    return ProcessRundown(raw.time, pid & _ID_MASK, _id(parent_pid), *rest)
+
+
+def _id(value: int | None) -> int | None:
+    """Return the process id that *value* is: the first version gives ids the size of a pointer."""
+    return None if value is None else value & _ID_MASK
 
 
 def process_stop(raw: RawEvent, pid: int, *_: Any) -> ProcessStop:  # noqa: ANN401

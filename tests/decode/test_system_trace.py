@@ -108,6 +108,12 @@ def test_an_image_name_beyond_ascii_is_told_byte_for_byte(decoded):
     assert decoded(PROCESS, 1, 1, payload).image == "caf\\xe9.exe"
 
 
+def test_ids_of_a_pointers_size_have_32_bits_all_the_same(decoded):
+    payload = u64(1 << 63 | 7608) + u64(1 << 32 | 972) + u32(0) + ansi("cmd.exe")
+    event = decoded(PROCESS, 1, 0, payload)
+    assert (event.pid, event.parent_pid) == (7608, 972)
+
+
 # -- threads
 
 
