@@ -30,13 +30,8 @@ class NotATraceError(EtwDetectError):
         super().__init__(f"{name}: {why}{place}")
 
 
-class UnreadableError(NotATraceError):
-    """What is in an input can't be known: it may have traces."""
-
-    def __init__(self, name: str, why: str) -> None:
-        """Say *why* what is called *name* could not be looked into."""
-        self.why = why
-        super().__init__(name, why)
+class OtherContentError(NotATraceError):
+    """A file or an archive is sound, as far as one can see, but has nothing in it that is looked for."""
 
 
 class PayloadError(EtwDetectError):

@@ -7,21 +7,26 @@ from __future__ import annotations
 
 import io
 import os
+import stat
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Final, NoReturn
 
 from etwdetect import packing
-from etwdetect.errors import NotATraceError, UnreadableError
+from etwdetect.errors import NotATraceError, OtherContentError
 from etwdetect.etl.reader import Trace
 from etwdetect.recorded import SUFFIXES, is_recorded
 from etwdetect.saved import HEAD, SavedResults, looks_saved
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from etwdetect.recorded.trace import RecordedInput
+
+
+_FILES: Final = (stat.S_IFREG, 0)
+"""What may be opened, by `_kind`: a pipe would be waited for."""
 
 
 @dataclass(frozen=True)
@@ -43,15 +48,11 @@ class _MaybePacked:
 
 @dataclass(frozen=True)
 class Input(_MaybePacked):
-    """One trace that was found, or what may hold some; *why_not* says why that can't be read."""
-
-    why_not: str | None = None
+    """One trace that was found."""
 
     @contextmanager
     def open(self) -> Iterator[Trace]:
         """Open the trace; NotATraceError where it can't be read at all."""
-        if self.why_not is not None:
-            raise NotATraceError(self.name, self.why_not)
         with ExitStack() as stack:
             file, fault = self._plain(stack)
             try:
@@ -76,6 +77,17 @@ class SavedInput(_MaybePacked):
             yield SavedResults(buffered, self.name, fault)
 
 
+@dataclass(frozen=True)
+class _UnreadableInput(Input):
+    """Something in a directory that can't be looked into."""
+
+    error: NotATraceError = field(kw_only=True)
+
+    def open(self) -> NoReturn:
+        """Say why."""
+        raise self.error
+
+
 def find_inputs(path: str | os.PathLike[str]) -> Iterator[Input | RecordedInput]:
     """Yield the traces at *path*, in the order of their names.
 
@@ -93,56 +105,64 @@ def find_inputs(path: str | os.PathLike[str]) -> Iterator[Input | RecordedInput]
 def find_all(path: str | os.PathLike[str]) -> Iterator[Input | RecordedInput | SavedInput]:
     """Yield the traces and the saved results at *path*, in the order of their names.
 
-    Of a directory, traces alone: the results in it are likely to be of those. Raises NotATraceError where there is
-    nothing, a directory without a trace or an archive without either.
+    Of a directory, traces alone: the results in it are likely to be of those. What can't be read in it is yielded
+    too, and says so when it is opened. Raises NotATraceError where there is nothing, a directory without a trace
+    or an archive without either.
     """
     path = Path(path)
-    # Not path.is_dir(), here and below: that is an error where the folder above may not be looked into.
-    if not os.path.isdir(path):  # noqa: PTH112
+    if _kind(path) != stat.S_IFDIR:
         yield from _in_file(path)
         return
-    found = False
-    unlisted: list[OSError] = []
-    for each in sorted(_candidates(path, unlisted.append)):
+    unreadable: list[Input] = []
+    candidates = sorted(_candidates(path, unreadable))
+    yield from unreadable
+    found = bool(unreadable)
+    for each in candidates:
         try:
             for each_input in _in_file(each):
                 if not isinstance(each_input, SavedInput):
                     found = True
                     yield each_input
-        except UnreadableError as error:
+        except OtherContentError:
+            continue  # nobody named it
+        except NotATraceError as error:
             found = True
-            yield Input(each, why_not=error.why)
-        except NotATraceError:
-            continue  # an archive or a file of other things, which nobody named
-    for each_error in unlisted:
-        found = True
-        yield Input(Path(each_error.filename), why_not=f"cannot be looked into: {each_error.strerror}")
+            yield _UnreadableInput(each, error=error)
     if not found:
         raise NotATraceError(str(path), "is a directory with no trace (.etl, .gz, .zip, .jsonl, .parquet) in it")
 
 
-def _candidates(folder: Path, complain: Callable[[OSError], object]) -> Iterator[Path]:
-    """Yield all below *folder* that is called like a trace; *complain* of folders that can't be listed."""
-    for here, _, names in os.walk(folder, onerror=complain):
+def _candidates(folder: Path, unreadable: list[Input]) -> Iterator[Path]:
+    """Yield the files in *folder*, and below, that are called as inputs are; add folders that can't be read."""
+
+    def add(error: OSError) -> None:
+        where = Path(error.filename)
+        why = NotATraceError(str(where), f"cannot be looked into: {error.strerror}")
+        unreadable.append(_UnreadableInput(where, error=why))
+
+    for here, _, names in os.walk(folder, onerror=add):
         for name in names:
             file = Path(here, name)
-            if name.lower().endswith((".etl", ".etl.gz", ".zip", *SUFFIXES)) and not _is_special(file):
+            if name.lower().endswith((".etl", ".etl.gz", ".zip", *SUFFIXES)) and _kind(file) in _FILES:
                 yield file
 
 
-def _is_special(file: Path) -> bool:
-    """Whether *file* is a pipe or the like, which would be waited for."""
-    return os.path.exists(file) and not os.path.isfile(file)  # noqa: PTH110, PTH113
+def _kind(path: Path) -> int:
+    """Return what *path* is, S_IFREG or another of `stat`'s; 0 where only opening it will say."""
+    try:
+        return stat.S_IFMT(path.stat().st_mode)
+    except OSError:
+        return 0
 
 
 def _in_file(path: Path) -> Iterator[Input | RecordedInput | SavedInput]:
-    if _is_special(path):
+    if _kind(path) not in _FILES:
         raise NotATraceError(str(path), "is neither a file nor a directory")
     try:
         with path.open("rb") as file:
             head = file.read(HEAD)
     except OSError as error:
-        raise UnreadableError(str(path), f"cannot be opened: {error.strerror}") from error
+        raise NotATraceError(str(path), f"cannot be opened: {error.strerror}") from error
     if head.startswith(packing.ZIP_MAGIC):
         yield from _in_archive(path)
         return
@@ -170,5 +190,5 @@ def _in_archive(path: Path) -> Iterator[Input | SavedInput]:
         elif head is not None and looks_saved(head):
             found.append(SavedInput(path, name))
     if not found:
-        raise NotATraceError(str(path), "is a .zip with no .etl file and no saved results in it")
+        raise OtherContentError(str(path), "is a .zip with no .etl file and no saved results in it")
     yield from found

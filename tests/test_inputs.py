@@ -1,5 +1,6 @@
+"""What is found at a path: nothing of a directory is passed over that may hold a trace."""
+
 import os
-import shutil
 import sys
 from pathlib import Path
 
@@ -7,59 +8,67 @@ import pytest
 
 from etwdetect.errors import NotATraceError
 from etwdetect.inputs import find_inputs
-
-SAMPLE = Path(__file__).parents[1] / "samples" / "windbg-attach.etl"
+from tests.traces_by_writer import attack, write_trace
 
 needs_links = pytest.mark.skipif(sys.platform == "win32", reason="making a link needs a right there")
 
 
-def opened(path):
-    """What becomes of each input at *path*: its name, and why it can't be read."""
-    for found in find_inputs(path):
+@pytest.fixture
+def folder(tmp_path):
+    """One with a trace in it."""
+    write_trace(tmp_path / "sound.etl", attack())
+    return tmp_path
+
+
+def told_of(folder):
+    """What opening each input in *folder* says, by the file's name; nothing of one that can be read."""
+    told = {}
+    for found in find_inputs(folder):
         try:
             with found.open():
-                yield found.path.name, None
+                told[found.path.name] = ""
         except NotATraceError as error:
-            yield found.path.name, str(error)
+            told[found.path.name] = str(error)
+    return told
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "why"),
+    [
+        ("a.zip", b"PK\3\4 and no more", "is a .zip that cannot be read"),
+        ("a.jsonl", b'{"schema_version": 2, "host": "H", "recording": "r"}\n', "a newer etwdetect reads it"),
+        ("a.parquet", b"PAR1 cut short", "is no readable Parquet file"),
+    ],
+)
+def test_what_cannot_be_read_in_a_directory_is_told_beside_the_others(folder, name, content, why):
+    (folder / name).write_bytes(content)
+    told = told_of(folder)
+    assert why in told[name]
+    assert told["sound.etl"] == ""
 
 
 @needs_links
-def test_a_trace_of_a_directory_that_cannot_be_opened_is_not_passed_over(tmp_path):
-    shutil.copy(SAMPLE, tmp_path / "a.etl")
-    (tmp_path / "b.etl").symlink_to("b.etl")
-    assert list(opened(tmp_path)) == [
-        ("a.etl", None),
-        ("b.etl", f"{tmp_path / 'b.etl'}: cannot be opened: Too many levels of symbolic links"),
-    ]
+def test_a_link_to_nothing_that_is_called_like_a_trace_is_told(folder):
+    (folder / "a.etl").symlink_to(folder / "nothing")
+    assert "cannot be opened: " in told_of(folder)["a.etl"]
 
 
-def test_an_archive_of_a_directory_that_cannot_be_read_is_not_passed_over(tmp_path):
-    (tmp_path / "cut.zip").write_bytes(b"PK\x03\x04" + b"x" * 100)
-    ((name, why),) = opened(tmp_path)
-    assert (name, "is a .zip that cannot be read" in why) == ("cut.zip", True)
-
-
-def test_a_folder_that_cannot_be_looked_into_is_not_passed_over(tmp_path, monkeypatch):
-    shutil.copy(SAMPLE, tmp_path / "a.etl")
-    locked = tmp_path / "locked"
+def test_a_folder_that_cannot_be_looked_into_is_told(folder, monkeypatch):
+    locked = folder / "locked"
     locked.mkdir()
     scandir = os.scandir
 
-    def denied(folder):
-        if Path(folder) == locked:
-            raise PermissionError(13, "Permission denied", f"{folder}")
-        return scandir(folder)
+    def denied(where):
+        if Path(where) == locked:
+            raise PermissionError(13, "Permission denied", f"{where}")
+        return scandir(where)
 
     monkeypatch.setattr(os, "scandir", denied)
-    assert list(opened(tmp_path)) == [
-        ("a.etl", None),
-        ("locked", f"{locked}: cannot be looked into: Permission denied"),
-    ]
+    assert told_of(folder) == {"sound.etl": "", "locked": f"{locked}: cannot be looked into: Permission denied"}
 
 
-@needs_links
 def test_a_directory_in_which_nothing_can_be_read_is_not_called_one_without_a_trace(tmp_path):
-    (tmp_path / "b.etl").symlink_to("b.etl")
+    (tmp_path / "a.zip").write_bytes(b"PK\3\4 and no more")
     assert len(list(find_inputs(tmp_path))) == 1
 
 
@@ -67,3 +76,22 @@ def test_a_directory_in_which_nothing_can_be_read_is_not_called_one_without_a_tr
 def test_a_path_that_the_system_refuses_to_look_at_is_no_crash(tmp_path):
     with pytest.raises(NotATraceError, match="cannot be opened: File name too long"):
         list(find_inputs(tmp_path / ("x" * 300)))
+
+
+def test_a_file_that_may_not_even_be_looked_at_is_told(folder, monkeypatch):
+    (folder / "closed").mkdir()
+    write_trace(folder / "closed" / "a.etl", attack())
+
+    def denied(real):
+        def call(file, *how, **options):
+            if file.parent.name == "closed":
+                raise PermissionError(13, "Permission denied", str(file))
+            return real(file, *how, **options)
+
+        return call
+
+    for name in ("stat", "open"):
+        monkeypatch.setattr(Path, name, denied(getattr(Path, name)))
+    assert told_of(folder)["a.etl"].endswith("a.etl: cannot be opened: Permission denied")
+    with pytest.raises(NotATraceError, match=r"a\.etl: cannot be opened: Permission denied"):
+        list(find_inputs(folder / "closed" / "a.etl"))

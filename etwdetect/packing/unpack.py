@@ -9,7 +9,7 @@ import zipfile
 import zlib
 from typing import IO, TYPE_CHECKING, Final, Protocol, cast
 
-from etwdetect.errors import NotATraceError, UnreadableError
+from etwdetect.errors import NotATraceError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -81,14 +81,14 @@ def head_of_gz(path: Path, size: int) -> bytes:
 def heads_in_zip(path: Path, suffixes: tuple[str, ...], size: int) -> Iterator[tuple[str, bytes | None]]:
     """Yield the name of each member, in their order, and the first *size* bytes of those with one of *suffixes*.
 
-    Of a member that `unpack` refuses there are none. UnreadableError where the archive can't be read.
+    Of a member that `unpack` refuses there are none. NotATraceError where the archive can't be read.
     """
     try:
         with zipfile.ZipFile(path) as archive:
             for name in sorted(archive.namelist()):
                 yield name, _head(archive, name, size) if name.lower().endswith(suffixes) else None
     except _ERRORS as error:
-        raise UnreadableError(str(path), f"is a .zip that cannot be read: {error}") from error
+        raise NotATraceError(str(path), f"is a .zip that cannot be read: {error}") from error
 
 
 def _head(archive: zipfile.ZipFile, name: str, size: int) -> bytes | None:

@@ -6,7 +6,15 @@ from typing import IO, TYPE_CHECKING, Any, Final
 
 from etwdetect.errors import MissingExtraError
 from etwdetect.events import ThreadStop
-from etwdetect.recorded.schema import COLUMNS, SCHEMA_VERSION, Recording, from_row, recording_of, to_row
+from etwdetect.recorded.schema import (
+    COLUMNS,
+    SCHEMA_VERSION,
+    NoEventsError,
+    Recording,
+    from_row,
+    recording_of,
+    to_row,
+)
 
 try:
     import pyarrow as pa
@@ -73,7 +81,10 @@ class ParquetWriter:
 
 
 class ParquetFile:
-    """A Parquet file of events, open for reading; ValueError where it is none. A place is a row group."""
+    """A Parquet file of events, open for reading. A place is a row group.
+
+    ValueError where it can't be read, NoEventsError where it is one of other things.
+    """
 
     def __init__(self, file: IO[bytes]) -> None:
         try:
@@ -84,7 +95,7 @@ class ParquetFile:
         self._columns = [column.name for column in COLUMNS if column.name in names]
         missing = {"schema_version", "host", "recording", "seq", "kind", "time"} - names
         if missing:
-            raise ValueError(f"is no file of events: it has no column {min(missing)}")
+            raise NoEventsError(f"is no file of events: it has no column {min(missing)}")
 
     def places(self) -> Iterator[tuple[int, int, Recording | str]]:
         """Yield for each row group its number, the next, and each recording in it, or what is wrong with it."""

@@ -40,6 +40,13 @@ SCHEMA_VERSION: Final = 1
 """It grows when a column changes its meaning or a new kind of row matters to the rule, not with new columns."""
 
 
+NEWER: Final = "a newer etwdetect reads it"
+
+
+class NoEventsError(ValueError):
+    """Something is sound, but no rows of events."""
+
+
 class Recording(NamedTuple):
     """What a row belongs to: one session, recorded or live, on one *host*; *name* is unique on it."""
 
@@ -234,7 +241,7 @@ def recording_of(row: Mapping[str, Any]) -> Recording:
     version = row.get("schema_version")
     if version != SCHEMA_VERSION:
         newer = isinstance(version, int) and version > SCHEMA_VERSION
-        raise ValueError(f"has the schema version {version!r}" + (": a newer etwdetect reads it" if newer else ""))
+        raise ValueError(f"has the schema version {version!r}" + (f": {NEWER}" if newer else ""))
     return Recording(*(_value(row, name, _read_name, needed=True) for name in ("host", "recording")))
 
 

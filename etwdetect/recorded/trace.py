@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from etwdetect import packing
-from etwdetect.errors import MissingExtraError, NotATraceError
+from etwdetect.errors import MissingExtraError, NotATraceError, OtherContentError
 from etwdetect.etl.reader import Damages
 from etwdetect.events import Loss
 from etwdetect.recorded import PARQUET_MAGIC
 from etwdetect.recorded.jsonl import JsonLinesFile
-from etwdetect.recorded.schema import Recording, RecordingStart
+from etwdetect.recorded.schema import NEWER, NoEventsError, Recording, RecordingStart
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -155,7 +155,8 @@ def find_recordings(path: Path) -> list[RecordedInput]:
                 first_bad = None
             places[last] = (places[last][0], end)
     if not places:
-        raise NotATraceError(str(path), f"is no file of events: {fault[0]}", fault[1])
+        kind = NotATraceError if NEWER in fault[0] else OtherContentError
+        raise kind(str(path), f"is no file of events: {fault[0]}", fault[1])
     return [RecordedInput(path, recording, *place, len(places) == 1) for recording, place in places.items()]
 
 
@@ -182,6 +183,8 @@ def _faults_of(path: Path) -> Iterator[None]:
         raise
     except OSError as error:
         raise NotATraceError(str(path), f"cannot be read: {error.strerror or error}") from error
+    except NoEventsError as error:
+        raise OtherContentError(str(path), str(error)) from error
     except (MissingExtraError, ValueError) as error:
         raise NotATraceError(str(path), str(error)) from error
 
