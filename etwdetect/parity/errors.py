@@ -25,3 +25,7 @@ class BenchUnavailableError(UnsupportedSystemError):
 
 class PerformanceError(EtwDetectError):
     """A step could not be performed for real: what failed, and in which process."""
+
+
+class CdbError(PerformanceError):
+    """cdb, which plays a debugger, did not do what a debugger does: what it said last."""

@@ -11,7 +11,7 @@ from etwdetect.parity.comparison import Equality
 from etwdetect.parity.errors import BenchUnavailableError, PerformanceError
 from etwdetect.parity.steps import Who
 from etwdetect.parity.verdict import Observation, Side
-from etwdetect.parity.windows import exchange
+from etwdetect.parity.windows import casting, exchange
 from etwdetect.parity.windows.ids import RealIds
 from etwdetect.parity.windows.machine import is_virtual
 from etwdetect.parity.windows.possible import obstacle
@@ -34,6 +34,15 @@ ON_BOTH = {
     "thread-at-loadlibrary",
     "windbg-attaches-to-notepad",
 }
+WITH_CDB = {
+    "a-debugger-starts-its-debuggee": {"windbg"},
+    "attach-then-break": {"windbg"},
+    "non-invasive-attach": {"windbg"},
+    "running-before-detection": {"windbg"},
+    "the-five-example-lines": {"windbg", "cdb"},
+    "the-new-windbg": {"EngHost"},
+    "windbg-attaches-to-notepad": {"windbg"},
+}
 IN_WINE_ALONE = {
     "born-in-the-gap",
     "own-thread-before-the-first",
@@ -54,6 +63,49 @@ def test_these_scenarios_are_performed_on_windows():
 
 def test_these_scenarios_are_performed_in_wine():
     assert performed(told=True) >= ON_BOTH | IN_WINE_ALONE
+
+
+def test_cdb_plays_these_debuggers_of_the_scenarios_that_are_performed():
+    casts = {each.name: casting.for_cdb(list(each.flat_steps())) for each in SCENARIOS if each.name in ON_BOTH}
+    assert {name: cast for name, cast in casts.items() if cast} == WITH_CDB
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        "{ attach_debugger = 'n', by = 'w' }, { break_in = 'n', by = 'w/two' }",
+        "{ start_under_debugger = 'm', by = 'w' }, { break_in = 'm', by = 'w' }",
+        "{ attach_debugger = 'n', by = 'w', invasive = false }, { detach = 'n', by = 'w' }",
+    ],
+)
+def test_a_debugger_that_only_debugs_one_process_once_is_for_cdb(steps):
+    assert for_cdb(steps) == {"w"}
+
+
+@pytest.mark.parametrize(
+    ("steps", "what_else"),
+    [
+        ("{ attach_debugger = 'n', by = 'w' }, { detach = 'n', by = 'w' }", "lets go of what it broke into"),
+        ("{ create_thread = 'w' }, { attach_debugger = 'n', by = 'w' }", "makes a thread"),
+        ("{ attach_debugger = 'n', by = 'w' }, { exit_process = 'w' }", "ends before the story does"),
+        ("{ attach_debugger = 'n', by = 'w' }, { attach_debugger = 'o', by = 'w' }", "debugs two"),
+        ("{ attach_debugger = 'n', by = 'w' }, { attach_debugger = 'w', by = 'o' }", "is debugged itself"),
+        ("{ attach_debugger = 'n', by = 'w' }, { start_process = 'm', by = 'o', parent = 'w' }", "is a parent"),
+    ],
+)
+def test_a_debugger_that_does_anything_else_is_not_for_cdb(steps, what_else):
+    assert "w" not in for_cdb(steps), what_else
+
+
+def for_cdb(steps):
+    story = f"""
+        title = "t"
+        why = "w"
+        steps = [{steps}]
+        expect = []
+        processes = {{ n = {{ running = true }}, o = {{ running = true }}, w.running = true, w.threads = ["two"] }}
+    """
+    return casting.for_cdb(loading.parse(story, "story").steps)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Self
 
 from etwdetect.kdetector import Device
 from etwdetect.parity.benches import Bench
-from etwdetect.parity.windows import machine
+from etwdetect.parity.windows import cdb, machine
 from etwdetect.parity.windows.detectors import Detectors
 from etwdetect.parity.windows.performer import perform
 from etwdetect.parity.windows.possible import obstacle
@@ -35,6 +35,8 @@ class VmBench(Bench):
         with Device(reading=True) as device:  # it is loaded, and nobody else has its records
             for _ in device.drain():
                 pass
+        path = cdb.find()
+        self._cdb = (str(path),) if path else ()
         return self
 
     def cannot(self, scenario: Scenario) -> str | None:
@@ -43,7 +45,7 @@ class VmBench(Bench):
 
     def perform(self, scenario: Scenario) -> Observation:
         """Perform the scenario on this machine."""
-        return perform(scenario, Detectors, told=False)
+        return perform(scenario, Detectors, told=False, cdb=self._cdb)
 
 
 bench = VmBench

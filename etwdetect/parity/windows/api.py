@@ -44,6 +44,8 @@ CREATED_PROCESS: Final = 3
 _LOADED_DLL: Final = 6
 BREAKPOINT: Final = 0x8000_0003
 
+_CTRL_BREAK: Final = 1
+
 _WAIT_FAILED: Final = 0xFFFF_FFFF
 _WAIT_TIMEOUT: Final = 258
 _ERROR_SEM_TIMEOUT: Final = 121
@@ -259,6 +261,12 @@ def resume_process(pid: int) -> None:
         _ntdll().NtResumeProcess(process)
 
 
+def send_break(group: int) -> None:
+    """Send Ctrl+Break to the process *group* (its first process's id), which must have our console."""
+    if not _kernel32().GenerateConsoleCtrlEvent(_CTRL_BREAK, group):
+        _fail(f"sending Ctrl+Break to process group {group}")
+
+
 def terminate(pid: int) -> None:
     """End the process *pid*; one that is gone is well."""
     api = _kernel32()
@@ -353,6 +361,7 @@ def _kernel32() -> ctypes.CDLL:
     of("DebugBreakProcess", flag, handle)
     of("WaitForDebugEvent", flag, pointer, dword)
     of("ContinueDebugEvent", flag, dword, dword, dword)
+    of("GenerateConsoleCtrlEvent", flag, dword, dword)
     of("TerminateProcess", flag, handle, wintypes.UINT)
     of("WaitForSingleObject", dword, handle, dword)
     return library

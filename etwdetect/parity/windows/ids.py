@@ -13,10 +13,13 @@ if TYPE_CHECKING:
 
 @dataclass
 class RealIds:
-    """The ids by name, of processes and of threads, those that have ended too."""
+    """The ids by name, of processes and of threads, those that have ended too.
+
+    A thread's is None where nobody can know it beforehand: which of cdb's threads does what.
+    """
 
     processes: dict[str, int] = field(default_factory=dict)
-    threads: dict[Who, int] = field(default_factory=dict)
+    threads: dict[Who, int | None] = field(default_factory=dict)
 
     def pid_of(self, process: str) -> int:
         """Return the id of *process*. Raises PerformanceError."""
@@ -24,8 +27,8 @@ class RealIds:
             raise PerformanceError(f"{process} was not started")
         return self.processes[process]
 
-    def tid_of(self, who: Who) -> int:
-        """Return the id of the thread *who*. Raises PerformanceError."""
+    def tid_of(self, who: Who) -> int | None:
+        """Return the id of the thread *who*, None where it is not known. Raises PerformanceError."""
         if who not in self.threads:
             raise PerformanceError(f"the thread {who.process}/{who.thread} was not made")
         return self.threads[who]

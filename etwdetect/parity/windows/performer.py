@@ -6,11 +6,12 @@ import os
 import threading
 import time
 from contextlib import ExitStack, closing
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from etwdetect.live import system
 from etwdetect.parity.comparison import Equality
-from etwdetect.parity.errors import PerformanceError
+from etwdetect.parity.errors import CdbError, PerformanceError
 from etwdetect.parity.scenario import IDLE, SYSTEM
 from etwdetect.parity.steps import (
     MAIN,
@@ -34,12 +35,13 @@ from etwdetect.parity.steps import (
 )
 from etwdetect.parity.story import PACE
 from etwdetect.parity.verdict import Observation
-from etwdetect.parity.windows import api
+from etwdetect.parity.windows import api, casting
+from etwdetect.parity.windows.cdb import Cdb
 from etwdetect.parity.windows.deeds import BOTH, NOBODY, PROCESS_ONLY
 from etwdetect.parity.windows.stage import Stage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from etwdetect.parity.comparison import RecordIds
     from etwdetect.parity.scenario import Actor, Scenario
@@ -59,21 +61,41 @@ _STARTS: Final = ("nowhere", "kernel32.dll!LoadLibraryA", "kernel32.dll!LoadLibr
 """Where threads are really made to start; everywhere else would do harm, and they start at _HARMLESS instead."""
 
 
-def perform(scenario: Scenario, detect: Callable[[], Detectors], *, told: bool) -> Observation:
+def perform(
+    scenario: Scenario, detect: Callable[[], Detectors], *, told: bool, cdb: Sequence[str] = ()
+) -> Observation:
     """Perform *scenario* and return what both detectors saw of it.
 
-    *detect* makes the detectors, *told* says whether it is we who tell them, as in Wine. Raises PerformanceError,
-    KDetectorError, LiveError and OSError.
+    *detect* makes the detectors, *told* says whether it is we who tell them, as in Wine. *cdb* are the words that
+    start cdb, which plays those debuggers that it can; the debug API plays the others, and all should cdb fail:
+    then the scenario is performed anew. Raises PerformanceError, KDetectorError, LiveError and OSError.
     """
     api.keep_standard_handles()
+    try:
+        return _perform(scenario, detect, told=told, cdb=cdb)
+    except CdbError as error:
+        again = _perform(scenario, detect, told=told, cdb=())
+        return replace(again, notes=(f"performed anew without cdb: {error}", *again.notes))
+
+
+def _perform(
+    scenario: Scenario, detect: Callable[[], Detectors], *, told: bool, cdb: Sequence[str]
+) -> Observation:
     with ExitStack() as stack:
         stage = stack.enter_context(closing(Stage(notepad=not told)))
-        return _Performer(scenario, stage, stack, detect, told=told).perform()
+        return _Performer(scenario, stage, stack, detect, told=told, cdb=cdb).perform()
 
 
 class _Performer:
-    def __init__(
-        self, scenario: Scenario, stage: Stage, stack: ExitStack, detect: Callable[[], Detectors], *, told: bool
+    def __init__(  # noqa: PLR0913 (once)
+        self,
+        scenario: Scenario,
+        stage: Stage,
+        stack: ExitStack,
+        detect: Callable[[], Detectors],
+        *,
+        told: bool,
+        cdb: Sequence[str],
     ) -> None:
         self._scenario = scenario
         self._stage = stage
@@ -82,7 +104,12 @@ class _Performer:
         self._told = told
         self._detectors: Detectors | None = None
         self._opening: RecordIds = (0, 0, 0, 0)
-        self._acting = {by.process for _, step in _flat(scenario.steps) if (by := getattr(step, "by", None))}
+        self._cdb = cdb
+        self._cdbs: dict[str, Cdb] = {}
+        steps = [step for _, step in _flat(scenario.steps)]
+        self._for_cdb = casting.for_cdb(steps) if cdb else frozenset()
+        self._debuggers = casting.debuggers(steps)
+        self._acting = {by.process for step in steps if (by := getattr(step, "by", None))} - self._for_cdb
 
     @property
     def _tell(self) -> str:
@@ -91,7 +118,7 @@ class _Performer:
 
     def perform(self) -> Observation:
         for actor in self._scenario.actors.values():
-            if actor.running and actor.name not in (SYSTEM, IDLE):
+            if actor.running and actor.name not in (SYSTEM, IDLE, *self._for_cdb):
                 self._take_place(actor)
         marker = self._stage.command(_MARKER, _MARKER, acts=False)
         _settle(self._stage.enter(_MARKER, self._stage.deeds.start(marker, NOBODY)))
@@ -99,10 +126,17 @@ class _Performer:
             self._begin()
         for pause, step in _flat(self._scenario.steps):
             time.sleep(min(pause, _LONGEST_PAUSE) / 10_000_000)
-            self._do(step)
+            if not self._done_with_cdb(step):
+                self._do(step)
         assert self._detectors is not None
         etw, driver = self._detectors.sides(self._opening, self._mark(self._detectors))
-        return Observation(etw, driver, Equality.LIVE, self._stage.ids, tuple(self._detectors.notices))
+        notes = (*self._detectors.notices, *self._who_played())
+        return Observation(etw, driver, Equality.LIVE, self._stage.ids, notes)
+
+    def _who_played(self) -> Iterator[str]:
+        """Yield who played the debuggers, where it could have been cdb."""
+        for name in self._debuggers if self._cdb or not self._told else ():
+            yield f"{name} was played by {'cdb' if name in self._for_cdb else 'the debug API'}"
 
     def _take_place(self, actor: Actor) -> None:
         """Start who runs when the story begins; neither detector watches yet."""
@@ -243,6 +277,44 @@ class _Performer:
             return
         self._order(step.by._replace(thread=player.debugger), "detach", pid=player.pid)
         player.debugger = None
+
+    def _done_with_cdb(self, step: Step) -> bool:
+        """Do *step* if it is one of a debugger that cdb plays, and return whether it is."""
+        match step:
+            case StartUnderDebugger() | AttachDebugger() | BreakIn() | Detach():
+                if step.by.process in self._for_cdb:
+                    self._debug_with_cdb(step)
+                    return True
+        return step.process in self._for_cdb  # it is started, and cdb comes with its debuggee
+
+    def _debug_with_cdb(self, step: StartUnderDebugger | AttachDebugger | BreakIn | Detach) -> None:
+        self._stage.ids.threads[step.by] = None
+        name = step.by.process
+        match step:
+            case StartUnderDebugger():
+                cdb = self._enter_cdb(name, Cdb.starting(self._cdb, self._command(step.process)))
+                player = self._stage.enter(step.process, cdb.stopped(), step.named or MAIN)
+                cdb.go()
+                self._connect(player)
+            case AttachDebugger():
+                player = self._stage.player(step.process)
+                cdb = Cdb.attached(self._cdb, player.pid, invasive=step.invasive)
+                self._enter_cdb(name, cdb)
+                if step.invasive:
+                    self._stage.note_thread(player, step.named, cdb.broken_in(), remote=True)
+                else:
+                    cdb.stopped()
+            case BreakIn():
+                player = self._stage.player(step.process)
+                self._stage.note_thread(player, step.named, self._cdbs[name].break_in(), remote=True)
+            case Detach():
+                self._cdbs[name].detach()
+
+    def _enter_cdb(self, name: str, cdb: Cdb) -> Cdb:
+        self._stack.callback(cdb.close)
+        self._stage.ids.processes[name] = cdb.pid
+        self._cdbs[name] = cdb
+        return cdb
 
     def _exit_thread(self, step: ExitThread) -> None:
         player = self._stage.player(step.process)
