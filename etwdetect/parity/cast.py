@@ -49,6 +49,7 @@ class Cast:
         self._next = _FIRST_ID
         for actor in scenario.actors.values():
             if actor.running:
+                self._check_free(actor)
                 self._lives[actor.name] = life = Life(actor, self._id(actor.pid), announced=True)
                 if actor.name not in (SYSTEM, IDLE):
                     life.mapped += images_of(actor)
@@ -62,11 +63,13 @@ class Cast:
         if name in self._lives:
             raise ScenarioError(f"{name} was started already; give another life another name")
         actor = self._actors.get(name) or Actor(name=name, image=f"{name}.exe")
-        life = Life(actor, self._id(actor.pid), time, starter.process)
-        if actor.pid is not None and any(other.pid == actor.pid for other in self.alive()):
-            raise ScenarioError(f"the id of {name}, {actor.pid}, is in use")
-        self._lives[name] = life
+        self._check_free(actor)
+        self._lives[name] = life = Life(actor, self._id(actor.pid), time, starter.process)
         return life
+
+    def _check_free(self, actor: Actor) -> None:
+        if actor.pid is not None and any(other.pid == actor.pid for other in self.alive()):
+            raise ScenarioError(f"the id of {actor.name}, {actor.pid}, is in use")
 
     def living(self, name: str) -> Life:
         """Return the life of the process *name*, which must not have ended."""

@@ -61,8 +61,10 @@ def parse(text: str, name: str, path: Path | None = None) -> Scenario:
     try:
         scenario = _scenario(tomllib.loads(text), name, path)
         _check_names(scenario, tell(scenario).cast)  # whether the story can happen, and its expectations be met
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:  # a TOMLDecodeError, or Python's refusal of a number of thousands of digits
         raise ScenarioError(f"is no TOML: {error}", name=file) from error
+    except RecursionError as error:
+        raise ScenarioError("has lists in lists in lists", name=file) from error
     except ScenarioError as error:
         raise ScenarioError(error.what, error.step, file) from error
     return scenario
@@ -128,13 +130,13 @@ def _actors(table: Mapping[str, Any]) -> dict[str, Actor]:
             raise ScenarioError("is no table such as { running = true }", where)
         _no_others(entry, ("image", "running", "pid", "threads", "images"), where)
         threads = entry.get("threads", {})
+        if not isinstance(threads, (list, dict)) or not all(map(_is_name, threads)):
+            raise ScenarioError("threads is no list of names, or table of names with ids", where)
         if isinstance(threads, list):
             threads = dict.fromkeys(threads)
-        if not isinstance(threads, dict) or not all(map(_is_name, threads)):
-            raise ScenarioError("threads is no list of names, or table of names with ids", where)
         actors[name] = Actor(
             name=name,
-            image=_text({"image": f"{name}.exe", **entry}, "image", where),
+            image=_name(entry.get("image", f"{name}.exe"), where),
             running=_flag(entry.get("running", False), where),
             pid=_id(entry["pid"], where) if "pid" in entry else None,
             threads={thread: None if tid is None else _id(tid, where) for thread, tid in threads.items()},
@@ -177,7 +179,7 @@ def _main_value(kind: type[Step], value: object, where: str) -> dict[str, Any]:
 
 
 def _argument(key: str, value: object, where: str) -> object:
-    if key == "steps" and isinstance(value, list):
+    if key == "steps" and isinstance(value, list) and value:
         return tuple(_step(entry, f"{where}, step {number}") for number, entry in enumerate(value, 1))
     if key not in _PARSERS:
         raise ScenarioError(f"{key} = {value!r} makes no sense", where)

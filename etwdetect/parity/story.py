@@ -70,7 +70,13 @@ _LEAD: Final = 10 * SECOND
 _OLDER: Final = 3600 * SECOND
 
 MOST_STEPS: Final = 200_000
-"""How many steps a story may have, repetitions counted each time: memory stays below half a gigabyte."""
+"""How many steps a story may have, repetitions counted each time."""
+
+MOST_EVENTS: Final = 400_000
+"""How many events a story may have, those of its images too: memory stays below half a gigabyte."""
+
+LONGEST: Final = 366 * 24 * 3600 * SECOND
+"""How long a story may last: further on there is a time that an event has no room for."""
 
 
 class Fact(NamedTuple):
@@ -141,6 +147,7 @@ class _Teller:
         begins = scenario.begins
         seconds = (begins.hour * 60 + begins.minute) * 60 + begins.second
         self._now = MIDNIGHT + seconds * SECOND + begins.microsecond * 10
+        self._began = self._now
         self._session_start: int | None = None if scenario.begins_inside else self._now - _LEAD
         self._facts: list[tuple[int, Fact]] = []
         self._older = self._now - _OLDER
@@ -178,6 +185,10 @@ class _Teller:
             self._steps += 1
             if self._steps > MOST_STEPS:
                 raise ScenarioError(f"the story has more than {MOST_STEPS:,} steps", here)
+            if len(self._facts) > MOST_EVENTS:
+                raise ScenarioError(f"the story has more than {MOST_EVENTS:,} events", here)
+            if self._now - self._began > LONGEST:
+                raise ScenarioError("the story lasts more than a year", here)
             try:
                 self._happen(step)
             except ScenarioError as error:
@@ -212,6 +223,8 @@ class _Teller:
             case ExitThread() | ExitProcess():
                 self._exit(step)
             case StartDetection():
+                if self._session_start is not None:
+                    raise ScenarioError("detection has begun already")
                 self._session_start = self._now
                 self._begin_detection(self._now)
 

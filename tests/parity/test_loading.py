@@ -54,6 +54,11 @@ WRONG_STEPS = {
     '{ attach_debugger = "notepad" }': "step 1 (attach_debugger): does not say by",
     "{ repeat = 2, steps = [] }": "step 1 (repeat): does not say every",
     '{ repeat = 2, every = "1 s", steps = 3 }': "steps = 3 makes no sense",
+    '{ repeat = 2, every = "1 s", steps = [] }': "steps = [] makes no sense",
+    '{ repeat = 2, every = "1 s", steps = [ { start_detection = "both" } ] }': (
+        "step 1 (repeat), 1 of 2, step 1 (start_detection): detection has begun already"
+    ),
+    '{ attach_debugger = "notepad", by = "windbg", after = "999999999 min" }': "the story lasts more than a year",
     '{ attach_debugger = "notepad", by = "windbg", colour = "red" }': "'colour' is none of",
     '{ attach_debugger = "notepad", by = 5 }': "5 is no thread such as",
     '{ attach_debugger = "notepad", by = "a/b/c" }': "'a/b/c' is no thread",
@@ -81,6 +86,8 @@ def test_a_wrong_step_is_named_with_what_is_wrong(step):
 
 WRONG_FILES = {
     "title = [": "story: is no TOML",
+    f"title = {'9' * 5000}": "story: is no TOML",
+    f"steps = {'[' * 5000}{']' * 5000}": "story: has lists in lists in lists",
     "": "story: steps is missing",
     "steps = []": "story: has no steps",
     "steps = 5": "story: steps is no list",
@@ -94,6 +101,11 @@ WRONG_FILES = {
     f"{HEAD}steps = [{ATTACH}]\nexpect = []\n[processes]\nSystem = {{}}": "System is there always",
     f"{HEAD}steps = [{ATTACH}]\nexpect = []\n[processes]\na = 5": "process a: is no table",
     f"{HEAD}steps = [{ATTACH}]\nexpect = []\n[processes]\na = {{ threads = 5 }}": "process a: threads is no list",
+    f"{HEAD}steps = [{ATTACH}]\nexpect = []\n[processes]\na = {{ threads = [[]] }}": "a: threads is no list",
+    f"{HEAD}steps = [{ATTACH}]\nexpect = []\n[processes]\na = {{ image = '{'a' * 101}' }}": "is no name",
+    f"{HEAD}steps = [{ATTACH}]\nexpect = []\n[processes]\na = {{ pid = 4, running = true }}": (
+        "story: the id of a, 4, is in use"
+    ),
     f"{HEAD}steps = [{ATTACH}]\nexpect = []\n[processes]\na = {{ pid = 0 }}": "process a: 0 is no number",
 }
 

@@ -198,6 +198,12 @@ def test_a_story_without_end_is_refused(monkeypatch):
         told(f'{{ repeat = 100000, every = "1 s", steps = [ {inner} ] }}')
 
 
+def test_a_story_of_too_many_events_is_refused(monkeypatch):
+    monkeypatch.setattr("etwdetect.parity.story.MOST_EVENTS", 200)
+    with pytest.raises(ScenarioError, match="more than 200 events"):
+        told('{ repeat = 50, every = "1 s", steps = [ { start_process = "p{n}", by = "explorer" } ] }')
+
+
 def test_a_thread_in_an_image_that_the_process_has_besides_is_possible():
     (thread,) = events('{ create_remote_thread = "notepad", by = "explorer", at = "extra.dll!Run" }')
     assert thread.start_address == addresses.start_address("extra.dll!Run")
