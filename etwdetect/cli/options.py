@@ -148,9 +148,9 @@ def open_output(output: Path, inputs: Sequence[Path] = ()) -> TextIO:
         raise click.UsageError(f"--output {output} cannot be written: {error.strerror}") from error
 
 
-def check_output(output: Path, inputs: Sequence[Path]) -> None:
-    """Raise UsageError where *output* is one of the *inputs*."""
+def check_output(output: Path, inputs: Sequence[Path], option: str = "--output") -> None:
+    """Raise UsageError where *output*, given with *option*, is one of the *inputs*."""
     for each in inputs:
         with contextlib.suppress(OSError):  # one of both is not there, or nobody may know
             if output.samefile(each):
-                raise click.UsageError(f"--output {output} is one of the inputs")
+                raise click.UsageError(f"{option} {output} is one of the inputs")

@@ -10,8 +10,10 @@ import click
 
 from etwdetect.cli import say
 from etwdetect.cli.ending import on_interruption
+from etwdetect.cli.options import check_output
 from etwdetect.cli.status import Status, of_all
 from etwdetect.cli.traces import Traces
+from etwdetect.errors import EtwDetectError
 from etwdetect.output.escape import printable
 from etwdetect.parity import files, loading, report, runner
 from etwdetect.parity.benches import BENCHES, TRACE
@@ -106,7 +108,9 @@ def run(  # noqa: PLR0913 (the command line)
     if TRACE in benches:
         if len(benches) > 1 or not names:
             raise click.UsageError("--bench trace takes recordings, TRACE..., and goes alone")
-        traces = Traces([Path(name) for name in names], join=False)
+        paths = [Path(name) for name in names]
+        _check_reports(paths, junit, json)
+        traces = Traces(paths, join=False)
         results = runner.replay_all(traces.scans())
         return of_all([*_run(results, len(traces), junit, json), *traces.statuses], found=False)
     found = _find(folder, names)
@@ -124,7 +128,14 @@ def compare(etw: Path, driver: Path, junit: Path | None, json: Path | None) -> S
     Times are shown and not judged, because they come from two clocks; records more than 10 ms apart must be in the
     same order.
     """
+    _check_reports([etw, driver], junit, json)
     return of_all(_run([compare_outputs(etw, driver)], 1, junit, json), found=False)
+
+
+def _check_reports(inputs: Sequence[Path], junit: Path | None, json: Path | None) -> None:
+    for option, path in (("--junit", junit), ("--json", json)):
+        if path is not None:
+            check_output(path, inputs, option)
 
 
 def _find(folder: Path | None, names: Sequence[str] = ()) -> list[Scenario]:
@@ -137,18 +148,24 @@ def _find(folder: Path | None, names: Sequence[str] = ()) -> list[Scenario]:
 def _run(results: Iterable[Result], count: int, junit: Path | None, json: Path | None) -> Iterator[Status]:
     """Print each of *results*, of which there may be *count*, then what is to be said of them.
 
-    Yields a status for each, and for what failed.
+    Yields a status for each, and for what failed. Raises what ended the results, after all that.
     """
     interrupted = threading.Event()
     done = []
-    with on_interruption(interrupted.set):
-        for result in results:
-            done.append(result)
-            _show(result, first=len(done) == 1)
-            if interrupted.is_set() and len(done) < count:
-                say("interrupted: the rest was not run")
-                yield Status.INCOMPLETE
-                break
+    ending: EtwDetectError | None = None
+    try:
+        with on_interruption(interrupted.set):
+            for result in results:
+                done.append(result)
+                _show(result, first=len(done) == 1)
+                if interrupted.is_set() and len(done) < count:
+                    say("interrupted: the rest was not run")
+                    yield Status.INCOMPLETE
+                    break
+    except EtwDetectError as error:
+        if not done:
+            raise
+        ending = error
     if done:
         _conclude(done)
     for path, text in ((junit, files.junit), (json, files.to_json)):
@@ -156,6 +173,8 @@ def _run(results: Iterable[Result], count: int, junit: Path | None, json: Path |
             yield _write(path, text(done))
     for result in done:
         yield {"failed": Status.ERROR}.get(result.status, Status.INCOMPLETE if result.incomplete else Status.DONE)
+    if ending is not None:
+        raise ending
 
 
 def _show(result: Result, *, first: bool) -> None:

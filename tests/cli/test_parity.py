@@ -12,6 +12,7 @@ from etwdetect.cli.parity import _conclude, _run
 from etwdetect.cli.status import Status, of_all
 from etwdetect.enrich.detection import Detection, Process
 from etwdetect.output.record import to_json
+from etwdetect.parity.errors import BenchUnavailableError
 from etwdetect.parity.verdict import Result
 from etwdetect.rule import RemoteThread
 from tests.conftest import ROOT
@@ -180,6 +181,30 @@ def test_ctrl_c_leaves_a_run_incomplete_where_something_was_left(capsys, count, 
     printed = capsys.readouterr()
     assert printed.err == said
     assert "1 passed" in printed.out
+
+
+def test_a_bench_that_this_machine_lacks_ends_the_run_after_what_the_others_said(capsys, tmp_path):
+    def results():
+        yield Result("story", "model", complaints=("it went wrong",))
+        raise BenchUnavailableError("no Windows lab")
+
+    written = tmp_path / "results.json"
+    with pytest.raises(BenchUnavailableError):
+        of_all(_run(results(), 2, None, written), found=False)
+    assert "story on the model bench: failed\n  it went wrong" in capsys.readouterr().out
+    assert [result["Subject"] for result in json.loads(written.read_text())["Results"]] == ["story"]
+
+
+@pytest.mark.parametrize("option", ["--json", "--junit"])
+def test_what_is_compared_is_not_written_over(etwdetect, output, tmp_path, option):
+    etw, driver = output("etw.json", "etw", ONE), output("driver.json", "driver", ONE)
+    before = etw.read_text()
+    trace = tmp_path / "trace.etl"
+    trace.write_bytes(SAMPLE.read_bytes())
+    for arguments in (("compare", etw, driver, option, etw), ("run", "--bench", "trace", trace, option, trace)):
+        done = etwdetect("parity", *arguments)
+        assert (done.status, f"{option} {arguments[-1]} is one of the inputs" in done.err) == (2, True)
+    assert (etw.read_text(), trace.read_bytes()) == (before, SAMPLE.read_bytes())
 
 
 def test_a_scenario_that_is_skipped_takes_one_line_below_the_table(capsys):
