@@ -1,6 +1,7 @@
 """What of the wine and vm benches needs no Windows: which scenarios they perform, and what they refuse."""
 
 import os
+import subprocess
 import sys
 
 import pytest
@@ -197,6 +198,21 @@ def test_without_a_checkout_there_is_no_lab(monkeypatch, tmp_path):
     monkeypatch.setattr("etwdetect.parity.benches.wine._CHECKOUT", tmp_path)
     with pytest.raises(BenchUnavailableError, match="in a checkout of the repository"), WineBench():
         pass
+
+
+def test_a_windows_side_that_does_not_answer_is_ended(monkeypatch):
+    class Lab:
+        def start_python(self, *_arguments, env):  # noqa: ARG002
+            pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+            return subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], **pipes)
+
+    monkeypatch.setattr("etwdetect.parity.benches.wine.build", lambda: None)
+    monkeypatch.setattr("etwdetect.parity.benches.wine._LONGEST_SCENARIO", 0.5)
+    with (
+        WineBench(Lab()) as bench,
+        pytest.raises(PerformanceError, match="it was ended, because it did not answer"),
+    ):
+        bench.perform(SCENARIOS[0])
 
 
 def test_a_scenario_without_a_file_is_not_handed_to_the_lab():

@@ -33,6 +33,8 @@ _CHECKOUT: Final = Path(__file__).resolve().parents[3]
 _SOURCES: Final = (("simetw",), ("driver", "-f", "wine/Makefile"))
 _LAST_WORDS: Final = 20
 _LAST_SECONDS: Final = 60
+_LONGEST_SCENARIO: Final = 600.0
+"""In seconds: far more than each wait of the Windows side, so that it is one without an end that this ends."""
 
 
 class WineBench(Bench):
@@ -77,17 +79,25 @@ class WineBench(Bench):
         assert self._inside.stdout is not None
         assert scenario.path is not None
         request = {"name": scenario.name, "text": scenario.path.read_text("utf-8")}
+        watchdog = threading.Timer(_LONGEST_SCENARIO, self._give_up)
+        watchdog.start()
         try:
             self._inside.stdin.write(json.dumps(request).encode() + b"\n")
             self._inside.stdin.flush()
             answer = self._inside.stdout.readline()
         except OSError as error:
             raise PerformanceError(f"the Windows side has ended: {error}") from error
+        finally:
+            watchdog.cancel()
         if not answer:
             raise PerformanceError("\n".join(("the Windows side has ended:", *self._said)))
         if b'"error"' in answer[:9]:
             raise PerformanceError(json.loads(answer)["error"])
         return exchange.load(answer.decode())
+
+    def _give_up(self) -> None:
+        self._said.append(f"it was ended, because it did not answer within {_LONGEST_SCENARIO:.0f} s")
+        self._inside.kill()
 
     def _listen(self) -> None:
         """Keep the last that the Windows side says on standard error."""
