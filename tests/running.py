@@ -59,6 +59,11 @@ class Running:
         process = kernel32.OpenProcess(_ALL_ACCESS, 0, self.process.pid)
         assert kernel32.CreateRemoteThread(process, None, 0, routine, event, 0, None)
 
+    def stop(self):
+        """Press Ctrl+C, which shows what has come by then, and wait for the `end`."""
+        self.press(CTRL_C)
+        return self.end()
+
     def end(self):
         """Wait for the end; return the exit status and what was printed on both since it was last looked at."""
         status = self.process.wait(PATIENCE)

@@ -75,9 +75,9 @@ def test_a_failure_after_the_start_leaves_no_session_behind(machine, run, call):
 
 def test_a_provider_that_lists_no_processes_is_no_failure(machine, monitor):
     # CAPTURE_STATE is the second call of EnableTraceEx2; the first must succeed.
-    watching = monitor("--duration", 1)
+    watching = monitor()
     machine.log([thread(1)])
-    assert watching.end()[0] == 0
+    assert watching.stop()[0] == 0
 
 
 # -- sessions of others
@@ -121,7 +121,7 @@ def test_a_process_id_used_again_does_not_save_a_dead_processs_session(machine, 
 
 
 def test_events_lost_are_told_and_every_later_detection_says_so(machine, monitor):
-    watching = monitor("--duration", 8)
+    watching = monitor()
     machine.set(Setting.LOGGER_DELAY, NEVER_DRAINED)
     machine.repeat([thread(1)._replace(pid=VICTIM)], 500_000)
     machine.set(Setting.LOGGER_DELAY, 0)
@@ -131,7 +131,7 @@ def test_events_lost_are_told_and_every_later_detection_says_so(machine, monitor
     machine.log([thread(2)])
     line = until(lambda: [line for line in watching.lines.queue if "TID: 2 " in line + " "], "the thread")
     assert re.search(r"\[.*events-lost:\d+", line[0])
-    status, _, errors = watching.end()
+    status, _, errors = watching.stop()
     assert status == 3
     assert not errors[-1].endswith("; 0 events and 0 buffers lost")
 

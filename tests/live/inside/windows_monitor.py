@@ -43,20 +43,20 @@ def test_a_remote_thread_is_a_line_at_once(machine, monitor):
 
 
 def test_a_first_thread_is_none(machine, monitor):
-    watching = monitor("--duration", 2)
+    watching = monitor()
     machine.log([process(VICTIM), thread(1), thread(2)])
-    status, lines, errors = watching.end()
+    status, lines, errors = watching.stop()
     assert [ids(line)[3] for line in lines] == [2]
     assert SUMMARY.fullmatch(errors[-1]).groups() == ("1", "2")
     assert status == 0
 
 
 def test_events_that_come_out_of_order_from_two_processors_are_put_in_order(machine, monitor):
-    watching = monitor("--duration", 2)
+    watching = monitor()
     started, first = process(VICTIM), thread(1)
     now = filetime_now()
     machine.log([first._replace(time=now), started._replace(time=now - 10_000)])
-    status, lines, _ = watching.end()
+    status, lines, _ = watching.stop()
     assert (status, lines) == (0, [])
 
 
@@ -71,8 +71,7 @@ def test_what_was_in_the_buffers_at_the_end_is_shown(machine, monitor):
     machine.set(Setting.MILLISECOND_FLUSH, FlushFlag.REFUSED)  # so that a buffer waits for a second
     watching = monitor()
     machine.log([thread(1)])
-    watching.press(CTRL_C)
-    status, lines, errors = watching.end()
+    status, lines, errors = watching.stop()
     assert [ids(line)[3] for line in lines] == [1]
     assert SUMMARY.fullmatch(errors[-1]).group(1) == "1"
     assert status == 0
@@ -91,12 +90,12 @@ def test_every_way_to_stop_it_ends_the_session_and_prints_the_summary(machine, m
 
 
 def test_a_user_who_logs_off_ends_no_monitor(machine, monitor):
-    watching = monitor("--duration", 4)  # as a service, which alone is told
-    watching.press(CTRL_LOGOFF)
+    watching = monitor()
+    watching.press(CTRL_LOGOFF)  # as a service, which alone is told
     time.sleep(1)
     machine.log([thread(1)])
     assert ids(watching.line())[3] == 1
-    assert watching.end()[0] == 0
+    assert watching.stop()[0] == 0
 
 
 def test_a_dead_output_pipe_ends_it_quietly(machine, monitor):
@@ -113,9 +112,9 @@ def test_a_dead_output_pipe_ends_it_quietly(machine, monitor):
 
 
 def test_formats_and_filters_are_those_of_scan(machine, monitor):
-    watching = monitor("--duration", 2, "--format", "json", "--target-pid", VICTIM)
+    watching = monitor("--format", "json", "--target-pid", VICTIM)
     machine.log([thread(1), thread(2, target=VICTIM + 4)])
-    status, lines, errors = watching.end()
+    status, lines, errors = watching.stop()
     (record,) = map(json.loads, lines)
     assert record["Detector"] == "etw"
     assert (record["SourceProcessId"], record["TargetProcessId"]) == (ATTACKER, VICTIM)
@@ -124,9 +123,9 @@ def test_formats_and_filters_are_those_of_scan(machine, monitor):
 
 
 def test_exit_code_says_that_something_was_found(machine, monitor):
-    watching = monitor("--duration", 1, "--exit-code")
+    watching = monitor("--exit-code")
     machine.log([thread(1)])
-    assert watching.end()[0] == 10
+    assert watching.stop()[0] == 10
 
 
 def test_the_names_of_processes_that_were_there_before_are_known(machine, monitor):
@@ -162,9 +161,9 @@ def test_an_image_of_an_earlier_life_of_the_process_id_is_none_of_this_one(machi
 
 
 def test_a_recording_replayed_gives_the_lines_of_its_scan(machine, monitor):
-    watching = monitor("--format", "classic", "--duration", 8)
+    watching = monitor("--format", "classic")
     machine.replay_trace(SAMPLES / "windbg-attach.etl", 1000.0)
-    status, lines, _ = watching.end()
+    status, lines, _ = watching.stop()
     assert [ids(line)[:4] for line in lines] == [(7392, 4788, 8336, 9384), (7392, 13092, 8336, 13288)]
     assert status == 0
 
@@ -195,9 +194,9 @@ def test_the_kernel_logger_lists_what_is_there_with_command_lines(machine, monit
 
 def test_a_file_that_is_large_is_moved_aside_and_each_has_its_heading(machine, monitor, tmp_path):
     output = tmp_path / "threads.csv"
-    watching = monitor("--output", output, "--format", "csv", "--rotate", 0.002, "--keep", 50, "--duration", 2)
+    watching = monitor("--output", output, "--format", "csv", "--rotate", 0.002, "--keep", 50)
     machine.log([thread(tid) for tid in range(100, 130)])
-    assert watching.end()[0] == 0
+    assert watching.stop()[0] == 0
     files = sorted(tmp_path.iterdir())
     assert len(files) > 2
     rows = [list(csv.DictReader(file.read_text("utf-8").splitlines())) for file in files]
@@ -238,10 +237,10 @@ def test_to_rotate_what_is_no_file_is_refused(run):
 
 def test_all_events_can_be_kept_and_scanned_to_the_same_end(machine, monitor, run, tmp_path):
     log = tmp_path / "events.jsonl"
-    watching = monitor("--events", log, "--format", "json", "--duration", 3)
+    watching = monitor("--events", log, "--format", "json")
     image = ImageLoad(0, VICTIM, 0x7FF6_1234_0000, 0x10000, image=r"\Device\HarddiskVolume3\evil.dll")
     machine.log([process(VICTIM), encode(image), thread(1), thread(2)])
-    status, (live,), _ = watching.end()
+    status, (live,), _ = watching.stop()
     assert status == 0
     status, (scanned,), _ = run("scan", log, "--format", "json").end()
     assert status == 0
@@ -275,10 +274,10 @@ def test_a_windows_without_the_millisecond_flush_takes_a_second_more_at_the_most
 
 
 def test_a_burst_is_not_lost(machine, monitor):
-    watching = monitor("--duration", 6)
+    watching = monitor()
     machine.repeat([thread(1, target=ATTACKER)], 20_000)
     machine.log([thread(2)])
-    status, lines, errors = watching.end()
+    status, lines, errors = watching.stop()
     assert [ids(line)[3] for line in lines] == [2]
     assert SUMMARY.fullmatch(errors[-1]).group(2) == "20,001"
     assert status == 0

@@ -18,7 +18,7 @@ from etwdetect.live.session import BUFFER_KIB, FLUSH_MILLISECONDS, Plan, Session
 from etwdetect.parity.simetw import Call, Setting
 from etwdetect.parity.simevents import SimProcess, classic
 from etwdetect.raw import THREAD
-from tests.running import CTRL_C, ids, until
+from tests.running import ids, until
 
 TRACE_MAX_LOGGERS_QUERY = 19
 ATTACKER, VICTIM = 400_004, 400_008
@@ -39,7 +39,13 @@ def recording(machine, run):
 
     def start(*arguments):
         started = run("record", *arguments)
-        until(lambda: machine.sessions() or started.process.poll() is not None, "a session")
+        until(
+            lambda: (
+                any(each.enabled_providers or each.enable_flags for each in machine.sessions())
+                or started.process.poll() is not None
+            ),
+            "a session that gets events",
+        )
         return started
 
     return start
@@ -50,8 +56,7 @@ def test_a_recording_of_the_kernel_logger_tells_everything_elsewhere(machine, ru
     file = tmp_path / "machine.etl"
     recorder = recording(file)
     machine.log([kernel_thread(1)])
-    recorder.press(CTRL_C)
-    status, lines, errors = recorder.end()
+    status, lines, errors = recorder.stop()
     assert (status, lines) == (0, [])
     assert errors[-1].endswith("0 events and 0 buffers lost")
     assert machine.sessions() == []
@@ -64,11 +69,11 @@ def test_a_recording_of_the_kernel_logger_tells_everything_elsewhere(machine, ru
 
 def test_a_recording_of_the_provider_can_be_scanned_too(machine, run, recording, tmp_path):
     file = tmp_path / "machine.etl"
-    recorder = recording(file, "--kernel-process", "--duration", 1.5)
+    recorder = recording(file, "--kernel-process")
     (session,) = machine.sessions()
     assert session.log_file.endswith("machine.etl")
     machine.log([encode(ThreadStart(0, ATTACKER, 400_012, VICTIM, 1)), encode(ImageLoad(0, VICTIM, 1, 2))])
-    assert recorder.end()[0] == 0
+    assert recorder.stop()[0] == 0
     assert len(run("scan", file).end()[1]) == 1
 
 
@@ -78,8 +83,7 @@ def test_a_recording_of_few_events_is_no_large_file(machine, recording, tmp_path
     for number in range(10):
         machine.log([encode(ThreadStart(0, ATTACKER, 400_012, VICTIM, number))])
         time.sleep(2 * FLUSH_MILLISECONDS / 1000)
-    recorder.press(CTRL_C)
-    assert recorder.end()[0] == 0
+    assert recorder.stop()[0] == 0
     cpus = 2
     assert file.stat().st_size <= (1 + cpus) * BUFFER_KIB * 1024  # the first has the header
 
@@ -107,10 +111,10 @@ def test_a_recording_that_somebody_stops_ends_with_status_3(machine, recording, 
 
 
 def test_a_full_disk_is_told_as_a_loss(machine, recording, tmp_path):
-    recorder = recording(tmp_path / "machine.etl", "--kernel-process", "--duration", 3)
+    recorder = recording(tmp_path / "machine.etl", "--kernel-process")
     machine.set(Setting.DISK_FULL, 1)
     machine.repeat([encode(ThreadStart(0, ATTACKER, 1, VICTIM, 1))], 20_000)
-    status, _, errors = recorder.end()
+    status, _, errors = recorder.stop()
     assert status == 3
     assert not errors[-1].endswith("; 0 events and 0 buffers lost")
 
