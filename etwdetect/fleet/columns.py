@@ -10,7 +10,7 @@ from pyspark.sql import types as T  # noqa: N812
 
 from etwdetect.fleet.judge import CODES, FAULT
 from etwdetect.output.record import FIELDS
-from etwdetect.recorded.schema import COLUMNS, KINDS, SCHEMA_VERSION
+from etwdetect.recorded.schema import COLUMNS, KINDS, POINTER_SIZES, SCHEMA_VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -68,6 +68,7 @@ RESULTS: Final = T.StructType(
 row of events that it comes from."""
 
 _ID_COLUMNS: Final = ("creator_pid", "creator_tid", "pid", "tid")
+_COUNT_COLUMNS: Final = ("seq", "events", "buffers")
 
 
 def completed(df: DataFrame, host: str) -> DataFrame:
@@ -101,6 +102,9 @@ def fault_of() -> Column:
         if missing:
             fault = fault.when((F.col("kind") == kind) & _any(F.col(name).isNull() for name in missing),
                                F.lit(f"lacks one of {', '.join(missing)}"))  # fmt: skip
+    uncountable = _any(F.col(name) < 0 for name in _COUNT_COLUMNS)
+    fault = fault.when(uncountable, F.lit("has a number below zero"))
+    fault = fault.when(~F.col("pointer_size").isin(*POINTER_SIZES), F.lit("has a pointer_size that is none"))
     out_of_range = _any(~F.col(name).between(0, 0xFFFFFFFF) for name in _ID_COLUMNS)
     return fault.when(out_of_range, F.lit("has an id that is none"))
 

@@ -48,7 +48,7 @@ rule.
 """
 
 _EVENTS: Final[dict[int, Callable[..., Event]]] = {
-    1: lambda time, events, buffers, *_: Loss(time, events, buffers),
+    1: lambda time, events, buffers, *_: Loss(time, events, buffers or 0),
     2: lambda time, _first, _second, pid, *_: ProcessStop(time, pid),
     3: ProcessStart,
     4: lambda time, created, _second, pid, *_: ProcessRundown(time, pid, create_time=created),

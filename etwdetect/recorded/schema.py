@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 SCHEMA_VERSION: Final = 1
 """It grows when a column changes its meaning or a new kind of row matters to the rule, not with new columns."""
 
+POINTER_SIZES: Final = (4, 8)
+"""What a pointer_size can be, in bytes."""
 
 NEWER: Final = "a newer etwdetect reads it"
 
@@ -167,6 +169,13 @@ def _read_name(value: Any) -> str:  # noqa: ANN401
     return _ESCAPE.sub(lambda found: chr(int(found[1], 16)), _text(value))
 
 
+def _read_pointer_size(value: Any) -> int:  # noqa: ANN401
+    size = _COUNT(value)
+    if size not in POINTER_SIZES:
+        raise ValueError(f"{size} is neither 4 nor 8")
+    return size
+
+
 def _read_bytes(value: Any) -> bytes:  # noqa: ANN401
     return bytes.fromhex(_text(value))
 
@@ -201,7 +210,7 @@ COLUMNS: Final = (
     Column("events", "int64", _same, _COUNT),
     Column("buffers", "int64", _same, _COUNT),
     Column("start_time", "int64", _same, _TIME),
-    Column("pointer_size", "int32", _same, _integer(32)),
+    Column("pointer_size", "int32", _same, _read_pointer_size),
     Column("boot_time", "int64", _same, _TIME),
     Column("device", "string", _write_name, _read_name),
     Column("path", "string", _write_name, _read_name),

@@ -61,6 +61,9 @@ def test_rows_that_make_no_sense_are_faults_and_cost_nothing_else(spark):
         good[1] | {"seq": 5, "tid": 1 << 32},
         good[1] | {"seq": 6, "time": T0 + 61 * SECOND, "start_address": "there"},
         good[1] | {"seq": 7, "time": None},
+        good[1] | {"seq": -8},
+        good[0] | {"recording": "2", "pointer_size": 7},
+        {**good[1], "seq": 11, "kind": "Loss", "events": -1},
         {"host": "H"},
     ]
     for names in (False, True):
@@ -71,6 +74,9 @@ def test_rows_that_make_no_sense_are_faults_and_cost_nothing_else(spark):
             for fault in faults(results)
         ]
         assert sorted(told) == [
+            "has a number below zero",
+            "has a number below zero",
+            "has a pointer_size that is none",
             "has a start_address that is no address such as 0x7FFC0000",
             "has an id that is none",
             "has no kind",
@@ -79,6 +85,15 @@ def test_rows_that_make_no_sense_are_faults_and_cost_nothing_else(spark):
             "is of the unknown kind Thunder",
             "lacks one of creator_pid, creator_tid, pid, tid",
         ]
+
+
+def test_a_loss_may_leave_out_how_many_buffers(spark):
+    events = [Loss(T0 + 1, 3), ThreadStart(T0 + 60 * SECOND, 10, 1, 20, 2)]
+    events = rows(Recording("H", "1"), events)
+    events[1]["buffers"] = None
+    for names in (False, True):
+        (hit,) = detect(frame(spark, events), buckets=1, names=names).collect()
+        assert (hit["NewThreadId"], hit["Evidence"]) == (2, ["events-lost:3"])
 
 
 def test_what_comes_out_has_the_columns_of_results_and_the_host_may_have_another_name(spark):

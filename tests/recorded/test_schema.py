@@ -100,6 +100,7 @@ def test_columns_that_are_not_known_are_passed_over():
         ({"time": 1 << 63}, "time: "),
         ({"seq": None}, "has no seq"),
         ({"host": 7}, "host: 7 is no text"),
+        ({"kind": "RecordingStart", "start_time": 1, "pointer_size": 7}, "pointer_size: 7 is neither 4 nor 8"),
         ({"start_address": "7FFC"}, "start_address: '7FFC' is no address such as 0x7FFC0000"),
         ({"start_address": "0x1_0"}, "start_address: "),
         ({"start_address": "0x" + "F" * 17}, "start_address: "),
