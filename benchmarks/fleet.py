@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from etwdetect.fleet.columns import EVENTS
 from etwdetect.fleet.detect import detect
-from etwdetect.fleet.judge import CODES, judge_sorted
+from etwdetect.fleet.judge import CODES, SortedJudge
 from etwdetect.fleet.run import Fleet
 from etwdetect.fleet.spark import session
 from etwdetect.recorded.parquet import ARROW_SCHEMA
@@ -61,7 +61,9 @@ def make_lake(folder: Path, hosts: int, count: int, files: int = 8) -> int:
 
 def in_one_process(folder: Path) -> Found:
     """Judge the lake, whose files have the rows in order, as Python alone does it."""
-    return Counter((host, hit.seq) for host, _, hit in judge_sorted(_rows(folder)))
+    judge = SortedJudge()
+    found = (judge.judge(*row) for row in _rows(folder))
+    return Counter((each[0], each[2].seq) for each in found if each is not None)
 
 
 def _rows(folder: Path) -> Iterator[tuple[str, str, Any]]:

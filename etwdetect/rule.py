@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from etwdetect.events import (
     IDLE_PID,
@@ -22,6 +22,9 @@ from etwdetect.events import (
     ThreadRundown,
     ThreadStart,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 DEFAULT_BOUND: Final = 16_384
 """How many processes may wait for their first thread, in this detector and in the driver."""
@@ -61,6 +64,9 @@ class NewProcessTable:
 
     def __len__(self) -> int:
         return len(self._pids)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._pids)
 
     def add(self, pid: int) -> int | None:
         """Make *pid* the newest entry; return the pid that had to leave for it, if any."""

@@ -42,7 +42,7 @@ def state_of(rule: RemoteThreadRule, now: int) -> RuleState:
     return RuleState(
         STATE_VERSION,
         rule.table.bound,
-        tuple(rule.table._pids),
+        tuple(rule.table),
         rule.table.evictions,
         None if margin_is_over else start._time,
         () if margin_is_over else tuple(sorted(start._known)),

@@ -16,7 +16,7 @@ from etwdetect.rule import RemoteThreadRule
 from etwdetect.rule_state import RuleState, rule_from, state_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable
 
     from etwdetect.events import Event
     from etwdetect.rule import RemoteThread
@@ -30,13 +30,15 @@ FAULT: Final = -1
 """The code of a row that could not be read or makes no sense: it goes through, its text being the fault."""
 
 RECORDING_START: Final = 0
+PROCESS_STOP: Final = 2
+PROCESS_START: Final = 3
 THREAD_START: Final = 6
 
 CODES: Final = {
     "RecordingStart": (RECORDING_START, "start_time", "pointer_size"),
     "Loss": (1, "events", "buffers"),
-    "ProcessStop": (2, None, None),
-    "ProcessStart": (3, "creator_pid", "creator_tid"),
+    "ProcessStop": (PROCESS_STOP, None, None),
+    "ProcessStart": (PROCESS_START, "creator_pid", "creator_tid"),
     "ProcessRundown": (4, "create_time", None),
     "ThreadRundown": (5, None, None),
     "ThreadStart": (THREAD_START, "creator_pid", "creator_tid"),
@@ -49,8 +51,8 @@ rule.
 
 _EVENTS: Final[dict[int, Callable[..., Event]]] = {
     1: lambda time, events, buffers, *_: Loss(time, events, buffers or 0),
-    2: lambda time, _first, _second, pid, *_: ProcessStop(time, pid),
-    3: ProcessStart,
+    PROCESS_STOP: lambda time, _first, _second, pid, *_: ProcessStop(time, pid),
+    PROCESS_START: ProcessStart,
     4: lambda time, created, _second, pid, *_: ProcessRundown(time, pid, create_time=created),
     5: lambda time, _first, _second, pid, tid, _: ThreadRundown(time, pid, tid),
 }
@@ -112,6 +114,10 @@ class RecordingJudge:
             thread = thread._replace(start_address=int(address, 16))
         return Hit(seq, thread, self._pointer_size)
 
+    def waiting(self) -> Iterable[int]:
+        """Return the processes in the new-process table."""
+        return () if self._rule is None else self._rule.table
+
     def state(self) -> list[Any]:
         """Return what `restore` needs to go on from here, in plain values."""
         now = self._last[0]
@@ -124,17 +130,23 @@ class RecordingJudge:
         self._rule = None if rule is None else rule_from(RuleState(*rule))
 
 
-def judge_sorted(rows: Iterable[tuple[int, str, str, Row]]) -> Iterator[tuple[str, str, Hit | Fault]]:
-    """Judge (key, host, recording, row), all rows of a key together and in order; recordings may share a key."""
-    here: int | None = None
-    judges: defaultdict[tuple[str, str], RecordingJudge] = defaultdict(RecordingJudge)
-    for key, host, recording, row in rows:
+class SortedJudge:
+    """Judges rows of many recordings: all rows of a key together and in order; recordings may share a key."""
+
+    def __init__(self) -> None:
+        self._key: int | None = None
+        self._judges: defaultdict[tuple[str, str], RecordingJudge] = defaultdict(RecordingJudge)
+
+    def judge(self, key: int, host: str, recording: str, row: Row) -> tuple[str, str, Hit | Fault] | None:
+        """Take the next row; return the remote thread that it is, or what is wrong with it, and where."""
         if row[1] == FAULT:
-            yield host, recording, Fault(row[2], row[7] or "")
-            continue
-        if key != here:
-            here = key
-            judges.clear()
-        found = judges[host, recording].judge(row)
-        if found is not None:
-            yield host, recording, found
+            return host, recording, Fault(row[2], row[7] or "")
+        if key != self._key:
+            self._key = key
+            self._judges.clear()
+        found = self._judges[host, recording].judge(row)
+        return None if found is None else (host, recording, found)
+
+    def waiting(self, key: int) -> list[int]:
+        """Return the processes of *key* that are in a new-process table now."""
+        return [pid for judge in self._judges.values() for pid in judge.waiting()] if key == self._key else []

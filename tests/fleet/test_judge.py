@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from etwdetect.events import Loss, ProcessStart, ThreadStart
 from etwdetect.fleet.held import FORGET_AFTER, Bucket
-from etwdetect.fleet.judge import CODES, FAULT, Fault, RecordingJudge, judge_sorted
+from etwdetect.fleet.judge import CODES, FAULT, Fault, RecordingJudge, SortedJudge
 from etwdetect.order import order_of
 from etwdetect.recorded.schema import KINDS, RecordingStart
 from tests.fleet.histories import SECOND, T0, history, single_process
@@ -105,7 +105,8 @@ def test_each_recording_is_judged_alone_and_faults_go_through():
     keyed = [(1, "A", "1", row) for row in start]
     keyed += [(1, "A", "2", row) for row in remote]  # two recordings that share a key
     keyed += [(2, "B", "2", fault), *((2, "B", "2", row) for row in remote)]
-    found = list(judge_sorted(keyed))
+    judge = SortedJudge()
+    found = [each for each in (judge.judge(*row) for row in keyed) if each]
     assert [(host, name) for host, name, _ in found] == [("A", "2"), ("B", "2"), ("B", "2")]
     assert found[1][2] == Fault(None, '{"fault": "bad"}')
 

@@ -1,0 +1,94 @@
+"""Rows in Arrow's columns: into tuples for a judge, and without those that change nothing. It knows no Spark."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from etwdetect.fleet.judge import FAULT, PROCESS_START, PROCESS_STOP, THREAD_START, SortedJudge
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    import numpy.typing as npt
+
+    from etwdetect.fleet.judge import Fault, Hit, Row
+
+    Flags = npt.NDArray[np.bool_]
+
+_SCHEMA: Final = pa.schema(
+    [("host", pa.string()), ("recording", pa.string())]
+    + [("time", pa.int64()), ("code", pa.int32()), ("seq", pa.int64())]
+    + [(name, pa.int64()) for name in ("first", "second", "pid", "tid")]
+    + [("text", pa.string())]
+)
+"""The columns of a block: names, and behind them a `judge.Row`."""
+
+_KEY: Final = "key"
+_NO_ID: Final = -1
+
+
+def rows_of(block: pa.RecordBatch) -> Iterator[tuple[str, str, Row]]:
+    """Yield (host, recording, row) for the rows of *block*."""
+    host, recording, *values = (block.column(name).to_pylist() for name in _SCHEMA.names)
+    yield from zip(host, recording, zip(*values, strict=True), strict=True)
+
+
+def judge_blocks(blocks: Iterable[pa.RecordBatch]) -> Iterator[tuple[str, str, Hit | Fault]]:
+    """Judge blocks of rows with a key besides: all of a key together and in order; recordings may share a key."""
+    judge = SortedJudge()
+    for block in blocks:
+        if block.num_rows:
+            kept = block.filter(_matters(block, judge))
+            for key, row in zip(kept.column(_KEY).to_pylist(), rows_of(kept), strict=True):
+                found = judge.judge(key, *row)
+                if found is not None:
+                    yield found
+
+
+def _matters(block: pa.RecordBatch, judge: SortedJudge) -> Flags:
+    """Return which rows are to be judged: all but threads of a process in itself that can't change anything.
+
+    All that such a thread can do is to take its process out of the new-process table. So it is idle where the
+    process is not in it: where the last that happened to the process is a thread or its exit, or, with nothing of
+    it in the block before, where no judge has it in its table. The same id in another recording may keep a row
+    here. It drops none, because at a recording's beginning the table is empty.
+    """
+    key, host, recording = (_differs(block.column(name)) for name in (_KEY, "host", "recording"))
+    if bool(np.any((host | recording) & ~key)):
+        return np.ones(block.num_rows, np.bool_)  # recordings share a key: so rare that it may be slow
+    code, pid, first = (_numbers(block.column(name)) for name in ("code", "pid", "first"))
+    own = (code == THREAD_START) & (pid == first)
+    moves = np.flatnonzero((code == THREAD_START) | (code == PROCESS_START) | (code == PROCESS_STOP))
+    moves = moves[np.argsort(pid[moves], kind="stable")]  # those of a process one after the other
+    follows = ~_begins(pid[moves])
+    started = np.concatenate(([False], code[moves[:-1]] == PROCESS_START))
+    waits = np.zeros(block.num_rows, np.bool_)
+    waits[moves] = follows & started
+    waiting = judge.waiting(block.column(_KEY)[0].as_py())
+    if waiting:
+        fresh = moves[~follows]
+        waits[fresh] = np.isin(pid[fresh], waiting)
+    # The first row of a recording that is no fault tells the judge whether its beginning is there.
+    maybe_first = key | np.concatenate(([True], code[:-1] == FAULT))
+    matters: Flags = ~own | waits | maybe_first
+    return matters
+
+
+def _differs(column: pa.Array) -> Flags:
+    """Return where a value is another than the one before it; the first is."""
+    changes = pc.fill_null(pc.not_equal(column.slice(1), column.slice(0, len(column) - 1)), True)  # noqa: FBT003
+    return np.concatenate(([True], changes.to_numpy(zero_copy_only=False)))
+
+
+def _begins(values: npt.NDArray[np.int64]) -> Flags:
+    begins: Flags = np.concatenate(([True], values[1:] != values[:-1]))[: len(values)]
+    return begins
+
+
+def _numbers(column: pa.Array) -> npt.NDArray[Any]:
+    numbers: npt.NDArray[Any] = column.fill_null(_NO_ID).to_numpy(zero_copy_only=False)
+    return numbers
