@@ -54,10 +54,15 @@ def state_of(rule: RemoteThreadRule, now: int) -> RuleState:
     )
 
 
+def check_version(version: int) -> None:
+    """Raise ValueError where a `RuleState` of *version* can't be read."""
+    if version != STATE_VERSION:
+        raise ValueError(f"the rule's state has version {version}, and this is version {STATE_VERSION}")
+
+
 def rule_from(state: RuleState) -> RemoteThreadRule:
     """Return a rule that goes on where `state_of` was called; ValueError for a state of another version."""
-    if state.version != STATE_VERSION:
-        raise ValueError(f"the rule's state has version {state.version}, and this is version {STATE_VERSION}")
+    check_version(state.version)
     rule = RemoteThreadRule(state.bound, state.session_start)
     rule.table._pids = OrderedDict.fromkeys(state.waiting)
     rule.table.evictions = state.evictions

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -35,6 +36,21 @@ def rows_of(block: pa.RecordBatch) -> Iterator[tuple[str, str, Row]]:
     """Yield (host, recording, row) for the rows of *block*."""
     host, recording, *values = (block.column(name).to_pylist() for name in _SCHEMA.names)
     yield from zip(host, recording, zip(*values, strict=True), strict=True)
+
+
+def packed(block: pa.RecordBatch, by: str) -> Iterator[tuple[int, bytes]]:
+    """Yield the rows of *block* for each value of the column *by*, as bytes for `unpacked`."""
+    groups = block.column(by).to_numpy()
+    order = np.argsort(groups, kind="stable")
+    rows = block.select(_SCHEMA.names).take(pa.array(order))
+    begins = np.flatnonzero(_begins(groups[order]))
+    for begin, end in pairwise((*begins.tolist(), len(order))):
+        yield int(groups[order[begin]]), rows.slice(begin, end - begin).serialize().to_pybytes()
+
+
+def unpacked(block: bytes) -> Iterator[tuple[str, str, Row]]:
+    """Yield (host, recording, row) for what `packed` made."""
+    yield from rows_of(pa.ipc.read_record_batch(pa.py_buffer(block), _SCHEMA))
 
 
 def judge_blocks(blocks: Iterable[pa.RecordBatch]) -> Iterator[tuple[str, str, Hit | Fault]]:

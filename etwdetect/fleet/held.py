@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final
 
-from etwdetect.fleet.judge import CODES, FAULT, Fault, RecordingJudge
+from etwdetect.fleet.judge import CODES, FAULT, Fault, RecordingJudge, check_state
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -37,11 +37,12 @@ _in_order = itemgetter(0, 1, 2)
 class _Held:
     """One recording: its judge, the rows held back, and its clock.
 
-    Rows before *floor* have been judged. *newest* is the time of the newest row; *arrived* is when the last one
-    came, in milliseconds of the engine's clock.
+    *judge* is its `RecordingJudge.state` until it has something to judge. Rows before *floor* have been judged.
+    *newest* is the time of the newest row; *arrived* is when the last one came, in milliseconds of the engine's
+    clock.
     """
 
-    judge: RecordingJudge = field(default_factory=RecordingJudge)
+    judge: RecordingJudge | list[Any] = field(default_factory=RecordingJudge)
     rows: list[Row] = field(default_factory=list)
     floor: int | None = None
     newest: int | None = None
@@ -50,14 +51,19 @@ class _Held:
     def release(self, floor: int) -> Iterator[Hit | Fault]:
         """Judge the rows before *floor*."""
         due = sorted((row for row in self.rows if row[0] < floor), key=_in_order)
-        if due:
-            self.rows = [row for row in self.rows if row[0] >= floor]
         if self.floor is None or floor > self.floor:
             self.floor = floor
-        for row in due:
-            hit = self.judge.judge(row)
-            if hit is not None:
-                yield hit
+        if due:
+            self.rows = [row for row in self.rows if row[0] >= floor]
+            if not isinstance(self.judge, RecordingJudge):
+                self.judge = RecordingJudge(self.judge)
+            for row in due:
+                hit = self.judge.judge(row)
+                if hit is not None:
+                    yield hit
+
+    def judge_state(self) -> list[Any]:
+        return self.judge.state() if isinstance(self.judge, RecordingJudge) else self.judge
 
 
 class Bucket:
@@ -111,7 +117,7 @@ class Bucket:
     def to_json(self) -> str:
         """Return all of it as text."""
         recordings = [
-            [*key, held.judge.state(), held.floor, held.newest, held.arrived, held.rows]
+            [*key, held.judge_state(), held.floor, held.newest, held.arrived, held.rows]
             for key, held in self._recordings.items()
         ]
         return json.dumps([STATE_VERSION, recordings], separators=(",", ":"))
@@ -123,9 +129,8 @@ class Bucket:
                 " go on with the etwdetect that wrote it, or begin a new checkpoint"
             )
         for host, recording, judge, floor, newest, arrived, rows in state[1]:
-            held = _Held(RecordingJudge(), [tuple(row) for row in rows], floor, newest, arrived)
-            held.judge.restore(judge)
-            self._recordings[host, recording] = held
+            check_state(judge)
+            self._recordings[host, recording] = _Held(judge, rows, floor, newest, arrived)
 
     def _late(self, row: Row, held: _Held) -> Fault:
         """Return what is put aside instead of *row*, which the judge has already gone past."""

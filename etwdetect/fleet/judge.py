@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from etwdetect.events import Loss, ProcessRundown, ProcessStart, ProcessStop, ThreadRundown, ThreadStart
 from etwdetect.rule import RemoteThreadRule
-from etwdetect.rule_state import RuleState, rule_from, state_of
+from etwdetect.rule_state import RuleState, check_version, rule_from, state_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -80,10 +80,15 @@ class RecordingJudge:
     all hits are marked as after a loss.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, state: list[Any] | None = None) -> None:
+        """Begin with nothing, or go on from a `state`; ValueError where that is of another version."""
         self._rule: RemoteThreadRule | None = None
         self._pointer_size = 8
         self._last: tuple[int, int, int] = (0, -1, 0)
+        if state is not None:
+            self._pointer_size, last, rule = state
+            self._last = tuple(last)
+            self._rule = None if rule is None else rule_from(RuleState(*rule))
 
     def judge(self, row: Row) -> Hit | Fault | None:
         """Take the next row; return the remote thread that it is, if it is one, or what is wrong with it."""
@@ -119,15 +124,16 @@ class RecordingJudge:
         return () if self._rule is None else self._rule.table
 
     def state(self) -> list[Any]:
-        """Return what `restore` needs to go on from here, in plain values."""
+        """Return all that is needed to go on from here, in plain values."""
         now = self._last[0]
         return [self._pointer_size, self._last, None if self._rule is None else state_of(self._rule, now)]
 
-    def restore(self, state: list[Any]) -> None:
-        """Go on from a `state`; ValueError where it is of another version."""
-        self._pointer_size, last, rule = state
-        self._last = tuple(last)
-        self._rule = None if rule is None else rule_from(RuleState(*rule))
+
+def check_state(state: list[Any]) -> None:
+    """Raise ValueError where *state*, a `RecordingJudge.state`, is of another version."""
+    rule = state[2]
+    if rule is not None:
+        check_version(rule[0])
 
 
 class SortedJudge:

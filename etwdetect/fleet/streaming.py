@@ -6,14 +6,18 @@ checkpoint's life.
 
 from __future__ import annotations
 
+import gc
 import json
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 import pandas as pd
+import pyarrow as pa
 from pyspark.sql import functions as F  # noqa: N812
 from pyspark.sql import types as T  # noqa: N812
 from pyspark.sql.streaming.stateful_processor import StatefulProcessor
 
+from etwdetect.fleet.blocks import packed, unpacked
 from etwdetect.fleet.columns import RESULTS, judge_columns
 from etwdetect.fleet.held import Bucket
 from etwdetect.fleet.results import result_rows
@@ -26,27 +30,25 @@ if TYPE_CHECKING:
 
     from etwdetect.fleet.judge import Fault, Hit, Row
 
-_NONE: Final = -(1 << 63)
-"""Stands for null in whole numbers, which pandas would otherwise turn into floats and round."""
-
 _TEXT: Final = T.StructType([T.StructField("value", T.StringType())])
+
+_PACKED: Final = T.StructType([T.StructField("bucket", T.LongType()), T.StructField("block", T.BinaryType())])
 
 
 def judged(events: DataFrame, buckets: int, lateness: int) -> DataFrame:
     """Return RESULTS for the stream *events*; *lateness* is in milliseconds."""
     rows = events.select(*judge_columns()).where(F.col("code").isNotNull())
-    rows = rows.select(
-        F.pmod(F.xxhash64("host"), F.lit(buckets)).alias("bucket"),
-        *(
-            F.coalesce(name, F.lit("" if of_text else _NONE)).alias(name)
-            for name, of_text in ((field.name, isinstance(field.dataType, T.StringType)) for field in rows.schema)
-        ),
-    )
-    judged = rows.groupBy("bucket").transformWithStateInPandas(
-        statefulProcessor=_Buckets(lateness),
-        outputStructType=_TEXT,
-        outputMode="Append",
-        timeMode="ProcessingTime",
+    rows = rows.withColumn("bucket", F.pmod(F.xxhash64("host"), F.lit(buckets)))
+    # Spark gives a stateful processor its rows one by one, each through pandas: so these are blocks of rows.
+    judged = (
+        rows.mapInArrow(_packed, _PACKED)
+        .groupBy("bucket")
+        .transformWithStateInPandas(
+            statefulProcessor=_Buckets(lateness),
+            outputStructType=_TEXT,
+            outputMode="Append",
+            timeMode="ProcessingTime",
+        )
     )
     return judged.select(F.from_json("value", RESULTS).alias("result")).select("result.*")
 
@@ -65,16 +67,20 @@ class _Buckets(StatefulProcessor):
         self, key: Any, rows: Iterator[pd.DataFrame], timerValues: TimerValues  # noqa: ANN401, ARG002, N803
     ) -> Iterator[pd.DataFrame]:  # fmt: skip
         now = timerValues.getCurrentProcessingTimeInMs()
-        bucket = self._bucket()
-        yield _results([*bucket.take(_rows(rows), now), *bucket.flush(now)])
-        self._keep(bucket)
+        with _no_search_for_cycles():
+            bucket = self._bucket()
+            found = [*bucket.take(_rows(rows), now), *bucket.flush(now)]
+            self._keep(bucket)
+        yield _results(found)
 
     def handleExpiredTimer(  # noqa: N802
         self, key: Any, timerValues: TimerValues, expiredTimerInfo: ExpiredTimerInfo  # noqa: ANN401, ARG002, N803
     ) -> Iterator[pd.DataFrame]:  # fmt: skip
-        bucket = self._bucket()
-        yield _results(list(bucket.flush(timerValues.getCurrentProcessingTimeInMs())))
-        self._keep(bucket)
+        with _no_search_for_cycles():
+            bucket = self._bucket()
+            found = list(bucket.flush(timerValues.getCurrentProcessingTimeInMs()))
+            self._keep(bucket)
+        yield _results(found)
 
     def close(self) -> None:
         pass
@@ -92,13 +98,27 @@ class _Buckets(StatefulProcessor):
             self._handle.registerTimer(due)
 
 
+@contextmanager
+def _no_search_for_cycles() -> Iterator[None]:
+    """Spare Python the search for cycles while a state is made, which has many objects and no cycle."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+def _packed(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    schema = pa.schema([("bucket", pa.int64()), ("block", pa.binary())])
+    for batch in batches:
+        blocks = list(packed(batch, "bucket"))
+        yield pa.RecordBatch.from_arrays([list(column) for column in zip(*blocks, strict=True)], schema=schema)
+
+
 def _rows(frames: Iterable[pd.DataFrame]) -> Iterator[tuple[str, str, Row]]:
     for frame in frames:
-        columns = [frame[name].tolist() for name in frame.columns if name != "bucket"]
-        host, recording, time, code, seq, *ids, text = columns
-        ids = [[None if value == _NONE else value for value in column] for column in ids]
-        text = [value or None for value in text]
-        yield from zip(host, recording, zip(time, code, seq, *ids, text, strict=True), strict=True)
+        for block in frame["block"]:
+            yield from unpacked(block)
 
 
 def _results(found: list[tuple[str, str, Hit | Fault]]) -> pd.DataFrame:

@@ -1,8 +1,9 @@
-"""Blocks of rows: what is left out of them changes nothing."""
+"""Blocks of rows: what is left out of them changes nothing, and what is packed comes out again."""
 
 import random
 
 import pyarrow as pa
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -86,3 +87,16 @@ def test_most_threads_of_a_process_in_itself_are_left_out(monkeypatch):
 
 def test_a_block_without_rows_is_none():
     assert in_blocks([], 5) == list(blocks.judge_blocks([block([])])) == []
+
+
+@pytest.mark.parametrize("groups", [1, 7])
+def test_what_is_packed_comes_out_again_by_group_and_in_order(groups):
+    keyed = [(at % groups, f"H\u20ac{at % groups}", "1", row) for at, row in enumerate(rows(history(1, 200)))]
+    made = list(blocks.packed(block(keyed), "key"))
+    assert [group for group, _ in made] == list(range(groups))
+    for group, content in made:
+        assert list(blocks.unpacked(content)) == [tuple(each[1:]) for each in keyed if each[0] == group]
+
+
+def test_nothing_is_packed_of_nothing():
+    assert list(blocks.packed(block([]), "key")) == []

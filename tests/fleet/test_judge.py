@@ -209,6 +209,23 @@ def test_a_state_of_another_version_is_refused_with_the_remedy():
         Bucket(LATENESS, json.dumps(state))
 
 
+def test_a_rule_of_another_version_is_refused_before_anything_is_judged():
+    bucket = Bucket(LATENESS)
+    list(bucket.take([("H", "1", row) for row in rows(history(1, 300))], 0))
+    list(bucket.flush(LATENESS))
+    state = json.loads(bucket.to_json())
+    state[1][0][2][2][0] = 99
+    with pytest.raises(ValueError, match="the rule's state has version 99"):
+        Bucket(LATENESS, json.dumps(state))
+
+
+def test_a_state_that_nothing_came_for_stays_as_it_was():
+    bucket = Bucket(LATENESS)
+    list(bucket.take([("H", "1", row) for row in rows(history(1, 300))], 0))
+    state = bucket.to_json()
+    assert Bucket(LATENESS, state).to_json() == state
+
+
 def test_two_hosts_in_one_bucket_are_judged_apart():
     histories = {name: history(seed, 500) for seed, name in enumerate("AB")}
     keyed = [(name, "1", row) for name, events in histories.items() for row in rows(events)]
