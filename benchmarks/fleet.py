@@ -24,7 +24,7 @@ from etwdetect.fleet.columns import EVENTS
 from etwdetect.fleet.detect import detect
 from etwdetect.fleet.judge import CODES, SortedJudge
 from etwdetect.fleet.run import Fleet
-from etwdetect.fleet.spark import session
+from etwdetect.fleet.spark import BLOCK_BYTES, UNCOUNTED_BLOCK_BYTES, session
 from etwdetect.recorded.parquet import ARROW_SCHEMA
 from etwdetect.recorded.schema import Recording
 from tests.fleet.histories import history, host_name, rows
@@ -106,8 +106,10 @@ def timed(what: str, events: int, run: Any, expected: Found | None = None) -> An
     return result
 
 
-def spark_session(master: str, partitions: int = 8) -> Any:  # noqa: ANN401
-    settings = {"spark.sql.shuffle.partitions": str(partitions), "spark.ui.showConsoleProgress": "false"}
+def spark_session(master: str, partitions: int | None = 8) -> Any:  # noqa: ANN401
+    settings = {"spark.ui.showConsoleProgress": "false", BLOCK_BYTES: UNCOUNTED_BLOCK_BYTES}
+    if partitions:
+        settings["spark.sql.shuffle.partitions"] = str(partitions)
     return session(master, **settings)
 
 
@@ -187,10 +189,10 @@ def memory(work: Path, sizes: tuple[int, ...] = (500, 10_000)) -> None:
         lake = work / f"memory-{hosts}"
         events = make_lake(lake, hosts, 2000)
         expected = in_one_process(lake)
-        spark = spark_session("local[2]")
+        spark = spark_session("local[2]", partitions=None)  # as many as Spark thinks right, as the command has it
         pid = spark.sparkContext._jvm.java.lang.ProcessHandle.current().pid()  # noqa: SLF001
         read = spark.read.schema(EVENTS).parquet(str(lake))
-        timed("batch", events, lambda df=read: found_in(detect(df, buckets=8)), expected)
+        timed("batch", events, lambda df=read: found_in(detect(df)), expected)
         runtime = spark.sparkContext._jvm.java.lang.Runtime.getRuntime()  # noqa: SLF001
         runtime.gc()
         used = (runtime.totalMemory() - runtime.freeMemory()) >> 20

@@ -70,6 +70,12 @@ row of events that it comes from."""
 _ID_COLUMNS: Final = ("creator_pid", "creator_tid", "pid", "tid")
 _COUNT_COLUMNS: Final = ("seq", "events", "buffers")
 
+MOST_NAME: Final = 4096
+"""The longest name of a host or recording, in bytes of UTF-8: each row has both."""
+_MOST_ADDRESS: Final = 18
+_MOST_TOLD: Final = 200
+"""How many characters are told of a value that makes no sense."""
+
 
 def completed(df: DataFrame, host: str) -> DataFrame:
     """Return *df* with every column of EVENTS, in its type; *host* is what it calls the host."""
@@ -92,10 +98,16 @@ def fault_of() -> Column:
     fault = F.when(F.col("fault").isNotNull(), F.col("fault"))
     for name in sorted(needed):
         fault = fault.when(F.col(name).isNull(), F.lit(f"has no {name}"))
+    for name in ("host", "recording"):
+        long = F.octet_length(name) > MOST_NAME
+        fault = fault.when(long, F.lit(f"has a {name} of more than {MOST_NAME:,} bytes"))
     fault = fault.when(
         F.col("schema_version") != SCHEMA_VERSION,
         F.concat(F.lit("has the schema version "), F.col("schema_version").cast("string")),
-    ).when(~F.col("kind").isin(list(KINDS)), F.concat(F.lit("is of the unknown kind "), F.col("kind")))
+    ).when(
+        ~F.col("kind").isin(list(KINDS)),
+        F.concat(F.lit("is of the unknown kind "), F.substring("kind", 1, _MOST_TOLD)),
+    )
     for kind in CODES:
         record: Any = KINDS[kind]
         missing = [name for name in record._fields if name not in record._field_defaults and name not in needed]
@@ -126,10 +138,14 @@ def judge_columns() -> list[Column]:
                 )
         return column
 
+    def name(column: str) -> Column:
+        short = F.octet_length(column) <= MOST_NAME
+        return F.when(short, F.col(column)).otherwise(F.substring(column, 1, MOST_NAME // 4))
+
     is_fault = F.col("fault").isNotNull()
     return [
-        F.col("host"),
-        F.col("recording"),
+        name("host").alias("host"),
+        name("recording").alias("recording"),
         F.col("time"),
         F.when(is_fault, F.lit(FAULT)).otherwise(by_kind(0, F.lit(None)).cast("int")).alias("code"),
         F.col("seq"),
@@ -138,6 +154,6 @@ def judge_columns() -> list[Column]:
         F.col("pid"),
         F.col("tid"),
         F.when(is_fault, F.to_json(F.struct("fault", "file", "offset")))
-        .otherwise(F.col("start_address"))
+        .otherwise(F.substring("start_address", 1, _MOST_ADDRESS + 1))
         .alias("text"),
     ]

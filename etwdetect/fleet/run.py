@@ -14,6 +14,7 @@ from etwdetect.fleet.columns import EVENTS, FAULTS, FILE_COLUMNS
 from etwdetect.fleet.detect import DEFAULT_BUCKETS, DEFAULT_LATENESS, detect
 from etwdetect.fleet.files import TRACE_ENDINGS, exists, list_traces, names_at
 from etwdetect.fleet.source import register
+from etwdetect.fleet.spark import BLOCK_BYTES, MOST_BLOCK_BYTES, UNCOUNTED_BLOCK_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -79,6 +80,7 @@ class Fleet:
         for folder in (RECORDS_FOLDER, FAULTS_FOLDER, CHECKPOINT_FOLDER):
             if exists(f"{self.output}/{folder}"):
                 raise OutputExistsError(f"{self.output} has {folder} already: name a new folder")
+        spark.conf.set(BLOCK_BYTES, MOST_BLOCK_BYTES if self.names else UNCOUNTED_BLOCK_BYTES)
         results = detect(self._read(spark, stream=False), buckets=self.buckets, names=self.names)
         return self._write(results, "")
 
@@ -102,6 +104,7 @@ class Fleet:
             # A batch that is done again after a crash writes the same folder again, so nothing is there twice.
             tell(self._write(batch, f"/batch={number:09}")._replace(batch=number))
 
+        spark.conf.set(BLOCK_BYTES, MOST_BLOCK_BYTES)  # a row on its way to the state is itself a block of rows
         # A batch without data is for the clocks of silent hosts. With `once` there would be no end to them.
         spark.conf.set("spark.sql.streaming.noDataMicroBatches.enabled", not once)
         writer = results.writeStream.foreachBatch(write).option(

@@ -28,18 +28,26 @@ class NoJavaError(UnsupportedSystemError):
 SETTINGS: Final = {
     "spark.sql.session.timeZone": "UTC",
     "spark.sql.execution.arrow.maxRecordsPerBatch": "20000",
+    # Of what makes a row valid Spark would draw conclusions that nobody needs, for a second or two of each query.
+    "spark.sql.constraintPropagation.enabled": "false",
     "spark.sql.streaming.stateStore.providerClass": _STATE_STORE,
     "spark.sql.streaming.stateStore.rocksdb.changelogCheckpointing.enabled": "true",
 }
 """What the rule on Spark wants of any session; a cluster's own is given the same."""
+
+BLOCK_BYTES: Final = "spark.sql.execution.arrow.maxBytesPerBatch"
+"""The setting for how many bytes at most go to Python at once, besides maxRecordsPerBatch."""
+MOST_BLOCK_BYTES: Final = str(64 << 20)
+UNCOUNTED_BLOCK_BYTES: Final = str((1 << 31) - 1)
+"""For rows that are short anyhow: else Spark adds up the bytes of all columns anew for each row."""
 
 _LOCAL: Final = {
     "spark.driver.host": "127.0.0.1",
     "spark.driver.bindAddress": "127.0.0.1",
     "spark.ui.enabled": "false",
     "spark.log.level": "ERROR",
-    # Spark searches a failed batch's message with a regular expression that needs a deep stack.
-    "spark.driver.extraJavaOptions": "-Xss4m",
+    # What is sorted at once: memory for it would grow with the lake up to what the JVM may have.
+    "spark.sql.adaptive.advisoryPartitionSizeInBytes": "16m",
 }
 
 
@@ -56,10 +64,18 @@ def session(master: str | None = None, memory: str = "2g", **settings: str) -> S
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)  # or the workers get another Python's packages
     local = master is None or master.startswith("local")
     builder = SparkSession.builder.appName("etwdetect").master(master or "local[*]")
-    options = SETTINGS | (_LOCAL | {"spark.driver.memory": memory} if local else {}) | settings
+    java = {"spark.driver.memory": memory, "spark.driver.extraJavaOptions": _java_options(os.cpu_count() or 1)}
+    options = SETTINGS | (_LOCAL | java if local else {}) | settings
     for name, value in options.items():
         builder = builder.config(name, value)
     return builder.getOrCreate()
+
+
+def _java_options(cores: int) -> str:
+    """Return the options for a local driver, which works on *cores*."""
+    # Spark searches a failed batch's message with a regular expression that needs a deep stack. Of the rest, each
+    # row is garbage at once: without a bound Java would let it pile up in all the memory that it may have.
+    return f"-Xss4m -XX:+UseParallelGC -XX:MaxNewSize={min(512, max(256, 64 * cores))}m"
 
 
 def check_java() -> None:

@@ -8,7 +8,9 @@ from etwdetect.events import Loss, ProcessStart, ProcessStop, ThreadRundown, Thr
 from etwdetect.fleet.columns import EVENTS, RESULTS
 from etwdetect.fleet.detect import detect
 from etwdetect.fleet.results import record_of
+from etwdetect.fleet.run import Fleet
 from etwdetect.fleet.source import register
+from etwdetect.fleet.spark import BLOCK_BYTES, MOST_BLOCK_BYTES, UNCOUNTED_BLOCK_BYTES
 from etwdetect.inputs import find_inputs
 from etwdetect.offline import Scan
 from etwdetect.order import order_of
@@ -63,6 +65,7 @@ def test_rows_that_make_no_sense_are_faults_and_cost_nothing_else(spark):
         good[1] | {"seq": 7, "time": None},
         good[1] | {"seq": -8},
         good[0] | {"recording": "2", "pointer_size": 7},
+        good[1] | {"seq": 10, "host": "H" * 5000},
         {**good[1], "seq": 11, "kind": "Loss", "events": -1},
         {"host": "H"},
     ]
@@ -74,6 +77,7 @@ def test_rows_that_make_no_sense_are_faults_and_cost_nothing_else(spark):
             for fault in faults(results)
         ]
         assert sorted(told) == [
+            "has a host of more than 4,096 bytes",
             "has a number below zero",
             "has a number below zero",
             "has a pointer_size that is none",
@@ -96,6 +100,14 @@ def test_a_loss_may_leave_out_how_many_buffers(spark):
         assert (hit["NewThreadId"], hit["Evidence"]) == (2, ["events-lost:3"])
 
 
+def test_of_a_value_that_makes_no_sense_only_its_beginning_is_told(spark):
+    (row,) = rows(Recording("H" * 5000, "1"), [])
+    (fault,) = detect(frame(spark, [row | {"host": "H", "kind": "K" * 9999}]), buckets=1).collect()
+    assert fault["fault"] == "is of the unknown kind " + "K" * 200
+    (fault,) = detect(frame(spark, [row]), buckets=1).collect()
+    assert fault["host"] == "H" * 1024
+
+
 def test_what_comes_out_has_the_columns_of_results_and_the_host_may_have_another_name(spark):
     events = frame(spark, rows(Recording("H", "1"), [ThreadStart(T0, 10, 1, 20, 2)]))
     results = detect(events.withColumnRenamed("host", "box"), host="box", buckets=1)
@@ -107,6 +119,13 @@ def test_what_comes_out_has_the_columns_of_results_and_the_host_may_have_another
 def test_arguments_that_make_no_sense_are_refused(spark, arguments):
     with pytest.raises(ValueError, match="is no"):
         detect(frame(spark, []), **arguments)
+
+
+@pytest.mark.parametrize(("names", "most"), [(True, MOST_BLOCK_BYTES), (False, UNCOUNTED_BLOCK_BYTES)])
+def test_only_rows_that_are_short_go_to_python_without_a_count_of_their_bytes(spark, tmp_path, names, most):
+    write_lake(tmp_path / "lake", 1, 50, files=1)
+    Fleet([str(tmp_path / "lake")], str(tmp_path / "out"), names=names).run(spark)
+    assert spark.conf.get(BLOCK_BYTES) == most
 
 
 # -- traces
