@@ -10,7 +10,7 @@ from pyspark.sql import functions as F  # noqa: N812
 from pyspark.sql.pandas.types import to_arrow_schema
 
 from etwdetect.fleet.blocks import judge_blocks
-from etwdetect.fleet.columns import RESULTS, judge_columns
+from etwdetect.fleet.columns import RESULTS, judge_rows
 from etwdetect.fleet.judge import THREAD_START
 from etwdetect.fleet.results import result_rows
 
@@ -23,8 +23,8 @@ _ORDER: Final = ("time", "code", "seq")
 
 
 def judged(events: DataFrame, partitions: int | None) -> DataFrame:
-    """Return RESULTS for the valid rows *events*, judged in *partitions* or in as many as Spark thinks right."""
-    rows = events.select(*judge_columns()).where(F.col("code").isNotNull())
+    """Return RESULTS for the rows *events*, judged in *partitions* or in as many as Spark thinks right."""
+    rows = judge_rows(events)
     # Nobody asks where a thread begins that a process made in itself.
     own = (F.col("code") == THREAD_START) & (F.col("first") == F.col("pid"))
     rows = rows.withColumn("text", F.when(~F.coalesce(own, F.lit(0) == 1), F.col("text")))

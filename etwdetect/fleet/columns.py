@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from pyspark.sql import functions as F  # noqa: N812 (as everybody calls it)
 from pyspark.sql import types as T  # noqa: N812
 
-from etwdetect.fleet.judge import CODES, FAULT
+from etwdetect.fleet.judge import CODES, FAULT, THREAD_START
 from etwdetect.output.record import FIELDS
 from etwdetect.recorded.schema import COLUMNS, KINDS, POINTER_SIZES, SCHEMA_VERSION
 
@@ -68,6 +68,9 @@ RESULTS: Final = T.StructType(
 row of events that it comes from."""
 
 _ID_COLUMNS: Final = ("creator_pid", "creator_tid", "pid", "tid")
+_NEEDED: Final = ("host", "kind", "recording", "schema_version", "seq", "time")
+_NAMES: Final = ("host", "recording")
+_OTHER_KINDS: Final = [kind for kind in KINDS if kind not in CODES]
 _COUNT_COLUMNS: Final = ("seq", "events", "buffers")
 
 MOST_NAME: Final = 4096
@@ -92,68 +95,102 @@ def _of(df: DataFrame, field: T.StructField) -> Column:
     return F.make_valid_utf8(column) if isinstance(field.dataType, T.StringType) else column
 
 
+def code_of() -> Column:
+    """Return the code of the kind of a row of events, or null where the rule does not know the kind."""
+    code = F.when(F.col("kind") == "ThreadStart", F.lit(THREAD_START))  # most are
+    for kind, (number, *_) in CODES.items():
+        code = code.when(F.col("kind") == kind, F.lit(number))
+    return code
+
+
 def fault_of() -> Column:
-    """Return what is wrong with a row of events, or null."""
-    needed = {"schema_version", "host", "recording", "seq", "kind", "time"}
+    """Return what is wrong with a row of events that has its `code_of`, or null."""
     fault = F.when(F.col("fault").isNotNull(), F.col("fault"))
-    for name in sorted(needed):
+    for name in _NEEDED:
         fault = fault.when(F.col(name).isNull(), F.lit(f"has no {name}"))
-    for name in ("host", "recording"):
-        long = F.octet_length(name) > MOST_NAME
-        fault = fault.when(long, F.lit(f"has a {name} of more than {MOST_NAME:,} bytes"))
+    for name in _NAMES:
+        fault = fault.when(_is_long(name), F.lit(f"has a {name} of more than {MOST_NAME:,} bytes"))
     fault = fault.when(
         F.col("schema_version") != SCHEMA_VERSION,
         F.concat(F.lit("has the schema version "), F.col("schema_version").cast("string")),
     ).when(
-        ~F.col("kind").isin(list(KINDS)),
+        F.col("code").isNull() & ~F.col("kind").isin(_OTHER_KINDS),
         F.concat(F.lit("is of the unknown kind "), F.substring("kind", 1, _MOST_TOLD)),
     )
-    for kind in CODES:
+    for kind, (code, *_) in CODES.items():
         record: Any = KINDS[kind]
-        missing = [name for name in record._fields if name not in record._field_defaults and name not in needed]
+        missing = [name for name in record._fields if name not in record._field_defaults and name not in _NEEDED]
         if missing:
-            fault = fault.when((F.col("kind") == kind) & _any(F.col(name).isNull() for name in missing),
-                               F.lit(f"lacks one of {', '.join(missing)}"))  # fmt: skip
-    uncountable = _any(F.col(name) < 0 for name in _COUNT_COLUMNS)
-    fault = fault.when(uncountable, F.lit("has a number below zero"))
-    fault = fault.when(~F.col("pointer_size").isin(*POINTER_SIZES), F.lit("has a pointer_size that is none"))
-    out_of_range = _any(~F.col(name).between(0, 0xFFFFFFFF) for name in _ID_COLUMNS)
-    return fault.when(out_of_range, F.lit("has an id that is none"))
+            lacks = reduce(lambda some, more: some | more, (F.col(name).isNull() for name in missing))
+            fault = fault.when((F.col("code") == code) & lacks, F.lit(f"lacks one of {', '.join(missing)}"))
+    fault = fault.when(_is_negative(_COUNT_COLUMNS), F.lit("has a number below zero"))
+    fault = fault.when(_is_no_pointer_size(), F.lit("has a pointer_size that is none"))
+    return fault.when(_is_no_id(), F.lit("has an id that is none"))
 
 
-def _any(conditions: Iterable[Column]) -> Column:
-    return reduce(lambda left, right: left | right, (F.coalesce(each, F.lit(0) == 1) for each in conditions))
+def _is_long(name: str) -> Column:
+    return F.octet_length(name) > MOST_NAME
 
 
-def judge_columns() -> list[Column]:
-    """Return the columns of a row as `judge.Row` has them, behind host and recording."""
+def _is_negative(names: Iterable[str]) -> Column:
+    return F.least(*names) < 0
 
-    def by_kind(place: int, otherwise: Column) -> Column:
-        column = otherwise
-        for kind, values in CODES.items():
-            name = values[place]
-            if name is not None:
-                column = F.when(F.col("kind") == kind, F.lit(name) if place == 0 else F.col(str(name))).otherwise(
-                    column
-                )
-        return column
 
-    def name(column: str) -> Column:
-        short = F.octet_length(column) <= MOST_NAME
-        return F.when(short, F.col(column)).otherwise(F.substring(column, 1, MOST_NAME // 4))
+def _is_no_pointer_size() -> Column:
+    return ~F.col("pointer_size").isin(*POINTER_SIZES)
 
+
+def _is_no_id() -> Column:
+    return _is_negative(_ID_COLUMNS) | (F.greatest(*_ID_COLUMNS) > 0xFFFFFFFF)
+
+
+def judge_rows(events: DataFrame) -> DataFrame:
+    """Return the rows that mean something to the rule, and those at fault, of *events*, which are `completed`.
+
+    Behind host and recording they have the columns of `judge.Row`.
+    """
+    # Spark makes one method of all that is here, and Java compiles none of more than 8,000 bytes: a test holds it.
+    # So rows of other kinds go first, and not by a question for the whole of `fault_of`.
+    rows = events.where(~_or_false(F.col("kind").isin(_OTHER_KINDS) & _is_sound()))
+    rows = rows.withColumn("code", code_of()).withColumn("fault", fault_of())
     is_fault = F.col("fault").isNotNull()
-    return [
-        name("host").alias("host"),
-        name("recording").alias("recording"),
-        F.col("time"),
-        F.when(is_fault, F.lit(FAULT)).otherwise(by_kind(0, F.lit(None)).cast("int")).alias("code"),
-        F.col("seq"),
-        by_kind(1, F.lit(None).cast("long")).alias("first"),
-        by_kind(2, F.lit(None).cast("long")).cast("long").alias("second"),
-        F.col("pid"),
-        F.col("tid"),
+    return rows.select(
+        *(F.when(_is_long(name), F.substring(name, 1, MOST_NAME // 4)).otherwise(F.col(name)).alias(name)
+          for name in _NAMES),
+        "time",
+        F.when(is_fault, F.lit(FAULT)).otherwise(F.col("code")).alias("code"),
+        "seq",
+        _by_code(1).alias("first"),
+        _by_code(2).alias("second"),
+        "pid",
+        "tid",
         F.when(is_fault, F.to_json(F.struct("fault", "file", "offset")))
         .otherwise(F.substring("start_address", 1, _MOST_ADDRESS + 1))
         .alias("text"),
-    ]
+    )  # fmt: skip
+
+
+def _is_sound() -> Column:
+    """Whether a row of a kind that the rule does not know has no fault; null where something is missing."""
+    bad = _is_negative(_COUNT_COLUMNS), _is_no_pointer_size(), _is_no_id(), *map(_is_long, _NAMES)
+    good = [F.col("fault").isNull(), F.col("schema_version") == SCHEMA_VERSION]
+    good += [F.col(name).isNotNull() for name in _NEEDED]
+    return reduce(lambda some, more: some & more, [*good, *(~_or_false(each) for each in bad)])
+
+
+def _or_false(condition: Column) -> Column:
+    return F.coalesce(condition, F.lit(0) == 1)
+
+
+def _by_code(place: int) -> Column:
+    """Return the value that stands at *place* in CODES for the row's code."""
+    values: dict[str, list[int]] = {}
+    for code, *names in CODES.values():
+        name = names[place - 1]
+        if name is not None:
+            values.setdefault(name, []).append(code)
+    chain: Any = F
+    for name, codes in values.items():
+        chain = chain.when(F.col("code").isin(codes), F.col(name).cast("long"))
+    column: Column = chain
+    return column

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from etwdetect.fleet import batch, named, streaming
-from etwdetect.fleet.columns import completed, fault_of
+from etwdetect.fleet.columns import completed
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -41,7 +41,7 @@ def detect(
     if buckets is not None and buckets < 1:
         raise ValueError(f"{buckets} is no number of buckets")
     milliseconds = parse_lateness(lateness)
-    events = completed(df, host).withColumn("fault", fault_of())
+    events = completed(df, host)
     if names:
         if df.isStreaming:
             raise ValueError("a stream is judged without names")

@@ -17,8 +17,8 @@ from pyspark.sql.pandas.types import to_arrow_schema
 
 from etwdetect.enrich.enricher import Enricher
 from etwdetect.events import Loss
-from etwdetect.fleet.columns import EVENTS, FAULTS, RESULTS
-from etwdetect.fleet.judge import CODES, THREAD_START
+from etwdetect.fleet.columns import EVENTS, FAULTS, RESULTS, code_of, fault_of
+from etwdetect.fleet.judge import THREAD_START
 from etwdetect.fleet.results import record_of
 from etwdetect.recorded.schema import Recording, RecordingStart, from_row
 from etwdetect.rule import RemoteThreadRule
@@ -39,12 +39,8 @@ _EVENT: Final = 1
 def judged(events: DataFrame, partitions: int | None) -> DataFrame:
     """Return RESULTS, with everything that a scan tells, for the rows *events*."""
     between = THREAD_START - 1  # kinds that the rule knows nothing of stand before the thread starts
-    rank = F.lit(between)
-    for kind, (code, *_) in CODES.items():
-        rank = F.when(
-            F.col("kind") == kind, F.lit(min(code, between) if code != THREAD_START else code)
-        ).otherwise(rank)
-    rows = events.withColumn("rank", rank)
+    rank = F.coalesce(F.col("code"), F.lit(between))
+    rows = events.withColumn("code", code_of()).withColumn("fault", fault_of()).withColumn("rank", rank)
     phases = F.when(F.col("fault").isNull(), F.array(F.lit(_FORESIGHT), F.lit(_EVENT))).otherwise(
         F.array(F.lit(_EVENT))
     )

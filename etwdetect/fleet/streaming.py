@@ -18,7 +18,7 @@ from pyspark.sql import types as T  # noqa: N812
 from pyspark.sql.streaming.stateful_processor import StatefulProcessor
 
 from etwdetect.fleet.blocks import packed, unpacked
-from etwdetect.fleet.columns import RESULTS, judge_columns
+from etwdetect.fleet.columns import RESULTS, judge_rows
 from etwdetect.fleet.held import Bucket
 from etwdetect.fleet.results import result_rows
 
@@ -37,7 +37,7 @@ _PACKED: Final = T.StructType([T.StructField("bucket", T.LongType()), T.StructFi
 
 def judged(events: DataFrame, buckets: int, lateness: int) -> DataFrame:
     """Return RESULTS for the stream *events*; *lateness* is in milliseconds."""
-    rows = events.select(*judge_columns()).where(F.col("code").isNotNull())
+    rows = judge_rows(events)
     rows = rows.withColumn("bucket", F.pmod(F.xxhash64("host"), F.lit(buckets)))
     # Spark gives a stateful processor its rows one by one, each through pandas: so these are blocks of rows.
     judged = (

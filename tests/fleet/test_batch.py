@@ -1,6 +1,7 @@
 """Batches on Spark give the very records of one process."""
 
 import random
+import re
 
 import pytest
 
@@ -18,6 +19,21 @@ from etwdetect.recorded.schema import Recording
 from tests.fleet.histories import SECOND, T0, history, host_name, rows, single_process, write_lake
 from tests.fleet.sparkling import collected, faults, found_only, frame, known, threads
 from tests.traces_by_writer import attack, write_trace
+
+
+@pytest.mark.parametrize("form", ["parquet", "jsonl"])
+def test_java_compiles_what_spark_makes_of_the_check_of_a_row(spark, tmp_path, form):
+    write_lake(tmp_path / "lake", 1, 50, files=1) if form == "parquet" else (tmp_path / "e.jsonl").write_text("")
+    adaptive = spark.conf.get("spark.sql.adaptive.enabled")
+    spark.conf.set("spark.sql.adaptive.enabled", "false")  # which would make the code later
+    try:
+        plan = detect(Fleet([str(tmp_path)], "")._read(spark, stream=False), buckets=1)._jdf.queryExecution()
+        code = spark._jvm.PythonSQLUtils.explainString(plan, "codegen")
+    finally:
+        spark.conf.set("spark.sql.adaptive.enabled", adaptive)
+    sizes = [int(size) for size in re.findall(r"maxMethodCodeSize:(\d+)", code)]
+    assert sizes
+    assert max(sizes) < 8000
 
 
 @pytest.mark.parametrize("form", ["parquet", "json"])
