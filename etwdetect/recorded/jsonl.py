@@ -8,46 +8,28 @@ from __future__ import annotations
 import json
 from typing import IO, TYPE_CHECKING, Any, Final
 
-from etwdetect.events import ThreadStop
-from etwdetect.recorded.schema import from_row, recording_of, to_row
+from etwdetect.recorded.schema import from_row, recording_of
+from etwdetect.recorded.writer import EventWriter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from _typeshed import SupportsWrite
 
-    from etwdetect.events import Event
-    from etwdetect.recorded.schema import Recorded, Recording, RecordingStart
+    from etwdetect.recorded.schema import Recorded, Recording
 
 MOST_LINE: Final = 1 << 20
 """The longest line that is read, in bytes; the two strings of a row have 64 KiB at the most."""
 
 
-class JsonLinesWriter:
-    """Appends events to *stream*, a line each, as they come; each line is one call of the stream's write.
-
-    `begin` first, then `write` for each event of that recording.
-    """
+class JsonLinesWriter(EventWriter):
+    """Appends events to *stream*, a line each, as they come; each line is one call of the stream's write."""
 
     def __init__(self, stream: SupportsWrite[str]) -> None:
+        super().__init__()
         self._stream = stream
-        self._recording: Recording | None = None
-        self._seq = 0
 
-    def begin(self, recording: Recording, start: RecordingStart) -> None:
-        """Begin a recording: `write` is for its events from now on."""
-        self._recording = recording
-        self._seq = 0
-        self.write(start)
-
-    def write(self, event: Event | RecordingStart) -> None:
-        """Append one event; a ThreadStop, which has no row, is passed over."""
-        if self._recording is None:
-            raise ValueError("no recording has begun")
-        if isinstance(event, ThreadStop):
-            return
-        row = to_row(self._recording, self._seq, event)
-        self._seq += 1
+    def _append(self, row: dict[str, Any]) -> None:
         self._stream.write(json.dumps(row, separators=(",", ":")) + "\n")
 
     def close(self) -> None:

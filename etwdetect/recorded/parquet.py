@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import IO, TYPE_CHECKING, Any, Final
 
 from etwdetect.errors import MissingExtraError
-from etwdetect.events import ThreadStop
 from etwdetect.recorded.schema import (
     COLUMNS,
     SCHEMA_VERSION,
@@ -13,8 +12,8 @@ from etwdetect.recorded.schema import (
     Recording,
     from_row,
     recording_of,
-    to_row,
 )
+from etwdetect.recorded.writer import EventWriter
 
 try:
     import pyarrow as pa
@@ -25,7 +24,6 @@ except ImportError as error:
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from etwdetect.events import Event
     from etwdetect.recorded.schema import Recorded, RecordingStart
 
 _BLOCK: Final = 50_000
@@ -42,30 +40,21 @@ ARROW_SCHEMA: Final = pa.schema(
 )
 
 
-class ParquetWriter:
+class ParquetWriter(EventWriter):
     """Writes the events of recordings, one after the other, to *file*; `close` makes it readable."""
 
     def __init__(self, file: IO[bytes]) -> None:
+        super().__init__()
         self._parquet = pq.ParquetWriter(file, ARROW_SCHEMA, compression="zstd")
         self._rows: list[dict[str, Any]] = []
-        self._recording: Recording | None = None
-        self._seq = 0
 
     def begin(self, recording: Recording, start: RecordingStart) -> None:
         """Begin a recording: `write` is for its events from now on."""
         self._flush()  # a row group is of one recording
-        self._recording = recording
-        self._seq = 0
-        self.write(start)
+        super().begin(recording, start)
 
-    def write(self, event: Event | RecordingStart) -> None:
-        """Append one event; a ThreadStop, which has no row, is passed over."""
-        if self._recording is None:
-            raise ValueError("no recording has begun")
-        if isinstance(event, ThreadStop):
-            return
-        self._rows.append(to_row(self._recording, self._seq, event))
-        self._seq += 1
+    def _append(self, row: dict[str, Any]) -> None:
+        self._rows.append(row)
         if len(self._rows) == _BLOCK:
             self._flush()
 

@@ -1,12 +1,13 @@
-"""Writes all that a scan reads as rows."""
+"""Writes all that a scan reads as rows; the formats are in modules of their own."""
 
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, Protocol
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any, Protocol
 
-from etwdetect.events import Loss
-from etwdetect.recorded.schema import RecordingStart
+from etwdetect.events import Loss, ThreadStop
+from etwdetect.recorded.schema import RecordingStart, to_row
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -15,15 +16,37 @@ if TYPE_CHECKING:
     from etwdetect.recorded.schema import Recording
 
 
-class EventWriter(Protocol):
-    """What the writers of all formats have in common."""
+class EventWriter(ABC):
+    """Numbers the events of recordings, which come one after the other; a format's writer has their rows.
+
+    `begin` first, then `write` for each event of that recording.
+    """
+
+    def __init__(self) -> None:
+        self._recording: Recording | None = None
+        self._seq = 0
 
     def begin(self, recording: Recording, start: RecordingStart) -> None:
         """Begin a recording: `write` is for its events from now on."""
+        self._recording = recording
+        self._seq = 0
+        self.write(start)
 
     def write(self, event: Event | RecordingStart) -> None:
-        """Append one event."""
+        """Append one event; a ThreadStop, which has no row, is passed over."""
+        if self._recording is None:
+            raise ValueError("no recording has begun")
+        if isinstance(event, ThreadStop):
+            return
+        row = to_row(self._recording, self._seq, event)
+        self._seq += 1
+        self._append(row)
 
+    @abstractmethod
+    def _append(self, row: dict[str, Any]) -> None:
+        """Write *row*, or keep it until `close`."""
+
+    @abstractmethod
     def close(self) -> None:
         """Write what is left."""
 
