@@ -6,18 +6,18 @@ import pytest
 
 from etwdetect.enrich.enricher import SETTLE
 from etwdetect.events import ImageLoad, ProcessRundown, ThreadStart
-from etwdetect.fleet.columns import EVENTS
-from etwdetect.fleet.named import _EVENT, _FORESIGHT, _results
+from etwdetect.fleet.foresight import EVENT, FORESIGHT, judge_twice
 from etwdetect.fleet.results import record_of
 from etwdetect.inputs import find_inputs
 from etwdetect.offline import Scan
 from etwdetect.recorded.jsonl import JsonLinesWriter
-from etwdetect.recorded.schema import Recording, RecordingStart, to_row
+from etwdetect.recorded.schema import COLUMNS, Recording, RecordingStart, to_row
 from tests.fleet.histories import SECOND, T0
 
 HERE = Recording("H", "1")
 START = RecordingStart(T0, T0)
 STARTED = T0 + 60 * SECOND
+NAMES = (*(column.name for column in COLUMNS), "file", "offset", "fault")
 
 
 def scanned(tmp_path, events):
@@ -35,9 +35,9 @@ def scanned(tmp_path, events):
 
 def named(events):
     rows = [to_row(HERE, seq, event) for seq, event in enumerate((START, *events))]
-    rows = [dict.fromkeys(EVENTS.names) | row | {"phase": phase} for phase in (_FORESIGHT, _EVENT) for row in rows]
+    rows = [dict.fromkeys(NAMES) | row | {"phase": phase} for phase in (FORESIGHT, EVENT) for row in rows]
     own = {"host", "recording", "seq"}
-    return [{name: value for name, value in row.items() if name not in own} for row in _results(rows)]
+    return [{name: value for name, value in row.items() if name not in own} for row in judge_twice(rows)]
 
 
 @pytest.mark.parametrize("late", [-1, 0, 1])
