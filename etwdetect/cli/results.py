@@ -201,9 +201,8 @@ class Results:
         if output is None:
             if form in TO_A_FILE:
                 raise click.UsageError(f"--format {form} needs a file: --output FILE")
-            if (
-                sys.__stdout__ is not None or not self._sinks
-            ):  # where it was closed from the start, they go on alone
+            # Where it was closed from the start, the sinks go on alone.
+            if sys.__stdout__ is not None or not self._sinks:
                 self._write_to(sys.stdout)
         elif form in TO_A_FILE:
             file = self._open_file(output, inputs)
