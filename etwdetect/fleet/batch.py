@@ -10,7 +10,7 @@ from pyspark.sql import functions as F  # noqa: N812
 from pyspark.sql.pandas.types import to_arrow_schema
 
 from etwdetect.fleet.blocks import judge_blocks
-from etwdetect.fleet.columns import RESULTS, judge_rows
+from etwdetect.fleet.columns import RESULTS, judge_rows, or_false
 from etwdetect.fleet.judge import THREAD_START
 from etwdetect.fleet.results import result_rows
 
@@ -27,7 +27,7 @@ def judged(events: DataFrame, partitions: int | None) -> DataFrame:
     rows = judge_rows(events)
     # Nobody asks where a thread begins that a process made in itself.
     own = (F.col("code") == THREAD_START) & (F.col("first") == F.col("pid"))
-    rows = rows.withColumn("text", F.when(~F.coalesce(own, F.lit(0) == 1), F.col("text")))
+    rows = rows.withColumn("text", F.when(~or_false(own), F.col("text")))
     # One number sorts faster than two texts. Recordings that share it are told apart in Python.
     rows = rows.withColumn("key", F.xxhash64("host", "recording"))
     rows = rows.repartition(partitions, "key") if partitions else rows.repartition("key")

@@ -151,7 +151,7 @@ def judge_rows(events: DataFrame) -> DataFrame:
     """
     # Spark makes one method of all that is here, and Java compiles none of more than 8,000 bytes: a test holds it.
     # So rows of other kinds go first, and not by a question for the whole of `fault_of`.
-    rows = events.where(~_or_false(F.col("kind").isin(_OTHER_KINDS) & _is_sound()))
+    rows = events.where(~or_false(F.col("kind").isin(_OTHER_KINDS) & _is_sound()))
     rows = rows.withColumn("code", code_of()).withColumn("fault", fault_of())
     is_fault = F.col("fault").isNotNull()
     return rows.select(
@@ -175,10 +175,11 @@ def _is_sound() -> Column:
     bad = _is_negative(_COUNT_COLUMNS), _is_no_pointer_size(), _is_no_id(), *map(_is_long, _NAMES)
     good = [F.col("fault").isNull(), F.col("schema_version") == SCHEMA_VERSION]
     good += [F.col(name).isNotNull() for name in _NEEDED]
-    return reduce(lambda some, more: some & more, [*good, *(~_or_false(each) for each in bad)])
+    return reduce(lambda some, more: some & more, [*good, *(~or_false(each) for each in bad)])
 
 
-def _or_false(condition: Column) -> Column:
+def or_false(condition: Column) -> Column:
+    """Return *condition*, false where it is null."""
     return F.coalesce(condition, F.lit(0) == 1)
 
 
