@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _OF_EXTRAS: Final = {
     "spark": ("pyspark", ("etwdetect/fleet", "tests/fleet")),
-    "parquet": ("pyarrow", ("etwdetect/recorded/parquet.py", "tests/recorded/test_files.py")),
+    "parquet": ("pyarrow", ("etwdetect/sources/eventdata/parquet.py", "tests/sources/eventdata/test_files.py")),
 }
 """By extra: a package of it, and what can't even be imported without. Extras of the group "test" need no place."""
 

@@ -25,8 +25,8 @@ from etwdetect.fleet.detect import detect
 from etwdetect.fleet.judge import CODES, SortedJudge
 from etwdetect.fleet.run import Fleet
 from etwdetect.fleet.spark import BLOCK_BYTES, UNCOUNTED_BLOCK_BYTES, session
-from etwdetect.recorded.parquet import ARROW_SCHEMA
-from etwdetect.recorded.schema import Recording
+from etwdetect.sources.eventdata.parquet import ARROW_SCHEMA
+from etwdetect.sources.eventdata.schema import Recording
 from tests.fleet.histories import history, host_name, rows
 
 if TYPE_CHECKING:

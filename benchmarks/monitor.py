@@ -22,9 +22,9 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from etwdetect.core.raw import RawEvent
     from etwdetect.live.monitor import Monitor
-    from etwdetect.parity.simetw import RunningId, SimEtw
-    from etwdetect.raw import RawEvent
+    from parity_tests.simulators.simetw import RunningId, SimEtw
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 ATTACKER, VICTIM, FIRST_PID = 400_004, 400_008, 1_000_000
@@ -34,9 +34,9 @@ KILLS: Final = 20
 
 def life() -> tuple[list[RawEvent], list[RunningId]]:
     """Return the fifty events of a process from start to exit, one of them a thread start, and what changes."""
-    from etwdetect.decode.encode import encode
-    from etwdetect.events import ImageLoad, ImageUnload, ProcessStart, ProcessStop, ThreadStart
-    from etwdetect.parity.simetw import RunningId
+    from etwdetect.core.events import ImageLoad, ImageUnload, ProcessStart, ProcessStop, ThreadStart
+    from etwdetect.sources.decode.encode import encode
+    from parity_tests.simulators.simetw import RunningId
 
     pid = FIRST_PID
     bases = [0x7FF0_0000_0000 + number * 0x10_0000 for number in range(24)]
@@ -56,8 +56,8 @@ def life() -> tuple[list[RawEvent], list[RunningId]]:
 
 
 def thread(tid: int) -> RawEvent:
-    from etwdetect.decode.encode import encode
-    from etwdetect.events import ThreadStart
+    from etwdetect.core.events import ThreadStart
+    from etwdetect.sources.decode.encode import encode
 
     return encode(ThreadStart(0, ATTACKER, 4, VICTIM, tid, 0x1000))
 
@@ -226,7 +226,7 @@ MEASURES: Final[dict[str, Callable[[SimEtw], None]]] = {
 
 
 def measure(names: Sequence[str]) -> None:
-    from etwdetect.parity.simetw import SimEtw
+    from parity_tests.simulators.simetw import SimEtw
 
     machine = SimEtw(ROOT / "build" / "simetw" / "simetw.dll")
     for name in names or MEASURES:

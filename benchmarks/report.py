@@ -15,9 +15,9 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from etwdetect.core.rule import RemoteThread
 from etwdetect.enrich.detection import Detection, Process, Start
-from etwdetect.output.record import to_json
-from etwdetect.rule import RemoteThread
+from etwdetect.results.record import to_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -83,7 +83,7 @@ def detections(number: int) -> Iterator[Detection]:
 
 def in_browser(page: Path, profile: Path) -> None:
     sys.path.append(str(ROOT))
-    from tests.report.browser import start_browser
+    from tests.results.report.browser import start_browser
 
     browser: Any = start_browser(profile)
     if browser is None:

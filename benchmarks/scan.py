@@ -26,7 +26,7 @@ HEAD: Final = 64 << 20
 
 MEASURE: Final = """
 import statistics, sys, time
-from etwdetect.etl.reader import Trace
+from etwdetect.sources.etl.reader import Trace
 from etwdetect.offline import Scan
 times = []
 for _ in range(int(sys.argv[2])):

@@ -13,11 +13,11 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from etwdetect.core.rule import RemoteThread
 from etwdetect.enrich.detection import Detection, Process, Start
-from etwdetect.output import record
-from etwdetect.rule import RemoteThread
-from etwdetect.sigma import load_rules
-from etwdetect.sigma.stage import BATCH, SigmaStage
+from etwdetect.results import record
+from etwdetect.results.sigma import load_rules
+from etwdetect.results.sigma.stage import BATCH, SigmaStage
 
 if TYPE_CHECKING:
     from collections.abc import Callable

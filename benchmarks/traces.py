@@ -5,12 +5,12 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING, Final
 
-from etwdetect.decode import system_trace
-from etwdetect.decode.encode import encode
-from etwdetect.etl.buffers import HEADER_SIZE
-from etwdetect.etl.writer import SYSTEM64, TraceOptions, TraceWriter
-from etwdetect.events import ProcessStart, ProcessStop, ThreadStart
-from etwdetect.raw import IMAGE, RawEvent
+from etwdetect.core.events import ProcessStart, ProcessStop, ThreadStart
+from etwdetect.core.raw import IMAGE, RawEvent
+from etwdetect.sources.decode import system_trace
+from etwdetect.sources.decode.encode import encode
+from etwdetect.sources.etl.buffers import HEADER_SIZE
+from etwdetect.sources.etl.writer import SYSTEM64, TraceOptions, TraceWriter
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -5,14 +5,15 @@ from __future__ import annotations
 import warnings
 from typing import TYPE_CHECKING
 
+from etwdetect._version import __version__
+
 if TYPE_CHECKING:
     import os
     from collections.abc import Iterator
 
-    from etwdetect.rule import RemoteThread
+    from etwdetect.core.rule import RemoteThread
 
-__version__ = "0.1.0"
-__all__ = ["IncompleteTraceWarning", "scan"]
+__all__ = ["IncompleteTraceWarning", "__version__", "scan"]
 
 
 class IncompleteTraceWarning(UserWarning):
@@ -33,9 +34,8 @@ def scan(path: str | os.PathLike[str]) -> Iterator[RemoteThread]:
     7392 13092 -> 8336 13288
     """
     # Here and not above, so that a program that only imports etwdetect starts fast.
-    from etwdetect.inputs import find_inputs  # noqa: PLC0415
-    from etwdetect.offline import Scan  # noqa: PLC0415
-    from etwdetect.output import summary  # noqa: PLC0415
+    from etwdetect.offline import Scan, summary  # noqa: PLC0415
+    from etwdetect.offline.inputs import find_inputs  # noqa: PLC0415
 
     for found in find_inputs(path):
         with found.open() as trace:

@@ -9,14 +9,14 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from etwdetect.decode.encode import encode
-from etwdetect.etl.writer import TraceOptions, TraceWriter
-from etwdetect.events import ImageLoad, ProcessRundown, ProcessStart, ProcessStop, ThreadStart
+from etwdetect.core.events import ImageLoad, ProcessRundown, ProcessStart, ProcessStop, ThreadStart
+from etwdetect.sources.decode.encode import encode
+from etwdetect.sources.etl.writer import TraceOptions, TraceWriter
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from etwdetect.events import Event
+    from etwdetect.core.events import Event
 
 SECOND: Final = 10_000_000
 MIDNIGHT: Final = 132_337_152_000_000_000

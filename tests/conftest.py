@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from etwdetect.errors import UnsupportedSystemError
-from etwdetect.parity.simbuild import library
+from etwdetect.core.errors import UnsupportedSystemError
+from parity_tests.simulators.build import library
 
 # A slow machine is no failure.
 settings.register_profile("etwdetect", deadline=None, suppress_health_check=[HealthCheck.too_slow])

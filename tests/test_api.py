@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 
 import etwdetect
-from etwdetect.errors import NotATraceError
-from etwdetect.rule import RemoteThread
+from etwdetect.core.errors import NotATraceError
+from etwdetect.core.rule import RemoteThread
 from tests.traces_by_writer import START, attack, write_trace
 
 SAMPLE = Path(__file__).parent.parent / "samples" / "windbg-attach.etl"

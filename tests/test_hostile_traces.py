@@ -10,11 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from etwdetect.errors import NotATraceError
-from etwdetect.etl import compression
-from etwdetect.etl.reader import Trace
-from etwdetect.offline import Scan
-from etwdetect.output import summary
+from etwdetect.core.errors import NotATraceError
+from etwdetect.offline import Scan, summary
+from etwdetect.sources.etl import compression
+from etwdetect.sources.etl.reader import Trace
 from tests.traces_by_writer import SECOND, START, attack, program_start, write_trace
 
 MUTATIONS = int(os.environ.get("ETWDETECT_MUTATIONS", "400"))

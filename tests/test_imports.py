@@ -69,9 +69,11 @@ def test_a_room_imports_only_from_rooms_to_its_left(name):
 
 
 def test_this_test_sees_the_imports_that_there_are():
-    assert set(own_imports(PACKAGE / "rule.py")) == {"etwdetect.events"}
-    assert "etwdetect.rule" in set(own_imports(PACKAGE / "enrich" / "detection.py"))  # for types alone
-    assert "etwdetect.decode.kernel_process" not in set(own_imports(PACKAGE / "decode" / "layout.py"))
+    assert set(own_imports(PACKAGE / "core" / "rule.py")) == {"etwdetect.core.events"}
+    assert "etwdetect.core.rule" in set(own_imports(PACKAGE / "enrich" / "detection.py"))  # for types alone
+    assert "etwdetect.sources.decode.kernel_process" not in set(
+        own_imports(PACKAGE / "sources" / "decode" / "layout.py")
+    )
 
 
 HEAVY = "etw", "numpy", "pyfwnt", "click", "pyarrow", "pyspark", "sigma", "tempfile", "zipfile"
@@ -92,7 +94,10 @@ def test_importing_the_package_imports_nothing_heavy():
 def test_importing_the_way_of_a_trace_imports_nothing_heavy():
     """numpy and the decompression are loaded by the traces that need them."""
     assert (
-        loaded_by("import etwdetect.offline, etwdetect.etl.walk, etwdetect.etl.compression, etwdetect.output")
+        loaded_by(
+            "import etwdetect.offline, etwdetect.results.writers;"
+            "import etwdetect.sources.etl.walk, etwdetect.sources.etl.compression"
+        )
         == set()
     )
 

@@ -10,13 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from etwdetect.decode import Decoder
-from etwdetect.enrich.enricher import Enricher
-from etwdetect.errors import NotATraceError
-from etwdetect.etl import walk
-from etwdetect.etl.reader import Trace
-from etwdetect.etl.walk import Wanted
-from etwdetect.events import (
+from etwdetect.core.errors import NotATraceError
+from etwdetect.core.events import (
     ImageLoad,
     ImageUnload,
     ProcessRundown,
@@ -25,9 +20,14 @@ from etwdetect.events import (
     ThreadStart,
     VolumeMapping,
 )
+from etwdetect.core.raw import KERNEL_PROCESS, PROCESS
+from etwdetect.core.rule import RemoteThread
+from etwdetect.enrich.enricher import Enricher
 from etwdetect.offline import Scan
-from etwdetect.raw import KERNEL_PROCESS, PROCESS
-from etwdetect.rule import RemoteThread
+from etwdetect.sources.decode import Decoder
+from etwdetect.sources.etl import walk
+from etwdetect.sources.etl.reader import Trace
+from etwdetect.sources.etl.walk import Wanted
 
 TRACES = Path(__file__).resolve().parents[2] / "shared" / "traces"
 FILES = sorted(TRACES.glob("*.etl"))

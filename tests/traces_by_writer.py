@@ -1,8 +1,8 @@
 """Traces that tests write with the project's own writer."""
 
-from etwdetect.decode.encode import encode
-from etwdetect.etl.writer import TraceOptions, TraceWriter
-from etwdetect.events import ProcessRundown, ProcessStart, ThreadStart
+from etwdetect.core.events import ProcessRundown, ProcessStart, ThreadStart
+from etwdetect.sources.decode.encode import encode
+from etwdetect.sources.etl.writer import TraceOptions, TraceWriter
 
 START = 132_337_152_000_000_000
 """2020-05-12, 00:00 UTC."""

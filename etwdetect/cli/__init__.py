@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-import etwdetect
-from etwdetect.cli import streams
-from etwdetect.cli.ending import close_quietly, is_broken_pipe
+from etwdetect._version import __version__
+from etwdetect.cli import stdio
+from etwdetect.cli.signals import close_quietly, is_broken_pipe
 from etwdetect.cli.status import Status
-from etwdetect.errors import EtwDetectError, MissingExtraError, NotElevatedError, UnsupportedSystemError
-from etwdetect.output.escape import printable
+from etwdetect.core.errors import EtwDetectError, MissingExtraError, NotElevatedError, UnsupportedSystemError
+from etwdetect.results.escape import printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,29 +47,29 @@ class _Commands(click.Group):
 
     # Both may print, and click would end the program at a broken pipe.
     def make_context(self, *arguments: Any, **options: Any) -> click.Context:  # noqa: ANN401 (click's signature)
-        with streams.writing():
+        with stdio.writing():
             return super().make_context(*arguments, **options)
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401
-        with streams.writing():
+        with stdio.writing():
             status = super().invoke(ctx)
             sys.stdout.flush()
         return status
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(etwdetect.__version__, prog_name="etwdetect")
+@click.version_option(__version__, prog_name="etwdetect")
 def _etwdetect() -> None:
     """Find threads that one Windows process creates in another, without a driver."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line *argv* (sys.argv's by default) and return its exit status."""
-    streams.prepare()
+    stdio.prepare()
     try:
         status = _etwdetect.main(argv, prog_name="etwdetect", standalone_mode=False)
     except click.ClickException as error:
-        with streams.telling():
+        with stdio.telling():
             error.show()
         return Status.USAGE if isinstance(error, click.UsageError) else Status.ERROR
     except (click.Abort, KeyboardInterrupt):
@@ -78,7 +78,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except EtwDetectError as error:
         say(printable(str(error)))
         return _status_of(error)
-    except streams.OutputEndedError as ended:
+    except stdio.OutputEndedError as ended:
         close_quietly(sys.stdout)
         if not is_broken_pipe(ended.error):
             say(f"the result cannot be written: {ended.error.strerror}")
@@ -103,5 +103,5 @@ def say(line: str) -> None:
 
 def tell(line: str) -> None:
     """Print *line* as it is on standard error."""
-    with streams.telling():
+    with stdio.telling():
         click.echo(line, err=True)

@@ -10,16 +10,16 @@ from typing import Final
 import click
 
 from etwdetect.cli import say
-from etwdetect.cli.ending import on_interruption
 from etwdetect.cli.enrichment import Enrichment, enrichment_options
 from etwdetect.cli.results import Results, results_options
+from etwdetect.cli.signals import on_interruption
 from etwdetect.cli.status import Status
 from etwdetect.kdetector import Device, Watcher, service
 from etwdetect.kdetector.interface import MOST_BOUND
 from etwdetect.live.clock import filetime_now
 from etwdetect.live.lookups import DriverRecords
-from etwdetect.output.summary import plural
-from etwdetect.sigma.fields import Source
+from etwdetect.offline.summary import plural
+from etwdetect.results.sigma.fields import Source
 
 _BOUND: Final = click.IntRange(1, MOST_BOUND)
 

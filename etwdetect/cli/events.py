@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from etwdetect.cli import options, say
-from etwdetect.cli.ending import close_quietly, is_broken_pipe
+from etwdetect.cli.inputs import Traces
+from etwdetect.cli.signals import close_quietly, is_broken_pipe
 from etwdetect.cli.status import Status, of_all
-from etwdetect.cli.traces import Traces
-from etwdetect.errors import EtwDetectError
-from etwdetect.output import summary
-from etwdetect.recorded.jsonl import JsonLinesWriter
-from etwdetect.recorded.schema import Recording, RecordingStart
-from etwdetect.recorded.writer import EventWriter, recorded, recording_name
+from etwdetect.core.errors import EtwDetectError
+from etwdetect.offline import summary
+from etwdetect.sources.eventdata.jsonl import JsonLinesWriter
+from etwdetect.sources.eventdata.schema import Recording, RecordingStart
+from etwdetect.sources.eventdata.writer import EventWriter, recorded, recording_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -64,7 +64,7 @@ def _writer(form: str, output: Path | None, inputs: Sequence[Path]) -> Iterator[
         return
     if form == "parquet":
         # An extra, and asked for first: without it, the output stays as it is.
-        from etwdetect.recorded.parquet import ParquetWriter  # noqa: PLC0415
+        from etwdetect.sources.eventdata.parquet import ParquetWriter  # noqa: PLC0415
     with options.open_output(output, inputs) as stream:
         writer: EventWriter = ParquetWriter(stream.buffer) if form == "parquet" else JsonLinesWriter(stream)
         yield writer

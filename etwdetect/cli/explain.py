@@ -8,14 +8,14 @@ import click
 
 from etwdetect.cli import options, say
 from etwdetect.cli.enrichment import Enrichment, enrichment_options
+from etwdetect.cli.inputs import Traces, status_of_saved
 from etwdetect.cli.status import Status, of_all
-from etwdetect.cli.traces import Traces, status_of_saved
+from etwdetect.core.errors import EtwDetectError
 from etwdetect.enrich.fields import FIELDS
-from etwdetect.errors import EtwDetectError
-from etwdetect.output import summary
-from etwdetect.output.clock import Clock
-from etwdetect.output.escape import printable
-from etwdetect.output.text import text_line
+from etwdetect.offline import summary
+from etwdetect.results.clock import Clock
+from etwdetect.results.escape import printable
+from etwdetect.results.formats.text import text_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

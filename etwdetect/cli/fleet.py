@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from etwdetect.cli import say
-from etwdetect.cli.ending import on_interruption
+from etwdetect.cli.signals import on_interruption
 from etwdetect.cli.status import Status, of_all
-from etwdetect.errors import EtwDetectError, MissingExtraError
-from etwdetect.output.escape import printable
+from etwdetect.core.errors import EtwDetectError, MissingExtraError
+from etwdetect.results.escape import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable

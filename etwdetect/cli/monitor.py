@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import click
 
 from etwdetect.cli import say
-from etwdetect.cli.ending import on_interruption
 from etwdetect.cli.enrichment import Enrichment, enrichment_options
 from etwdetect.cli.results import Results, results_options
+from etwdetect.cli.signals import on_interruption
 from etwdetect.cli.status import Status
 from etwdetect.live import pywintrace, summary
 from etwdetect.live.eventlog import EventLog
@@ -21,14 +21,14 @@ from etwdetect.live.lookups import live_enricher
 from etwdetect.live.monitor import Monitor
 from etwdetect.live.session import Plan
 from etwdetect.live.stream import SETTLE
-from etwdetect.output.rotation import MEBIBYTE, Rotation
-from etwdetect.sigma.fields import Source
+from etwdetect.results.rotation import MEBIBYTE, Rotation
+from etwdetect.results.sigma.fields import Source
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    from etwdetect.core.events import Event
     from etwdetect.enrich.detection import Detection
-    from etwdetect.events import Event
 
 _ABOVE_ZERO = click.FloatRange(min=0, min_open=True)
 

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from etwdetect.filters import Filter
-from etwdetect.output import FORMATS, times
-from etwdetect.sinks import FORMS
+from etwdetect.core import filetime
+from etwdetect.results.filters import Filter
+from etwdetect.results.sinks import FORMS
+from etwdetect.results.writers import FORMATS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -136,7 +137,7 @@ def _filetime(moment: datetime | None, *, utc: bool) -> int | None:
             moment = moment.replace(tzinfo=UTC) if utc else moment.astimezone()
         except (OSError, OverflowError, ValueError) as error:
             raise click.UsageError(f"{moment} is no time on this machine's clock") from error
-    return times.filetime(moment)
+    return filetime.from_datetime(moment)
 
 
 def open_output(output: Path, inputs: Sequence[Path] = ()) -> TextIO:

@@ -9,23 +9,24 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from etwdetect.cli import say
-from etwdetect.cli.ending import on_interruption
+from etwdetect.cli.inputs import Traces
 from etwdetect.cli.options import check_output
+from etwdetect.cli.signals import on_interruption
 from etwdetect.cli.status import Status, of_all
-from etwdetect.cli.traces import Traces
-from etwdetect.errors import EtwDetectError
-from etwdetect.output.escape import printable
-from etwdetect.parity import files, loading, report, runner
-from etwdetect.parity.benches import BENCHES, TRACE
-from etwdetect.parity.errors import NoSuchScenarioError
-from etwdetect.parity.recorded import compare_outputs
-from etwdetect.parity.show import describe
+from etwdetect.comparison import report, result_files
+from etwdetect.comparison.saved_outputs import compare_outputs
+from etwdetect.core.errors import EtwDetectError
+from etwdetect.results.escape import printable
+from parity_tests import loading, runner
+from parity_tests.benches import BENCHES, TRACE
+from parity_tests.describe import describe
+from parity_tests.errors import NoSuchScenarioError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from etwdetect.parity.scenario import Scenario
-    from etwdetect.parity.verdict import Result
+    from etwdetect.comparison.result import Result
+    from parity_tests.scenario import Scenario
 
 _FOLDER: Final = click.option(
     "--scenarios",
@@ -168,7 +169,7 @@ def _run(results: Iterable[Result], count: int, junit: Path | None, json: Path |
         ending = error
     if done:
         _conclude(done)
-    for path, text in ((junit, files.junit), (json, files.to_json)):
+    for path, text in ((junit, result_files.junit), (json, result_files.to_json)):
         if path is not None:
             yield _write(path, text(done))
     for result in done:

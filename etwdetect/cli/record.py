@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from etwdetect.cli import say
-from etwdetect.cli.ending import on_interruption
+from etwdetect.cli.signals import on_interruption
 from etwdetect.cli.status import Status
 from etwdetect.live import pywintrace
 from etwdetect.live.recording import record

@@ -7,25 +7,25 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-import etwdetect
+from etwdetect._version import __version__
 from etwdetect.cli import options, say
 from etwdetect.cli.enrichment import Enrichment, enrichment_options
+from etwdetect.cli.inputs import Traces, status_of_saved
 from etwdetect.cli.status import Status, of_all
-from etwdetect.cli.traces import Traces, status_of_saved
-from etwdetect.errors import EtwDetectError
-from etwdetect.output import summary
-from etwdetect.output.escape import printable
-from etwdetect.report.origins import Origin
-from etwdetect.report.page import render
-from etwdetect.report.records import Records
+from etwdetect.core.errors import EtwDetectError
+from etwdetect.offline import summary
+from etwdetect.results.escape import printable
+from etwdetect.results.report.origins import Origin
+from etwdetect.results.report.page import render
+from etwdetect.results.report.records import Records
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from etwdetect.enrich.detection import Detection
-    from etwdetect.filters import Filter
     from etwdetect.offline import Scan
-    from etwdetect.saved import SavedResults
+    from etwdetect.results.filters import Filter
+    from etwdetect.results.saved import SavedResults
 
 
 @click.command()
@@ -60,7 +60,7 @@ def command(
         unread = [Origin(printable(error.name), printable(str(error))) for error in found.errors]
         origins = [*gathered.origins, *unread]
         try:
-            stream.write(render(gathered.records, origins, etwdetect.__version__, gathered.filtered_out))
+            stream.write(render(gathered.records, origins, __version__, gathered.filtered_out))
             stream.flush()
         except OSError as error:
             say(f"the page cannot be written: {error.strerror}")

@@ -12,17 +12,18 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from etwdetect.cli import options, say
-from etwdetect.cli.ending import close_quietly, is_broken_pipe
 from etwdetect.cli.sigma import sigma_stage, tell_risks
+from etwdetect.cli.signals import close_quietly, is_broken_pipe
 from etwdetect.cli.status import Status, of_all
-from etwdetect.output import TO_A_FILE, FileWriter, Stream, Writer, open_file, stream_writer, times
-from etwdetect.output.clock import Clock
-from etwdetect.output.errors import OutputError
-from etwdetect.output.fold import SECOND, Folder
-from etwdetect.output.rotation import GrowingFile, Rotation
-from etwdetect.output.stage import Stage, Stages
-from etwdetect.sigma.fields import lacking
-from etwdetect.sinks.errors import SinkError
+from etwdetect.core import filetime
+from etwdetect.results.clock import Clock
+from etwdetect.results.errors import OutputError
+from etwdetect.results.fold import SECOND, Folder
+from etwdetect.results.rotation import GrowingFile, Rotation
+from etwdetect.results.sigma.fields import lacking
+from etwdetect.results.sinks.errors import SinkError
+from etwdetect.results.stage import Stage, Stages
+from etwdetect.results.writers import TO_A_FILE, FileWriter, Stream, Writer, open_file, stream_writer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -30,10 +31,10 @@ if TYPE_CHECKING:
     from typing import TextIO
 
     from etwdetect.enrich.detection import Detection
-    from etwdetect.filters import Filter
-    from etwdetect.sigma.fields import Source
-    from etwdetect.sigma.stage import SigmaStage
-    from etwdetect.sinks.queue import Sink
+    from etwdetect.results.filters import Filter
+    from etwdetect.results.sigma.fields import Source
+    from etwdetect.results.sigma.stage import SigmaStage
+    from etwdetect.results.sinks.queue import Sink
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,7 @@ class Results:
         added to what the output has already.
         """
         if live:
-            self._today = self.clock.moment(times.filetime(datetime.now(UTC))).date()
+            self._today = self.clock.moment(filetime.from_datetime(datetime.now(UTC))).date()
             if self._sigma:
                 self._sigma.batch = 1
         with contextlib.suppress(_OutputEndedError), contextlib.ExitStack() as stack:
@@ -176,7 +177,7 @@ class Results:
                     self._writer.flush()
 
     def _sink(self, url: str, *, live: bool) -> Sink:
-        from etwdetect.sinks.opening import open_sink  # noqa: PLC0415 (a small trace is scanned at once)
+        from etwdetect.results.sinks.opening import open_sink  # noqa: PLC0415 (a small trace is scanned at once)
 
         try:
             return open_sink(url, say, live=live)

@@ -8,13 +8,13 @@ import click
 
 from etwdetect.cli import options, say, tell
 from etwdetect.cli.enrichment import Enrichment, enrichment_options
+from etwdetect.cli.inputs import Traces, status_of_saved
 from etwdetect.cli.results import Results, results_options
 from etwdetect.cli.status import Status
-from etwdetect.cli.traces import Traces, status_of_saved
-from etwdetect.errors import EtwDetectError
-from etwdetect.output import summary
-from etwdetect.raw import KERNEL_PROCESS, THREAD
-from etwdetect.sigma.fields import Source
+from etwdetect.core.errors import EtwDetectError
+from etwdetect.core.raw import KERNEL_PROCESS, THREAD
+from etwdetect.offline import summary
+from etwdetect.results.sigma.fields import Source
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from etwdetect.enrich.detection import Detection
     from etwdetect.offline import Scan
-    from etwdetect.saved import SavedResults
+    from etwdetect.results.saved import SavedResults
 
 _SOURCES: Final = {THREAD: Source.KERNEL_LOGGER, KERNEL_PROCESS: Source.KERNEL_PROCESS}
 

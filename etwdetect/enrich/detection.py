@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from etwdetect.rule import RemoteThread
+    from etwdetect.core.rule import RemoteThread
 
 Detector = Literal["etw", "driver"]
 

@@ -5,14 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from etwdetect.enrich.detection import Detection, Detector
-from etwdetect.enrich.fields import END_OF_PROGRAMS
-from etwdetect.enrich.kinds import Kinds
-from etwdetect.enrich.lives import Lives
-from etwdetect.enrich.paths import Paths
-from etwdetect.enrich.process import absences, describe
-from etwdetect.enrich.starts import StartFinder
-from etwdetect.events import (
+from etwdetect.core.events import (
     ImageLoad,
     ImageUnload,
     Loss,
@@ -23,16 +16,23 @@ from etwdetect.events import (
     ThreadStart,
     VolumeMapping,
 )
-from etwdetect.rule import EXCLUDED_PIDS
+from etwdetect.core.rule import EXCLUDED_PIDS
+from etwdetect.enrich.detection import Detection, Detector
+from etwdetect.enrich.fields import END_OF_PROGRAMS
+from etwdetect.enrich.kinds import Kinds
+from etwdetect.enrich.paths import Paths
+from etwdetect.enrich.process import absences, describe
+from etwdetect.enrich.process_tracker import Lives
+from etwdetect.enrich.starts import StartFinder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from etwdetect.core.events import Event
+    from etwdetect.core.rule import RemoteThread
     from etwdetect.enrich.imagefiles import ImageFiles
-    from etwdetect.enrich.lives import Life, Told
     from etwdetect.enrich.modules import Module
-    from etwdetect.events import Event
-    from etwdetect.rule import RemoteThread
+    from etwdetect.enrich.process_tracker import Life, Told
 
 SETTLE: Final = 20_000_000
 """Two seconds, in 100 ns units: how long after a thread's start an image event may still tell of its module."""

@@ -12,8 +12,8 @@ from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from etwdetect.core.errors import RuleFileError
 from etwdetect.enrich.fields import FIELDS, HEXADECIMAL
-from etwdetect.errors import RuleFileError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -6,7 +6,7 @@ from bisect import bisect_right, insort
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
-    from etwdetect.events import ImageLoad, ImageUnload
+    from etwdetect.core.events import ImageLoad, ImageUnload
 
 MOST_OF_ONE: Final = 4096
 """How many images of one process are remembered; no sound process has so many."""

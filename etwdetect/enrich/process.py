@@ -5,16 +5,16 @@ from __future__ import annotations
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Final
 
+from etwdetect.core.events import UNIX_EPOCH
 from etwdetect.enrich.accounts import account
 from etwdetect.enrich.detection import Process
-from etwdetect.enrich.lives import start_time
-from etwdetect.events import UNIX_EPOCH
+from etwdetect.enrich.process_tracker import start_time
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from etwdetect.enrich.lives import Life, Told
     from etwdetect.enrich.paths import Paths
+    from etwdetect.enrich.process_tracker import Life, Told
 
 _NO_SESSION: Final = 0xFFFF_FFFF
 _SECOND: Final = 10_000_000

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from etwdetect.core.events import IDLE_PID, SYSTEM_PID
 from etwdetect.enrich.absent import OUTSIDE
 from etwdetect.enrich.detection import Start
 from etwdetect.enrich.fields import END_OF_PROGRAMS, KERNEL_SPACE
 from etwdetect.enrich.modules import ComingModules, Module, module_of
-from etwdetect.events import IDLE_PID, SYSTEM_PID
 
 if TYPE_CHECKING:
+    from etwdetect.core.events import Loss, ThreadStart
+    from etwdetect.core.rule import RemoteThread
     from etwdetect.enrich.imagefiles import ImageFiles
-    from etwdetect.enrich.lives import Life, Lives
     from etwdetect.enrich.paths import Paths
-    from etwdetect.events import Loss, ThreadStart
-    from etwdetect.rule import RemoteThread
+    from etwdetect.enrich.process_tracker import Life, Lives
 
 Absent = tuple[tuple[str, str], ...]
 

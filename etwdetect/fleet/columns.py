@@ -9,8 +9,8 @@ from pyspark.sql import functions as F  # noqa: N812 (as everybody calls it)
 from pyspark.sql import types as T  # noqa: N812
 
 from etwdetect.fleet.judge import CODES, FAULT, THREAD_START
-from etwdetect.output.record import FIELDS
-from etwdetect.recorded.schema import COLUMNS, KINDS, POINTER_SIZES, SCHEMA_VERSION
+from etwdetect.results.record import FIELDS
+from etwdetect.sources.eventdata.schema import COLUMNS, KINDS, POINTER_SIZES, SCHEMA_VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

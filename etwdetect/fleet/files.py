@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from pyarrow import fs
 
-from etwdetect.errors import NotATraceError
+from etwdetect.core.errors import NotATraceError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

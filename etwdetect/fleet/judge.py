@@ -11,15 +11,15 @@ import re
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from etwdetect.events import Loss, ProcessRundown, ProcessStart, ProcessStop, ThreadRundown, ThreadStart
-from etwdetect.rule import RemoteThreadRule
-from etwdetect.rule_state import RuleState, check_version, rule_from, state_of
+from etwdetect.core.events import Loss, ProcessRundown, ProcessStart, ProcessStop, ThreadRundown, ThreadStart
+from etwdetect.core.rule import RemoteThreadRule
+from etwdetect.core.rule_state import RuleState, check_version, rule_from, state_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from etwdetect.events import Event
-    from etwdetect.rule import RemoteThread
+    from etwdetect.core.events import Event
+    from etwdetect.core.rule import RemoteThread
 
 _ADDRESS: Final = re.compile("0x[0-9a-fA-F]{1,16}")
 
@@ -45,8 +45,8 @@ CODES: Final = {
 }
 """By kind: its code, and the columns of docs/events.md that its first and second value come from.
 
-At the same time codes order rows as `etwdetect.order` orders events. Kinds that are not here mean nothing to the
-rule.
+At equal times, codes order rows as `etwdetect.core.order` orders events. Kinds that are not here mean nothing to
+the rule.
 """
 
 _EVENTS: Final[dict[int, Callable[..., Event]]] = {

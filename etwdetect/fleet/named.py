@@ -10,8 +10,8 @@ from pyspark.sql import functions as F  # noqa: N812
 from pyspark.sql.pandas.types import to_arrow_schema
 
 from etwdetect.fleet.columns import EVENTS, RESULTS, code_of, fault_of
-from etwdetect.fleet.foresight import EVENT, FORESIGHT, judge_twice
 from etwdetect.fleet.judge import THREAD_START
+from etwdetect.fleet.two_pass import EVENT, FORESIGHT, judge_twice
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

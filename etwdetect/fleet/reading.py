@@ -8,23 +8,23 @@ from typing import TYPE_CHECKING, Any, Final
 import pyarrow as pa
 from pyspark.sql.pandas.types import to_arrow_schema
 
-from etwdetect.errors import EtwDetectError, NotATraceError
+from etwdetect.core.errors import EtwDetectError, NotATraceError
 from etwdetect.fleet.columns import EVENTS
 from etwdetect.fleet.files import local
-from etwdetect.inputs import find_inputs
 from etwdetect.offline import Scan
-from etwdetect.recorded.schema import Recording, RecordingStart, to_row
-from etwdetect.recorded.writer import recorded, recording_name
+from etwdetect.offline.inputs import find_inputs
+from etwdetect.sources.eventdata.schema import Recording, RecordingStart, to_row
+from etwdetect.sources.eventdata.writer import recorded, recording_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from contextlib import AbstractContextManager
     from pathlib import Path
 
-    from etwdetect.etl.reader import Trace
     from etwdetect.fleet.files import TraceFile
-    from etwdetect.inputs import Input
-    from etwdetect.recorded.trace import RecordedInput, RecordedTrace
+    from etwdetect.offline.inputs import Input
+    from etwdetect.sources.etl.reader import Trace
+    from etwdetect.sources.eventdata.trace import RecordedInput, RecordedTrace
 
 _BLOCK: Final = 10_000
 """How many rows are handed over at a time."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from etwdetect.enrich.detection import Detection, Process
 from etwdetect.fleet.judge import Hit
-from etwdetect.output.record import fields
+from etwdetect.results.record import fields
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 from pyspark.sql import functions as F  # noqa: N812
 from pyspark.sql import types as T  # noqa: N812
 
-from etwdetect.errors import EtwDetectError, NotATraceError
+from etwdetect.core.errors import EtwDetectError, NotATraceError
 from etwdetect.fleet.columns import EVENTS, FAULTS, FILE_COLUMNS
 from etwdetect.fleet.detect import DEFAULT_BUCKETS, DEFAULT_LATENESS, detect
 from etwdetect.fleet.files import TRACE_ENDINGS, exists, list_traces, names_at

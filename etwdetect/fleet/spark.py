@@ -7,7 +7,7 @@ import shutil
 import sys
 from typing import TYPE_CHECKING, Final
 
-from etwdetect.errors import MissingExtraError, UnsupportedSystemError
+from etwdetect.core.errors import MissingExtraError, UnsupportedSystemError
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

@@ -19,7 +19,7 @@ from pyspark.sql.streaming.stateful_processor import StatefulProcessor
 
 from etwdetect.fleet.blocks import packed, unpacked
 from etwdetect.fleet.columns import RESULTS, judge_rows
-from etwdetect.fleet.held import Bucket
+from etwdetect.fleet.reorder import Bucket
 from etwdetect.fleet.results import result_rows
 
 if TYPE_CHECKING:

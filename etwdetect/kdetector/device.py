@@ -13,7 +13,6 @@ import ctypes
 from ctypes import wintypes
 from typing import TYPE_CHECKING, Final, NoReturn, Self
 
-from etwdetect.kdetector import win32
 from etwdetect.kdetector.errors import (
     DeviceGoneError,
     InUseError,
@@ -35,12 +34,13 @@ from etwdetect.kdetector.interface import (
     parse_records,
     parse_statistics,
 )
+from etwdetect.windows import libraries
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import TracebackType
 
-    from etwdetect.rule import RemoteThread
+    from etwdetect.core.rule import RemoteThread
 
 RECORDS_PER_READ: Final = 4096
 """The size of the read buffer: 96 KiB, a sixteenth of the driver's queue."""
@@ -75,9 +75,9 @@ class Device:
     def __init__(self, path: str = DEVICE_PATH, *, reading: bool) -> None:
         self._buffer = ctypes.create_string_buffer(RECORDS_PER_READ * RECORD.size if reading else 0)
         access = _FILE_READ_DATA if reading else 0
-        handle = win32.kernel32().CreateFileW(path, access, _FILE_SHARE_ALL, None, _OPEN_EXISTING, 0, None)
-        if handle == win32.INVALID_HANDLE_VALUE:
-            _fail_to_open(win32.last_error())
+        handle = libraries.kernel32().CreateFileW(path, access, _FILE_SHARE_ALL, None, _OPEN_EXISTING, 0, None)
+        if handle == libraries.INVALID_HANDLE_VALUE:
+            _fail_to_open(libraries.last_error())
         self._handle: int | None = handle
         try:
             self._check_version()
@@ -97,7 +97,7 @@ class Device:
         """Close the handle; the driver can't be unloaded as long as one is open. Again is allowed."""
         handle, self._handle = self._handle, None
         if handle is not None:
-            win32.kernel32().CloseHandle(handle)
+            libraries.kernel32().CloseHandle(handle)
 
     def read(self) -> list[RemoteThread]:
         """Take at most RECORDS_PER_READ records from the queue, oldest first; none when it is empty.
@@ -105,8 +105,10 @@ class Device:
         Raises DeviceGoneError when the driver was unloaded meanwhile.
         """
         size = wintypes.DWORD()
-        if not win32.kernel32().ReadFile(self._handle, self._buffer, len(self._buffer), ctypes.byref(size), None):
-            _fail("reading from KDetector", win32.last_error())
+        if not libraries.kernel32().ReadFile(
+            self._handle, self._buffer, len(self._buffer), ctypes.byref(size), None
+        ):
+            _fail("reading from KDetector", libraries.last_error())
         return parse_records(ctypes.string_at(self._buffer, size.value))
 
     def drain(self) -> Iterator[RemoteThread]:
@@ -129,10 +131,10 @@ class Device:
     def _control(self, code: int, size: int, doing: str) -> bytes:
         answer = ctypes.create_string_buffer(size)
         returned = wintypes.DWORD()
-        if not win32.kernel32().DeviceIoControl(
+        if not libraries.kernel32().DeviceIoControl(
             self._handle, code, None, 0, answer, size, ctypes.byref(returned), None
         ):
-            _fail(doing, win32.last_error())
+            _fail(doing, libraries.last_error())
         return answer.raw[: returned.value]
 
 
@@ -140,17 +142,17 @@ def _fail_to_open(code: int) -> NoReturn:
     doing = "opening KDetector's device"
     match code:
         # While an unload waits for the last handle, Windows lets nobody open the device, and says the same.
-        case win32.ERROR_FILE_NOT_FOUND | win32.ERROR_PATH_NOT_FOUND:
+        case libraries.ERROR_FILE_NOT_FOUND | libraries.ERROR_PATH_NOT_FOUND:
             raise NotRunningError
-        case win32.ERROR_ACCESS_DENIED:
+        case libraries.ERROR_ACCESS_DENIED:
             raise NotElevatedError(doing)
-        case win32.ERROR_SHARING_VIOLATION:
+        case libraries.ERROR_SHARING_VIOLATION:
             raise InUseError
         case _:
-            raise SystemCallError(doing, code, win32.error_text(code))
+            raise SystemCallError(doing, code, libraries.error_text(code))
 
 
 def _fail(doing: str, code: int) -> NoReturn:
     if code in _GONE:
         raise DeviceGoneError
-    raise SystemCallError(doing, code, win32.error_text(code))
+    raise SystemCallError(doing, code, libraries.error_text(code))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from etwdetect import errors
+from etwdetect.core import errors
 
 
 class KDetectorError(errors.EtwDetectError):

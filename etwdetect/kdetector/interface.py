@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from typing import Final, NamedTuple
 
-from etwdetect.rule import RemoteThread
+from etwdetect.core.rule import RemoteThread
 
 SERVICE_NAME: Final = "KDetector"
 DEVICE_PATH: Final = r"\\.\kdetector"

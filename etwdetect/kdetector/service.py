@@ -11,7 +11,6 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NoReturn
 
-from etwdetect.kdetector import win32
 from etwdetect.kdetector.errors import (
     AlreadyInstalledError,
     AlreadyRunningError,
@@ -26,6 +25,7 @@ from etwdetect.kdetector.errors import (
     UnsupportedSystemError,
 )
 from etwdetect.kdetector.interface import QUEUE_BOUND_VALUE, SERVICE_NAME, TABLE_BOUND_VALUE
+from etwdetect.windows import libraries
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -48,7 +48,7 @@ _DEMAND_START: Final = 3
 _ERROR_NORMAL: Final = 1
 _CONTROL_STOP: Final = 1
 
-_NOT_STOPPABLE: Final = (win32.ERROR_INVALID_SERVICE_CONTROL, win32.ERROR_SERVICE_CANNOT_ACCEPT_CTRL)
+_NOT_STOPPABLE: Final = (libraries.ERROR_INVALID_SERVICE_CONTROL, libraries.ERROR_SERVICE_CANNOT_ACCEPT_CTRL)
 
 
 class State(enum.IntEnum):
@@ -109,8 +109,8 @@ def start() -> None:
     Raises NotInstalledError, AlreadyRunningError, NotSignedError, NotElevatedError.
     """
     with _service(_START) as service:
-        if not win32.advapi32().StartServiceW(service, 0, None):
-            _fail("starting KDetector", win32.last_error())
+        if not libraries.advapi32().StartServiceW(service, 0, None):
+            _fail("starting KDetector", libraries.last_error())
 
 
 def stop(timeout: float = STOP_SECONDS) -> None:
@@ -121,9 +121,9 @@ def stop(timeout: float = STOP_SECONDS) -> None:
     """
     deadline = time.monotonic() + timeout
     with _service(_STOP | _QUERY_STATUS) as service:
-        status = win32.ServiceStatus()
-        if not win32.advapi32().ControlService(service, _CONTROL_STOP, ctypes.byref(status)):
-            code = win32.last_error()
+        status = libraries.ServiceStatus()
+        if not libraries.advapi32().ControlService(service, _CONTROL_STOP, ctypes.byref(status)):
+            code = libraries.last_error()
             # It may be stopping already, since an earlier try: that one is waited for.
             if code not in _NOT_STOPPABLE or _state(service) != State.STOP_PENDING:
                 _fail("stopping KDetector", code)
@@ -145,16 +145,16 @@ def uninstall(timeout: float = STOP_SECONDS) -> None:
 def _handle(handle: int | None, doing: str) -> Iterator[int]:
     """Close *handle* at the end; raise the last error if there is none."""
     if not handle:
-        _fail(doing, win32.last_error())
+        _fail(doing, libraries.last_error())
     try:
         yield handle
     finally:
-        win32.advapi32().CloseServiceHandle(handle)
+        libraries.advapi32().CloseServiceHandle(handle)
 
 
 @contextlib.contextmanager
 def _manager(access: int) -> Iterator[int]:
-    opened = win32.advapi32().OpenSCManagerW(None, None, access)
+    opened = libraries.advapi32().OpenSCManagerW(None, None, access)
     with _handle(opened, "opening the service manager") as manager:
         yield manager
 
@@ -162,21 +162,21 @@ def _manager(access: int) -> Iterator[int]:
 @contextlib.contextmanager
 def _service(access: int) -> Iterator[int]:
     with _manager(_MANAGER_CONNECT) as manager:
-        opened = win32.advapi32().OpenServiceW(manager, SERVICE_NAME, access)
+        opened = libraries.advapi32().OpenServiceW(manager, SERVICE_NAME, access)
         with _handle(opened, "opening KDetector's service") as service:
             yield service
 
 
 def _state(service: int) -> State:
-    status = win32.ServiceStatus()
-    if not win32.advapi32().QueryServiceStatus(service, ctypes.byref(status)):
-        _fail("asking for KDetector's state", win32.last_error())
+    status = libraries.ServiceStatus()
+    if not libraries.advapi32().QueryServiceStatus(service, ctypes.byref(status)):
+        _fail("asking for KDetector's state", libraries.last_error())
     return State(status.dwCurrentState)
 
 
 def _create_service(image_path: str) -> None:
     with _manager(_MANAGER_CREATE_SERVICE) as manager:
-        created = win32.advapi32().CreateServiceW(
+        created = libraries.advapi32().CreateServiceW(
             manager,
             SERVICE_NAME,
             SERVICE_NAME,
@@ -197,8 +197,8 @@ def _create_service(image_path: str) -> None:
 
 def _delete_service() -> None:
     with _service(_DELETE) as service:
-        if not win32.advapi32().DeleteService(service):
-            _fail("uninstalling KDetector", win32.last_error())
+        if not libraries.advapi32().DeleteService(service):
+            _fail("uninstalling KDetector", libraries.last_error())
 
 
 def _write_parameters(values: Mapping[str, int | None]) -> None:
@@ -218,26 +218,26 @@ def _drivers_directory() -> Path:
     if sys.maxsize < 2**32:
         raise UnsupportedSystemError("KDetector is for 64-bit Windows and is installed by a 64-bit Python")
     buffer = ctypes.create_unicode_buffer(260)
-    if not win32.kernel32().GetSystemDirectoryW(buffer, len(buffer)):
-        _fail("asking for the system directory", win32.last_error())
+    if not libraries.kernel32().GetSystemDirectoryW(buffer, len(buffer)):
+        _fail("asking for the system directory", libraries.last_error())
     return Path(buffer.value) / "drivers"
 
 
 def _fail(doing: str, code: int) -> NoReturn:
     match code:
-        case win32.ERROR_ACCESS_DENIED:
+        case libraries.ERROR_ACCESS_DENIED:
             raise NotElevatedError(doing)
-        case win32.ERROR_INVALID_IMAGE_HASH:
+        case libraries.ERROR_INVALID_IMAGE_HASH:
             raise NotSignedError
-        case win32.ERROR_SERVICE_ALREADY_RUNNING:
+        case libraries.ERROR_SERVICE_ALREADY_RUNNING:
             raise AlreadyRunningError
-        case win32.ERROR_SERVICE_DOES_NOT_EXIST:
+        case libraries.ERROR_SERVICE_DOES_NOT_EXIST:
             raise NotInstalledError
-        case win32.ERROR_SERVICE_NOT_ACTIVE:
+        case libraries.ERROR_SERVICE_NOT_ACTIVE:
             raise NotRunningError
-        case win32.ERROR_SERVICE_MARKED_FOR_DELETE:
+        case libraries.ERROR_SERVICE_MARKED_FOR_DELETE:
             raise RemovalPendingError
-        case win32.ERROR_SERVICE_EXISTS:
+        case libraries.ERROR_SERVICE_EXISTS:
             raise AlreadyInstalledError
         case _:
-            raise SystemCallError(doing, code, win32.error_text(code))
+            raise SystemCallError(doing, code, libraries.error_text(code))

@@ -13,8 +13,8 @@ from etwdetect.kdetector.errors import DeviceGoneError, NotRunningError
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
+    from etwdetect.core.rule import RemoteThread
     from etwdetect.kdetector.interface import Statistics
-    from etwdetect.rule import RemoteThread
 
 POLL_SECONDS: Final = 0.2
 """How long to wait once the queue is empty; the records have the driver's time, so none of it is lost."""

@@ -13,7 +13,7 @@ from etwdetect.live.session import Plan, Session, State
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from etwdetect.live.intake import Intake
+    from etwdetect.live.callback import Intake
 
 DELIVERY_SECONDS: Final = 10.0
 """How long a stopped session may take to deliver what its buffers held."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from etwdetect.events import UNIX_EPOCH
+from etwdetect.core.events import UNIX_EPOCH
 
 
 class Clock:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from etwdetect.live import pywintrace as pw
 
 if TYPE_CHECKING:
-    from etwdetect.live.intake import Intake
+    from etwdetect.live.callback import Intake
 
 _EVENT_RECORDS: Final = 0x1000_0000  # PROCESS_TRACE_MODE_EVENT_RECORD
 _REAL_TIME: Final = 0x0000_0100  # PROCESS_TRACE_MODE_REAL_TIME

@@ -9,12 +9,12 @@ import struct
 import sys
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from etwdetect.decode.kernel_process import EVENTS
+from etwdetect.core.raw import KERNEL_PROCESS
 from etwdetect.kdetector import KDetectorError, service
 from etwdetect.live import ownership, session
 from etwdetect.live import pywintrace as pw
 from etwdetect.live.errors import LiveError
-from etwdetect.raw import KERNEL_PROCESS
+from etwdetect.sources.decode.kernel_process import EVENTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

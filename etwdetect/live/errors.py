@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from etwdetect import errors
+from etwdetect.core import errors
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from etwdetect.events import MachineName
+from etwdetect.core.events import MachineName
 from etwdetect.live import ownership, system
 from etwdetect.live.clock import filetime_now
 from etwdetect.live.errors import EventLogError
-from etwdetect.output.rotation import GrowingFile, Rotation
-from etwdetect.recorded.jsonl import JsonLinesWriter
-from etwdetect.recorded.schema import Recording, RecordingStart
+from etwdetect.results.rotation import GrowingFile, Rotation
+from etwdetect.sources.eventdata.jsonl import JsonLinesWriter
+from etwdetect.sources.eventdata.schema import Recording, RecordingStart
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from etwdetect.events import Event
+    from etwdetect.core.events import Event
 
 
 class EventLog:

@@ -6,18 +6,18 @@ import time
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Final
 
+from etwdetect.core.events import ImageLoad, ProcessRundown, ProcessStart, ProcessStop
 from etwdetect.enrich.enricher import Enricher
-from etwdetect.events import ImageLoad, ProcessRundown, ProcessStart, ProcessStop
 from etwdetect.live import system
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from etwdetect.core.events import Event
+    from etwdetect.core.rule import RemoteThread
     from etwdetect.enrich.detection import Detection, Detector
     from etwdetect.enrich.imagefiles import ImageFiles
     from etwdetect.enrich.kinds import Kinds
-    from etwdetect.events import Event
-    from etwdetect.rule import RemoteThread
 
 _MOST_KNOWN: Final = 65_536
 _SAME_ANSWER_SECONDS: Final = 1.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from etwdetect.events import Loss
+from etwdetect.core.events import Loss
 
 if TYPE_CHECKING:
     from etwdetect.live.session import State

@@ -6,23 +6,23 @@ import contextlib
 import time
 from typing import TYPE_CHECKING, Final
 
+from etwdetect.core.rule import DEFAULT_BOUND
 from etwdetect.live import summary, system
+from etwdetect.live.callback import Intake
 from etwdetect.live.capture import DELIVERY_SECONDS, Capture, clear_leaked
 from etwdetect.live.clock import Clock
 from etwdetect.live.errors import CallbackError, LiveError, SessionGoneError
-from etwdetect.live.intake import Intake
 from etwdetect.live.lookups import Lookups, live_enricher
 from etwdetect.live.losses import Losses
 from etwdetect.live.session import FLUSH_MILLISECONDS, Plan
 from etwdetect.live.stream import SETTLE, Stream
-from etwdetect.rule import DEFAULT_BOUND
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
+    from etwdetect.core.events import Event
     from etwdetect.enrich.detection import Detection
     from etwdetect.enrich.enricher import Enricher
-    from etwdetect.events import Event
 
 TURN_SECONDS: Final = 0.01
 """How long to wait between two looks at the queue."""

@@ -13,10 +13,10 @@ import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from etwdetect.core.raw import KERNEL_PROCESS
 from etwdetect.live import pywintrace as pw
+from etwdetect.live.callback import MANIFEST_IDS
 from etwdetect.live.errors import LiveError
-from etwdetect.live.intake import MANIFEST_IDS
-from etwdetect.raw import KERNEL_PROCESS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from etwdetect.decode import Decoder
-from etwdetect.events import Loss, ProcessStart, ProcessStop
-from etwdetect.live.intake import raw_event
-from etwdetect.live.shelf import ImageShelf
+from etwdetect.core.events import Loss, ProcessStart, ProcessStop
+from etwdetect.core.rule import DEFAULT_BOUND, RemoteThreadRule
+from etwdetect.live.callback import raw_event
+from etwdetect.live.deferred_images import ImageShelf
 from etwdetect.live.window import ReorderWindow
-from etwdetect.rule import DEFAULT_BOUND, RemoteThreadRule
+from etwdetect.sources.decode import Decoder
 
 if TYPE_CHECKING:
     from collections import Counter
     from collections.abc import Callable, Iterable, Iterator
 
+    from etwdetect.core.events import Event
+    from etwdetect.core.raw import RawEvent
     from etwdetect.enrich.detection import Detection
     from etwdetect.enrich.enricher import Enricher
-    from etwdetect.events import Event
-    from etwdetect.live.intake import Fields
+    from etwdetect.live.callback import Fields
     from etwdetect.live.lookups import Lookups
-    from etwdetect.raw import RawEvent
 
 WINDOW_SECONDS: Final = 0.1
 """How late an event may be. On real traces a process's start and its first thread, on two processors, stand up to

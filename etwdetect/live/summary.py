@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from etwdetect.output.summary import plural
+from etwdetect.offline.summary import plural
 
 if TYPE_CHECKING:
-    from etwdetect.events import Loss
+    from etwdetect.core.events import Loss
     from etwdetect.live.monitor import Monitor
 
 

@@ -16,8 +16,8 @@ import subprocess
 from ctypes import POINTER, wintypes
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-from etwdetect.events import UNIX_EPOCH, ImageLoad, ProcessRundown, VolumeMapping
-from etwdetect.kdetector.win32 import declare, load_library
+from etwdetect.core.events import UNIX_EPOCH, ImageLoad, ProcessRundown, VolumeMapping
+from etwdetect.windows.libraries import declare, load_library
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -6,12 +6,12 @@ from collections import deque
 from operator import itemgetter
 from typing import TYPE_CHECKING
 
-from etwdetect.order import order_of
+from etwdetect.core.order import order_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from etwdetect.events import Event
+    from etwdetect.core.events import Event
 
 _Key = tuple[int, int]
 

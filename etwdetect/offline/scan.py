@@ -6,32 +6,27 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
-from etwdetect.decode import Decoder, classic_opcodes, image_kind
+from etwdetect.core.events import Loss, MachineName, ThreadStop, VolumeMapping
+from etwdetect.core.raw import IMAGE, KERNEL_PROCESS, LOST_EVENTS
+from etwdetect.core.rule import DEFAULT_BOUND, RemoteThreadRule
 from etwdetect.enrich.enricher import Enricher
-from etwdetect.etl.reader import Trace
-from etwdetect.etl.records import hook_ids
-from etwdetect.etl.walk import Wanted
-from etwdetect.events import (
-    Loss,
-    MachineName,
-    ThreadStop,
-    VolumeMapping,
-)
-from etwdetect.offline.imagefeed import ImageFeed
-from etwdetect.offline.imagelog import ImageLog
+from etwdetect.offline.deferred_images import ImageLog
+from etwdetect.offline.image_replay import ImageFeed
 from etwdetect.offline.sorters import Sorters
-from etwdetect.raw import IMAGE, KERNEL_PROCESS, LOST_EVENTS
-from etwdetect.rule import DEFAULT_BOUND, RemoteThreadRule
+from etwdetect.sources.decode import Decoder, classic_opcodes, image_kind
+from etwdetect.sources.etl.reader import Trace
+from etwdetect.sources.etl.records import hook_ids
+from etwdetect.sources.etl.walk import Wanted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from etwdetect.core.events import Event
+    from etwdetect.core.order import EventSorter
     from etwdetect.enrich.detection import Detection
     from etwdetect.enrich.imagefiles import ImageFiles
     from etwdetect.enrich.kinds import Kinds
-    from etwdetect.events import Event
-    from etwdetect.order import EventSorter
-    from etwdetect.recorded.trace import RecordedTrace
+    from etwdetect.sources.eventdata.trace import RecordedTrace
 
 _PROGRESS_EVERY: Final = 1024
 """How many events of interest pass between two calls of *progress*."""

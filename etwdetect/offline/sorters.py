@@ -5,13 +5,13 @@ from __future__ import annotations
 import heapq
 from typing import TYPE_CHECKING
 
-from etwdetect.events import ThreadStart
-from etwdetect.order import EventSorter, order_of
+from etwdetect.core.events import ThreadStart
+from etwdetect.core.order import EventSorter, order_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from etwdetect.events import Event
+    from etwdetect.core.events import Event
 
 
 class Sorters:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from etwdetect.etl.writer import TraceOptions, TraceWriter
+from etwdetect.sources.etl.writer import TraceOptions, TraceWriter
 from tests.traces_by_writer import SECOND, START, attack, write_trace
 
 ROOT = Path(__file__).parents[2]

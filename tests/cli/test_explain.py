@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from etwdetect.events import ImageLoad
+from etwdetect.core.events import ImageLoad
 from tests.traces_by_writer import START, attack, write_trace
 
 ROOT = Path(__file__).parents[2]

@@ -9,12 +9,13 @@ import sqlite3
 
 import pytest
 
-from etwdetect.events import ProcessRundown, ThreadStart
-from etwdetect.output import FORMATS, record
-from etwdetect.output.escape import cell, printable
-from tests.output.conftest import FULL
-from tests.sinks.conftest import HOST, HttpServer, StreamServer
-from tests.sinks.test_syslog import parsed
+from etwdetect.core.events import ProcessRundown, ThreadStart
+from etwdetect.results import record
+from etwdetect.results.escape import cell, printable
+from etwdetect.results.writers import FORMATS
+from tests.results.conftest import FULL
+from tests.results.sinks.conftest import HOST, HttpServer, StreamServer
+from tests.results.sinks.test_syslog import parsed
 from tests.traces_by_writer import SECOND, START, write_trace
 
 NAMES = [

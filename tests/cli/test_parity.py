@@ -10,11 +10,11 @@ import pytest
 
 from etwdetect.cli.parity import _conclude, _run
 from etwdetect.cli.status import Status, of_all
+from etwdetect.comparison.result import Result
+from etwdetect.core.rule import RemoteThread
 from etwdetect.enrich.detection import Detection, Process
-from etwdetect.output.record import to_json
-from etwdetect.parity.errors import BenchUnavailableError
-from etwdetect.parity.verdict import Result
-from etwdetect.rule import RemoteThread
+from etwdetect.results.record import to_json
+from parity_tests.errors import BenchUnavailableError
 from tests.conftest import ROOT
 
 SAMPLE = ROOT / "samples" / "windbg-attach.etl"

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from etwdetect.output.record import from_json
-from tests.sinks.conftest import HOST, HttpServer
+from etwdetect.results.record import from_json
+from tests.results.sinks.conftest import HOST, HttpServer
 from tests.traces_by_writer import SECOND, START, attack, write_trace
 
 SAMPLE = Path(__file__).parents[2] / "samples" / "windbg-attach.etl"

@@ -14,12 +14,12 @@ from pathlib import Path
 import pytest
 
 from etwdetect.cli import main, scan
-from etwdetect.decode.encode import encode
-from etwdetect.etl.writer import SYSTEM64, TraceOptions, TraceWriter
-from etwdetect.events import ProcessStart, ThreadStart
-from etwdetect.output import FORMATS, TO_A_FILE
-from etwdetect.output.record import from_json, to_json
-from etwdetect.raw import THREAD
+from etwdetect.core.events import ProcessStart, ThreadStart
+from etwdetect.core.raw import THREAD
+from etwdetect.results.record import from_json, to_json
+from etwdetect.results.writers import FORMATS, TO_A_FILE
+from etwdetect.sources.decode.encode import encode
+from etwdetect.sources.etl.writer import SYSTEM64, TraceOptions, TraceWriter
 from tests.traces_by_writer import SECOND, START, attack, program_start, write_trace
 
 ROOT = Path(__file__).parents[2]

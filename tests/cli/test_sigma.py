@@ -7,11 +7,11 @@ import sys
 import pytest
 
 from etwdetect.cli.results import Choices, Results
+from etwdetect.core.rule import RemoteThread
 from etwdetect.enrich.detection import Detection, Process
-from etwdetect.filters import Filter
-from etwdetect.rule import RemoteThread
+from etwdetect.results.filters import Filter
 from tests.conftest import ROOT
-from tests.sigma.conftest import rule_text
+from tests.results.sigma.conftest import rule_text
 
 SAMPLE = ROOT / "samples" / "windbg-attach.etl"
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from etwdetect.parity.simkernel import SimKernel
+from parity_tests.simulators.simkernel import SimKernel
 
 DRIVER = Path(__file__).parents[2] / "driver"
 # The mutation check points this at a changed copy.

@@ -3,7 +3,7 @@
 import pytest
 
 from etwdetect.kdetector.interface import IOCTL_STATISTICS, IOCTL_VERSION, RECORD
-from etwdetect.parity.simkernel import FILE_READ_DATA, SimKernel, StatusError, Version
+from parity_tests.simulators.simkernel import FILE_READ_DATA, SimKernel, StatusError, Version
 
 INVALID_DEVICE_REQUEST = 0xC0000010
 ACCESS_DENIED = 0xC0000022

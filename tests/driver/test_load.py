@@ -2,7 +2,7 @@
 
 import pytest
 
-from etwdetect.parity.simkernel import SimKernel, StatusError
+from parity_tests.simulators.simkernel import SimKernel, StatusError
 
 PARENT = (600, 604)
 

@@ -5,7 +5,7 @@ from collections import Counter
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from etwdetect.parity.simkernel import Kind, SimEvent, SimKernel
+from parity_tests.simulators.simkernel import Kind, SimEvent, SimKernel
 
 # Few, so that they meet; with the excluded ones, and some that share a bucket of a small table.
 PIDS = st.sampled_from([0, 4, *range(1000, 1048, 4), 0x10000, 0x20000, 0xFFFF_FFFC])

@@ -2,8 +2,8 @@
 
 import pytest
 
-from etwdetect.parity.simkernel import Kind, SimEvent, SimKernel
-from etwdetect.rule import RemoteThread
+from etwdetect.core.rule import RemoteThread
+from parity_tests.simulators.simkernel import Kind, SimEvent, SimKernel
 
 SYSTEM = (4, 100)
 IDLE = (0, 0)

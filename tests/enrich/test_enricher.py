@@ -5,9 +5,7 @@ import pickle
 from hypothesis import given
 from hypothesis import strategies as st
 
-from etwdetect.enrich.absent import OUTSIDE
-from etwdetect.enrich.enricher import SETTLE, Enricher
-from etwdetect.events import (
+from etwdetect.core.events import (
     ImageLoad,
     ImageUnload,
     Loss,
@@ -18,7 +16,9 @@ from etwdetect.events import (
     ThreadStart,
     VolumeMapping,
 )
-from etwdetect.rule import RemoteThread
+from etwdetect.core.rule import RemoteThread
+from etwdetect.enrich.absent import OUTSIDE
+from etwdetect.enrich.enricher import SETTLE, Enricher
 
 SECOND = 10_000_000
 T = 1000 * SECOND

@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from etwdetect.core.errors import RuleFileError
+from etwdetect.core.rule import RemoteThread
 from etwdetect.enrich.absent import NO_EXPORT, OUTSIDE
 from etwdetect.enrich.detection import Detection, Process, Start
 from etwdetect.enrich.fields import FIELDS
 from etwdetect.enrich.kinds import SEVERITIES, Kinds, builtin, fits, load, parse
-from etwdetect.errors import RuleFileError
-from etwdetect.rule import RemoteThread
 
 NTDLL, KERNEL32 = "C:\\Windows\\System32\\ntdll.dll", "C:\\Windows\\System32\\kernel32.dll"
 CSRSS, SYSTEM = "C:\\Windows\\System32\\csrss.exe", "NT AUTHORITY\\SYSTEM"

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from etwdetect.core.events import ImageLoad, ImageUnload
 from etwdetect.enrich import modules
 from etwdetect.enrich.modules import ComingModules, ModuleMap
-from etwdetect.events import ImageLoad, ImageUnload
 
 
 def load(base, size=0x1000, path="a.dll", time=1, **options):

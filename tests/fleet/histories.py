@@ -7,7 +7,7 @@ import random
 import pyarrow as pa
 from pyarrow import parquet
 
-from etwdetect.events import (
+from etwdetect.core.events import (
     UNKNOWN_ID,
     Loss,
     ProcessRundown,
@@ -16,10 +16,10 @@ from etwdetect.events import (
     ThreadRundown,
     ThreadStart,
 )
-from etwdetect.order import order_of
-from etwdetect.recorded.parquet import ARROW_SCHEMA
-from etwdetect.recorded.schema import Recording, RecordingStart, to_row
-from etwdetect.rule import RemoteThreadRule
+from etwdetect.core.order import order_of
+from etwdetect.core.rule import RemoteThreadRule
+from etwdetect.sources.eventdata.parquet import ARROW_SCHEMA
+from etwdetect.sources.eventdata.schema import Recording, RecordingStart, to_row
 
 T0 = 132_337_152_000_000_000
 SECOND = 10_000_000

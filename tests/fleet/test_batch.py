@@ -5,17 +5,17 @@ import re
 
 import pytest
 
-from etwdetect.events import Loss, ProcessStart, ProcessStop, ThreadRundown, ThreadStart
+from etwdetect.core.events import Loss, ProcessStart, ProcessStop, ThreadRundown, ThreadStart
+from etwdetect.core.order import order_of
 from etwdetect.fleet.columns import EVENTS, RESULTS
 from etwdetect.fleet.detect import detect
 from etwdetect.fleet.results import record_of
 from etwdetect.fleet.run import Fleet
 from etwdetect.fleet.source import register
 from etwdetect.fleet.spark import BLOCK_BYTES, MOST_BLOCK_BYTES, UNCOUNTED_BLOCK_BYTES
-from etwdetect.inputs import find_inputs
 from etwdetect.offline import Scan
-from etwdetect.order import order_of
-from etwdetect.recorded.schema import Recording
+from etwdetect.offline.inputs import find_inputs
+from etwdetect.sources.eventdata.schema import Recording
 from tests.fleet.histories import SECOND, T0, history, host_name, rows, single_process, write_lake
 from tests.fleet.sparkling import collected, faults, found_only, frame, known, threads
 from tests.traces_by_writer import attack, write_trace

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from etwdetect.events import Loss, ProcessRundown, ProcessStart, ProcessStop, ThreadRundown, ThreadStart
+from etwdetect.core.events import Loss, ProcessRundown, ProcessStart, ProcessStop, ThreadRundown, ThreadStart
+from etwdetect.core.order import order_of
 from etwdetect.fleet import blocks
 from etwdetect.fleet.judge import FAULT, SortedJudge
-from etwdetect.order import order_of
 from tests.fleet.histories import T0, history
 from tests.fleet.test_judge import rows
 

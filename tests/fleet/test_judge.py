@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from etwdetect.events import Loss, ProcessStart, ThreadStart
-from etwdetect.fleet.held import FORGET_AFTER, Bucket
+from etwdetect.core.events import Loss, ProcessStart, ThreadStart
+from etwdetect.core.order import order_of
 from etwdetect.fleet.judge import CODES, FAULT, Fault, RecordingJudge, SortedJudge
-from etwdetect.order import order_of
-from etwdetect.recorded.schema import KINDS, RecordingStart
+from etwdetect.fleet.reorder import FORGET_AFTER, Bucket
+from etwdetect.sources.eventdata.schema import KINDS, RecordingStart
 from tests.fleet.histories import SECOND, T0, history, single_process
 
 LATENESS = 60_000

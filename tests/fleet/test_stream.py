@@ -8,10 +8,10 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from etwdetect.events import ThreadStart
+from etwdetect.core.events import ThreadStart
 from etwdetect.fleet.run import Fleet
-from etwdetect.recorded.parquet import ARROW_SCHEMA
-from etwdetect.recorded.schema import Recording
+from etwdetect.sources.eventdata.parquet import ARROW_SCHEMA
+from etwdetect.sources.eventdata.schema import Recording
 from tests.fleet.histories import SECOND, T0, history, host_name, rows, single_process
 from tests.fleet.sparkling import collected, faults, found_only, threads
 from tests.traces_by_writer import attack, write_trace

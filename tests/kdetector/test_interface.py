@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from etwdetect.core.rule import DEFAULT_BOUND, RemoteThread
 from etwdetect.kdetector import interface
 from etwdetect.kdetector.errors import WrongVersionError
-from etwdetect.rule import DEFAULT_BOUND, RemoteThread
 
 HEADER = (Path(__file__).resolve().parents[2] / "driver" / "KDetector" / "KDetectorPublic.h").read_text(
     encoding="utf-8"

@@ -1,6 +1,6 @@
 import pytest
 
-from etwdetect.events import Loss
+from etwdetect.core.events import Loss
 from etwdetect.live.losses import Losses
 from etwdetect.live.session import State
 

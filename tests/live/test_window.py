@@ -2,9 +2,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from etwdetect.events import ProcessStart, ProcessStop, ThreadStart
+from etwdetect.core.events import ProcessStart, ProcessStop, ThreadStart
+from etwdetect.core.order import order_of
 from etwdetect.live.window import ReorderWindow
-from etwdetect.order import order_of
 
 WIDTH = 100.0
 

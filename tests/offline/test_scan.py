@@ -4,8 +4,8 @@ import io
 
 import pytest
 
-from etwdetect.etl.reader import Trace
 from etwdetect.offline import Scan
+from etwdetect.sources.etl.reader import Trace
 from tests.bytes_by_hand import (
     ANCHOR,
     KERNEL_PROCESS,

@@ -12,7 +12,7 @@ from tools.windows_lab.wine import windows_path
 LINE = r"[\d:]{8}\.\d{3}: Remote Thread from PID: \d+ TID: \d+ -> PID: 3000 TID: 7"
 CTRL_C = b"\x03"
 WATCH = ("-m", "etwdetect", "driver", "watch", "--format", "classic")
-INJECT = "from etwdetect.parity.windows.injector import Injector; Injector().thread_created(3000, 7)"
+INJECT = "from parity_tests.windows.injector import Injector; Injector().thread_created(3000, 7)"
 
 
 @pytest.fixture

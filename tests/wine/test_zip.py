@@ -24,7 +24,7 @@ from tools.windows_zip.archive import write_zip, zip_bytes
 from tools.windows_zip.bundle import assemble, fetch
 
 FOLDER = "etwdetect 0.1 für Windows"
-INJECT = "from etwdetect.parity.windows.injector import Injector; Injector().thread_created(3000, 7)"
+INJECT = "from parity_tests.windows.injector import Injector; Injector().thread_created(3000, 7)"
 SAMPLE = windows_path(PROJECT / "samples" / "windbg-attach.etl")
 
 

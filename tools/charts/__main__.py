@@ -1,4 +1,4 @@
-"""Build etwdetect/report/vendor anew: ``python -m tools.charts``; needs npm and its registry.
+"""Build etwdetect/results/report/vendor anew: ``python -m tools.charts``; needs npm and its registry.
 
 package-lock.json pins each package by version and checksum, so that the result is the same every time. To take a
 new version: change it in package.json, run ``npm install --package-lock-only`` in this folder, then this program,
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 HERE: Final = Path(__file__).parent
-VENDOR: Final = HERE.parents[1] / "etwdetect" / "report" / "vendor"
+VENDOR: Final = HERE.parents[1] / "etwdetect" / "results" / "report" / "vendor"
 BUILT: Final = VENDOR / "echarts.min.js"
 
 _PINNED: Final = ("package.json", "package-lock.json", "charts.js")

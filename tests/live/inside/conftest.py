@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from etwdetect.parity.simetw import SimEtw
+from parity_tests.simulators.simetw import SimEtw
 from tests.running import Running, until
 
 LIBRARY = Path(__file__).resolve().parents[3] / "build" / "simetw" / "simetw.dll"

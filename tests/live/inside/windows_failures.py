@@ -7,14 +7,14 @@ import sys
 
 import pytest
 
-from etwdetect.decode.encode import encode
-from etwdetect.events import ThreadStart
+from etwdetect.core.events import ThreadStart
 from etwdetect.live import session
 from etwdetect.live.errors import CallbackError, SessionGoneError
 from etwdetect.live.monitor import Monitor
 from etwdetect.live.ownership import Owner, name_of, ourselves
 from etwdetect.live.session import Plan, Session
-from etwdetect.parity.simetw import NEVER_DRAINED, Call, Setting
+from etwdetect.sources.decode.encode import encode
+from parity_tests.simulators.simetw import NEVER_DRAINED, Call, Setting
 from tests.running import ids, until
 
 ATTACKER, VICTIM = 400_004, 400_008

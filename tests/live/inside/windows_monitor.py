@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from etwdetect.decode.encode import encode
-from etwdetect.events import ImageLoad, ProcessStart, ProcessStop, ThreadStart
+from etwdetect.core import filetime
+from etwdetect.core.events import ImageLoad, ProcessStart, ProcessStop, ThreadStart
 from etwdetect.live.clock import filetime_now
-from etwdetect.output import times
-from etwdetect.output.rotation import GrowingFile, Rotation
-from etwdetect.parity.simetw import FlushFlag, Setting
-from etwdetect.parity.simevents import SimImage, SimProcess
+from etwdetect.results.rotation import GrowingFile, Rotation
+from etwdetect.sources.decode.encode import encode
+from parity_tests.simulators.packed_events import SimImage, SimProcess
+from parity_tests.simulators.simetw import FlushFlag, Setting
 from tests.running import CTRL_BREAK, CTRL_C, CTRL_CLOSE, CTRL_LOGOFF, ids
 
 ATTACKER, VICTIM = 400_004, 400_008  # which no process of this Wine has
@@ -32,7 +32,7 @@ def process(pid, image=r"\Device\HarddiskVolume3\Windows\notepad.exe"):
 
 
 def long_ago():
-    return times.filetime(times.utc(filetime_now())) - 36_000_000_000
+    return filetime.from_datetime(filetime.utc(filetime_now())) - 36_000_000_000
 
 
 def test_a_remote_thread_is_a_line_at_once(machine, monitor):
@@ -180,8 +180,8 @@ def test_the_kernel_logger_lists_what_is_there_with_command_lines(machine, monit
     (session,) = machine.sessions()
     assert session.name != "NT Kernel Logger"
     assert session.mode & 0x0200_0000
-    from etwdetect.parity.simevents import classic  # noqa: PLC0415
-    from etwdetect.raw import THREAD  # noqa: PLC0415
+    from etwdetect.core.raw import THREAD  # noqa: PLC0415
+    from parity_tests.simulators.packed_events import classic  # noqa: PLC0415
 
     values = {"ProcessId": VICTIM, "TThreadId": 8, "Win32StartAddr": 0x7FF6_1234_5678}
     machine.log([classic(THREAD, 1, values)._replace(pid=ATTACKER, tid=ATTACKERS_THREAD)])

@@ -9,15 +9,15 @@ import time
 import pytest
 from etw.evntrace import EVENT_TRACE_PROPERTIES
 
-from etwdetect.decode.encode import encode
-from etwdetect.events import ImageLoad, ThreadStart
+from etwdetect.core.events import ImageLoad, ThreadStart
+from etwdetect.core.raw import THREAD
 from etwdetect.live import pywintrace, session
 from etwdetect.live.doctor import Verdict, findings
 from etwdetect.live.ownership import Owner, name_of
 from etwdetect.live.session import BUFFER_KIB, FLUSH_MILLISECONDS, Plan, Session
-from etwdetect.parity.simetw import Call, Setting
-from etwdetect.parity.simevents import SimProcess, classic
-from etwdetect.raw import THREAD
+from etwdetect.sources.decode.encode import encode
+from parity_tests.simulators.packed_events import SimProcess, classic
+from parity_tests.simulators.simetw import Call, Setting
 from tests.running import ids, until
 
 TRACE_MAX_LOGGERS_QUERY = 19

@@ -10,15 +10,15 @@ from ctypes import wintypes
 
 import pytest
 
-from etwdetect.decode.encode import encode
-from etwdetect.events import ThreadStart
+from etwdetect.core.events import ThreadStart
+from etwdetect.core.rule import RemoteThread
 from etwdetect.live import ownership, system
 from etwdetect.live.clock import filetime_now
 from etwdetect.live.lookups import Lookups
 from etwdetect.live.monitor import Monitor
 from etwdetect.live.session import Session
-from etwdetect.parity.simevents import SimProcess
-from etwdetect.rule import RemoteThread
+from etwdetect.sources.decode.encode import encode
+from parity_tests.simulators.packed_events import SimProcess
 
 NOW = 134_000_000_000_000_000
 

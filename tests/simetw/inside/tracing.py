@@ -12,9 +12,9 @@ from etw import evntrace as et
 from etw.evntcons import PROCESS_TRACE_MODE_EVENT_RECORD, PROCESS_TRACE_MODE_REAL_TIME
 from etw.GUID import GUID
 
-from etwdetect.decode.encode import encode
-from etwdetect.events import ThreadStart
-from etwdetect.raw import KERNEL_PROCESS
+from etwdetect.core.events import ThreadStart
+from etwdetect.core.raw import KERNEL_PROCESS
+from etwdetect.sources.decode.encode import encode
 
 QUERY, STOP, UPDATE, FLUSH = range(4)
 DISABLE, ENABLE, CAPTURE_STATE = range(3)

@@ -6,11 +6,11 @@ from struct import unpack_from
 
 import pytest
 
-from etwdetect.decode.encode import encode
-from etwdetect.events import ImageLoad
+from etwdetect.core.events import ImageLoad
 from etwdetect.live.clock import filetime_now
-from etwdetect.parity.simetw import RunningId
-from etwdetect.parity.simevents import pack_events
+from etwdetect.sources.decode.encode import encode
+from parity_tests.simulators.packed_events import pack_events
+from parity_tests.simulators.simetw import RunningId
 from tests.simetw.inside.tracing import (
     FLUSH,
     MS_FLUSH,

@@ -6,9 +6,7 @@ import pytest
 from etw import evntprov as ep
 from etw import evntrace as et
 
-from etwdetect.decode import Decoder
-from etwdetect.decode.encode import encode
-from etwdetect.events import (
+from etwdetect.core.events import (
     ImageLoad,
     ProcessRundown,
     ProcessStart,
@@ -17,9 +15,11 @@ from etwdetect.events import (
     ThreadStart,
     ThreadStop,
 )
-from etwdetect.parity.simetw import Setting
-from etwdetect.parity.simevents import SimImage, SimProcess, classic, pack_event
-from etwdetect.raw import IMAGE, PROCESS, THREAD, RawEvent
+from etwdetect.core.raw import IMAGE, PROCESS, THREAD, RawEvent
+from etwdetect.sources.decode import Decoder
+from etwdetect.sources.decode.encode import encode
+from parity_tests.simulators.packed_events import SimImage, SimProcess, classic, pack_event
+from parity_tests.simulators.simetw import Setting
 from tests.simetw.inside.tracing import (
     CAPTURE_STATE,
     FLUSH,

@@ -6,8 +6,8 @@ from uuid import UUID
 
 import pytest
 
-from etwdetect.parity.simetw import ALWAYS, Call, Setting
-from etwdetect.raw import KERNEL_PROCESS
+from etwdetect.core.raw import KERNEL_PROCESS
+from parity_tests.simulators.simetw import ALWAYS, Call, Setting
 from tests.simetw.inside.tracing import (
     DISABLE,
     FLUSH,

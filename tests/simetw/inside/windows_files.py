@@ -5,12 +5,12 @@ import sys
 
 import pytest
 
-from etwdetect.etl.reader import Trace
-from etwdetect.etl.records import hook_ids
-from etwdetect.etl.walk import Wanted
-from etwdetect.parity.simetw import Setting
-from etwdetect.parity.simevents import SimProcess
-from etwdetect.raw import KERNEL_PROCESS, PROCESS
+from etwdetect.core.raw import KERNEL_PROCESS, PROCESS
+from etwdetect.sources.etl.reader import Trace
+from etwdetect.sources.etl.records import hook_ids
+from etwdetect.sources.etl.walk import Wanted
+from parity_tests.simulators.packed_events import SimProcess
+from parity_tests.simulators.simetw import Setting
 from tests.simetw.inside.tracing import (
     FLUSH,
     REAL_TIME,

@@ -9,9 +9,9 @@ import etw
 import pytest
 from etw import evntrace as et
 
-from etwdetect.decode.encode import encode
-from etwdetect.events import ImageLoad, ThreadStart
-from etwdetect.raw import KERNEL_PROCESS
+from etwdetect.core.events import ImageLoad, ThreadStart
+from etwdetect.core.raw import KERNEL_PROCESS
+from etwdetect.sources.decode.encode import encode
 from tests.simetw.inside.tracing import (
     FLUSH,
     QUERY,

@@ -4,9 +4,9 @@ import time
 
 import pytest
 
+from etwdetect.core.raw import LOST_EVENTS
 from etwdetect.live.clock import filetime_now
-from etwdetect.parity.simetw import NEVER_DRAINED, FlushFlag, Setting
-from etwdetect.raw import LOST_EVENTS
+from parity_tests.simulators.simetw import NEVER_DRAINED, FlushFlag, Setting
 from tests.simetw.inside.tracing import (
     FLUSH,
     MS_FLUSH,

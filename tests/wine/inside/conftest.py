@@ -8,7 +8,7 @@ import pytest
 
 from etwdetect.kdetector import Device, service
 from etwdetect.kdetector.errors import NotInstalledError
-from etwdetect.parity.windows.injector import Injector
+from parity_tests.windows.injector import Injector
 
 DRIVERS = Path(__file__).resolve().parents[3] / "build" / "driver" / "wine"
 

@@ -10,7 +10,7 @@ from ctypes import wintypes
 
 import pytest
 
-from etwdetect.kdetector import Device, service, win32
+from etwdetect.kdetector import Device, service
 from etwdetect.kdetector.device import RECORDS_PER_READ
 from etwdetect.kdetector.errors import (
     DeviceGoneError,
@@ -22,6 +22,7 @@ from etwdetect.kdetector.errors import (
 )
 from etwdetect.kdetector.interface import DEVICE_PATH, IOCTL_STATISTICS, IOCTL_VERSION, RECORD, control_code
 from etwdetect.live.clock import filetime_now
+from etwdetect.windows import libraries
 from tests.wine.inside.conftest import order
 
 FILE_READ_DATA = 1
@@ -33,9 +34,9 @@ def handles(running):  # noqa: ARG001
     with contextlib.ExitStack() as stack:
 
         def opened(access):
-            handle = win32.kernel32().CreateFileW(DEVICE_PATH, access, 7, None, 3, 0, None)
-            assert handle != win32.INVALID_HANDLE_VALUE, win32.last_error()
-            stack.callback(win32.kernel32().CloseHandle, handle)
+            handle = libraries.kernel32().CreateFileW(DEVICE_PATH, access, 7, None, 3, 0, None)
+            assert handle != libraries.INVALID_HANDLE_VALUE, libraries.last_error()
+            stack.callback(libraries.kernel32().CloseHandle, handle)
             return handle
 
         yield opened
@@ -44,16 +45,16 @@ def handles(running):  # noqa: ARG001
 def read(handle, size):
     """Return what a read of *size* bytes gives, or its error."""
     buffer, done = ctypes.create_string_buffer(max(size, 1)), wintypes.DWORD()
-    if not win32.kernel32().ReadFile(handle, buffer, size, ctypes.byref(done), None):
-        return win32.last_error()
+    if not libraries.kernel32().ReadFile(handle, buffer, size, ctypes.byref(done), None):
+        return libraries.last_error()
     return buffer.raw[: done.value]
 
 
 def control(handle, code, size):
     """Return what a control code with room for *size* bytes gives, or its error."""
     buffer, done = ctypes.create_string_buffer(max(size, 1)), wintypes.DWORD()
-    if not win32.kernel32().DeviceIoControl(handle, code, None, 0, buffer, size, ctypes.byref(done), None):
-        return win32.last_error()
+    if not libraries.kernel32().DeviceIoControl(handle, code, None, 0, buffer, size, ctypes.byref(done), None):
+        return libraries.last_error()
     return buffer.raw[: done.value]
 
 
@@ -81,7 +82,7 @@ def test_the_creator_is_the_thread_that_makes_the_notification(device, injector)
 
 def test_another_process_is_another_creator(device, injector):  # noqa: ARG001
     program = (
-        "import os, threading; from etwdetect.parity.windows.injector import Injector;"
+        "import os, threading; from parity_tests.windows.injector import Injector;"
         " Injector().thread_created(3000, 7); print(os.getpid(), threading.get_native_id())"
     )
     said = subprocess.run(
@@ -160,7 +161,7 @@ def test_one_handle_reads_and_any_number_asks(handles, injector):
     first, second = handles(FILE_READ_DATA), handles(FILE_READ_DATA)
     asking = [handles(0) for _ in range(3)]
     injector.thread_created(3000, 7)
-    assert read(second, 1000) == win32.ERROR_ACCESS_DENIED
+    assert read(second, 1000) == libraries.ERROR_ACCESS_DENIED
     assert len(read(first, 1000)) == RECORD.size
     assert [len(control(handle, IOCTL_STATISTICS, 104)) for handle in asking] == [104, 104, 104]
 
@@ -173,7 +174,7 @@ def test_the_next_reader_is_let_in_when_the_last_has_gone(injector):
 
 
 def test_a_handle_that_only_asks_cannot_read(handles):
-    assert read(handles(0), 1000) == win32.ERROR_ACCESS_DENIED
+    assert read(handles(0), 1000) == libraries.ERROR_ACCESS_DENIED
 
 
 def test_the_device_goes_with_the_driver(device, injector):
@@ -205,12 +206,12 @@ def test_what_windows_says_when_it_opens_nothing(tmp_path, error):
     if error is NotElevatedError:
         path.mkdir()
     elif error is InUseError:
-        handle = win32.kernel32().CreateFileW(str(path), 0xC0000000, 0, None, 2, 0, None)
-        assert handle != win32.INVALID_HANDLE_VALUE
+        handle = libraries.kernel32().CreateFileW(str(path), 0xC0000000, 0, None, 2, 0, None)
+        assert handle != libraries.INVALID_HANDLE_VALUE
     with pytest.raises(error):
         Device(str(path), reading=True)
     if error is InUseError:
-        win32.kernel32().CloseHandle(handle)
+        libraries.kernel32().CloseHandle(handle)
 
 
 @pytest.mark.parametrize(("name", "value"), [("Version", 2), ("RecordSize", 32)])

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from etwdetect.sinks.opening import open_sink
-from tests.output.conftest import FULL, HOSTILE
+from etwdetect.results.sinks.opening import open_sink
+from tests.results.conftest import FULL, HOSTILE
 
 KEY = r"SYSTEM\CurrentControlSet\Services\EventLog\Application"
 SAMPLE = Path(__file__).resolve().parents[3] / "samples" / "windbg-attach.etl"

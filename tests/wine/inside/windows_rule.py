@@ -5,7 +5,7 @@ import contextlib
 import pytest
 
 from etwdetect.kdetector import Device, service
-from etwdetect.parity.windows.injector import Injector
+from parity_tests.windows.injector import Injector
 
 CREATOR = (1000, 1001)
 OTHER = (2000, 2001)

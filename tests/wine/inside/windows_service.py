@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from etwdetect.kdetector import Device, service, win32
+from etwdetect.kdetector import Device, service
 from etwdetect.kdetector.errors import (
     AlreadyInstalledError,
     AlreadyRunningError,
@@ -18,6 +18,7 @@ from etwdetect.kdetector.errors import (
     RemovalPendingError,
     SystemCallError,
 )
+from etwdetect.windows import libraries
 from tests.wine.inside.conftest import DRIVERS, order
 
 INSTALLED = Path(r"C:\windows\system32\drivers\KDetector.sys")
@@ -173,7 +174,7 @@ def test_start_without_the_file(install):
 
 def test_a_service_that_is_held_open_is_pending_removal(install):
     install()
-    advapi32 = win32.advapi32()
+    advapi32 = libraries.advapi32()
     manager = advapi32.OpenSCManagerW(None, None, 1)
     held = advapi32.OpenServiceW(manager, service.SERVICE_NAME, 4)
     assert held

@@ -13,7 +13,7 @@ import time
 import pytest
 
 from etwdetect.kdetector import Device, service
-from etwdetect.parity.windows.injector import Injector
+from parity_tests.windows.injector import Injector
 from tests.running import PATIENCE, Running, ids
 from tests.wine.inside.conftest import order, remove
 

@@ -1,0 +1,231 @@
+"""The rule: which thread creations are remote.
+
+The same rule, row for row, is the KDetector driver's; docs/architecture.md has the table. Nothing here knows
+bytes, files, clocks or Windows: events go in, in time order, and remote threads come out.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from etwdetect.core.events import (
+    IDLE_PID,
+    SYSTEM_PID,
+    UNKNOWN_ID,
+    Event,
+    Loss,
+    ProcessRundown,
+    ProcessStart,
+    ProcessStop,
+    ThreadRundown,
+    ThreadStart,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+DEFAULT_BOUND: Final = 16_384
+"""How many processes may wait for their first thread, in this detector and in the driver."""
+
+SESSION_START_MARGIN: Final = 10_000_000
+"""One second, in 100 ns units: how close to the session's start a target's birth is in doubt."""
+
+EXCLUDED_PIDS: Final = frozenset((IDLE_PID, SYSTEM_PID))
+
+
+class RemoteThread(NamedTuple):
+    """One process created a thread in another one.
+
+    The first five fields are the driver's 24-byte record, struct format ``<q4I``. *time* is a FILETIME in
+    100 ns units since 1601-01-01 UTC. *start_address* is where the thread begins to run, as the creator asked;
+    None where the source does not tell. *evidence* names what makes the record less than certain.
+    """
+
+    time: int
+    creator_pid: int
+    creator_tid: int
+    pid: int
+    tid: int
+    start_address: int | None = None
+    evidence: tuple[str, ...] = ()
+
+
+class NewProcessTable:
+    """The processes that were created and have no thread yet, in order of insertion, at most *bound*."""
+
+    def __init__(self, bound: int = DEFAULT_BOUND) -> None:
+        if bound < 1:
+            raise ValueError(f"the new-process table needs room for at least one process, not {bound}")
+        self.bound = bound
+        self.evictions = 0
+        self._pids: OrderedDict[int, None] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._pids)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._pids)
+
+    def add(self, pid: int) -> int | None:
+        """Make *pid* the newest entry; return the pid that had to leave for it, if any."""
+        self._pids[pid] = None
+        self._pids.move_to_end(pid)
+        if len(self._pids) <= self.bound:
+            return None
+        self.evictions += 1
+        return self._pids.popitem(last=False)[0]
+
+    def take(self, pid: int) -> bool:
+        """Remove *pid*; return whether it was there."""
+        if pid not in self._pids:
+            return False
+        del self._pids[pid]
+        return True
+
+
+@dataclass
+class RuleCounts:
+    """How many thread starts met each line of the rule."""
+
+    own: int = 0
+    excluded: int = 0
+    first: int = 0
+    remote: int = 0
+    unknown: int = 0
+
+    @property
+    def seen(self) -> int:
+        """All thread starts."""
+        return self.own + self.excluded + self.first + self.remote + self.unknown
+
+
+class RemoteThreadRule:
+    """Applies the rule to events that come in time order.
+
+    *session_start* is the FILETIME at which the trace or session begins, where there is one: a process that
+    was born just before it and gets its first thread just after it looks like the target of a remote thread.
+    """
+
+    def __init__(self, bound: int = DEFAULT_BOUND, session_start: int | None = None) -> None:
+        self.table = NewProcessTable(bound)
+        self.counts = RuleCounts()
+        self._start = _SessionStart(session_start)
+        self._overflow = _Overflow(bound)
+        self._events_lost = 0
+        self._buffers_lost = 0
+
+    def observe(self, event: Event) -> RemoteThread | None:
+        """Take the next event; return the remote thread that it is, if it is one."""
+        match event:
+            case ThreadStart():
+                return self._thread_started(event)
+            case ProcessStart(pid=pid):
+                evicted = self.table.add(pid)
+                self._start.born(event)
+                self._overflow.born(pid, evicted)
+            case ProcessStop(pid=pid):
+                self.table.take(pid)
+                self._overflow.exited(pid)
+            case ProcessRundown():
+                self._start.found(event)
+            case ThreadRundown():
+                self._start.has_a_thread(event)
+            case Loss(events=events, buffers=buffers):
+                self._events_lost += events
+                self._buffers_lost += buffers
+        return None
+
+    def _thread_started(self, event: ThreadStart) -> RemoteThread | None:
+        creator, target = event.creator_pid, event.pid
+        is_first = self.table.take(target)
+        if creator == UNKNOWN_ID:
+            self.counts.unknown += 1
+        elif creator == target:
+            self.counts.own += 1
+        elif creator in EXCLUDED_PIDS or target in EXCLUDED_PIDS:
+            self.counts.excluded += 1
+        elif is_first:
+            self.counts.first += 1
+        else:
+            self.counts.remote += 1
+            return RemoteThread(*event, evidence=self._evidence(event))
+        return None
+
+    def _evidence(self, event: ThreadStart) -> tuple[str, ...]:
+        evidence = []
+        if self._start.doubts(event):
+            evidence.append("session-start")
+        if self._events_lost:
+            evidence.append(f"events-lost:{self._events_lost}")
+        if self._buffers_lost:
+            evidence.append(f"buffers-lost:{self._buffers_lost}")
+        if self._overflow.doubts(event.pid):
+            evidence.append("table-overflow")
+        return tuple(evidence)
+
+
+class _SessionStart:
+    """Knows which targets may have been born unseen, within the margin of the session's start."""
+
+    _MOST_KNOWN = 65_536
+    """No machine starts so many in a second; past it more targets are doubted, and memory stays bounded."""
+
+    def __init__(self, session_start: int | None) -> None:
+        self._time = session_start
+        self._known: set[int] = set()
+
+    def _in_margin(self, time: int) -> bool:
+        return self._time is not None and abs(time - self._time) <= SESSION_START_MARGIN
+
+    def born(self, event: ProcessStart) -> None:
+        if self._in_margin(event.time):
+            self._know(event.pid)
+
+    def found(self, event: ProcessRundown) -> None:
+        created = event.create_time
+        if created is not None and self._in_margin(event.time) and not self._in_margin(created):
+            self._know(event.pid)
+
+    def has_a_thread(self, event: ThreadRundown) -> None:
+        """Take the finding of a thread: its process has had its first one."""
+        if self._in_margin(event.time):
+            self._know(event.pid)
+
+    def _know(self, pid: int) -> None:
+        if len(self._known) < self._MOST_KNOWN:
+            self._known.add(pid)
+
+    def doubts(self, event: ThreadStart) -> bool:
+        return self._in_margin(event.time) and event.pid not in self._known
+
+
+class _Overflow:
+    """Knows which targets the new-process table may have evicted before their first thread came.
+
+    These are the evicted ones, and, as the design asks, every process born since the first eviction. Should
+    they outnumber the table itself, every target is in doubt from then on.
+    """
+
+    def __init__(self, bound: int) -> None:
+        self._bound = bound
+        self._pids: set[int] = set()
+        self._began = False
+        self._everything = False
+
+    def born(self, pid: int, evicted: int | None) -> None:
+        if evicted is not None:
+            self._began = True
+            self._pids.add(evicted)
+        if self._began:
+            self._pids.add(pid)
+            if len(self._pids) > 2 * self._bound:
+                self._everything = True
+                self._pids.clear()
+
+    def exited(self, pid: int) -> None:
+        self._pids.discard(pid)
+
+    def doubts(self, pid: int) -> bool:
+        return self._everything or pid in self._pids

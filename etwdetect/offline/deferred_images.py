@@ -1,0 +1,186 @@
+"""Keeps image events aside, undecoded, until it is known of which processes they matter.
+
+Images are many, and most of them are of processes that nobody makes a thread in. Which ones matter is known only
+when the rule has seen all events in order. So they are put away in as few steps as possible: in memory up to a
+limit, beyond it in a temporary file that no one else can open.
+"""
+
+from __future__ import annotations
+
+import weakref
+from array import array
+from collections import Counter
+from struct import Struct
+from typing import TYPE_CHECKING, Final
+
+from etwdetect.core.raw import KERNEL_PROCESS, RawEvent
+from etwdetect.sources.etl import records
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import IO
+
+    from etwdetect.sources.etl.clock import Clock
+
+DEFAULT_LIMIT: Final = 8 << 20
+"""How many bytes are held in memory."""
+
+MOST_PLACES: Final = 1 << 21
+"""How many of them can be found by their processes: 32 MiB."""
+
+MOST_OF_ONE: Final = 1 << 18
+"""How many of those may be of one process id."""
+
+_ENTRY: Final = Struct("<IH")
+"""Before each event: how many bytes it has, and the number of its clock or _READ."""
+_READ: Final = 0xFFFF
+"""It is an event that was read from its record already: _HEAD and the payload. Else it is the record."""
+_HEAD: Final = Struct("<HHBBqIQ16s")
+_PID: Final = Struct("<I")
+_PID_AT: Final = {4: 8, 8: 16}
+"""By pointer size: where the process id stands in a payload, behind two pointers."""
+
+
+class ImageLog:
+    """Takes the image events of traces in any order, and gives those of a process back in order of time.
+
+    *complete* is False once there were too many to find them all again.
+    """
+
+    def __init__(self, limit: int = DEFAULT_LIMIT) -> None:
+        self.complete = True
+        self.hooks: Counter[bytes] = Counter()
+        """How many kernel records were added, by the two bytes of their hook id."""
+        self._limit = limit
+        self._held = bytearray()
+        self._clocks: list[Clock] = []
+        self._file: IO[bytes] | None = None
+        self._blocks: list[int] = []
+        """How many bytes each block in the file has."""
+        self._in_file = 0
+        self._places: dict[int, array[int]] | None = None
+
+    def add(self, raw: RawEvent) -> None:
+        """Take one event; OSError where the temporary file can't be written."""
+        provider, event_id, version, opcode, time, pid, _, pointer_size, payload, offset = raw
+        self._held += _ENTRY.pack(_HEAD.size + len(payload), _READ)
+        self._held += _HEAD.pack(event_id, version, opcode, pointer_size, time, pid, offset, provider)
+        self._held += payload
+        if len(self._held) >= self._limit:
+            self._spill()
+
+    def taker(self, clock: Clock) -> Callable[[bytes], None]:
+        """Return what takes the kernel's own records of a trace as they are; its time stamps are those of *clock*.
+
+        OSError where the temporary file can't be written.
+        """
+        number = len(self._clocks)
+        self._clocks.append(clock)
+
+        def take(record: bytes) -> None:
+            self.hooks[record[6:8]] += 1
+            self._held += _ENTRY.pack(len(record), number)
+            self._held += record
+            if len(self._held) >= self._limit:
+                self._spill()
+
+        return take
+
+    def __iter__(self) -> Iterator[RawEvent]:
+        """Yield all events in the order in which they came."""
+        for _, block in self._all_blocks():
+            for _, event in self._events(block):
+                yield event
+
+    def of(self, pid: int, first: int = 0) -> Iterator[RawEvent]:
+        """Yield the events of process *pid* from the *first* on, in order of time.
+
+        Those of one time are in the order in which they came. No event may be added any more.
+        """
+        if self._places is None:
+            self._places = self._index()
+        for index in range(first, len(self._places.get(pid, ()))):
+            yield self._at(self._places[pid][index])
+
+    def _index(self) -> dict[int, array[int]]:
+        """Return where the events of each process are; one too short to tell its process is of none."""
+        found: dict[int, tuple[array[int], array[int]]] = {}
+        count = 0
+        for start, block in self._all_blocks():
+            for at, event in self._events(block):
+                pid = _process(event)
+                if pid is None:
+                    continue
+                times, places = found.setdefault(pid, (array("q"), array("Q")))
+                if count < MOST_PLACES and len(times) < MOST_OF_ONE:
+                    times.append(event.time)
+                    places.append(start + at)
+                    count += 1
+                else:
+                    self.complete = False
+        return {pid: _in_order(*found.pop(pid)) for pid in tuple(found)}
+
+    def _events(self, block: bytes | bytearray) -> Iterator[tuple[int, RawEvent]]:
+        """Yield each event of *block*, and where in it that is; what has no sound time stamp is left out."""
+        at = 0
+        while at < len(block):
+            try:
+                yield at, self._event(block, at)
+            except ValueError:
+                self.complete = False
+            at += _ENTRY.size + _ENTRY.unpack_from(block, at)[0]
+
+    def _event(self, block: bytes | bytearray, at: int) -> RawEvent:
+        size, clock = _ENTRY.unpack_from(block, at)
+        at += _ENTRY.size
+        if clock != _READ:
+            return records.read(block, at, self._clocks[clock], 0)
+        event_id, version, opcode, pointer_size, time, pid, offset, provider = _HEAD.unpack_from(block, at)
+        payload = bytes(block[at + _HEAD.size : at + size])
+        return RawEvent(provider, event_id, version, opcode, time, pid, pid, pointer_size, payload, offset)
+
+    def _all_blocks(self) -> Iterator[tuple[int, bytes | bytearray]]:
+        """Yield the place of each block, and its bytes."""
+        start = 0
+        for size in self._blocks:
+            yield start, self._read(start, size)
+            start += size
+        yield start, self._held
+
+    def _at(self, place: int) -> RawEvent:
+        if place >= self._in_file:
+            return self._event(self._held, place - self._in_file)
+        size = _ENTRY.size + int.from_bytes(self._read(place, 4), "little")
+        return self._event(self._read(place, size), 0)
+
+    def _read(self, place: int, size: int) -> bytes:
+        assert self._file is not None
+        self._file.seek(place)
+        return self._file.read(size)
+
+    def _spill(self) -> None:
+        if self._file is None:
+            import tempfile  # noqa: PLC0415 (a small trace is scanned at once)
+
+            self._file = tempfile.TemporaryFile()  # noqa: SIM115
+            weakref.finalize(self, self._file.close)  # the events may never be asked for
+        self._file.seek(0, 2)
+        self._file.write(self._held)
+        self._blocks.append(len(self._held))
+        self._in_file += len(self._held)
+        self._held = bytearray()
+
+
+def _process(event: RawEvent) -> int | None:
+    """Return which process *event* is about: the payload tells, or the header of the very first version."""
+    if event.version == 0 and event.provider != KERNEL_PROCESS:
+        return event.pid
+    at = _PID_AT[event.pointer_size]
+    if len(event.payload) < at + _PID.size:
+        return None
+    pid: int = _PID.unpack_from(event.payload, at)[0]
+    return pid
+
+
+def _in_order(times: array[int], places: array[int]) -> array[int]:
+    return array("Q", (places[index] for index in sorted(range(len(times)), key=times.__getitem__)))

@@ -1,0 +1,1 @@
+"""What was found, as records: read, filtered, written down, sent on and shown."""

@@ -1,0 +1,47 @@
+"""csv: a heading, and a row for each remote thread, under the fields of record.py."""
+
+from __future__ import annotations
+
+import csv
+import json
+from typing import TYPE_CHECKING, Any
+
+from etwdetect.results.escape import cell
+from etwdetect.results.record import FIELDS, fields
+
+if TYPE_CHECKING:
+    from etwdetect.enrich.detection import Detection
+    from etwdetect.results.writers import Stream
+
+
+class CsvWriter:
+    """Writes the *heading* at once, and each row in one call of the stream's write."""
+
+    def __init__(self, stream: Stream, *, heading: bool = True) -> None:
+        self._stream = stream
+        self._table = csv.writer(stream, lineterminator="\n")
+        if heading:
+            self._table.writerow(FIELDS)
+
+    def write(self, detection: Detection) -> None:
+        """Write one row."""
+        self._table.writerow(cells(detection))
+
+    def flush(self) -> None:
+        """Flush the stream."""
+        self._stream.flush()
+
+
+def cells(detection: Detection) -> list[str]:
+    """Return *detection* as the cells of a row; what is not known is empty."""
+    known = fields(detection)
+    return [cell(_text(known.get(name, ""))) for name in FIELDS]
+
+
+def _text(value: Any) -> str:  # noqa: ANN401 (any value that a record can have)
+    match value:
+        case list():
+            return "; ".join(value)
+        case dict():
+            return json.dumps(value)
+    return str(value)

@@ -1,0 +1,107 @@
+"""A remote thread in the Elastic Common Schema, with the fields that Elastic's Sysmon pipeline gives event 8.
+
+The source is `process`; the target stays where that pipeline leaves it, in `winlog.event_data`, and is in
+`Target.process` besides, as Elastic Defend writes it. What ECS has no name for is under `etwdetect`.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Final
+
+from etwdetect._version import __version__
+from etwdetect.core import filetime
+from etwdetect.results.formats.schema_fields import (
+    SEVERITIES,
+    file_name,
+    our_own,
+    sentence,
+    user_fields,
+    without_unknown,
+)
+from etwdetect.results.record import address, braced
+
+if TYPE_CHECKING:
+    from etwdetect.enrich.detection import Detection, Process
+
+ECS_VERSION: Final = "8.17.0"
+
+
+def fields(detection: Detection) -> dict[str, Any]:
+    """Return *detection* as an ECS document; what is not known is absent."""
+    thread, start = detection.thread, detection.start
+    source, target = detection.source, detection.target
+    known = {
+        "@timestamp": filetime.iso_time(thread.time),
+        "message": sentence(detection),
+        "ecs": {"version": ECS_VERSION},
+        "event": {
+            "kind": "event",
+            "category": ["process"],
+            "type": ["change"],
+            "action": "CreateRemoteThread",
+            "code": "8",
+            "provider": "etwdetect",
+            "module": "etwdetect",
+            "reason": detection.reason,
+            "severity": SEVERITIES.get(detection.severity or ""),
+        },
+        "observer": {"product": "etwdetect", "version": __version__},
+        "host": {"name": detection.host},
+        "rule": {"name": list(detection.sigma)},
+        "process": {**_process(thread.creator_pid, source), "thread": {"id": thread.creator_tid}},
+        "user": user_fields(source.user, "id"),
+        "Target": {
+            "process": {
+                **_process(thread.pid, target),
+                "thread": {
+                    "id": thread.tid,
+                    "Ext": {
+                        "start_address": thread.start_address,
+                        "start_address_module": start.module,
+                    },
+                },
+                "user": user_fields(target.user, "id"),
+            }
+        },
+        "winlog": {"event_data": _event_data(detection)},
+        "etwdetect": our_own(detection, "SourceTerminalSessionId", "TargetTerminalSessionId"),
+    }
+    return without_unknown(known)
+
+
+def _process(pid: int, process: Process) -> dict[str, Any]:
+    return {
+        "pid": pid,
+        "entity_id": braced(process.guid),
+        "executable": process.image,
+        "name": process.image and file_name(process.image),
+        "command_line": process.command_line,
+        "start": None if process.start_time is None else filetime.iso_time(process.start_time),
+        "parent": {
+            "pid": process.parent_pid,
+            "executable": process.parent_image,
+            "name": process.parent_image and file_name(process.parent_image),
+            "command_line": process.parent_command_line,
+        },
+    }
+
+
+def _event_data(detection: Detection) -> dict[str, Any]:
+    """Return what the pipeline leaves as Sysmon wrote it; unlike Sysmon, without what is not known."""
+    target, start = detection.target, detection.start
+    return {
+        "TargetProcessGuid": braced(target.guid),
+        "TargetProcessId": str(detection.thread.pid),
+        "TargetImage": target.image,
+        "TargetUser": target.user,
+        "NewThreadId": str(detection.thread.tid),
+        "StartAddress": address(detection),
+        "StartModule": start.module,
+        "StartFunction": start.function,
+    }
+
+
+def to_ecs(detection: Detection) -> str:
+    """Return *detection* as one line of ASCII JSON."""
+    return json.dumps(fields(detection))

@@ -1,0 +1,98 @@
+"""sqlite: a table of remote threads, under the fields of record.py, for queries.
+
+Text columns compare without regard to case, as Windows and Sigma do. What is not known is NULL; lists and reasons
+are JSON; what does not print is escaped. A file that is there already gets further rows; nothing of it is ever
+changed or removed.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from typing import TYPE_CHECKING, Any, Final
+
+from etwdetect.results.errors import OutputError
+from etwdetect.results.escape import printable
+from etwdetect.results.record import FIELDS, fields
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from etwdetect.enrich.detection import Detection
+
+TABLE: Final = "remote_threads"
+
+_APPLICATION_ID: Final = 0x45_54_57_44  # "ETWD", which file(1) and others may show
+_BUSY_SECONDS: Final = 5.0
+
+_NUMBERS: Final = frozenset(
+    name for name in FIELDS if name.endswith(("Id", "Time", "Count", "SchemaVersion")) and name != "UtcTime"
+)
+_MOST_NUMBER: Final = (1 << 63) - 1
+
+
+class DatabaseWriter:
+    """Adds rows to the table in the file at *path*; each `flush` makes them visible to others.
+
+    OutputError, from every method, where the file is no database, is locked for longer than five seconds, has
+    such a table with other columns, or can't be written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        columns = ", ".join(
+            f"{name} {'INTEGER' if name in _NUMBERS else 'TEXT COLLATE NOCASE'}" for name in FIELDS
+        )
+        self._insert = f"INSERT INTO {TABLE} ({', '.join(FIELDS)}) VALUES ({', '.join('?' * len(FIELDS))})"  # noqa: S608
+        try:
+            self._database = sqlite3.connect(path, timeout=_BUSY_SECONDS)
+        except sqlite3.Error as error:
+            raise OutputError(str(error)) from error
+        try:
+            if not self._run("SELECT 1 FROM sqlite_master LIMIT 1").fetchall():
+                self._run(f"PRAGMA application_id = {_APPLICATION_ID}")
+            self._run(f"CREATE TABLE IF NOT EXISTS {TABLE} ({columns})")
+            self._check_columns()
+            self.flush()
+        except BaseException:
+            self._database.close()
+            raise
+
+    def write(self, detection: Detection) -> None:
+        """Add one row."""
+        known = fields(detection)
+        self._run(self._insert, [_value(name, known.get(name)) for name in FIELDS])
+
+    def flush(self) -> None:
+        """Commit what was written."""
+        try:
+            self._database.commit()
+        except sqlite3.Error as error:
+            raise OutputError(str(error)) from error
+
+    def close(self) -> None:
+        """Commit and close the file."""
+        try:
+            self.flush()
+        finally:
+            self._database.close()
+
+    def _check_columns(self) -> None:
+        if tuple(column[1] for column in self._run(f"PRAGMA table_info({TABLE})")) != FIELDS:
+            raise OutputError(f"its table {TABLE} has other columns than this etwdetect writes")
+
+    def _run(self, statement: str, values: list[Any] | None = None) -> sqlite3.Cursor:
+        try:
+            return self._database.execute(statement, values or ())
+        except sqlite3.Error as error:
+            raise OutputError(str(error)) from error
+
+
+def _value(name: str, value: Any) -> Any:  # noqa: ANN401 (any value that a record can have)
+    if value is None:
+        return None
+    if name in _NUMBERS:
+        number = int(value)
+        return number if number <= _MOST_NUMBER else float(number)
+    if isinstance(value, list | dict):
+        return json.dumps(value) if value else None
+    return printable(value)  # SQLite's text is UTF-8, which has no half of a surrogate pair, and ends at a NUL

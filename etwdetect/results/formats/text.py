@@ -1,0 +1,66 @@
+"""One line for a remote thread, for people: the book's own line, and it with all that is known behind it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from etwdetect.results.escape import printable
+from etwdetect.results.formats.schema_fields import file_name
+from etwdetect.results.record import address
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from etwdetect.core.rule import RemoteThread
+    from etwdetect.enrich.detection import Detection
+    from etwdetect.results.clock import Clock
+
+
+def classic_line(detection: Detection, clock: Clock) -> str:
+    """Return the line that the driver's client in the book prints; it never has a date."""
+    return _classic(detection.thread, clock.clock_time(detection.thread.time))
+
+
+def text_line(detection: Detection, clock: Clock) -> str:
+    """Return the classic line, and behind it, after two spaces each, what else is known."""
+    line = _classic(detection.thread, clock.time(detection.thread.time))
+    return "  ".join((line, *_behind(detection, clock)))
+
+
+def _classic(thread: RemoteThread, when: str) -> str:
+    return (
+        f"{when}: Remote Thread from PID: {thread.creator_pid} TID: {thread.creator_tid}"
+        f" -> PID: {thread.pid} TID: {thread.tid}"
+    )
+
+
+def _behind(detection: Detection, clock: Clock) -> Iterator[str]:
+    if detection.source.image or detection.target.image:
+        yield f"{name(detection.source.image)} -> {name(detection.target.image)}"
+    kind_and_start = [each for each in (detection.kind, _start(detection)) if each]
+    if kind_and_start:
+        loud = "high: " if detection.severity == "high" else ""  # the only severity that a reader must not miss
+        yield printable(loud + ", ".join(kind_and_start))
+    if detection.count > 1:
+        last = detection.last_time
+        yield f"{detection.count:,} times" + ("" if last is None else f" until {clock.time(last)}")
+    if detection.sigma:
+        yield f"Sigma: {printable('; '.join(detection.sigma))}"
+    if detection.thread.evidence:
+        yield f"[{printable(', '.join(detection.thread.evidence))}]"
+
+
+def _start(detection: Detection) -> str | None:
+    """Return where the thread starts; the bare address only where it lies in no module that is known."""
+    start = detection.start
+    if start.module is None:
+        return address(detection) if detection.kind else None
+    module = file_name(start.module)
+    if start.function is not None:
+        return f"{module}!{start.function}"
+    return module if start.offset is None else f"{module}+0x{start.offset:X}"
+
+
+def name(image: str | None) -> str:
+    """Return what to call a program: its file's name, harmless."""
+    return printable(file_name(image)) if image else "<unknown>"

@@ -1,0 +1,89 @@
+"""Rules that are silent risks: they ask for fields that the records at hand never have."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from sigma.conditions import (
+    ConditionAND,
+    ConditionFieldEqualsValueExpression,
+    ConditionNOT,
+    ConditionOR,
+)
+from sigma.types import SigmaExists, SigmaExpansion, SigmaFieldReference, SigmaNull
+
+from etwdetect.results.sigma.fields import field_called
+from etwdetect.results.sigma.sql import asks_for_missing
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator
+
+    from sigma.types import SigmaType
+
+    from etwdetect.results.sigma.rules import Rule
+
+
+class Risk(NamedTuple):
+    """A *rule* asks for *fields* that are always missing; *never* if it therefore can't fire at all."""
+
+    rule: Rule
+    fields: tuple[str, ...]
+    never: bool
+
+    def __str__(self) -> str:
+        fields = ", ".join(self.fields)
+        effect = f"can't fire here for lack of {fields}" if self.never else f"is judged here without {fields}"
+        return f"the Sigma rule {self.rule.title!r} ({self.rule.file}) {effect}"
+
+
+def risks(rules: Iterable[Rule], lacking: Collection[str]) -> Iterator[Risk]:
+    """Yield those of *rules* that ask for one of the fields *lacking*, or for one that no record has."""
+    for rule in rules:
+        missing = dict.fromkeys(
+            name for tree in rule.trees for name in asked_fields(tree) if _is_lacking(name, lacking)
+        )
+        if missing:
+            never = all(_outcome(tree, lacking) is False for tree in rule.trees)
+            yield Risk(rule, tuple(missing), never)
+
+
+def asked_fields(tree: object) -> Iterator[str]:
+    """Yield the names of the fields that a condition asks for, as the rule writes them."""
+    for part in getattr(tree, "args", ()):
+        yield from asked_fields(part)
+    if isinstance(tree, ConditionFieldEqualsValueExpression):
+        yield tree.field
+        if isinstance(tree.value, SigmaFieldReference):
+            yield tree.value.field
+
+
+def _is_lacking(name: str, lacking: Collection[str]) -> bool:
+    field = field_called(name)
+    return field is None or field.name in lacking
+
+
+def _outcome(tree: object, lacking: Collection[str]) -> bool | None:
+    """Return what becomes of a condition when the fields *lacking* are missing; None: that depends on others."""
+    if isinstance(tree, ConditionAND | ConditionOR):
+        each = {_outcome(part, lacking) for part in tree.args}
+        deciding = isinstance(tree, ConditionOR)
+        if deciding in each:
+            return deciding
+        return None if None in each else not deciding
+    if isinstance(tree, ConditionNOT):
+        inner = _outcome(tree.args[0], lacking)
+        return None if inner is None else not inner
+    if not isinstance(tree, ConditionFieldEqualsValueExpression):
+        return None
+    if isinstance(tree.value, SigmaFieldReference) and _is_lacking(tree.value.field, lacking):
+        return False
+    return _of_missing(tree.value) if _is_lacking(tree.field, lacking) else None
+
+
+def _of_missing(value: SigmaType) -> bool:
+    """Whether a missing field is what *value* asks for."""
+    if isinstance(value, SigmaExpansion):
+        return any(map(_of_missing, value.values))
+    if isinstance(value, SigmaExists):
+        return not value.exists
+    return isinstance(value, SigmaNull) or asks_for_missing(value)

@@ -1,0 +1,151 @@
+"""The conditions of a rule as SQL over the columns of `etwdetect.results.sigma.table`.
+
+pySigma's SQLite backend writes the SQL. What is decided here: which column a field is, that a missing value
+answers both '' and null, in which case text is compared, and what can't be asked at all.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple
+
+from sigma.backends.sqlite.sqlite import sqliteBackend
+from sigma.conditions import ConditionFieldEqualsValueExpression, ConditionValueExpression
+from sigma.conversion.state import ConversionState
+from sigma.types import SigmaExpansion, SigmaNumber, SigmaRegularExpression, SigmaString, SpecialChars
+
+from etwdetect.results.sigma.errors import UnsupportedRuleError
+from etwdetect.results.sigma.fields import Field, field_called
+from etwdetect.results.sigma.text import MISSING, folded
+
+if TYPE_CHECKING:
+    from sigma.conditions import ConditionType
+    from sigma.conversion.deferred import DeferredQueryExpression
+    from sigma.types import SigmaType
+
+    _Sql = str | DeferredQueryExpression
+
+_FieldIs = ConditionFieldEqualsValueExpression
+
+KEYWORDS: Final = "*"
+"""As a field's name: all values of a record, for words that a rule asks for in whatever field."""
+
+_EXACT: Final = "|exact"
+"""Behind a field's name, where no field can have it: its text as it was told, upper and lower case apart."""
+
+
+class Column(NamedTuple):
+    """A column of the table: a *field*, or all of them where that is None; *exact* if not in one case."""
+
+    field: Field | None
+    exact: bool = False
+
+    @property
+    def name(self) -> str:
+        """The column's name as SQL; nothing in it comes from a rule."""
+        name = self.field.name if self.field else "all fields"
+        return f'"{name}, exact"' if self.exact else f'"{name}"'
+
+
+class Condition(NamedTuple):
+    """One condition of a rule: an *expression* in SQL that is true, false or null, and the *columns* in it."""
+
+    expression: str
+    columns: frozenset[Column]
+
+
+def compile_condition(tree: ConditionType | None) -> Condition:
+    """Return *tree*, a condition that pySigma has parsed, as SQL.
+
+    Raises UnsupportedRuleError, or one of pySigma's own, where it asks what can't be told.
+    """
+    if tree is None:
+        raise UnsupportedRuleError("a condition of it asks for nothing")
+    backend = _Backend()
+    expression = backend.convert_condition(tree, ConversionState())
+    if not isinstance(expression, str):
+        raise UnsupportedRuleError("a condition of it asks for nothing")
+    return Condition(expression, frozenset(backend.columns))
+
+
+def asks_for_missing(value: SigmaType) -> bool:
+    """Whether *value* is a plain '' or '-'."""
+    return isinstance(value, SigmaString) and not value.contains_special() and str(value) in MISSING
+
+
+class _Backend(sqliteBackend):
+    """Collects in *columns* which ones its expressions need."""
+
+    # The backend's own would let a long text in a record be a pattern longer than SQLite takes.
+    field_equals_field_startswith_expression: ClassVar[str | None] = "begins({field1}, {field2})"
+    field_equals_field_endswith_expression: ClassVar[str | None] = "ends({field1}, {field2})"
+    field_equals_field_contains_expression: ClassVar[str | None] = "holds({field1}, {field2})"
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.columns: set[Column] = set()
+
+    def escape_and_quote_field(self, field: str) -> str:
+        name = field.removesuffix(_EXACT)
+        known = None if name == KEYWORDS else field_called(name)
+        if known is None and name != KEYWORDS:
+            return "NULL"  # a field that no record has is missing in all
+        column = Column(known, exact=field.endswith(_EXACT))
+        self.columns.add(column)
+        return column.name
+
+    def convert_value_str(
+        self,
+        s: SigmaString,
+        state: ConversionState,
+        no_quote: bool = False,  # noqa: FBT001, FBT002
+        glob_wildcards: bool = False,  # noqa: FBT001, FBT002
+    ) -> str:
+        converted: str = super().convert_value_str(s, state, no_quote, glob_wildcards)
+        return converted if glob_wildcards else folded(converted)
+
+    def convert_condition_field_eq_val_str(self, cond: _FieldIs, state: ConversionState) -> str:
+        if asks_for_missing(cond.value):
+            return self._is_missing(cond)
+        return super().convert_condition_field_eq_val_str(cond, state)
+
+    def convert_condition_field_eq_val_str_case_sensitive(self, cond: _FieldIs, state: ConversionState) -> str:
+        if asks_for_missing(cond.value):
+            return self._is_missing(cond)
+        return super().convert_condition_field_eq_val_str_case_sensitive(_exactly(cond), state)
+
+    def convert_condition_field_eq_val_re(self, cond: _FieldIs, state: ConversionState) -> _Sql:
+        return super().convert_condition_field_eq_val_re(_exactly(cond), state)
+
+    def convert_condition_field_compare_op_val(self, cond: _FieldIs, state: ConversionState) -> _Sql:
+        field = field_called(cond.field)
+        if field is not None and not field.number:
+            raise UnsupportedRuleError(f"{cond.field} is text, and only numbers are compared by size")
+        return super().convert_condition_field_compare_op_val(cond, state)
+
+    def convert_condition_field_eq_val_timestamp_part(self, cond: _FieldIs, state: ConversionState) -> _Sql:
+        field = field_called(cond.field)
+        if field is not None and field.name != "UtcTime":
+            raise UnsupportedRuleError(f"hours, days and the like are those of UtcTime, not of {cond.field}")
+        return super().convert_condition_field_eq_val_timestamp_part(cond, state)
+
+    def convert_condition_val(self, cond: ConditionValueExpression, state: ConversionState) -> str | None:
+        value = cond.value
+        if isinstance(value, SigmaExpansion):
+            return super().convert_condition_val(cond, state)
+        if isinstance(value, SigmaNumber):
+            value = SigmaString(str(value))
+        if isinstance(value, SigmaString):
+            value = SpecialChars.WILDCARD_MULTI + value + SpecialChars.WILDCARD_MULTI
+        elif not isinstance(value, SigmaRegularExpression):
+            raise UnsupportedRuleError("a keyword is neither text nor a number")
+        anywhere = _FieldIs(KEYWORDS, value)
+        converted = self.convert_condition_field_eq_val(anywhere, state)
+        return converted if isinstance(converted, str) else None
+
+    def _is_missing(self, cond: _FieldIs) -> str:
+        return f"{self.escape_and_quote_field(cond.field)} IS NULL"
+
+
+def _exactly(cond: _FieldIs) -> _FieldIs:
+    return replace(cond, field=cond.field + _EXACT)

@@ -1,0 +1,90 @@
+"""A table in memory that holds records, and answers which of them a condition is true for."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import TYPE_CHECKING, Final
+
+from etwdetect.results.sigma.regex import compiled
+from etwdetect.results.sigma.text import cleaned, comparable, folded
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from etwdetect.results.sigma.fields import Value
+    from etwdetect.results.sigma.sql import Column, Condition
+
+_FUNCTIONS: Final = frozenset(("like", "glob", "regexp", "begins", "ends", "holds", "coalesce", "strftime"))
+_TABLE: Final = "record"
+
+
+class Table:
+    """A table of *columns* for a batch of records at a time."""
+
+    def __init__(self, columns: Iterable[Column]) -> None:
+        self._columns = sorted(columns, key=lambda column: column.name)
+        self._connection = sqlite3.connect(":memory:", isolation_level=None, cached_statements=1024)
+        declared = ", ".join(
+            ["id INTEGER PRIMARY KEY", *(f"{column.name} {_type(column)}" for column in self._columns)]
+        )
+        self._connection.execute(f"CREATE TABLE {_TABLE} ({declared})")
+        marks = ", ".join("?" * (1 + len(self._columns)))
+        self._insert = f"INSERT INTO {_TABLE} VALUES ({marks})"  # noqa: S608 (nothing but marks)
+        for name, function in (("regexp", _matches), ("begins", _begins), ("ends", _ends), ("holds", _holds)):
+            self._connection.create_function(name, 2, function, deterministic=True)
+        self._connection.set_authorizer(_allow)
+
+    def fill(self, records: Sequence[Mapping[str, object]]) -> None:
+        """Take *records* instead of those before; the first is number 0."""
+        self._connection.execute(f"DELETE FROM {_TABLE}")  # noqa: S608 (a constant)
+        columns = [_values(column, records) for column in self._columns]
+        self._connection.executemany(self._insert, zip(range(len(records)), *columns, strict=True))
+
+    def matching(self, condition: Condition) -> Iterable[int]:
+        """Return the numbers of the records that *condition* is true for. Raises sqlite3.Error."""
+        # pySigma wrote the expression and escaped the rule's texts; _allow lets it do nothing else.
+        query = f"SELECT id FROM {_TABLE} WHERE {condition.expression}"  # noqa: S608
+        return [number for (number,) in self._connection.execute(query)]
+
+
+def _type(column: Column) -> str:
+    if column.field is not None and column.field.number:
+        return "NUMERIC"
+    return "TEXT" if column.exact else "TEXT COLLATE NOCASE"
+
+
+def _values(column: Column, records: Sequence[Mapping[str, object]]) -> list[Value]:
+    """Return what *column* has for each of *records*."""
+    form, field = cleaned if column.exact else folded, column.field
+    if field is None:
+        return [form("\n".join(map(str, record.values()))) for record in records]
+    if field.constant is not None:
+        return [field.constant] * len(records)
+    told = (record.get(field.name) for record in records)
+    return [None if value is None else comparable(value, form) for value in told]
+
+
+def _matches(pattern: str, value: Value) -> bool:
+    return value is not None and compiled(pattern).search(str(value)) is not None
+
+
+def _begins(value: Value, start: Value) -> bool:
+    return value is not None and start is not None and str(value).upper().startswith(str(start).upper())
+
+
+def _ends(value: Value, end: Value) -> bool:
+    return value is not None and end is not None and str(value).upper().endswith(str(end).upper())
+
+
+def _holds(value: Value, part: Value) -> bool:
+    return value is not None and part is not None and str(part).upper() in str(value).upper()
+
+
+def _allow(action: int, first: str | None, second: str | None, _database: str | None, _trigger: str | None) -> int:
+    """Let SQL read and fill the table, and call the functions that conditions are made of."""
+    allowed = (
+        action == sqlite3.SQLITE_SELECT
+        or (action in (sqlite3.SQLITE_READ, sqlite3.SQLITE_INSERT, sqlite3.SQLITE_DELETE) and first == _TABLE)
+        or (action == sqlite3.SQLITE_FUNCTION and second in _FUNCTIONS)
+    )
+    return sqlite3.SQLITE_OK if allowed else sqlite3.SQLITE_DENY

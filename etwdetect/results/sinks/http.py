@@ -1,0 +1,98 @@
+"""HTTP: records as JSON lines, many in one POST, over a connection that is kept."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import ssl
+from typing import TYPE_CHECKING, Final
+
+from etwdetect._version import __version__
+from etwdetect.results.record import to_json
+from etwdetect.results.sinks.errors import RefusedError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from etwdetect.enrich.detection import Detection
+
+AUTHORIZATION: Final = "ETWDETECT_HTTP_AUTHORIZATION"
+"""The environment variable with the Authorization header's value: no secret belongs in a command line."""
+
+_SECONDS: Final = 5.0
+"""How long connecting, and each wait for the server, may take."""
+
+_LATER: Final = frozenset((408, 425, 429))
+"""What a server answers that wants to be asked again, besides all from 500 on."""
+
+_MOST_ANSWER: Final = 65_536
+"""How much of an answer is read: nobody needs it."""
+
+
+class HttpCarrier:
+    """Posts to *path* at *host*; ValueError where no request can have this path, or the environment's header.
+
+    A batch can arrive twice when the connection breaks before its answer.
+    """
+
+    batch = 500
+
+    def __init__(self, host: str, port: int | None, path: str, *, secure: bool) -> None:
+        self.name = f"{'https' if secure else 'http'}://{f'[{host}]' if ':' in host else host}"
+        self.name += "" if port is None else f":{port}"
+        if not path.isascii() or not path.isprintable() or " " in path:
+            raise ValueError("has characters in it that no address has")
+        self._path = path
+        if port is None:  # http.client would take the end of an IPv6 address for one
+            port = http.client.HTTPS_PORT if secure else http.client.HTTP_PORT
+        self._connection: http.client.HTTPConnection
+        if secure:
+            context = ssl.create_default_context()
+            self._connection = http.client.HTTPSConnection(host, port, timeout=_SECONDS, context=context)
+        else:
+            self._connection = http.client.HTTPConnection(host, port, timeout=_SECONDS)
+        self._headers = {
+            "Content-Type": "application/x-ndjson",
+            "User-Agent": f"etwdetect/{__version__}",
+        }
+        authorization = os.environ.get(AUTHORIZATION)
+        if authorization is not None:
+            if not authorization.isascii() or not authorization.isprintable():
+                raise ValueError(f"{AUTHORIZATION} has characters in it that no header has")
+            self._headers["Authorization"] = authorization
+
+    def message(self, detection: Detection) -> bytes:
+        """Return the line of json."""
+        return to_json(detection).encode("ascii") + b"\n"
+
+    def send(self, messages: Sequence[bytes]) -> None:
+        """Post *messages* and wait for the answer."""
+        body = b"".join(messages)
+        was_open = self._connection.sock is not None
+        try:
+            status, reason = self._post(body)
+        except ConnectionError:
+            if not was_open:
+                raise
+            self.close()  # servers close connections that were idle for long
+            status, reason = self._post(body)
+        if status in _LATER or status >= 500:
+            raise OSError(f"it answers {status} {reason}")
+        if not 200 <= status < 300:
+            raise RefusedError(f"it answers {status} {reason}")
+
+    def _post(self, body: bytes) -> tuple[int, str]:
+        try:
+            self._connection.request("POST", self._path, body, self._headers)
+            response = self._connection.getresponse()
+            if len(response.read(_MOST_ANSWER)) == _MOST_ANSWER:
+                self._connection.close()
+        except ConnectionError:  # of which one is an HTTPException, too
+            raise
+        except http.client.HTTPException as error:
+            raise OSError(f"no answer of HTTP: {type(error).__name__} {error}") from error
+        return response.status, response.reason
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()

@@ -1,0 +1,160 @@
+"""The records in a buffer: which headers there are, where each keeps its size, and how to read one.
+
+A record begins on a multiple of 8 bytes, and its first 8 bytes hold, as four u16: the size or the version,
+the marker (header type, flags), the size where the first does not, and the kernel's hook id where there is
+one. Layouts: evntcons.h and evntrace.h of the Windows SDK for EVENT_HEADER, FULL and INSTANCE headers; the
+public symbols of ntoskrnl for the rest; all checked on real traces.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from struct import Struct
+from typing import Final
+
+from etwdetect.core.events import UNKNOWN_ID
+from etwdetect.core.raw import IMAGE, PROCESS, SYSTEM_CONFIG, THREAD, RawEvent
+from etwdetect.sources.etl.clock import LAST_FILETIME, Clock
+
+ALIGNMENT: Final = 8
+START: Final = Struct("<HHHH")
+"""The first 8 bytes of any record."""
+
+FILL: Final = b"\xff\xff\xff\xff"
+"""What Windows writes behind the last record of a buffer."""
+
+
+class Kind(IntEnum):
+    """What the first 8 bytes of a record tell, by its marker."""
+
+    NONE = 0
+    """No record begins so."""
+    HOOKED = 1
+    """Its size stands at 4, a hook id at 6."""
+    NAMED = 2
+    """Its size stands at 0, the GUID of its provider or class at 24."""
+    OTHER = 3
+    """Its size stands at 0; it can't be one of ours."""
+
+
+HEADERS: Final = {
+    0x01: (Kind.HOOKED, 32),  # SYSTEM32
+    0x02: (Kind.HOOKED, 32),  # SYSTEM64
+    0x03: (Kind.HOOKED, 24),  # COMPACT32
+    0x04: (Kind.HOOKED, 24),  # COMPACT64
+    0x0A: (Kind.NAMED, 48),  # FULL32
+    0x0B: (Kind.OTHER, 56),  # INSTANCE32
+    0x10: (Kind.HOOKED, 16),  # PERFINFO32
+    0x11: (Kind.HOOKED, 16),  # PERFINFO64
+    0x12: (Kind.NAMED, 80),  # EVENT_HEADER32
+    0x13: (Kind.NAMED, 80),  # EVENT_HEADER64
+    0x14: (Kind.NAMED, 48),  # FULL64
+    0x15: (Kind.OTHER, 56),  # INSTANCE64
+}
+"""By header type: the kind, and the header's size in bytes."""
+
+_MESSAGE_SIZE: Final = 8
+_MARKED: Final = 0x80
+_MESSAGE: Final = 0x90
+
+
+def _tables() -> tuple[bytes, bytes]:
+    """Return, for each of the 65,536 markers, its Kind and its header's size in bytes."""
+    kinds, sizes = bytearray(1 << 16), bytearray(1 << 16)
+    for flags in range(_MARKED, 0x100):
+        row = flags << 8
+        if flags & _MESSAGE == _MESSAGE:
+            kinds[row : row + 256] = bytes([Kind.OTHER]) * 256
+            sizes[row : row + 256] = bytes([_MESSAGE_SIZE]) * 256
+        else:
+            for header_type, (kind, size) in HEADERS.items():
+                kinds[row + header_type] = kind
+                sizes[row + header_type] = size
+    fill = int.from_bytes(FILL[2:4], "little")  # else it would be a message of 65,535 bytes
+    kinds[fill], sizes[fill] = Kind.NONE, 0
+    return bytes(kinds), bytes(sizes)
+
+
+KINDS, HEADER_SIZES = _tables()
+
+# The kernel's own records name their class by the upper byte of the hook id, the opcode by the lower one.
+_HOOK_GROUPS: Final = {0x03: PROCESS, 0x05: THREAD, 0x0B: SYSTEM_CONFIG, 0x14: IMAGE}
+_IMAGE_LOAD_HOOK: Final = 0x030A  # stands among the process hooks
+_LOAD: Final = 10
+
+_SYSTEM = Struct("<HBBHHIIq")
+_PERFINFO = Struct("<HBBHHq")
+_FULL = Struct("<HBBBBHIIq16s")
+_EVENT = Struct("<HBBHHIIq16sHBBBBHQ")
+_EXTENDED_ITEM = Struct("<HHHH")
+
+_HAS_EXTENDED_ITEMS: Final = 0x01
+_POINTERS_32: Final = 0x20
+_POINTERS_64: Final = 0x40
+_TYPES_32: Final = frozenset((0x01, 0x03, 0x0A, 0x10, 0x12))
+
+
+def hook_ids(provider: bytes, opcodes: frozenset[int]) -> frozenset[int]:
+    """Return the hook ids of the given *opcodes* of a kernel event class; none for another provider."""
+    ids = {group << 8 | opcode for group, name in _HOOK_GROUPS.items() if name == provider for opcode in opcodes}
+    if provider == IMAGE and _LOAD in opcodes:
+        ids.add(_IMAGE_LOAD_HOOK)
+    return frozenset(ids)
+
+
+def read(data: bytearray | bytes, at: int, clock: Clock, offset: int) -> RawEvent:
+    """Read the record at *at*, which `walk` found to be whole; *offset* is its place in the file.
+
+    Raises ValueError, with what is wrong, for extended items that do not add up, for a time stamp outside of
+    the calendar, and for a record that is none of ours.
+    """
+    header_type = data[at + 2]
+    pointer_size = 4 if header_type in _TYPES_32 else 8
+    event_id, end = 0, at
+    if header_type in (0x12, 0x13):
+        size, _, _, flags, _, tid, pid, time, provider, event_id, version, _, _, opcode, _, _ = _EVENT.unpack_from(
+            data, at
+        )
+        if flags & _POINTERS_32:
+            pointer_size = 4
+        elif flags & _POINTERS_64:
+            pointer_size = 8
+        body, end = at + HEADERS[header_type][1], at + size
+        if flags & _HAS_EXTENDED_ITEMS:
+            body = _skip_extended_items(data, body, end)
+    elif header_type in (0x0A, 0x14):
+        size, _, _, opcode, _, version, tid, pid, time, provider = _FULL.unpack_from(data, at)
+        body, end = at + HEADERS[header_type][1], at + size
+    elif header_type in (0x10, 0x11):
+        version, _, _, size, hook, time = _PERFINFO.unpack_from(data, at)
+        provider, opcode, tid, pid = _class_of(hook), hook & 0xFF, UNKNOWN_ID, UNKNOWN_ID
+        body, end = at + HEADERS[header_type][1], at + size
+    else:
+        version, _, _, size, hook, tid, pid, time = _SYSTEM.unpack_from(data, at)
+        provider, opcode = _class_of(hook), hook & 0xFF
+        body, end = at + HEADERS[header_type][1], at + size
+    time = clock.filetime(time)
+    if not 0 <= time <= LAST_FILETIME:
+        raise ValueError("a record's time stamp lies outside of the calendar")
+    return RawEvent(
+        provider, event_id, version, opcode, time, pid, tid, pointer_size, bytes(data[body:end]), offset
+    )
+
+
+def _class_of(hook: int) -> bytes:
+    return IMAGE if hook == _IMAGE_LOAD_HOOK else _HOOK_GROUPS.get(hook >> 8, b"")
+
+
+def _skip_extended_items(data: bytearray | bytes, at: int, end: int) -> int:
+    """Return where the payload begins, behind the extended items at *at*.
+
+    An item is {u16 whole size, u16 type, u16 another follows, u16 data size, data}, padded to its whole size.
+    """
+    while at + _EXTENDED_ITEM.size <= end:
+        whole, _, another_follows, size = _EXTENDED_ITEM.unpack_from(data, at)
+        if whole < _EXTENDED_ITEM.size + size or at + whole > end:
+            break
+        at += whole
+        if not another_follows & 1:
+            return at
+    raise ValueError("a record's extended items do not add up")

@@ -1,0 +1,285 @@
+"""The rows: which columns there are, and how an event becomes one and is read back.
+
+docs/events.md describes the columns for users. A row is a mapping from a column's name to its value, without
+the columns that are not known.
+
+>>> event = ThreadStart(10, 1, 2, 3, 4, 0x7FFC0000)
+>>> row = to_row(Recording("HOST1", "boot-7"), 3, event)
+>>> [f"{name}={value}" for name, value in row.items()][:5]
+['schema_version=1', 'host=HOST1', 'recording=boot-7', 'seq=3', 'kind=ThreadStart']
+>>> row["start_address"]
+'0x7FFC0000'
+>>> from_row(row) == (Recording("HOST1", "boot-7"), 3, event)
+True
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from etwdetect.core.events import (
+    ImageLoad,
+    ImageUnload,
+    Loss,
+    MachineName,
+    ProcessRundown,
+    ProcessStart,
+    ProcessStop,
+    ThreadRundown,
+    ThreadStart,
+    VolumeMapping,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from etwdetect.core.events import Event
+
+SCHEMA_VERSION: Final = 1
+"""It grows when a column changes its meaning or a new kind of row matters to the rule, not with new columns."""
+
+POINTER_SIZES: Final = (4, 8)
+"""What a pointer_size can be, in bytes."""
+
+NEWER: Final = "a newer etwdetect reads it"
+
+
+class NoEventsError(ValueError):
+    """Something is sound, but no rows of events."""
+
+
+class Recording(NamedTuple):
+    """What a row belongs to: one session, recorded or live, on one *host*; *name* is unique on it."""
+
+    host: str
+    name: str
+
+
+class RecordingStart(NamedTuple):
+    """The first row of a recording, which describes it.
+
+    *time* is not later than that of any other row; *start_time* is the FILETIME at which the session began.
+    *pointer_size* is the machine's, 4 or 8 bytes; *boot_time* is the FILETIME of its boot, 0 where that is not
+    known.
+    """
+
+    time: int
+    start_time: int
+    pointer_size: int = 8
+    boot_time: int = 0
+
+
+class Recorded(NamedTuple):
+    """An event, where it belongs, and its place there."""
+
+    recording: Recording
+    seq: int
+    event: Event | RecordingStart
+
+
+KINDS: Final[dict[str, Any]] = {
+    kind.__name__: kind
+    for kind in (
+        RecordingStart,
+        Loss,
+        ProcessStart,
+        ProcessRundown,
+        ProcessStop,
+        ThreadStart,
+        ThreadRundown,
+        ImageLoad,
+        ImageUnload,
+        VolumeMapping,
+        MachineName,
+    )
+}
+"""The records that have rows, by name. Thread exits have none: nothing is taken from them."""
+
+
+class Column(NamedTuple):
+    """A column: its name, its type (int32, int64, string or bool) and what to do with a value both ways."""
+
+    name: str
+    type: str
+    write: Callable[[Any], Any]
+    read: Callable[[Any], Any]
+
+
+def _same(value: Any) -> Any:  # noqa: ANN401
+    return value
+
+
+def _integer(bits: int, *, signed: bool = False) -> Callable[[Any], int]:
+    low, high = (-1 << bits - 1, 1 << bits - 1) if signed else (0, 1 << bits)
+
+    def read(value: Any) -> int:  # noqa: ANN401
+        if type(value) is not int or not low <= value < high:  # a bool is no number
+            raise ValueError(f"{value!r} is no number from {low} to {high - 1}")
+        return value
+
+    return read
+
+
+def _text(value: Any) -> str:  # noqa: ANN401
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is no text")
+    return value
+
+
+def _truth(value: Any) -> bool:  # noqa: ANN401
+    if not isinstance(value, bool):
+        raise TypeError(f"{value!r} is neither true nor false")
+    return value
+
+
+_ADDRESS: Final = re.compile("0x[0-9a-fA-F]{1,16}")
+_UNWRITABLE: Final = re.compile("[\0\ud800-\udfff]")
+_ESCAPE: Final = re.compile("\0([0-9a-f]{4})")
+
+
+def _write_address(value: int) -> str:
+    return f"0x{value:X}"
+
+
+def _read_address(value: Any) -> int:  # noqa: ANN401
+    if not _ADDRESS.fullmatch(_text(value)):
+        raise ValueError(f"{value!r} is no address such as 0x7FFC0000")
+    return int(value, 16)
+
+
+def _write_u64(value: int) -> int:
+    """Return the signed number of the same 64 bits: only a damaged or hostile event needs the highest one."""
+    return value if value < 1 << 63 else value - (1 << 64)
+
+
+def _read_u64(value: Any) -> int:  # noqa: ANN401
+    return _TIME(value) % (1 << 64)
+
+
+def _write_name(value: str) -> str:
+    """Return *value* as valid Unicode, which Parquet asks for, so that `_read_name` gives it back.
+
+    A surrogate without its other half is written as NUL and four hex digits. No name of Windows has a NUL.
+    """
+    return _UNWRITABLE.sub(lambda found: f"\0{ord(found[0]):04x}", value)
+
+
+def _read_name(value: Any) -> str:  # noqa: ANN401
+    return _ESCAPE.sub(lambda found: chr(int(found[1], 16)), _text(value))
+
+
+def _read_pointer_size(value: Any) -> int:  # noqa: ANN401
+    size = _COUNT(value)
+    if size not in POINTER_SIZES:
+        raise ValueError(f"{size} is neither 4 nor 8")
+    return size
+
+
+def _read_bytes(value: Any) -> bytes:  # noqa: ANN401
+    return bytes.fromhex(_text(value))
+
+
+_ID = _integer(32)
+_TIME = _integer(64, signed=True)
+_COUNT = _integer(63)
+
+COLUMNS: Final = (
+    Column("schema_version", "int32", _same, _COUNT),
+    Column("host", "string", _write_name, _read_name),
+    Column("recording", "string", _write_name, _read_name),
+    Column("seq", "int64", _same, _COUNT),
+    Column("kind", "string", _same, _text),
+    Column("time", "int64", _same, _TIME),
+    Column("creator_pid", "int64", _same, _ID),
+    Column("creator_tid", "int64", _same, _ID),
+    Column("pid", "int64", _same, _ID),
+    Column("tid", "int64", _same, _ID),
+    Column("start_address", "string", _write_address, _read_address),
+    Column("parent_pid", "int64", _same, _ID),
+    Column("session_id", "int64", _same, _ID),
+    Column("create_time", "int64", _write_u64, _read_u64),
+    Column("sid", "string", bytes.hex, _read_bytes),
+    Column("image", "string", _write_name, _read_name),
+    Column("command_line", "string", _write_name, _read_name),
+    Column("base", "string", _write_address, _read_address),
+    Column("size", "int64", _write_u64, _read_u64),
+    Column("checksum", "int64", _same, _ID),
+    Column("time_date_stamp", "int64", _same, _ID),
+    Column("rundown", "bool", _same, _truth),
+    Column("events", "int64", _same, _COUNT),
+    Column("buffers", "int64", _same, _COUNT),
+    Column("start_time", "int64", _same, _TIME),
+    Column("pointer_size", "int32", _same, _read_pointer_size),
+    Column("boot_time", "int64", _same, _TIME),
+    Column("device", "string", _write_name, _read_name),
+    Column("path", "string", _write_name, _read_name),
+    Column("name", "string", _write_name, _read_name),
+)
+"""Every column there can be, in their order."""
+
+_BY_NAME: Final = {column.name: column for column in COLUMNS}
+
+_WRITERS: Final = {
+    kind: [(at, name, _BY_NAME[name].write) for at, name in enumerate(kind._fields)] for kind in KINDS.values()
+}
+_READERS: Final = {
+    name: [(field, _BY_NAME[field].read, field not in kind._field_defaults) for field in kind._fields]
+    for name, kind in KINDS.items()
+}
+
+
+def to_row(recording: Recording, seq: int, event: Event | RecordingStart) -> dict[str, Any]:
+    """Return the row of *event*; KeyError for one that has none (ThreadStop)."""
+    row: dict[str, Any] = {
+        "schema_version": SCHEMA_VERSION,
+        "host": _write_name(recording.host),
+        "recording": _write_name(recording.name),
+        "seq": seq,
+        "kind": type(event).__name__,
+    }
+    for at, name, write in _WRITERS[type(event)]:
+        value = event[at]
+        if value is not None:
+            row[name] = write(value)
+    return row
+
+
+def recording_of(row: Mapping[str, Any]) -> Recording:
+    """Return which recording *row* belongs to; ValueError where it is no row of this schema's version."""
+    version = row.get("schema_version")
+    if version != SCHEMA_VERSION:
+        newer = isinstance(version, int) and version > SCHEMA_VERSION
+        raise ValueError(f"has the schema version {version!r}" + (f": {NEWER}" if newer else ""))
+    return Recording(*(_value(row, name, _read_name, needed=True) for name in ("host", "recording")))
+
+
+def from_row(row: Mapping[str, Any]) -> Recorded:
+    """Return what `to_row` was given; ValueError, with what is wrong, where it did not make *row*.
+
+    Columns that are not known are passed over.
+    """
+    recording = recording_of(row)
+    kind = row.get("kind")
+    if not isinstance(kind, str) or kind not in KINDS:
+        raise ValueError(f"is of the unknown kind {kind!r}")
+    seq = _value(row, "seq", _COUNT, needed=True)
+    values = {name: _value(row, name, read, needed=needed) for name, read, needed in _READERS[kind]}
+    defaults = KINDS[kind]._field_defaults
+    return Recorded(
+        recording,
+        seq,
+        KINDS[kind](**{name: defaults[name] if value is None else value for name, value in values.items()}),
+    )
+
+
+def _value(row: Mapping[str, Any], name: str, read: Callable[[Any], Any], *, needed: bool) -> Any:  # noqa: ANN401
+    value = row.get(name)
+    if value is None:
+        if needed:
+            raise ValueError(f"has no {name}")
+        return None
+    try:
+        return read(value)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name}: {error}") from error

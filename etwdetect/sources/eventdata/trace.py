@@ -1,0 +1,195 @@
+"""Recordings in files of events, in the form in which a scan takes traces."""
+
+from __future__ import annotations
+
+import io
+from collections import Counter
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import IO, TYPE_CHECKING, Final, NamedTuple, Protocol
+
+from etwdetect.core.errors import MissingExtraError, NotATraceError, OtherContentError
+from etwdetect.core.events import Loss
+from etwdetect.sources import packed
+from etwdetect.sources.etl.reader import Damages
+from etwdetect.sources.eventdata import PARQUET_MAGIC
+from etwdetect.sources.eventdata.jsonl import JsonLinesFile
+from etwdetect.sources.eventdata.schema import NEWER, NoEventsError, Recording, RecordingStart
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from etwdetect.core.events import Event
+    from etwdetect.sources.eventdata.schema import Recorded
+
+MOST_RECORDINGS: Final = 10_000
+"""How many recordings of one file are read; a lake with more is for `etwdetect fleet`."""
+
+
+class _File(Protocol):
+    """What JsonLinesFile and ParquetFile have in common."""
+
+    def places(self) -> Iterator[tuple[int, int, Recording | str]]: ...
+    def rows(self, begin: int, end: int, recording: Recording) -> Iterator[tuple[int, Recorded | str]]: ...
+
+
+class RecordedHeader(NamedTuple):
+    """What a recording says of itself, in the names of `etl.logfile.LogfileHeader`.
+
+    *start_time* is None where the row that begins the recording is missing.
+    """
+
+    start_time: int | None
+    pointer_size: int
+    boot_time: int = 0
+    events_lost: int = 0
+    buffers_lost: int = 0
+
+
+class RecordedTrace:
+    """One recording, open for reading; its public attributes are those of `etl.reader.Trace`.
+
+    *kinds* counts the events by the name of their record.
+    """
+
+    loss_marks = 0
+
+    def __init__(self, file: _File, found: RecordedInput, fault: str | None = None) -> None:
+        """Take *file*, *found* in it, and what went wrong with unpacking it."""
+        self.name = found.name
+        self.host = found.recording.host
+        self.size = found.end
+        self.bytes_read = 0
+        self.events_read = 0
+        self.damages = Damages()
+        self.kinds: Counter[str] = Counter()
+        self.stopped = False
+        self._file = file
+        self._found = found
+        self.header = self._read_header()
+        if fault:
+            self.damages.add(self.size, fault)
+
+    def _read_header(self) -> RecordedHeader:
+        for _, row in self._rows():
+            if not isinstance(row, str):
+                if isinstance(row.event, RecordingStart):
+                    return RecordedHeader(row.event.start_time, row.event.pointer_size, row.event.boot_time)
+                break
+        return RecordedHeader(None, 8)
+
+    def _rows(self) -> Iterator[tuple[int, Recorded | str]]:
+        return self._file.rows(self._found.begin, self._found.end, self._found.recording)
+
+    def stop(self) -> None:
+        """Have `events` read no further row."""
+        self.stopped = True
+
+    def events(self) -> Iterator[Event]:
+        """Yield the events in the order of the file, losses where they stand; *header* counts those."""
+        if self.header.start_time is None:
+            self.damages.add(self._found.begin, "the recording's beginning is missing")
+        for at, row in self._rows():
+            if self.stopped:
+                return
+            self.bytes_read = at
+            self.events_read += 1
+            if isinstance(row, str):
+                self.damages.add(at, f"{row}; the row is left out")
+                continue
+            event = row.event
+            if isinstance(event, RecordingStart):
+                continue
+            if isinstance(event, Loss):
+                lost = self.header
+                self.header = lost._replace(
+                    events_lost=lost.events_lost + event.events, buffers_lost=lost.buffers_lost + event.buffers
+                )
+            self.kinds[type(event).__name__] += 1
+            yield event
+        self.bytes_read = self.size
+
+
+@dataclass(frozen=True)
+class RecordedInput:
+    """One recording that was found: the file it is in, and from where to where."""
+
+    path: Path
+    recording: Recording
+    begin: int
+    end: int
+    alone: bool = True
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        return str(self.path) if self.alone else f"{self.path}!{self.recording.host}/{self.recording.name}"
+
+    @contextmanager
+    def open(self) -> Iterator[RecordedTrace]:
+        """Open the recording; NotATraceError where it can't be read at all."""
+        with _opened(self.path) as (file, fault):
+            yield RecordedTrace(file, self, fault)
+
+
+def find_recordings(path: Path) -> list[RecordedInput]:
+    """Return the recordings in the file at *path*, in their order; NotATraceError where there is none."""
+    places: dict[Recording, tuple[int, int]] = {}
+    last: Recording | None = None
+    fault: tuple[str, int | None] = ("is empty", None)
+    first_bad: int | None = None
+    with _opened(path) as (file, _), _faults_of(path):
+        for begin, end, what in file.places():
+            if isinstance(what, Recording):
+                last = what
+            elif last is None:  # it goes with the first recording to come
+                fault, first_bad = (fault, first_bad) if first_bad is not None else ((what, begin), begin)
+                continue
+            if last not in places:
+                if len(places) == MOST_RECORDINGS:
+                    raise NotATraceError(
+                        str(path), f"holds more than {MOST_RECORDINGS:,} recordings; use `etwdetect fleet`", begin
+                    )
+                places[last] = (begin if first_bad is None else first_bad, end)
+                first_bad = None
+            places[last] = (places[last][0], end)
+    if not places:
+        kind = NotATraceError if NEWER in fault[0] else OtherContentError
+        raise kind(str(path), f"is no file of events: {fault[0]}", fault[1])
+    return [RecordedInput(path, recording, *place, len(places) == 1) for recording, place in places.items()]
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[_File, str | None]]:
+    """Open the file at *path*, unpacked where it is a .gz; beside it stands what went wrong with that."""
+    with ExitStack() as stack:
+        with _faults_of(path):
+            raw, fault = packed.plain(stack, path, str(path))
+            file = stack.enter_context(io.BufferedReader(raw)) if isinstance(raw, io.RawIOBase) else raw
+            file.seek(0)
+            parquet = file.read(len(PARQUET_MAGIC)) == PARQUET_MAGIC
+            file.seek(0)
+            opened = _parquet(file) if parquet else JsonLinesFile(file)
+        yield opened, fault
+
+
+@contextmanager
+def _faults_of(path: Path) -> Iterator[None]:
+    """Say which file it is whose reading goes wrong."""
+    try:
+        yield
+    except NotATraceError:
+        raise
+    except OSError as error:
+        raise NotATraceError(str(path), f"cannot be read: {error.strerror or error}") from error
+    except NoEventsError as error:
+        raise OtherContentError(str(path), str(error)) from error
+    except (MissingExtraError, ValueError) as error:
+        raise NotATraceError(str(path), str(error)) from error
+
+
+def _parquet(file: IO[bytes]) -> _File:
+    from etwdetect.sources.eventdata.parquet import ParquetFile  # noqa: PLC0415 (an extra)
+
+    return ParquetFile(file)

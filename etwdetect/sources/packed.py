@@ -1,0 +1,36 @@
+"""What is inside a .gz or a .zip, as the file that it was before.
+
+What unpacks is in `packing.unpack`, and loaded where something is packed: a small trace is scanned at once.
+"""
+
+from __future__ import annotations
+
+from typing import IO, TYPE_CHECKING, Final
+
+from etwdetect.core.errors import NotATraceError
+
+if TYPE_CHECKING:
+    from contextlib import ExitStack
+    from pathlib import Path
+
+GZIP_MAGIC: Final = b"\x1f\x8b"
+ZIP_MAGIC: Final = b"PK\x03\x04"
+
+
+def plain(stack: ExitStack, path: Path, name: str, member: str | None = None) -> tuple[IO[bytes], str | None]:
+    """Return the file at *path*, or *member* of that .zip, as it was before it was packed, and what went wrong.
+
+    It stays open as long as *stack*. What came before a fault is in it; NotATraceError, with the *name* of it all,
+    where that is nothing.
+    """
+    try:
+        file: IO[bytes] = stack.enter_context(path.open("rb", buffering=0))
+        magic = file.read(len(GZIP_MAGIC))
+        file.seek(0)
+    except OSError as error:
+        raise NotATraceError(name, f"cannot be opened: {error.strerror}") from error
+    if member is None and magic != GZIP_MAGIC:
+        return file, None
+    from etwdetect.sources.archive import unpack  # noqa: PLC0415
+
+    return unpack(stack, file, member, name)

@@ -1,0 +1,1 @@
+"""Every Win32 call of the package."""

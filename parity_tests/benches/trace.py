@@ -1,0 +1,69 @@
+"""The trace bench: a recording is scanned, and the driver told of the same creations in the same order.
+
+It proves the rule on real histories. Decoding and order are shared by both sides, so it proves nothing of them.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from etwdetect.comparison.pairing import compare, explain
+from etwdetect.comparison.result import Result, differences
+from etwdetect.core.events import UNKNOWN_ID
+from parity_tests.benches import TRACE
+from parity_tests.benches.sides import driver_side, etw_side
+from parity_tests.timeline import kernel_events
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from etwdetect.core.events import Event
+    from etwdetect.core.rule import RemoteThread
+    from etwdetect.enrich.detection import Detector
+    from etwdetect.offline import Scan
+
+
+def replay(scan: Scan) -> Result:
+    """Return how the two detectors agree about the trace of *scan*, which must be fresh.
+
+    Where ETW does not know the creator, the driver is told of one with the id 0xFFFFFFFF: the table must move on
+    both sides. Records with that creator are explained, only the driver can have them.
+    """
+    began = time.perf_counter()
+    records: list[RemoteThread] = []
+
+    def told() -> Iterator[Event]:
+        for event in scan.events():
+            hit = scan.rule.observe(event)
+            if hit is not None:
+                records.append(hit)
+            yield event
+
+    driver = driver_side(kernel_events(told()), scan.rule.table.bound)
+    etw = etw_side(scan.rule, records, scan.events_lost, scan.buffers_lost)
+    comparison = explain(compare(records, driver.records), _has_unknown_creator)
+    return Result(
+        scan.traces[0].name,
+        TRACE,
+        time.perf_counter() - began,
+        comparison,
+        tuple(differences(comparison, etw, driver, same_events=True)),
+        tuple(_notes(scan)),
+        {"etw": etw.statistics, "driver": driver.statistics},
+        incomplete=scan.damages > 0,
+    )
+
+
+def _has_unknown_creator(record: RemoteThread, side: Detector) -> bool:
+    return side == "driver" and record.creator_pid == UNKNOWN_ID
+
+
+def _notes(scan: Scan) -> list[str]:
+    notes = [] if scan.rule.counts.seen else ["no thread start is in it, so it shows nothing"]
+    if scan.damages:
+        notes.append(f"{scan.damages:,} places in it could not be read; both sides lack what was there")
+    if scan.events_lost or scan.buffers_lost:
+        lost = f"{scan.events_lost:,} events and {scan.buffers_lost:,} buffers"
+        notes.append(f"{lost} were lost while it was recorded; both sides lack them")
+    return notes

@@ -1,0 +1,81 @@
+"""A scenario in sentences, to be read aloud."""
+
+from __future__ import annotations
+
+import textwrap
+from typing import TYPE_CHECKING, Final
+
+from parity_tests.scenario import IDLE, SYSTEM
+from parity_tests.steps import Repeat, Who, duration
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from parity_tests.scenario import Actor, Expected, Machine, Scenario
+    from parity_tests.steps import Step
+
+_WIDTH: Final = 100
+
+
+def describe(scenario: Scenario) -> Iterator[str]:
+    """Yield the lines that tell *scenario*: its title, why it matters, the steps, what must be reported."""
+    yield scenario.title
+    yield ""
+    yield from _wrapped(scenario.why)
+    yield ""
+    yield from _actors(scenario.actors.values())
+    yield from _machine(scenario.machine)
+    yield "Steps:"
+    yield from _steps(scenario.steps, "  ")
+    yield ""
+    yield "Must be reported:"
+    yield from _reports(scenario.expect)
+    if scenario.book_driver is not None:
+        yield ""
+        yield "The published driver would report instead:"
+        yield from _reports(scenario.book_driver.reports)
+        yield from _wrapped(f"  {scenario.book_driver.why}", below="  ")
+
+
+def _actors(actors: Iterable[Actor]) -> Iterator[str]:
+    own = [actor for actor in actors if actor.name not in (SYSTEM, IDLE)]
+    running = [actor.name for actor in own if actor.running]
+    if running:
+        yield from _wrapped(f"Running from the beginning: {', '.join(running)}.")
+    ids = [f"{actor.name} {actor.pid}" for actor in own if actor.pid is not None]
+    if ids:
+        yield from _wrapped(f"Process ids: {', '.join(ids)}.")
+    threads = [(Who(actor.name, name), tid) for actor in own for name, tid in actor.threads.items()]
+    ids = [f"{who} {tid}" for who, tid in threads if tid is not None]
+    if ids:
+        yield from _wrapped(f"Thread ids: {', '.join(ids)}.")
+
+
+def _machine(machine: Machine) -> Iterator[str]:
+    if machine.cpus > 1:
+        yield f"The machine has {machine.cpus} CPUs; their events arrive a buffer at a time."
+    if machine.clock_tick > 1:
+        yield f"Its clock ticks every {duration(machine.clock_tick)}."
+    if machine.table_bound != type(machine)().table_bound:
+        yield f"The tables of new processes have room for {machine.table_bound:,}."
+
+
+def _steps(steps: Iterable[Step], indent: str) -> Iterator[str]:
+    for number, step in enumerate(steps, 1):
+        when = "" if step.after is None else f"{duration(step.after)} later, "
+        start = f"{indent}{number}. {when}"
+        if isinstance(step, Repeat):
+            yield f"{start}{step.times:,} times, every {duration(step.every)}:"
+            yield from _steps(step.steps, indent + "   ")
+            continue
+        yield from _wrapped(f"{start}{step.sentence()}.", below=indent + "   ")
+
+
+def _reports(reports: Iterable[Expected]) -> Iterator[str]:
+    sentences = [expected.sentence() for expected in reports]
+    for sentence in sentences or ["nothing"]:
+        yield from _wrapped(f"  - {sentence}", below="    ")
+
+
+def _wrapped(text: str, below: str = "") -> list[str]:
+    return textwrap.wrap(text, _WIDTH, subsequent_indent=below)

@@ -1,0 +1,38 @@
+"""What the scenarios say by hand of the published driver, against a model of it."""
+
+import pytest
+
+from etwdetect.core.rule import RemoteThread
+from parity_tests import loading
+from parity_tests.tests import book_driver
+from parity_tests.timeline import tell
+from parity_tests.verdict import wanted_of
+
+SCENARIOS = loading.find(None)
+
+
+def fits(reported, expected, ids):
+    wanted = wanted_of(expected, "driver", ids)
+    return len(reported) == len(wanted) and all(
+        each.fits(RemoteThread(0, *record)) for each, record in zip(wanted, reported, strict=True)
+    )
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
+def test_the_published_driver_would_report_what_the_scenario_says(scenario):
+    story = tell(scenario)
+    reported = book_driver.reports(story.kernel_events())
+    if scenario.book_driver is None:
+        assert fits(reported, scenario.expect, story.cast), "it would report something else; say so in book_driver"
+    else:
+        assert fits(reported, scenario.book_driver.reports, story.cast), reported
+        assert not fits(reported, scenario.expect, story.cast), "it would report the same: no book_driver"
+
+
+def test_each_known_fault_of_the_published_driver_has_a_scenario():
+    assert {scenario.name for scenario in SCENARIOS if scenario.book_driver} >= {
+        "the-33rd-waiting-process",
+        "first-thread-by-system",
+        "ends-before-anything-happens",
+        "own-thread-before-the-first",
+    }

@@ -1,0 +1,16 @@
+"""Runs the tests in inside/ with pytest in Windows CPython, each file on a simulated machine of its own."""
+
+from pathlib import Path
+
+import pytest
+
+from parity_tests.benches import wine
+from tests.windows_cpython import inside, run_tests
+
+INSIDE = inside(Path(__file__).parent)
+
+
+@pytest.mark.parametrize("module", INSIDE, ids=[module.stem for module in INSIDE])
+def test_in_windows_cpython(lab, module):
+    wine.build()
+    run_tests(lab, module, simetw=f"parity-{module.stem}")

@@ -1,0 +1,186 @@
+"""Scenario files: what is read, and what is said of a wrong one."""
+
+import contextlib
+import re
+
+import pytest
+
+from parity_tests import loading
+from parity_tests.errors import NoSuchScenarioError, ScenarioError
+from parity_tests.steps import AttachDebugger, CreateThread, Repeat, Who
+
+HEAD = 'title = "A title"\nwhy = "A reason"\n'
+RUNNING = "[processes]\nwindbg = { running = true }\nnotepad = { running = true }\n"
+
+
+def scenario(steps="", expect="", rest=RUNNING, head=HEAD):
+    return loading.parse(f"{head}steps = [{steps}]\nexpect = [{expect}]\n{rest}", "story")
+
+
+ATTACH = '{ attach_debugger = "notepad", by = "windbg", named = "break-in", after = "1.5 s", tid = 9384 }'
+
+
+def test_a_step_has_its_arguments():
+    (step,) = scenario(ATTACH).steps
+    assert step == AttachDebugger(
+        process="notepad", by=Who("windbg"), named="break-in", after=15_000_000, tid=9384, invasive=True
+    )
+
+
+def test_a_thread_is_named_behind_its_process():
+    rest = '[processes]\nwindbg = { running = true, threads = ["engine"] }\nnotepad = { running = true }'
+    (step,) = scenario('{ attach_debugger = "notepad", by = "windbg/engine" }', rest=rest).steps
+    assert step.by == Who("windbg", "engine")
+
+
+def test_an_own_thread_is_made_by_its_process():
+    (step,) = scenario('{ create_thread = "notepad" }').steps
+    assert step == CreateThread(process="notepad", by=Who("notepad"))
+
+
+def test_a_repetition_holds_steps():
+    (step,) = scenario('{ repeat = 3, every = "50 us", steps = [ { create_thread = "notepad" } ] }').steps
+    assert step == Repeat(times=3, every=500, steps=(CreateThread(process="notepad", by=Who("notepad")),))
+
+
+def test_why_is_one_line_whatever_its_line_breaks():
+    assert scenario(ATTACH, head='title = "x"\nwhy = """\na\nb  c\n"""\n').why == "a b c"
+
+
+WRONG_STEPS = {
+    '{ attach = "notepad" }': "step 1: needs one of start_process",
+    '{ attach_debugger = "notepad", detach = "notepad", by = "windbg" }': "step 1: needs one of",
+    '"attach"': "step 1: is no table",
+    '{ attach_debugger = "notepad" }': "step 1 (attach_debugger): does not say by",
+    "{ repeat = 2, steps = [] }": "step 1 (repeat): does not say every",
+    '{ repeat = 2, every = "1 s", steps = 3 }': "steps = 3 makes no sense",
+    '{ repeat = 2, every = "1 s", steps = [] }': "steps = [] makes no sense",
+    '{ repeat = 2, every = "1 s", steps = [ { start_detection = "both" } ] }': (
+        "step 1 (repeat), 1 of 2, step 1 (start_detection): detection has begun already"
+    ),
+    '{ attach_debugger = "notepad", by = "windbg", after = "999999999 min" }': "the story lasts more than a year",
+    '{ attach_debugger = "notepad", by = "windbg", colour = "red" }': "'colour' is none of",
+    '{ attach_debugger = "notepad", by = 5 }': "5 is no thread such as",
+    '{ attach_debugger = "notepad", by = "a/b/c" }': "'a/b/c' is no thread",
+    '{ attach_debugger = "", by = "windbg" }': "'' is no name",
+    '{ attach_debugger = "notepad", by = "windbg", after = "soon" }': "'soon' is no duration",
+    '{ attach_debugger = "notepad", by = "windbg", after = 5 }': "'5' is no duration",
+    '{ attach_debugger = "notepad", by = "windbg", tid = -4 }': "-4 is no number from 1",
+    '{ attach_debugger = "notepad", by = "windbg", tid = true }': "True is no number",
+    '{ attach_debugger = "notepad", by = "windbg", invasive = 1 }': "1 is neither true nor false",
+    '{ attach_debugger = "notepad", by = "windbg", etw_creator = "me" }': "etw_creator = 'me'",
+    '{ attach_debugger = "notepad", by = "windbg", cpu = 1 }': "there is no CPU 1 in a machine of 1",
+    '{ repeat = 2, every = "1 s", steps = [ { break_in = "notepad", by = "windbg" } ] }': (
+        "step 1 (repeat), 1 of 2, step 1 (break_in): windbg is not attached to notepad"
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("step", WRONG_STEPS)
+def test_a_wrong_step_is_named_with_what_is_wrong(step):
+    with pytest.raises(ScenarioError) as error:
+        scenario(step)
+    assert WRONG_STEPS[step] in str(error.value)
+    assert str(error.value).startswith("story: step 1")
+
+
+WRONG_FILES = {
+    "title = [": "story: is no TOML",
+    f"title = {'9' * 5000}": "story: is no TOML",
+    f"steps = {'[' * 5000}{']' * 5000}": "story: has lists in lists in lists",
+    "": "story: steps is missing",
+    "steps = []": "story: has no steps",
+    "steps = 5": "story: steps is no list",
+    f"steps = [{ATTACH}]": "story: title is missing",
+    f'title = "x"\nwhy = ""\nsteps = [{ATTACH}]': "story: why is missing",
+    f"{HEAD}steps = [{ATTACH}]": "story: expect is missing",
+    f"{HEAD}steps = [{ATTACH}]\nexpect = []\nplot = 1": "'plot' is none of",
+    f"{HEAD}steps = [{ATTACH}]\nexpect = []\nbegins = 5": "begins = 5 is no time of day",
+    f"{HEAD}steps = [{ATTACH}]\nexpect = []\nmachine = 5": "machine is no table",
+    f"{HEAD}steps = [{ATTACH}]\nexpect = []\n[machine]\ncpus = 0": "machine: 0 is no number from 1",
+    f"{HEAD}steps = [{ATTACH}]\nexpect = []\n[processes]\nSystem = {{}}": "System is there always",
+    f"{HEAD}steps = [{ATTACH}]\nexpect = []\n[processes]\na = 5": "process a: is no table",
+    f"{HEAD}steps = [{ATTACH}]\nexpect = []\n[processes]\na = {{ threads = 5 }}": "process a: threads is no list",
+    f"{HEAD}steps = [{ATTACH}]\nexpect = []\n[processes]\na = {{ threads = [[]] }}": "a: threads is no list",
+    f"{HEAD}steps = [{ATTACH}]\nexpect = []\n[processes]\na = {{ image = '{'a' * 101}' }}": "is no name",
+    f"{HEAD}steps = [{ATTACH}]\nexpect = []\n[processes]\na = {{ pid = 4, running = true }}": (
+        "story: the id of a, 4, is in use"
+    ),
+    f"{HEAD}steps = [{ATTACH}]\nexpect = []\n[processes]\na = {{ pid = 0 }}": "process a: 0 is no number",
+}
+
+
+@pytest.mark.parametrize("text", WRONG_FILES)
+def test_a_wrong_file_is_named_with_what_is_wrong(text):
+    with pytest.raises(ScenarioError) as error:
+        loading.parse(text, "story")
+    assert WRONG_FILES[text] in str(error.value)
+
+
+WRONG_EXPECTATIONS = {
+    "5": "expect 1: is no table",
+    "{}": "expect 1: thread_in is missing",
+    '{ thread_in = "notepad" }': "expect 1: None is no thread",
+    '{ thread_in = "calc", made_by = "windbg" }': "expect 1: no process calc is in the story",
+    '{ thread_in = "notepad/x", made_by = "windbg" }': "expect 1: no thread notepad/x is in the story",
+    '{ thread_in = "notepad", made_by = "windbg/x" }': "expect 1: no thread windbg/x is in the story",
+    '{ thread_in = "notepad", made_by = "windbg", kind = "odd" }': "expect 1: 'odd' is none of the kinds",
+    '{ thread_in = "notepad", made_by = "windbg", only = "me" }': "expect 1: only = 'me'",
+    '{ thread_in = "notepad", made_by = "windbg", times = 0 }': "expect 1: 0 is no number",
+}
+
+
+@pytest.mark.parametrize("entry", WRONG_EXPECTATIONS)
+def test_a_wrong_expectation_is_named_with_what_is_wrong(entry):
+    with pytest.raises(ScenarioError) as error:
+        scenario(ATTACH, expect=entry)
+    assert WRONG_EXPECTATIONS[entry] in str(error.value)
+
+
+def test_what_the_published_driver_reports_is_checked_too():
+    rest = f'{RUNNING}[book_driver]\nwhy = "x"\nreports = [ {{ thread_in = "calc", made_by = "windbg" }} ]'
+    with pytest.raises(ScenarioError, match="book_driver, reports 1: no process calc"):
+        scenario(ATTACH, rest=rest)
+
+
+SHIPPED = sorted(loading.DEFAULT_FOLDER.glob("*.toml"))
+
+
+@pytest.mark.parametrize("value", ["5", "-1", "[]", "{}", "true", '""', '"\\u0000"', "[5]", "1979-05-27", "nan"])
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_any_value_of_a_wrong_type_is_told_and_nothing_else_happens(path, value):
+    text = re.sub(r"repeat = \d+", "repeat = 2", path.read_text())
+    for place in re.finditer(r'(?<== )("[^"\n]*"|\d+|true|\[.*\]|\{.*\})(?=[,\n ])', text):
+        with contextlib.suppress(ScenarioError):
+            loading.parse(text[: place.start()] + value + text[place.end() :], "story")
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_any_missing_line_is_told_and_nothing_else_happens(path):
+    lines = re.sub(r"repeat = \d+", "repeat = 2", path.read_text()).splitlines()
+    for place in range(len(lines)):
+        with contextlib.suppress(ScenarioError):
+            loading.parse("\n".join((*lines[:place], *lines[place + 1 :])), "story")
+
+
+def test_scenarios_are_found_by_name_and_all_of_them_without(tmp_path):
+    for name in ("b", "a"):
+        text = f"{HEAD}steps = [{ATTACH}]\nexpect = []\n{RUNNING}"
+        (tmp_path / f"{name}.toml").write_text(text)
+    assert [each.name for each in loading.find(tmp_path)] == ["a", "b"]
+    assert [each.name for each in loading.find(tmp_path, ["b"])] == ["b"]
+    with pytest.raises(NoSuchScenarioError, match="there is no scenario 'c'"):
+        loading.find(tmp_path, ["c"])
+
+
+def test_a_folder_without_scenarios_and_no_folder_are_told(tmp_path):
+    with pytest.raises(NoSuchScenarioError, match="has no scenario"):
+        loading.find(tmp_path)
+    with pytest.raises(NoSuchScenarioError, match="--scenarios FOLDER"):
+        loading.find(tmp_path / "none")
+
+
+def test_a_file_that_is_no_text_is_told_by_its_name(tmp_path):
+    (tmp_path / "a.toml").write_bytes(b"\xff\xfe")
+    with pytest.raises(ScenarioError, match=r"^a\.toml: cannot be read"):
+        loading.find(tmp_path)

@@ -1,0 +1,174 @@
+"""Judges what a bench observed: whether both sides are equal, and whether they report what the scenario says."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+
+from etwdetect.comparison.pairing import Comparison, Equality, compare, explain
+from etwdetect.comparison.result import Result, Side, describe, differences
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from etwdetect.core.rule import RemoteThread
+    from etwdetect.enrich.detection import Detector
+    from parity_tests.scenario import Expected, Scenario
+    from parity_tests.steps import Who
+
+_MOST_SHOWN: Final = 10
+
+
+class Ids(Protocol):
+    """Says which ids the names of a scenario stand for; a thread id of None is not known."""
+
+    def pid_of(self, process: str, /) -> int:
+        """Return the id of a process."""
+
+    def tid_of(self, who: Who, /) -> int | None:
+        """Return the id of a thread."""
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What a bench saw of both detectors. With Equality.LIVE the records are those between the markers.
+
+    *notes* are what else the bench has to tell.
+    """
+
+    etw: Side
+    driver: Side
+    equality: Equality
+    ids: Ids
+    notes: tuple[str, ...] = ()
+
+
+class Wanted(NamedTuple):
+    """An expected record with ids filled in; None is any."""
+
+    expected: Expected
+    creator_pid: int
+    creator_tid: int | None
+    pid: int
+    tid: int | None
+
+    def fits(self, record: RemoteThread) -> bool:
+        """Whether *record* has these ids."""
+        pairs = zip(self[1:], record[1:5], strict=True)
+        return all(wanted is None or wanted == value for wanted, value in pairs)
+
+
+def judge(scenario: Scenario, bench: str, observation: Observation, seconds: float = 0.0) -> Result:
+    """Return how *scenario* did."""
+    of_etw = wanted_of(scenario.expect, "etw", observation.ids)
+    of_driver = wanted_of(scenario.expect, "driver", observation.ids)
+    alone = [each for each in (*of_etw, *of_driver) if each.expected.only]
+    comparison = compare(observation.etw.records, observation.driver.records, observation.equality)
+    comparison = explain(comparison, _Explainer(alone))
+    complaints = differences(comparison, observation.etw, observation.driver)
+    complaints += _unexpected("ETW", observation.etw, of_etw, observation.equality)
+    complaints += _unexpected("the driver", observation.driver, of_driver, observation.equality)
+    if observation.equality is Equality.EXACT and not complaints:
+        complaints = _other_words(observation.etw, of_etw)
+    return Result(
+        scenario.name,
+        bench,
+        seconds,
+        comparison,
+        tuple(complaints),
+        (*observation.notes, *_background(comparison, of_etw)),
+        statistics={"etw": observation.etw.statistics, "driver": observation.driver.statistics},
+    )
+
+
+def _background(comparison: Comparison, wanted: Sequence[Wanted]) -> Iterator[str]:
+    """Yield what happened besides the scenario and was reported by both, as it may on a real machine."""
+    if comparison.equality is Equality.EXACT:
+        return
+    left = list(wanted)
+    others: Counter[str] = Counter()
+    for pair in comparison.matched:
+        found = next((position for position, each in enumerate(left) if each.fits(pair.etw)), None)
+        if found is None:
+            others[f"{pair.etw.creator_pid} -> {pair.etw.pid}"] += 1
+        else:
+            del left[found]
+    if others:
+        shown = [
+            f"{who} ({times:,} times)" if times > 1 else who for who, times in others.most_common(_MOST_SHOWN)
+        ]
+        more = f", and {len(others) - _MOST_SHOWN:,} more pairs of processes" if len(others) > _MOST_SHOWN else ""
+        yield f"background that both report: {', '.join(shown)}{more}"
+
+
+class _Explainer:
+    """Lets each expected difference explain one record."""
+
+    def __init__(self, wanted: Iterable[Wanted]) -> None:
+        self._left = list(wanted)
+
+    def __call__(self, record: RemoteThread, side: Detector) -> bool:
+        for position, each in enumerate(self._left):
+            if each.expected.only == side and each.fits(record):
+                del self._left[position]
+                return True
+        return False
+
+
+def wanted_of(expected: Iterable[Expected], side: Detector, ids: Ids) -> list[Wanted]:
+    """Return what *side* has to report, in order."""
+    return [
+        Wanted(
+            entry,
+            ids.pid_of(creator.process),
+            ids.tid_of(creator),
+            ids.pid_of(target),
+            None if thread is None else ids.tid_of(creator._replace(process=target, thread=thread)),
+        )
+        for entry in expected
+        if entry.only in (None, side)
+        for creator, target, thread in entry.each()
+    ]
+
+
+def _unexpected(name: str, side: Side, wanted: Sequence[Wanted], equality: Equality) -> list[str]:
+    """Return in what the records of one side are not the expected ones."""
+    if equality is Equality.LIVE:
+        return _missing(name, side, wanted)
+    complaints = []
+    if len(side.records) != len(wanted):
+        complaints = [f"{name} reports {len(side.records):,} remote threads, and {len(wanted):,} are expected"]
+    for number, (record, each) in enumerate(zip(side.records, wanted, strict=False), 1):
+        if not each.fits(record):
+            what = each.expected.sentence()
+            return [*complaints, f"record {number} of {name} is {describe(record)}, and expected is {what}"]
+    return complaints
+
+
+def _other_words(side: Side, wanted: Sequence[Wanted]) -> list[str]:
+    """Return where ETW's evidence or kinds are not the expected ones; the driver has neither."""
+    found = []
+    kinds = side.kinds or [each.expected.kind for each in wanted]
+    for record, kind, each in zip(side.records, kinds, wanted, strict=False):
+        have, want = (", ".join(words) or "none" for words in (record.evidence, each.expected.evidence))
+        if have != want:
+            found.append(f"evidence of {describe(record)} is {have}, and expected is {want}")
+        if each.expected.kind not in (None, kind):
+            found.append(
+                f"kind of {describe(record)} is {kind or 'not known'}, and expected is {each.expected.kind}"
+            )
+    return found
+
+
+def _missing(name: str, side: Side, wanted: Sequence[Wanted]) -> list[str]:
+    """Return which expected records are not there; others may be, as background."""
+    left = list(side.records)
+    complaints: Counter[str] = Counter()
+    for each in wanted:
+        found = next((position for position, record in enumerate(left) if each.fits(record)), None)
+        if found is None:
+            complaints[f"{name} does not report {each.expected.sentence()}"] += 1
+        else:
+            del left[found]
+    return [text if times == 1 else f"{text} ({times:,} times)" for text, times in complaints.items()]

@@ -1,0 +1,45 @@
+"""An observation as one line of JSON, from the Windows side of the wine bench to the other."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from etwdetect.comparison.pairing import Equality
+from etwdetect.comparison.result import Side
+from etwdetect.core.rule import RemoteThread
+from parity_tests.steps import Who
+from parity_tests.verdict import Observation
+from parity_tests.windows.ids import RealIds
+
+
+def dump(observation: Observation) -> str:
+    """Return *observation*, whose ids are RealIds, as a line."""
+    ids = observation.ids
+    assert isinstance(ids, RealIds)
+    return json.dumps(
+        {
+            "etw": _side(observation.etw),
+            "driver": _side(observation.driver),
+            "notes": observation.notes,
+            "processes": ids.processes,
+            "threads": [[*who, tid] for who, tid in ids.threads.items()],
+        }
+    )
+
+
+def load(line: str) -> Observation:
+    """Return the observation in *line*."""
+    document = json.loads(line)
+    ids = RealIds(document["processes"], {Who(*who): tid for *who, tid in document["threads"]})
+    etw, driver = _read(document["etw"]), _read(document["driver"])
+    return Observation(etw, driver, Equality.LIVE, ids, tuple(document["notes"]))
+
+
+def _side(side: Side) -> dict[str, Any]:
+    records = [[record.time, *record[1:5]] for record in side.records]
+    return {"records": records, "statistics": dict(side.statistics)}
+
+
+def _read(document: dict[str, Any]) -> Side:
+    return Side([RemoteThread(*record) for record in document["records"]], document["statistics"])

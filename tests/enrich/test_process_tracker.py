@@ -1,0 +1,337 @@
+"""Which life of a process an id stands for at a time, and what is known of it."""
+
+import pickle
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from etwdetect.core.events import ImageLoad, ProcessRundown, ProcessStart, ProcessStop
+from etwdetect.enrich.process_tracker import Lives, start_time
+
+MILLISECOND = 10_000
+
+
+class Following:
+    """Lives, with the time of the last event."""
+
+    def __init__(self, **options):
+        self.lives = Lives(**options)
+        self.time = 0
+
+    def foresee(self, event):
+        handlers = {ProcessStart: self.lives.foresee_start, ProcessRundown: self.lives.foresee_listing}
+        handlers[type(event)](event)
+
+    def observe(self, event):
+        handlers = {
+            ProcessStart: self.lives.start,
+            ProcessRundown: self.lives.list,
+            ProcessStop: self.lives.stop,
+            ImageLoad: self.lives.load,
+        }
+        handlers[type(event)](event)
+        self.time = event.time
+
+    def at(self, pid):
+        return self.lives.at(pid, self.time)
+
+    def image(self, pid):
+        life = self.at(pid)
+        return life.image if life else None
+
+    def parent(self, pid):
+        parent = self.lives.parent(self.at(pid), self.time)
+        return parent and (parent.image, parent.command_line)
+
+
+def started(time, pid, image):
+    return ProcessStart(time, 1, 2, pid, image=image)
+
+
+def listed(time, pid, image):
+    return ProcessRundown(time, pid, image=image)
+
+
+@pytest.fixture
+def names():
+    return Following()
+
+
+def after(names, *events):
+    for event in events:
+        names.observe(event)
+    return names
+
+
+def test_a_process_is_called_what_it_was_started_from(names):
+    assert after(names, started(5, 20, "a.exe")).image(20) == "a.exe"
+
+
+def test_a_process_that_was_never_heard_of_has_no_name(names):
+    assert after(names, started(5, 20, "a.exe")).image(30) is None
+
+
+def test_an_exit_ends_the_name(names):
+    assert after(names, started(5, 20, "a.exe"), ProcessStop(6, 20), started(7, 30, "b.exe")).image(20) is None
+
+
+def test_what_a_process_does_in_the_tick_of_its_exit_it_did_before():
+    """The order of events puts exits first, where a coarse clock gives both one time."""
+    assert after(Following(), started(5, 20, "a.exe"), ProcessStop(6, 20)).image(20) == "a.exe"
+
+
+def test_a_process_id_used_again_has_the_new_name(names):
+    events = started(5, 20, "a.exe"), ProcessStop(6, 20), started(7, 20, "b.exe")
+    assert after(names, *events).image(20) == "b.exe"
+
+
+def test_a_process_id_used_again_without_an_exit_has_the_new_name(names):
+    assert after(names, started(0, 20, "a.exe"), started(11 * MILLISECOND, 20, "b.exe")).image(20) == "b.exe"
+
+
+def test_a_process_id_used_again_by_a_process_without_a_name_has_none(names):
+    assert after(names, started(0, 20, "a.exe"), started(11 * MILLISECOND, 20, None)).image(20) is None
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_of_two_tellings_of_one_start_the_one_with_the_path_stands(names, order):
+    path = "\\Device\\HarddiskVolume2\\Windows\\a.exe"
+    first, second = (path, "a.exe")[::order]
+    assert after(names, started(5, 20, first), started(5 + 10 * MILLISECOND, 20, second)).image(20) == path
+
+
+def test_a_start_told_twice_once_without_a_name_keeps_it(names):
+    assert after(names, started(5, 20, "a.exe"), started(6, 20, None)).image(20) == "a.exe"
+
+
+def test_a_listing_does_not_shorten_a_known_path(names):
+    assert (
+        after(names, started(0, 20, "\\Windows\\a.exe"), listed(10**9, 20, "a.exe")).image(20)
+        == "\\Windows\\a.exe"
+    )
+
+
+def test_a_listing_names_a_process_that_was_there_before_the_trace(names):
+    assert after(names, listed(5, 20, "a.exe")).image(20) == "a.exe"
+
+
+# -- listings at the end of a trace, which name what was there all along
+
+
+def foreseen(*events):
+    names = Following()
+    for event in events:
+        names.foresee(event)
+    return names
+
+
+def test_a_listing_to_come_names_a_process_that_does_not_start_before_it():
+    names = foreseen(listed(100, 20, "a.exe"))
+    assert names.image(20) == "a.exe"
+
+
+def test_a_listing_to_come_does_not_name_an_earlier_life_of_the_id():
+    events = started(50, 20, "b.exe"), listed(100, 20, "b.exe")
+    assert foreseen(*events).image(20) is None
+    assert foreseen(*reversed(events)).image(20) is None
+
+
+def test_a_listing_to_come_does_not_name_a_process_that_has_ended():
+    names = foreseen(listed(100, 20, "a.exe"))
+    assert after(names, ProcessStop(50, 20)).image(20) is None
+
+
+def test_a_start_behind_the_listing_does_not_take_the_name_away():
+    names = foreseen(listed(100, 20, "a.exe"), started(200, 20, "b.exe"))
+    assert names.image(20) == "a.exe"
+    assert after(names, started(200, 20, "b.exe")).image(20) == "b.exe"
+
+
+def test_of_several_listings_to_come_the_earliest_names():
+    events = listed(300, 20, "c.exe"), listed(100, 20, "a.exe"), listed(200, 20, "b.exe")
+    assert foreseen(*events).image(20) == "a.exe"
+
+
+def test_of_several_starts_to_come_the_earliest_counts():
+    events = (
+        started(300, 20, "c.exe"),
+        started(50, 20, "a.exe"),
+        started(200, 20, "b.exe"),
+        listed(100, 20, "a.exe"),
+    )
+    assert foreseen(*events).image(20) is None
+
+
+def test_a_listing_without_a_name_names_nothing():
+    assert foreseen(listed(100, 20, None)).image(20) is None
+
+
+def test_the_process_heard_of_longest_ago_is_forgotten_first():
+    names = after(Following(bound=2), started(1, 20, "a"), started(2, 30, "b"), started(3, 40, "c"))
+    assert [names.image(pid) for pid in (20, 30, 40)] == [None, "b", "c"]
+
+
+def test_memory_is_bounded_however_many_processes_are_heard_of():
+    names = Following(bound=16)
+    for pid in range(10_000):
+        for event in (listed(pid, pid, "a.exe"), started(pid, pid, "a.exe")):
+            names.foresee(event)
+            names.observe(event)
+        names.observe(ProcessStop(pid, pid // 2))
+    assert len(pickle.dumps(names)) < 6_000
+
+
+def test_memory_is_bounded_however_long_command_lines_are():
+    names = Following()
+    for pid in range(2_000):
+        for take in names.foresee, names.observe:
+            take(ProcessRundown(pid, pid, image="a.exe", command_line="x" * 32_767))
+    assert len(pickle.dumps(names)) < 80 << 20
+    assert names.image(1_999) == "a.exe"
+    assert names.image(0) is None
+
+
+# -- all else that is told of a life
+
+
+def test_two_tellings_of_one_start_are_put_together():
+    full = ProcessStart(5, 1, 2, 20, image="\\Device\\Mup\\a.exe", create_time=4, parent_pid=1)
+    short = ProcessStart(6, 1, 2, 20, image="a.exe", command_line="a /x", sid=b"\1", session_id=3, parent_pid=1)
+    for events in ((full, short), (short, full)):
+        told = after(Following(), *events).at(20).told
+        assert (told.image, told.command_line, told.sid, told.session_id) == (full.image, "a /x", b"\1", 3)
+        assert start_time(told) == 4
+
+
+def test_a_listing_adds_what_the_start_did_not_tell(names):
+    after(names, started(5, 20, "a.exe"), ProcessRundown(10**9, 20, session_id=2, image="a.exe"))
+    assert (names.at(20).told.session_id, names.at(20).seen_to_start) == (2, True)
+
+
+def test_a_listing_with_another_start_time_is_of_another_life(names):
+    after(names, ProcessRundown(5, 20, create_time=1, image="a.exe", command_line="a"))
+    after(names, ProcessRundown(10**9, 20, create_time=10**8, image="a.exe"))
+    assert names.at(20).told.command_line is None
+
+
+def test_a_listing_of_another_program_is_of_another_life(names):
+    after(names, ProcessRundown(5, 20, image="a.exe", command_line="a"), listed(10**9, 20, "b.exe"))
+    assert (names.image(20), names.at(20).told.command_line) == ("b.exe", None)
+
+
+def test_a_name_cut_short_by_the_kernel_is_of_the_same_program(names):
+    after(names, started(5, 20, "\\Windows\\SearchProtocolHost.exe"), listed(10**9, 20, "SearchProtocol"))
+    assert names.image(20) == "\\Windows\\SearchProtocolHost.exe"
+
+
+def test_a_start_is_when_the_process_was_created_or_else_the_time_of_the_event():
+    assert start_time(ProcessStart(9, 1, 2, 20, create_time=8)) == 8
+    assert start_time(ProcessStart(9, 1, 2, 20)) == 9
+    assert start_time(ProcessRundown(9, 20)) is None
+
+
+# -- parents
+
+
+def child(time, parent_pid):
+    return ProcessStart(time, 1, 2, 30, parent_pid=parent_pid, image="child.exe")
+
+
+def test_a_parent_is_what_it_was_when_the_child_started(names):
+    parent = ProcessStart(5, 1, 2, 20, image="parent.exe", command_line="parent /x")
+    after(names, parent, child(10, 20), ProcessStop(20, 20), started(10**9, 20, "later.exe"))
+    assert names.parent(30) == ("parent.exe", "parent /x")
+
+
+def test_a_parent_that_ended_before_the_child_started_is_not_known(names):
+    assert after(names, started(5, 20, "parent.exe"), ProcessStop(6, 20), child(10, 20)).parent(30) is None
+
+
+def test_a_parent_that_is_listed_later_was_there_when_the_child_started(names):
+    names.foresee(listed(100, 20, "parent.exe"))
+    assert after(names, child(10, 20)).parent(30) == ("parent.exe", None)
+
+
+def test_of_a_listed_child_the_parent_is_known_where_it_is_known_to_be_older(names):
+    def family(parent_began, child_began):
+        return (
+            ProcessRundown(5, 20, create_time=parent_began, image="parent.exe"),
+            ProcessRundown(5, 30, parent_pid=20, create_time=child_began),
+        )
+
+    assert after(names, *family(1, 2)).parent(30) == ("parent.exe", None)
+    assert after(Following(), *family(2, 1)).parent(30) is None
+    assert after(Following(), *family(None, 2)).parent(30) is None
+    assert after(Following(), *family(1, None)).parent(30) is None
+
+
+def test_the_system_process_is_always_itself(names):
+    after(names, listed(5, 4, "System"), ProcessRundown(5, 30, parent_pid=4, image="smss.exe"))
+    assert names.parent(30) == ("System", None)
+
+
+# -- images
+
+
+def loaded(time, pid, base, path, **options):
+    return ImageLoad(time, pid, base, 0x1000, image=path, **options)
+
+
+def test_the_images_of_a_process_tell_the_path_of_its_program(names):
+    after(names, started(5, 20, "a.exe"), loaded(6, 20, 0x10000, "\\Device\\X\\A.exe"))
+    assert names.image(20) == "\\Device\\X\\A.exe"
+
+
+def test_the_images_of_another_life_do_not(names):
+    after(names, loaded(4, 20, 0x10000, "\\Device\\X\\a.exe"), started(5, 20, "a.exe"))
+    assert names.image(20) == "a.exe"
+
+
+def test_a_parent_is_called_by_its_path_where_its_images_tell_it(names):
+    after(names, started(5, 20, "a.exe"), loaded(6, 20, 0x10000, "\\Device\\X\\a.exe"), child(10, 20))
+    assert names.parent(30) == ("\\Device\\X\\a.exe", None)
+
+
+# -- against a naive model
+
+
+STEPS = st.lists(
+    st.tuples(st.sampled_from(("start", "stop", "list")), st.integers(1, 3), st.sampled_from(("a.exe", "b.exe"))),
+    max_size=30,
+)
+
+
+@given(STEPS)
+def test_an_id_stands_for_what_was_last_told_of_it_since_its_last_end(steps):
+    """The naive model: all events of the id, from the last that ended or began a life on."""
+    names, told = Following(), {}
+    for number, (what, pid, image) in enumerate(steps, 1):
+        time = number * 11 * MILLISECOND
+        if what == "stop":
+            names.observe(ProcessStop(time, pid))
+            told.pop(pid, None)
+        else:
+            names.observe((started if what == "start" else listed)(time, pid, image))
+            told[pid] = image
+        names.time += 1  # past the tick in which an ended one is still known
+        assert [names.image(each) for each in (1, 2, 3)] == [told.get(each) for each in (1, 2, 3)]
+
+
+@given(STEPS)
+def test_a_parent_is_who_had_its_id_when_the_child_began(steps):
+    names, told = Following(), {}
+    parents = {}
+    for number, (what, pid, image) in enumerate(steps, 1):
+        time = number * 11 * MILLISECOND
+        if what == "stop":
+            names.observe(ProcessStop(time, pid))
+            told.pop(pid, None)
+            parents.pop(pid, None)
+        elif what == "start":
+            parents[pid] = told.get(pid % 3 + 1)
+            names.observe(ProcessStart(time, 1, 2, pid, parent_pid=pid % 3 + 1, image=image))
+            told[pid] = image
+        names.time += 1
+        for child, image_of_parent in parents.items():
+            assert names.parent(child) == (image_of_parent and (image_of_parent, None))

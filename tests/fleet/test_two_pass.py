@@ -1,0 +1,56 @@
+"""What a fleet tells with names is what a scan of the same events tells, without Spark."""
+
+import io
+
+import pytest
+
+from etwdetect.core.events import ImageLoad, ProcessRundown, ThreadStart
+from etwdetect.enrich.enricher import SETTLE
+from etwdetect.fleet.results import record_of
+from etwdetect.fleet.two_pass import EVENT, FORESIGHT, judge_twice
+from etwdetect.offline import Scan
+from etwdetect.offline.inputs import find_inputs
+from etwdetect.sources.eventdata.jsonl import JsonLinesWriter
+from etwdetect.sources.eventdata.schema import COLUMNS, Recording, RecordingStart, to_row
+from tests.fleet.histories import SECOND, T0
+
+HERE = Recording("H", "1")
+START = RecordingStart(T0, T0)
+STARTED = T0 + 60 * SECOND
+NAMES = (*(column.name for column in COLUMNS), "file", "offset", "fault")
+
+
+def scanned(tmp_path, events):
+    text = io.StringIO()
+    writer = JsonLinesWriter(text)
+    writer.begin(HERE, START)
+    for event in events:
+        writer.write(event)
+    path = tmp_path / "events.jsonl"
+    path.write_text(text.getvalue())
+    (found,) = find_inputs(path)
+    with found.open() as trace:
+        return [record_of(detection) for detection in Scan([trace]).detections()]
+
+
+def named(events):
+    rows = [to_row(HERE, seq, event) for seq, event in enumerate((START, *events))]
+    rows = [dict.fromkeys(NAMES) | row | {"phase": phase} for phase in (FORESIGHT, EVENT) for row in rows]
+    own = {"host", "recording", "seq"}
+    return [{name: value for name, value in row.items() if name not in own} for row in judge_twice(rows)]
+
+
+@pytest.mark.parametrize("late", [-1, 0, 1])
+def test_images_that_come_just_as_a_hit_settles_tell_as_much_as_in_a_scan(tmp_path, late):
+    time = STARTED + SETTLE + late
+    events = [
+        ProcessRundown(T0 + 1, 10, create_time=T0 - 1, image="a.exe"),
+        ProcessRundown(T0 + 1, 20, create_time=T0 - 1, image="b.exe"),
+        ThreadStart(STARTED, 10, 11, 20, 21, 0x7FF0_0000_1000),
+        ImageLoad(time, 10, 0x7FF1_0000_0000, 0x10000, image="C:\\other.dll"),
+        ImageLoad(time, 20, 0x7FF0_0000_0000, 0x10000, image="C:\\late.dll"),
+        ThreadStart(time + SETTLE, 10, 11, 20, 22, 0x7FF0_0000_1000),
+    ]
+    expected = scanned(tmp_path, events)
+    assert len(expected) == 2
+    assert named(events) == expected

@@ -1,0 +1,98 @@
+"""A detection in the Elastic Common Schema."""
+
+import json
+from dataclasses import replace
+
+from etwdetect import __version__
+from etwdetect.results.formats import ecs
+from tests.results.conftest import FULL, HOSTILE
+
+
+def test_the_source_is_the_process_and_the_target_stays_in_the_event_data():
+    document = ecs.fields(FULL)
+    assert document["@timestamp"] == "2020-05-12T13:08:15.280Z"
+    assert document["event"] == {
+        "kind": "event",
+        "category": ["process"],
+        "type": ["change"],
+        "action": "CreateRemoteThread",
+        "code": "8",
+        "provider": "etwdetect",
+        "module": "etwdetect",
+        "reason": "it starts at DbgUiRemoteBreakin",
+        "severity": 2,
+    }
+    assert document["process"] == {
+        "pid": 7392,
+        "entity_id": "{39E4A257-E328-5F90-D310-000000000700}",
+        "executable": "C:\\windbg.exe",
+        "name": "windbg.exe",
+        "command_line": '"windbg.exe" -p 8336',
+        "start": "2020-05-12T13:06:40.000Z",
+        "parent": {
+            "pid": 5000,
+            "executable": "C:\\Windows\\explorer.exe",
+            "name": "explorer.exe",
+            "command_line": "explorer.exe",
+        },
+        "thread": {"id": 4788},
+    }
+    assert document["user"] == {"name": "mäx", "domain": "LAB"}
+    assert document["winlog"] == {
+        "event_data": {
+            "TargetProcessGuid": "{39E4A257-0000-0000-0000-0}",
+            "TargetProcessId": "8336",
+            "TargetImage": "notepad.exe",
+            "TargetUser": "S-1-5-18",
+            "NewThreadId": "9384",
+            "StartAddress": "0x00007FFC6E27D3F0",
+            "StartModule": "C:\\Windows\\System32\\ntdll.dll",
+            "StartFunction": "DbgUiRemoteBreakin",
+        }
+    }
+    assert document["Target"]["process"]["thread"] == {
+        "id": 9384,
+        "Ext": {"start_address": 0x7FFC6E27D3F0, "start_address_module": "C:\\Windows\\System32\\ntdll.dll"},
+    }
+    assert document["Target"]["process"]["user"] == {"id": "S-1-5-18"}
+    assert document["host"] == {"name": "WORKSTATION5"}
+    assert document["rule"] == {"name": ["Remote Thread Created", "Another; rule"]}
+    assert document["observer"]["version"] == __version__
+    assert document["etwdetect"] == {
+        "Detector": "etw",
+        "Time": "132337624952800000",
+        "StartModuleOffset": "0xCD3F0",
+        "Kind": "debugger break-in",
+        "KindReason": "it starts at DbgUiRemoteBreakin",
+        "Severity": "low",
+        "Sigma": ["Remote Thread Created", "Another; rule"],
+        "Count": 3,
+        "LastTime": "132337624952900000",
+        "Evidence": ["session-start", "events-lost:3"],
+        "Absent": {"SourceUser": "not in the trace", "TargetUser": "not in the trace"},
+        "SourceTerminalSessionId": 1,
+        "TargetTerminalSessionId": 0,
+    }
+
+
+def test_what_is_not_known_is_absent(detection):
+    document = ecs.fields(detection())
+    assert document["process"] == {"pid": 7392, "thread": {"id": 4788}}
+    assert document["Target"] == {"process": {"pid": 8336, "thread": {"id": 9384}}}
+    assert document["winlog"] == {"event_data": {"TargetProcessId": "8336", "NewThreadId": "9384"}}
+    assert document["etwdetect"] == {"Detector": "etw", "Time": "132337624952800000"}
+    assert not {"user", "host", "rule"} & document.keys()
+    assert "null" not in ecs.to_ecs(detection())
+
+
+def test_a_start_time_that_no_calendar_has_is_absent(detection):
+    made = detection()
+    document = ecs.fields(replace(made, source=replace(made.source, start_time=(1 << 64) - 1)))
+    assert "start" not in document["process"]
+
+
+def test_no_name_leaves_its_line(detection):
+    line = ecs.to_ecs(detection(HOSTILE, HOSTILE))
+    assert line.isascii()
+    assert line.isprintable()
+    assert json.loads(line)["process"]["executable"] == HOSTILE

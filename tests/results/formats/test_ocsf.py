@@ -1,0 +1,83 @@
+"""A detection in OCSF, held against the schemas that OCSF publishes."""
+
+import functools
+import json
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from jsonschema import Draft202012Validator
+from ocsf_json_schema import OcsfJsonSchemaEmbedded, get_ocsf_schema
+
+from etwdetect.results.formats import ocsf
+from tests.results.conftest import FULL, HOSTILE
+from tests.results.test_record import detections
+
+VERSIONS = ["1.1.0", "1.4.0", "1.8.0"]
+
+
+@functools.cache
+def schema(version):
+    """The validator of the class process_activity in a version of OCSF."""
+    made = OcsfJsonSchemaEmbedded(get_ocsf_schema(version)).get_class_schema("process_activity")
+    return Draft202012Validator(made)
+
+
+in_every_version = pytest.mark.parametrize("version", VERSIONS)
+
+
+@in_every_version
+def test_this_test_sees_what_is_wrong(version):
+    wrong = ocsf.fields(FULL)
+    assert not schema(version).is_valid({**wrong, "severity_id": 50})
+    assert not schema(version).is_valid({**wrong, "surplus": 1})
+    assert not schema(version).is_valid({**wrong, "process": {"name": "a.exe"}})
+
+
+@in_every_version
+def test_all_that_can_be_known_is_valid(version):
+    schema(version).validate(ocsf.fields(FULL))
+
+
+@in_every_version
+def test_the_least_that_can_be_known_is_valid(version, detection):
+    schema(version).validate(ocsf.fields(detection()))
+    schema(version).validate(ocsf.fields(replace(detection(), detector="driver", severity="a word of the user's")))
+
+
+@in_every_version
+@settings(max_examples=30)
+@given(detection=detections())
+def test_whatever_is_known_is_valid(version, detection):
+    schema(version).validate(json.loads(ocsf.to_ocsf(detection)))
+
+
+def test_what_is_known_stands_where_ocsf_has_it():
+    event = ocsf.fields(FULL)
+    assert (event["class_uid"], event["activity_id"], event["type_uid"]) == (1007, 4, 100704)
+    assert event["injection_type_id"] == 1
+    assert (event["time"], event["end_time"], event["count"]) == (1589288895280, 1589288895290, 3)
+    assert (event["severity_id"], event["severity"]) == (2, "Low")
+    assert event["actor"]["process"]["tid"] == 4788
+    assert event["actor"]["process"]["user"] == {"name": "mäx", "domain": "LAB"}
+    assert event["process"]["tid"] == 9384
+    assert event["process"]["user"] == {"uid": "S-1-5-18"}
+    assert event["process"]["session"] == {"uid": "0"}
+    assert event["process"]["created_time"] == -11_644_473_600_000
+    assert event["module"] == {
+        "start_address": "0x00007FFC6E27D3F0",
+        "base_address": "0x7FFC6E1B0000",
+        "file": {"name": "ntdll.dll", "path": "C:\\Windows\\System32\\ntdll.dll", "type_id": 1},
+        "function_name": "DbgUiRemoteBreakin",
+        "load_type_id": 0,
+        "load_type": "Unknown",
+    }
+    assert event["unmapped"]["Evidence"] == ["session-start", "events-lost:3"]
+    assert event["device"]["hostname"] == "WORKSTATION5"
+
+
+def test_no_name_leaves_its_line(detection):
+    line = ocsf.to_ocsf(detection(HOSTILE, HOSTILE))
+    assert line.isascii()
+    assert line.isprintable()
+    assert json.loads(line)["process"]["file"]["path"] == HOSTILE

@@ -1,0 +1,57 @@
+"""The table of fields: it has all that a record has, and docs/sigma.md shows it as it is."""
+
+from pathlib import Path
+
+import pytest
+
+from etwdetect.results import record
+from etwdetect.results.sigma.fields import FIELDS, Has, Source, field_called, lacking
+
+DOCS = Path(__file__).parents[3] / "docs" / "sigma.md"
+
+# Folding comes behind the rules, and the other two are about the record, not about what happened.
+NOT_ASKED_FOR = {"Sigma", "Count", "LastTime", "Absent"}
+
+
+def row(*cells):
+    return f"| {' | '.join(cells)} |"
+
+
+def test_every_field_of_a_record_can_be_asked_for():
+    ours = {field.name for field in FIELDS if field.constant is None}
+    assert ours == set(record.FIELDS) - NOT_ASKED_FOR
+
+
+def test_the_documentation_shows_which_source_has_which_field():
+    text = DOCS.read_text("utf-8")
+    rows = [row(f"`{field.name}`", *(field.of(source).value for source in Source)) for field in FIELDS]
+    assert "\n".join(rows) in text
+
+
+def test_a_field_is_found_in_upper_and_lower_case():
+    assert field_called("startmodule") == field_called("StartModule") != field_called("StartFunction")
+    assert field_called("User") == field_called("SourceUser")
+    assert field_called("CommandLine") is None
+
+
+def test_what_a_source_lacks_is_what_the_table_says_no_to():
+    assert lacking([Source.KERNEL_PROCESS]) == {
+        field.name for field in FIELDS if field.of(Source.KERNEL_PROCESS) is Has.NO
+    }
+    assert "SourceCommandLine" in lacking([Source.KERNEL_PROCESS])
+    assert lacking([Source.LIVE]) == lacking([]) == frozenset()
+
+
+def test_sources_together_lack_what_each_of_them_lacks():
+    assert lacking([Source.KERNEL_PROCESS, Source.KERNEL_LOGGER]) == lacking([Source.KERNEL_LOGGER])
+
+
+@pytest.mark.parametrize(
+    ("known", "more"),
+    [
+        ({"functions": False}, {"StartFunction"}),
+        ({"modules": False}, {"StartFunction", "StartModule", "StartModuleOffset"}),
+    ],
+)
+def test_without_images_nothing_tells_of_functions_and_modules(known, more):
+    assert lacking([Source.KERNEL_LOGGER], **known) - lacking([Source.KERNEL_LOGGER]) == more

@@ -1,0 +1,56 @@
+"""Detections on their way through the rules."""
+
+import itertools
+from dataclasses import replace
+
+import pytest
+
+from etwdetect.core.rule import RemoteThread
+from etwdetect.enrich.detection import Detection, Process
+from etwdetect.results import record
+from etwdetect.results.sigma.stage import SigmaStage
+
+
+def detection(number, **more):
+    thread = RemoteThread(132_337_152_000_000_000 + number, 1, 2, number, 4)
+    return Detection(thread, "etw", Process(1, r"C:\evil.exe"), Process(number, r"C:\lsass.exe"), **more)
+
+
+@pytest.fixture
+def stage(load):
+    return SigmaStage(load({"TargetProcessId": [4, 8], "SourceImage|endswith": r"\EVIL.exe"}), batch=3)
+
+
+def test_they_are_judged_a_batch_at_a_time_and_come_back_in_order(stage):
+    given = [detection(number) for number in range(1, 9)]
+    ready = [list(stage.add(each)) for each in given]
+    assert [len(each) for each in ready] == [0, 0, 3, 0, 0, 3, 0, 0]
+    out = [*itertools.chain(*ready), *stage.take(None)]
+    assert [replace(each, sigma=()) for each in out] == given
+    assert [each.thread.pid for each in out if each.sigma == ("A rule",)] == [4, 8]
+    assert list(stage.take(None)) == []
+
+
+def test_what_waits_is_judged_when_time_passes(stage):
+    assert list(stage.add(detection(4))) == []
+    assert [each.sigma for each in stage.take(132_337_152_000_000_000)] == [("A rule",)]
+
+
+def test_somebody_who_waits_gets_each_at_once(stage):
+    stage.batch = 1
+    assert [each.sigma for each in stage.add(detection(4))] == [("A rule",)]
+
+
+def test_titles_of_a_saved_result_stay(stage):
+    stage.batch = 1
+    saved = record.from_json(record.to_json(detection(4, sigma=("An older rule", "A rule"))))
+    (judged,) = stage.add(saved)
+    assert judged.sigma == ("An older rule", "A rule")
+    (judged,) = stage.add(detection(5, sigma=("An older rule",)))
+    assert judged.sigma == ("An older rule",)
+
+
+def test_each_risk_is_told_once(load):
+    stage = SigmaStage(load({"StartModule": "a"}))
+    assert [risk.fields for risk in stage.risks({"StartModule"})] == [("StartModule",)]
+    assert list(stage.risks({"StartModule"})) == []
