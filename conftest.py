@@ -1,12 +1,17 @@
-"""What all tests share: the Windows lab, which only one program at a time can have, and what needs an extra."""
+"""What all tests share: the Windows lab, which only one program at a time can have, and what they need to run.
+
+What a test needs besides Python is known before it runs, from its fixtures (see NEEDS). `--only-python` leaves out
+all that need something; pytest-xdist runs all that need the same on one worker: one lab, one Spark, one browser.
+"""
 
 from __future__ import annotations
 
 import os
 import sys
+from collections import Counter
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
@@ -27,6 +32,86 @@ _MISSING: Final = {
     if find_spec(package) is None
     for path in paths
 }
+
+
+NEEDS: Final = {
+    "lab": "the Windows lab",
+    "java": "Java",
+    "chromium": "Chromium",
+    "compiler": "a C++ compiler",
+}
+"""By fixture: what the tests that use it need besides Python.
+
+The marker `needs`, with the same names, is for tests that come to it in another way.
+"""
+
+_SHARED: Final = frozenset(("lab", "java", "chromium"))
+"""What one process alone uses, because it takes long to start or there is only one of it."""
+
+_LONGEST_NAME: Final = 150
+"""Of a test with its parameters, in characters. Longer ones make reports unreadable, and can't be typed."""
+
+_LONGEST_VALUE: Final = 50
+"""Of a text that stands in a test's name as it is, in characters."""
+
+_LEFT_OUT: Final = pytest.StashKey[Counter[str]]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option --only-python."""
+    parser.addoption(
+        "--only-python", action="store_true", help=f"leave out the tests that need {', '.join(NEEDS.values())}"
+    )
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Refuse names that are too long, put the tests in groups, and leave out those that --only-python does."""
+    if too_long := [item.nodeid for item in items if len(item.name) > _LONGEST_NAME]:
+        raise pytest.UsageError(
+            f"names of tests have at most {_LONGEST_NAME} characters; give an id to the parameters of:",
+            *too_long,
+        )
+    needed = {item: _needs(item) for item in items}
+    if config.pluginmanager.hasplugin("xdist"):
+        for item, needs in needed.items():
+            if shared := [need for need in needs if need in _SHARED]:
+                item.add_marker(pytest.mark.xdist_group(shared[0]))
+    if config.getoption("only_python"):
+        left_out = [item for item in items if needed[item]]
+        items[:] = [item for item in items if not needed[item]]
+        config.stash[_LEFT_OUT] = Counter(NEEDS[needed[item][0]] for item in left_out)
+        config.hook.pytest_deselected(items=left_out)
+
+
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Name bytes and long texts by their parameter, which pytest numbers, and not by their content."""
+    too_long = isinstance(val, str) and (len(val) > _LONGEST_VALUE or "\n" in val)
+    return argname if isinstance(val, bytes) or too_long else None
+
+
+def _needs(item: pytest.Item) -> list[str]:
+    marked = {name for marker in item.iter_markers("needs") for name in marker.args}
+    return [name for name in NEEDS if name in marked or name in getattr(item, "fixturenames", ())]
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Let the process that reports know what this one left out, where pytest-xdist runs the tests in several."""
+    output: dict[str, object] | None = getattr(session.config, "workeroutput", None)
+    if output is not None:
+        output["left out"] = dict(session.config.stash.get(_LEFT_OUT, Counter()))
+
+
+@pytest.hookimpl(optionalhook=True)  # pytest-xdist's
+def pytest_testnodedown(node: Any) -> None:  # noqa: ANN401 (pytest-xdist has no types)
+    """Take what a worker left out: each collects all tests."""
+    node.config.stash[_LEFT_OUT] = Counter(getattr(node, "workeroutput", {}).get("left out", {}))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say what --only-python left out."""
+    for need, count in config.stash.get(_LEFT_OUT, Counter()).items():
+        terminalreporter.write_line(f"left out by --only-python: {count} tests that need {need}")
 
 
 def pytest_ignore_collect(collection_path: Path) -> bool | None:
@@ -51,3 +136,8 @@ def lab() -> Iterator[Lab]:
             yield opened
     except LabUnavailableError as error:
         pytest.skip(f"no Windows lab: {error}")
+
+
+@pytest.fixture(scope="session")
+def compiler() -> None:
+    """Say that a test needs a C++ compiler. What builds with one asks for it."""

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from etwdetect.core.errors import UnsupportedSystemError
-from parity_tests.simulators.build import library
+from parity_tests.simulators.build import library, make
 
 # A slow machine is no failure.
 settings.register_profile("etwdetect", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -27,7 +27,7 @@ def recordings() -> Path:
 
 
 @pytest.fixture
-def simulated_kernel() -> Path:
+def simulated_kernel(compiler) -> Path:  # noqa: ARG001 (says what the test needs)
     """The simulated kernel's library, where it is built or can be."""
     try:
         return library()
@@ -59,12 +59,6 @@ def etwdetect():
 @pytest.fixture(scope="session")
 def simetw(lab):  # noqa: ARG001 (the compiler comes with the lab)
     """The directory of the stand-in for event tracing, built."""
-    made = subprocess.run(
-        ("make", "-s", "-C", ROOT / "simetw"),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    made = make(ROOT / "simetw")
     assert made.returncode == 0, made.stderr
     return ROOT / "build" / "simetw"

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from parity_tests.benches import Bench
 from parity_tests.errors import BenchUnavailableError, PerformanceError
+from parity_tests.simulators.build import make
 from parity_tests.windows import exchange
 from parity_tests.windows.capabilities import obstacle
 
@@ -157,14 +158,9 @@ def _open_lab() -> Iterator[Any]:
 def build() -> None:
     """Build what is loaded in the lab. Raises BenchUnavailableError."""
     for folder, *arguments in _SOURCES:
-        _make(_CHECKOUT / folder, *arguments)
-
-
-def _make(folder: Path, *arguments: str) -> None:
-    command = ["make", "-s", "-C", str(folder), *arguments]
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)  # noqa: S603 (our own makefile)
-    if done.returncode:
-        raise BenchUnavailableError(f"{folder.name} cannot be built:\n{done.stderr.strip()}")
+        done = make(_CHECKOUT / folder, *arguments)
+        if done.returncode:
+            raise BenchUnavailableError(f"{folder} cannot be built:\n{done.stderr.strip()}")
 
 
 bench = WineBench

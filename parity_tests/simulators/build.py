@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
+import sys
 from functools import cache
 from pathlib import Path
 from typing import Final
+
+if sys.platform != "win32":
+    import fcntl
 
 from parity_tests.errors import BenchUnavailableError
 
@@ -31,8 +36,21 @@ def library() -> Path:
             f"the simulated kernel is not built, and {' and '.join(missing)} to build it not installed; "
             f"on Debian: apt-get install {' '.join(missing)}"
         )
-    command = ["make", "-s", "-C", str(_DRIVER), f"BUILD={LIBRARY.parents[1]}", str(LIBRARY)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 (our own makefile)
+    done = make(_DRIVER, f"BUILD={LIBRARY.parents[1]}", str(LIBRARY))
     if done.returncode:
         raise BenchUnavailableError(f"the simulated kernel cannot be built:\n{done.stderr.strip()}")
     return LIBRARY
+
+
+def make(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run make in *folder*, one process at a time: two that write the same files would spoil them."""
+    with (folder / "Makefile").open("rb") as makefile:
+        if sys.platform != "win32":
+            fcntl.flock(makefile, fcntl.LOCK_EX)
+        return subprocess.run(  # noqa: S603 (our own makefiles)
+            ["make", "-s", f"-j{os.cpu_count()}", "-C", str(folder), *arguments],  # noqa: S607
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )

@@ -25,10 +25,11 @@ from parity_tests.scenario import KINDS
 from parity_tests.simulators import build
 from parity_tests.simulators.simkernel import Kind, SimEvent
 from parity_tests.timeline import tell
+from tests.shipped_scenarios import SCENARIOS
 from tests.traces_by_writer import START
 from tests.traces_by_writer import write_trace as write_events
 
-BURST = tell(loading.find(None, ["burst-of-5000-starts"])[0])
+BURST = tell(next(scenario for scenario in SCENARIOS if scenario.name == "burst-of-5000-starts"))
 
 
 simulated = pytest.mark.usefixtures("simulated_kernel")
@@ -170,7 +171,7 @@ def test_the_kinds_that_scenarios_expect_are_those_of_the_built_in_rules():
 
 
 def test_every_kind_is_expected_by_a_scenario():
-    assert {each.kind for scenario in loading.find(None) for each in scenario.expect} >= set(KINDS)
+    assert {each.kind for scenario in SCENARIOS for each in scenario.expect} >= set(KINDS)
 
 
 def test_images_are_listed_for_what_runs_already():

@@ -3,12 +3,10 @@
 import pytest
 
 from etwdetect.core.rule import RemoteThread
-from parity_tests import loading
 from parity_tests.tests import book_driver
 from parity_tests.timeline import tell
 from parity_tests.verdict import wanted_of
-
-SCENARIOS = loading.find(None)
+from tests.shipped_scenarios import SCENARIOS
 
 
 def fits(reported, expected, ids):

@@ -2,14 +2,12 @@
 
 import pytest
 
-from parity_tests import loading
 from parity_tests.describe import describe
 from parity_tests.steps import duration, parse_duration
+from tests.shipped_scenarios import SCENARIOS
 
-SHIPPED = loading.find(None)
 
-
-@pytest.mark.parametrize("scenario", SHIPPED, ids=lambda scenario: scenario.name)
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
 def test_a_scenario_reads_as_sentences(scenario):
     lines = list(describe(scenario))
     assert lines[0] == scenario.title
@@ -21,7 +19,7 @@ def test_a_scenario_reads_as_sentences(scenario):
 
 
 def test_ids_places_times_and_repetitions_are_told():
-    text = "\n".join(line for scenario in SHIPPED for line in describe(scenario))
+    text = "\n".join(line for scenario in SCENARIOS for line in describe(scenario))
     for part in (
         "Process ids: windbg 7392, notepad 8336, cdb 15268, calc 1844.",
         "Thread ids: windbg 13092, windbg/engine 4788, cdb/one 7564, cdb/two 15152.",

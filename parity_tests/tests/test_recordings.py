@@ -7,11 +7,11 @@ import pytest
 from etwdetect.comparison import report
 from etwdetect.offline import Scan
 from etwdetect.sources.etl.reader import Trace
-from parity_tests import loading
 from parity_tests.benches.file import write_trace
 from parity_tests.benches.trace import replay
 from parity_tests.timeline import tell
 from tests.conftest import RECORDINGS, ROOT
+from tests.shipped_scenarios import SCENARIOS
 
 REAL = sorted(RECORDINGS.glob("*.etl"))
 SAMPLES = sorted((ROOT / "samples").glob("*.etl"))
@@ -39,7 +39,7 @@ def test_the_detectors_agree_on_a_sample(path):
         assert replayed(file, path.name).statistics["etw"]["threads"] > 0
 
 
-@pytest.mark.parametrize("scenario", loading.find(None), ids=lambda scenario: scenario.name)
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
 def test_the_detectors_agree_on_the_trace_of_a_scenario(scenario, tmp_path):
     story = tell(scenario)
     with ExitStack() as stack:

@@ -18,8 +18,8 @@ from parity_tests.windows import cdb_roles, exchange
 from parity_tests.windows.capabilities import obstacle
 from parity_tests.windows.ids import RealIds
 from parity_tests.windows.machine import is_virtual
+from tests.shipped_scenarios import SCENARIOS
 
-SCENARIOS = loading.find(None)
 ON_BOTH = {
     "a-debugger-starts-its-debuggee",
     "a-spoofed-parent",

@@ -261,7 +261,7 @@ HOSTILE = [
 ]
 
 
-@pytest.mark.parametrize("name", HOSTILE, ids=ascii)
+@pytest.mark.parametrize("name", HOSTILE, ids=lambda name: ascii(name)[:40])
 @pytest.mark.parametrize("form", ["text", "classic", "json", "csv"])
 def test_a_hostile_name_comes_out_harmless(etwdetect, tmp_path, form, name):
     path = write_trace(tmp_path / "hostile.etl", attack(source=name))

@@ -6,11 +6,11 @@ line on standard error then has the stop code's name.
 
 import os
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
 
+from parity_tests.simulators.build import make
 from parity_tests.simulators.simkernel import SimKernel
 
 DRIVER = Path(__file__).parents[2] / "driver"
@@ -19,34 +19,33 @@ BUILD = Path(os.environ.get("KDETECTOR_BUILD", DRIVER.parent / "build" / "driver
 SOURCES = Path(os.environ.get("KDETECTOR_SOURCES", DRIVER))
 
 
-def make(target, compiler):
+def build(target, compiler):
     for tool in ("make", compiler):
         if shutil.which(tool) is None:
             pytest.skip(f"{tool} is not installed")
-    command = ["make", "-s", "-C", SOURCES, f"BUILD={BUILD}", target]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = make(SOURCES, f"BUILD={BUILD}", target)
     assert done.returncode == 0, done.stderr
     return BUILD
 
 
 @pytest.fixture(scope="session")
-def sim_programs():
-    return make("sim", "g++") / "sim"
+def sim_programs(compiler):  # noqa: ARG001 (says what the tests need)
+    return build("sim", "g++") / "sim"
 
 
 @pytest.fixture(scope="session")
-def asan_programs():
-    return make("sim-asan", "g++") / "sim-asan"
+def asan_programs(compiler):  # noqa: ARG001 (says what the tests need)
+    return build("sim-asan", "g++") / "sim-asan"
 
 
 @pytest.fixture(scope="session")
-def tsan_programs():
-    return make("sim-tsan", "g++") / "sim-tsan"
+def tsan_programs(compiler):  # noqa: ARG001 (says what the tests need)
+    return build("sim-tsan", "g++") / "sim-tsan"
 
 
 @pytest.fixture(scope="session")
-def sys_file():
-    return make("sys", "x86_64-w64-mingw32-g++") / "KDetector.sys"
+def sys_file(compiler):  # noqa: ARG001 (says what the tests need)
+    return build("sys", "x86_64-w64-mingw32-g++") / "KDetector.sys"
 
 
 @pytest.fixture(scope="session")

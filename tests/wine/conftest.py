@@ -1,10 +1,11 @@
 """The drivers for the lab; without them, the tests here are skipped and say why."""
 
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from parity_tests.simulators.build import make
 
 # Those in inside/ are for Windows CPython; test_inside.py hands them over, on Linux, where all the others run.
 collect_ignore = [] if sys.platform == "win32" else ["inside"]
@@ -15,13 +16,7 @@ DRIVER = Path(__file__).resolve().parents[2] / "driver"
 
 def build(*arguments):
     """Run the driver's make with *arguments*."""
-    made = subprocess.run(
-        ("make", "-s", "-C", DRIVER, *arguments),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    made = make(DRIVER, *arguments)
     assert made.returncode == 0, made.stderr
 
 

@@ -189,7 +189,7 @@ def test_what_other_collectors_tell_of_a_remote_thread_is_known(fires):
         ({"selection": {"SourceImage": "a"}, "condition": "1 of filter_*"}, "doesn't match any"),
         ({"selection": {"SourceImage": "a"}, "condition": "selection and other"}, "other"),
     ],
-    ids=str,
+    ids=lambda value: str(value)[:60],
 )
 def test_what_cannot_be_asked_is_said_when_the_rule_is_loaded(load, capfd, asked, why):
     with pytest.raises(NoRuleLoadedError) as raised:

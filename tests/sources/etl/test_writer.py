@@ -9,7 +9,6 @@ from uuid import UUID
 
 import pytest
 from dissect.etl import ETL
-from etl.etl import IEtlFileObserver, build_from_stream
 
 from etwdetect.core.events import ProcessStart, ThreadStart
 from etwdetect.core.raw import KERNEL_PROCESS, THREAD
@@ -54,17 +53,25 @@ def written(cpus=1, **options):
     return file.getvalue()
 
 
-class Collector(IEtlFileObserver):
-    def __init__(self):
-        self.events = []
+def read_with_etl_parser(trace):
+    """Return the events of *trace*."""
+    from etl.etl import IEtlFileObserver, build_from_stream  # noqa: PLC0415 (takes 5 s)
 
-    def on_event_record(self, event):
-        self.events.append(event)
+    class Collector(IEtlFileObserver):
+        def __init__(self):
+            self.events = []
 
-    def on_trace_record(self, event):
-        raise AssertionError(event)
+        def on_event_record(self, event):
+            self.events.append(event)
 
-    on_perfinfo_trace = on_system_trace = on_win_trace = on_trace_record
+        def on_trace_record(self, event):
+            raise AssertionError(event)
+
+        on_perfinfo_trace = on_system_trace = on_win_trace = on_trace_record
+
+    collector = Collector()
+    build_from_stream(trace).parse(collector)
+    return collector.events
 
 
 def facts(events):
@@ -84,14 +91,13 @@ def facts(events):
 @pytest.mark.parametrize("cpus", [1, 5])
 def test_etl_parser_reads_every_field_of_a_plain_trace(cpus):
     # It takes every logfile header for a 64-bit one, so a 32-bit trace is left to dissect.etl.
-    collector = Collector()
-    build_from_stream(written(cpus)).parse(collector)
+    events = read_with_etl_parser(written(cpus))
     expected = [
         (raw.id, raw.pid, raw.tid, (1 << 40) + raw.time - START, raw.payload) for raw in map(encode, EVENTS)
     ]
     if cpus == 1:
-        assert facts(collector.events) == expected
-    assert sorted(facts(collector.events)) == sorted(expected)
+        assert facts(events) == expected
+    assert sorted(facts(events)) == sorted(expected)
 
 
 @pytest.mark.parametrize("pointer_size", [4, 8])
