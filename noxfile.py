@@ -1,19 +1,33 @@
 """Everything the project checks, in one command: `python -m nox`."""
 
+import hashlib
 import os
 import platform
 import shutil
+import subprocess
+from pathlib import Path
 
 import nox
 
-nox.needs_version = ">=2025.2.9"
+nox.needs_version = ">=2026.8.10"
 nox.options.default_venv_backend = "venv"
 nox.options.reuse_existing_virtualenvs = True
+# A Python that is not there is said, and the others are tested, on CI too. None is downloaded.
+nox.options.error_on_missing_interpreters = False
+nox.options.download_python = "never"
 
 NOT_POSSIBLE = 5
 """The exit status of what a machine can't do."""
 
 PROJECT = nox.project.load_toml("pyproject.toml")
+HERE = ".".join(platform.python_version_tuple()[:2])
+"""The version of the Python that runs nox: it has the whole suite."""
+
+OTHERS = [version for version in (*nox.project.python_versions(PROJECT), "3.14") if version != HERE]
+"""What else is tested where it is installed: the versions that the classifiers name, and the one to come."""
+
+PARALLEL = ("-n", "auto", "--dist", "loadgroup")
+"""What pytest-xdist is told; `-n0` behind it takes it back, for a debugger."""
 
 # The driver's builds and tests need the compilers, and Spark needs Java; the Windows lab installs Wine and what
 # belongs to it by itself.
@@ -28,9 +42,29 @@ DEBIAN_PACKAGES = {
 """By the command that is needed: the Debian package that has it."""
 
 
+def find_pythons_of_pyenv() -> None:
+    """Put what pyenv has installed at the end of the PATH, before which there are only its shims: they may fail."""
+    if shutil.which("pyenv") is None:
+        return
+    root = subprocess.run(["pyenv", "root"], capture_output=True, text=True, check=True).stdout.strip()
+    folders = [str(folder) for version in OTHERS for folder in Path(root, "versions").glob(f"{version}.*/bin")]
+    os.environ["PATH"] = os.pathsep.join((os.environ["PATH"], *folders))
+
+
+find_pythons_of_pyenv()
+
+
 def install(session: nox.Session, *groups: str, extras: str = "") -> None:
-    """Install the project itself, editable, with *extras* such as ``[spark]``, and the named dependency groups."""
+    """Install the project itself, editable, with *extras* such as ``[spark]``, and the named dependency groups.
+
+    Done once for a virtual environment, until pyproject.toml changes.
+    """
+    stamp = Path(session.virtualenv.location, "installed")
+    wanted = hashlib.sha256(Path("pyproject.toml").read_bytes()).hexdigest()
+    if stamp.is_file() and stamp.read_text(encoding="utf-8") == wanted:
+        return
     session.install("-e", f".{extras}", *nox.project.dependency_groups(PROJECT, *groups))
+    stamp.write_text(wanted, encoding="utf-8")
 
 
 def install_debian_packages(session: nox.Session) -> None:
@@ -48,29 +82,55 @@ def install_debian_packages(session: nox.Session) -> None:
         )  # fmt: skip
 
 
+def check_style(session: nox.Session) -> None:
+    """Run the linter with nearly all of its rules, and the formatter."""
+    session.run("ruff", "check")
+    session.run("ruff", "format", "--check")
+
+
+def check_types(session: nox.Session) -> None:
+    """Run mypy in strict mode, for this system and for Windows; each has a cache of its own."""
+    session.run("mypy")
+    session.run("mypy", "--platform", "win32", "--cache-dir", ".mypy_cache/win32")
+    session.run("mypy", "--platform", "linux", "--cache-dir", ".mypy_cache/tools", "tools")
+
+
 @nox.session
 def lint(session: nox.Session) -> None:
     """Ruff: the linter with nearly all of its rules, and the formatter."""
     session.install(*nox.project.dependency_groups(PROJECT, "lint"))
-    session.run("ruff", "check")
-    session.run("ruff", "format", "--check")
+    check_style(session)
 
 
 @nox.session
 def types(session: nox.Session) -> None:
     """Mypy in strict mode, for this system and for Windows."""
     install(session, "types", "test", extras="[spark]")
-    session.run("mypy")
-    session.run("mypy", "--platform", "win32")
-    session.run("mypy", "--platform", "linux", "tools")
+    check_types(session)
 
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """All tests; arguments after -- go to pytest."""
+    """All tests, on the Python that runs nox; arguments after -- go to pytest."""
     install_debian_packages(session)
     install(session, "test", extras="[spark]")
     # Where there can be no lab it says why, and so do the tests that it is for, which are skipped.
     if platform.system() == "Linux":
         session.run("python", "-m", "tools.windows_lab", success_codes=(0, NOT_POSSIBLE))
-    session.run("pytest", *session.posargs)
+    session.run("pytest", *PARALLEL, *session.posargs)
+
+
+@nox.session(python=OTHERS)
+def compatibility(session: nox.Session) -> None:
+    """Run the tests that need nothing but Python, on each other Python that is installed."""
+    install(session, "test", extras="[spark]")
+    session.run("pytest", *PARALLEL, "--only-python", *session.posargs)
+
+
+@nox.session(default=False)
+def quick(session: nox.Session) -> None:
+    """Run what takes little: the linter, the types, and the tests that need nothing but Python."""
+    install(session, "lint", "types", "test", extras="[spark]")
+    check_style(session)
+    check_types(session)
+    session.run("pytest", *PARALLEL, "--only-python", *session.posargs)
