@@ -43,7 +43,7 @@ DEBIAN_PACKAGES = {
 
 
 def find_pythons_of_pyenv() -> None:
-    """Put what pyenv has installed at the end of the PATH, before which there are only its shims: they may fail."""
+    """Put what pyenv has installed at the end of the PATH: where nothing is active, its shims before it fail."""
     if shutil.which("pyenv") is None:
         return
     root = subprocess.run(["pyenv", "root"], capture_output=True, text=True, check=True).stdout.strip()
