@@ -55,6 +55,8 @@ _LONGEST_VALUE: Final = 50
 """Of a text that stands in a test's name as it is, in characters."""
 
 _LEFT_OUT: Final = pytest.StashKey[Counter[str]]()
+_NOT_STARTED: Final = pytest.StashKey[int]()
+"""Where the lab was open: how often Wine did not start a process."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -100,16 +102,22 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     output: dict[str, object] | None = getattr(session.config, "workeroutput", None)
     if output is not None:
         output["left out"] = dict(session.config.stash.get(_LEFT_OUT, Counter()))
+        output["not started"] = session.config.stash.get(_NOT_STARTED, None)
 
 
 @pytest.hookimpl(optionalhook=True)  # pytest-xdist's
 def pytest_testnodedown(node: Any) -> None:  # noqa: ANN401 (pytest-xdist has no types)
     """Take what a worker left out: each collects all tests."""
-    node.config.stash[_LEFT_OUT] = Counter(getattr(node, "workeroutput", {}).get("left out", {}))
+    output = getattr(node, "workeroutput", {})
+    node.config.stash[_LEFT_OUT] = Counter(output.get("left out", {}))
+    if output.get("not started") is not None:  # one worker alone has the lab
+        node.config.stash[_NOT_STARTED] = output["not started"]
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Say what --only-python left out."""
+    """Say what --only-python left out, and how often Wine ended a process before its first instruction."""
+    if (not_started := config.stash.get(_NOT_STARTED, None)) is not None:
+        terminalreporter.write_line(f"Windows lab: starts in which Wine failed: {not_started}")
     for need, count in config.stash.get(_LEFT_OUT, Counter()).items():
         terminalreporter.write_line(f"left out by --only-python: {count} tests that need {need}")
 
@@ -125,7 +133,7 @@ def pytest_report_header() -> list[str]:
 
 
 @pytest.fixture(scope="session")
-def lab() -> Iterator[Lab]:
+def lab(pytestconfig: pytest.Config) -> Iterator[Lab]:
     """Boot the Windows lab. Debian's packages are installed by CI alone, nobody else is taken by surprise."""
     if sys.platform == "win32":
         pytest.skip("no Windows lab: this is Windows")
@@ -134,6 +142,7 @@ def lab() -> Iterator[Lab]:
     try:
         with open_lab(install_packages="CI" in os.environ) as opened:
             yield opened
+            pytestconfig.stash[_NOT_STARTED] = opened.not_started
     except LabUnavailableError as error:
         pytest.skip(f"no Windows lab: {error}")
 

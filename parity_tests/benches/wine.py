@@ -14,7 +14,6 @@ import sys
 import threading
 from collections import deque
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -37,10 +36,6 @@ _LAST_WORDS: Final = 20
 _LAST_SECONDS: Final = 60
 _LONGEST_SCENARIO: Final = 600.0
 """In seconds: far more than each wait of the Windows side, so that it is one without an end that this ends."""
-
-_NOT_STARTED: Final = "(1359)"
-"""Internal error, from Wine's CreateProcess: the new process ended before its first instruction. It was seen once
-in some thousand starts on a busy machine, and has nothing to do with what is started."""
 
 
 class WineBench(Bench):
@@ -80,16 +75,7 @@ class WineBench(Bench):
         return obstacle(scenario, told=True)
 
     def perform(self, scenario: Scenario) -> Observation:
-        """Have the scenario performed in the lab; a second time where Wine did not start one of its processes."""
-        try:
-            return self._perform(scenario)
-        except PerformanceError as error:
-            if _NOT_STARTED not in str(error):
-                raise
-            again = self._perform(scenario)
-            return replace(again, notes=(f"performed anew: {error}", *again.notes))
-
-    def _perform(self, scenario: Scenario) -> Observation:
+        """Have the scenario performed in the lab."""
         assert self._inside.stdin is not None
         assert self._inside.stdout is not None
         assert scenario.path is not None

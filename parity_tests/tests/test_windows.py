@@ -216,27 +216,6 @@ def test_a_windows_side_that_does_not_answer_is_ended(monkeypatch):
         bench.perform(SCENARIOS[0])
 
 
-@pytest.mark.parametrize("answers", [["(1359)", "observed"], ["(1359)", "(1359)"], ["another"]])
-def test_a_scenario_is_performed_again_once_where_wine_did_not_start_a_process(monkeypatch, answers):
-    observed = Observation(Side([], {}), Side([], {}), Equality.LIVE, RealIds())
-    left = list(answers)
-
-    def answer(*_):
-        said = left.pop(0)
-        if said != "observed":
-            raise PerformanceError(f"starting cmd.exe: Internal error {said}")
-        return observed
-
-    monkeypatch.setattr(WineBench, "_perform", answer)
-    if "observed" in answers:
-        (note,) = WineBench().perform(SCENARIOS[0]).notes
-        assert note == "performed anew: starting cmd.exe: Internal error (1359)"
-    else:
-        with pytest.raises(PerformanceError):
-            WineBench().perform(SCENARIOS[0])
-    assert left == []
-
-
 def test_a_scenario_without_a_file_is_not_handed_to_the_lab():
     text = SCENARIOS[0].path.read_text("utf-8")
     assert WineBench().cannot(loading.parse(text, "no file")) == "it is in no file"

@@ -1,8 +1,12 @@
 """What the lab is: the tests beside this one are worth something only in a real Windows CPython."""
 
+import contextlib
 import json
+import re
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +14,7 @@ from tools.windows_lab import LabError, LabUnavailableError, debian, open_lab
 from tools.windows_lab.lab import PROJECT
 from tools.windows_lab.steps import run_step
 from tools.windows_lab.windows_python import requirements
+from tools.windows_lab.wine import NOT_STARTED, launcher, windows_path
 
 PROGRAM = """
 import importlib.metadata, json, platform, struct, sys
@@ -39,6 +44,88 @@ def test_it_is_a_real_windows_cpython_with_all_that_the_project_needs(lab):
 
 def test_a_booted_lab_runs_a_program_and_passes_on_what_it_says(lab):
     assert lab.run_python("-c", "print(6 * 7)").stdout == "42\n"
+
+
+FAILS = """
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* Loaded into Wine, puts the heap over the page at 0x7FFE0000, as Linux does by chance: as often as $FAILURES, a
+   file, has bytes. */
+__attribute__((constructor)) static void fail(void)
+{
+    const long page = 0x7ffe0000, heap = (long)sbrk(0);
+    struct stat left;
+    if (!getenv("WINELOADERNOEXEC") || heap < 0x7d000000 || heap > page) return;
+    if (stat(getenv("FAILURES"), &left) || !left.st_size) return;
+    if (!truncate(getenv("FAILURES"), left.st_size - 1)) sbrk(page + 0x2000 - heap);
+}
+"""
+
+
+@pytest.fixture
+def failing(lab, tmp_path):
+    """Returns the environment in which Wine fails to start so many processes, one after the other."""
+    if (compiler := shutil.which("cc")) is None:
+        pytest.skip("there is no compiler for Linux")
+    library, failures = tmp_path / "fails.so", tmp_path / "failures"
+    source = tmp_path / "fails.c"
+    source.write_text(FAILS)
+    subprocess.run((compiler, "-shared", "-fPIC", "-o", library, source), check=True)
+    before = lab.not_started
+
+    def environment(times):
+        failures.write_bytes(b"." * times)
+        return {"LD_PRELOAD": str(library), "FAILURES": str(failures)}
+
+    yield environment
+    lab.not_started = before  # they were not Wine's own
+
+
+def test_a_process_that_wine_ended_before_its_first_instruction_is_started_again_once(lab, failing):
+    before = lab.not_started
+    ran = lab.run_python("-c", "print(6 * 7)", env=failing(1))
+    assert (ran.returncode, ran.stdout, ran.stderr) == (0, "42\n", "")
+    ran = lab.run_python("-c", "print(6 * 7)", env=failing(2))
+    assert (ran.returncode, ran.stdout) == (1, "")
+    assert ran.stderr.encode().count(NOT_STARTED) == 1
+    assert lab.not_started == before + 3
+
+
+def test_a_program_that_could_not_start_another_is_not_started_again(lab, failing):
+    """Only it knows what it had done by then. It is counted all the same, as its standard error tells."""
+    environment, before = failing(0), lab.not_started
+    failures = windows_path(Path(environment["FAILURES"]))
+    program = f"""
+import subprocess, sys
+open({failures!r}, "w").write(".")
+try:
+    subprocess.run([sys.executable, "-c", ""], stdin=subprocess.PIPE, capture_output=True)
+except OSError as error:
+    sys.exit(f"{{error}}")
+"""
+    ran = lab.run_python("-c", program, env=environment)
+    assert (ran.returncode, ran.stderr.splitlines()[-1]) == (1, "[WinError 1359] Internal error")
+    assert lab.not_started == before + 1
+
+
+@pytest.mark.skipif(not launcher(), reason="address space randomization can't be switched off here")
+def heaps(prefix):
+    """Where the heap begins in each Windows process of *prefix*: those have the page at 0x7FFE0000."""
+    ours = f"WINEPREFIX={prefix}\0".encode()
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # others' processes, and those that end meanwhile
+            maps = (process / "maps").read_text()
+            if "\n7ffe0000-" in maps and ours in (process / "environ").read_bytes():
+                yield re.search(r"^(\w+)-.*\[heap\]$", maps, re.MULTILINE)[1]
+
+
+@pytest.mark.skipif(not launcher(), reason="address space randomization can't be switched off here")
+def test_the_heap_is_at_one_place_in_each_process_and_keeps_none_from_starting(lab):
+    found = list(heaps(lab.prefix.path))
+    assert len(found) > 3  # services that were booted
+    assert len(set(found)) == 1
 
 
 def test_what_takes_too_long_is_ended(lab):

@@ -15,10 +15,10 @@ from typing import IO, TYPE_CHECKING, Final
 from tools.windows_lab import debian, windows_python
 from tools.windows_lab.errors import LabError
 from tools.windows_lab.steps import run_step
-from tools.windows_lab.wine import WinePrefix, windows_path
+from tools.windows_lab.wine import NOT_STARTED, WinePrefix, launcher, windows_path
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
 PROJECT: Final = Path(__file__).resolve().parents[2]
 _LOCK_SECONDS: Final = 900.0
@@ -31,6 +31,8 @@ class Lab:
         self.root = root
         self.prefix = WinePrefix(root / "prefix")
         self.python = root / "python" / "python.exe"
+        self.not_started = 0
+        """How many processes Wine ended before their first instruction, of those that run() saw."""
 
     @property
     def site(self) -> Path:
@@ -49,7 +51,7 @@ class Lab:
         # Wine passes on a terminal's Ctrl+C only if the kernel sends its signals here.
         prefix = () if terminal is None else ("setsid", "--ctty")
         return subprocess.Popen(  # noqa: S603
-            (*prefix, "wine", *command),
+            (*prefix, *launcher(), "wine", *command),
             stdin=subprocess.PIPE if terminal is None else terminal,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -68,15 +70,26 @@ class Lab:
     ) -> subprocess.CompletedProcess[str]:
         """Run a Windows program to its end, for at most *timeout* seconds, and return what it said.
 
-        Raises subprocess.TimeoutExpired; the program is ended first.
+        One that Wine ended before its first instruction is started again, once. Raises subprocess.TimeoutExpired;
+        the program is ended first.
         """
+        ran = self._run(command, timeout, env)
+        if _was_not_started(ran):
+            ran = self._run(command, timeout, env)
+        return subprocess.CompletedProcess(command, ran.returncode, _text(ran.stdout), _text(ran.stderr))
+
+    def _run(
+        self, command: Sequence[str], timeout: float, env: Mapping[str, str] | None
+    ) -> subprocess.CompletedProcess[bytes]:
         with self.start(*command, env=env) as process:
             try:
                 output, errors = process.communicate(timeout=timeout)
             except subprocess.TimeoutExpired:
                 process.kill()
                 raise
-        return subprocess.CompletedProcess(command, process.returncode, _text(output), _text(errors))
+        # What the program itself failed to start says so on the same standard error.
+        self.not_started += errors.count(NOT_STARTED)
+        return subprocess.CompletedProcess(command, process.returncode, output, errors)
 
     def run_python(
         self, *arguments: str, timeout: float = 60.0, env: Mapping[str, str] | None = None
@@ -149,6 +162,11 @@ def _take(lock: IO[str]) -> None:
             time.sleep(0.5)
         else:
             return
+
+
+def _was_not_started(ran: subprocess.CompletedProcess[bytes]) -> bool:
+    """Whether *ran* is nothing but Wine's word for that, which a program that started another in vain has too."""
+    return ran.returncode == 1 and not ran.stdout and NOT_STARTED in ran.stderr and ran.stderr.count(b"\n") == 1
 
 
 def _text(output: bytes) -> str:

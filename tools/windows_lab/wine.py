@@ -2,16 +2,42 @@
 
 from __future__ import annotations
 
+import functools
 import os
-from typing import TYPE_CHECKING
+import subprocess
+from typing import TYPE_CHECKING, Final
 
 from tools.windows_lab.steps import run_step
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+NOT_STARTED: Final = b"failed to map the shared user data"
+"""What Wine says of a process that it ended before its first instruction, if WINEDEBUG has err+virtual.
+
+Every Windows process has a page of the system's at 0x7FFE0000. Debian's Wine has no preloader that keeps the place
+free, its loader lies at 0x7D000000, and Linux since 6.9 puts a program's heap anywhere in the gigabyte after that:
+in one start of several thousand it lies over the page. The process then exits with status 1. To CreateProcess this
+is error 1359, and a service does not start.
+"""
+
 _PREFIX_SECONDS = 300.0
 _SERVER_SECONDS = 60.0
+
+
+@functools.cache
+def launcher() -> tuple[str, ...]:
+    """Return the words in front of a command by which it, and all that it starts, gets a heap that is not moved.
+
+    The heap then begins right behind the loader, and NOT_STARTED does not happen. They are none where that is not
+    allowed, as by default in Docker.
+    """
+    words = ("setarch", "--addr-no-randomize")
+    try:
+        allowed = subprocess.run((*words, "true"), capture_output=True, check=False).returncode == 0  # noqa: S603
+    except FileNotFoundError:
+        allowed = False
+    return words if allowed else ()
 
 
 def windows_path(path: Path) -> str:
@@ -36,7 +62,8 @@ class WinePrefix:
             **inherited,
             "WINEPREFIX": str(path),
             "WINEARCH": "win64",
-            "WINEDEBUG": "-all",
+            # Nothing but what tells NOT_STARTED.
+            "WINEDEBUG": "-all,err+virtual",
             # No .NET and no browser, which Wine would offer to download; no entries in the desktop's menus.
             "WINEDLLOVERRIDES": "mscoree,mshtml,winemenubuilder.exe=",
         }
@@ -49,18 +76,20 @@ class WinePrefix:
     def create(self) -> None:
         """Make the prefix, as a Windows 10. Raises LabError."""
         self.path.mkdir(parents=True, exist_ok=True)
-        run_step("wineboot -i", ("wine", "wineboot", "-i"), env=self.env, timeout=_PREFIX_SECONDS)
-        run_step("winecfg", ("wine", "winecfg", "-v", "win10"), env=self.env, timeout=_PREFIX_SECONDS)
+        run_step("wineboot -i", (*launcher(), "wine", "wineboot", "-i"), env=self.env, timeout=_PREFIX_SECONDS)
+        run_step("winecfg", (*launcher(), "wine", "winecfg", "-v", "win10"), env=self.env, timeout=_PREFIX_SECONDS)
         self.stop_server()
 
     def start_server(self) -> None:
         """Boot the prefix and keep it running, so that a process starts in 0.1 s instead of 3 s.
 
+        The services that it boots start all others, drivers' hosts too, with the heap that they have themselves.
+
         Raises LabError.
         """
         self.stop_server()
         run_step("wineserver -p", ("wineserver", "-p"), env=self.env, timeout=_SERVER_SECONDS)
-        run_step("wineboot", ("wine", "wineboot"), env=self.env, timeout=_SERVER_SECONDS)
+        run_step("wineboot", (*launcher(), "wine", "wineboot"), env=self.env, timeout=_SERVER_SECONDS)
 
     def stop_server(self) -> None:
         """End everything that runs in this prefix, and wait for it. Raises LabError."""
