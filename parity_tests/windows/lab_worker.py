@@ -6,7 +6,6 @@ and the driver, and prints what both said a line each: an `exchange` document, o
 
 from __future__ import annotations
 
-import contextlib
 import json
 import signal
 import sys
@@ -14,9 +13,8 @@ from typing import TYPE_CHECKING
 
 from etwdetect.core.errors import EtwDetectError
 from etwdetect.kdetector import service
-from etwdetect.kdetector.errors import NotInstalledError
 from parity_tests import loading
-from parity_tests.windows import exchange
+from parity_tests.windows import driver_service, exchange
 from parity_tests.windows.detectors import Detectors
 from parity_tests.windows.executor import perform
 from parity_tests.windows.notifier import DRIVER
@@ -40,22 +38,16 @@ def _answer(request: dict[str, str]) -> str:
     except (EtwDetectError, OSError) as error:
         return json.dumps({"error": str(error)})
     finally:
-        remove()
+        driver_service.remove()
 
 
 def load(scenario: Scenario) -> Detectors:
     """Load the driver anew, its table empty and its bound as *scenario* has it; return both detectors."""
     bound = scenario.machine.table_bound
-    remove()
+    driver_service.remove()
     service.install(DRIVER, table_bound=bound)
     service.start()
     return Detectors(bound)
-
-
-def remove() -> None:
-    """Unload the driver and take it away, should it be there."""
-    with contextlib.suppress(NotInstalledError):
-        service.uninstall()
 
 
 if __name__ == "__main__":

@@ -20,6 +20,22 @@ def build(*arguments):
     assert made.returncode == 0, made.stderr
 
 
+def remove_driver(lab):
+    """Take away what of KDetector is in the lab; return what that was."""
+    ran = lab.run_python("-m", "parity_tests.windows.driver_service")
+    assert ran.returncode == 0, ran.stderr
+    return ran.stdout.splitlines()
+
+
+@pytest.fixture
+def no_driver(lab):
+    """The lab without KDetector, which is taken away again at the end, whatever happens in the test."""
+    if found := remove_driver(lab):
+        pytest.fail(f"an earlier test left in the lab, where it is removed now: {', '.join(found)}")
+    yield
+    remove_driver(lab)
+
+
 @pytest.fixture(scope="session")
 def drivers(lab):  # noqa: ARG001 (the compiler comes with the lab)
     """The directory of the drivers that Wine can load, built."""

@@ -10,5 +10,5 @@ INSIDE = inside(Path(__file__).parent)
 
 
 @pytest.mark.parametrize("module", INSIDE, ids=[module.stem for module in INSIDE])
-def test_in_windows_cpython(lab, drivers, module):  # noqa: ARG001 (they are installed by the tests inside)
+def test_in_windows_cpython(lab, drivers, no_driver, module):  # noqa: ARG001 (the tests inside install them)
     run_tests(lab, module)

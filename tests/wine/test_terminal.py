@@ -16,8 +16,8 @@ INJECT = "from parity_tests.windows.injector import Injector; Injector().thread_
 
 
 @pytest.fixture
-def driver(lab, drivers):
-    """Returns a function that runs a command of `etwdetect driver`; the driver runs, and is gone at the end."""
+def driver(lab, drivers, no_driver):  # noqa: ARG001 (takes the driver away)
+    """Returns a function that runs a command of `etwdetect driver`; the driver runs."""
 
     def run(*arguments):
         ran = lab.run_python("-m", "etwdetect", "driver", *arguments)
@@ -26,8 +26,7 @@ def driver(lab, drivers):
 
     run("install", windows_path(drivers / "KDetector.sys"))
     run("start")
-    yield run
-    run("uninstall")
+    return run
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from parity_tests.benches import open_bench
 from parity_tests.errors import PerformanceError
 from parity_tests.simulators.simetw import SimEtw
 from parity_tests.verdict import judge
-from parity_tests.windows import api, detectors, lab_worker, notifier
+from parity_tests.windows import api, detectors, driver_service, lab_worker, notifier
 from parity_tests.windows.executor import perform
 from parity_tests.windows.injector import Injector
 from parity_tests.windows.machine import BIOS_KEY, BIOS_VALUES, bios_words
@@ -48,7 +48,7 @@ def performed():
         return judge(scenario, "wine", perform(scenario, lambda: lab_worker.load(scenario), told=True))
 
     yield run
-    lab_worker.remove()
+    driver_service.remove()
 
 
 @pytest.fixture
@@ -147,11 +147,11 @@ def test_a_session_that_somebody_stops_is_told_of(performed, besides, monkeypatc
 @pytest.fixture
 def driver():
     """The driver, loaded."""
-    lab_worker.remove()
+    driver_service.remove()
     service.install(notifier.DRIVER)
     service.start()
     yield
-    lab_worker.remove()
+    driver_service.remove()
 
 
 @pytest.fixture
@@ -206,7 +206,7 @@ def test_the_vm_bench_refuses_who_is_no_administrator(monkeypatch):
 
 
 def test_the_vm_bench_refuses_a_machine_without_the_driver():
-    lab_worker.remove()
+    driver_service.remove()
     status, said = run_vm_bench("--not-a-vm")
     assert (status, "KDetector is not running; start it with: etwdetect driver start" in said) == (1, True)
 

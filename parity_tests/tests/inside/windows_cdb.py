@@ -12,7 +12,7 @@ import pytest
 
 from parity_tests import loading
 from parity_tests.verdict import judge
-from parity_tests.windows import api, cdb, detectors, lab_worker
+from parity_tests.windows import api, cdb, detectors, driver_service, lab_worker
 from parity_tests.windows.executor import perform
 
 STAND_IN = (sys.executable, str(Path(__file__).with_name("stand_in_for_cdb.py")))
@@ -43,7 +43,7 @@ def performed(monkeypatch):
         return seen, judge(scenario, "wine", seen)
 
     yield run
-    lab_worker.remove()
+    driver_service.remove()
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from etwdetect.kdetector import Device, service
-from etwdetect.kdetector.errors import NotInstalledError
+from parity_tests.windows.driver_service import remove
 from parity_tests.windows.injector import Injector
 
 DRIVERS = Path(__file__).resolve().parents[3] / "build" / "driver" / "wine"
@@ -15,12 +15,13 @@ DRIVERS = Path(__file__).resolve().parents[3] / "build" / "driver" / "wine"
 
 @pytest.fixture
 def install():
-    """Returns a function that installs a driver under KDetector's name; it is removed at the end."""
+    """Returns a function that installs a driver under KDetector's name; at the end it is removed in any case."""
 
     def install(name="KDetector.sys", **bounds):
         return service.install(DRIVERS / name, **bounds)
 
-    remove()
+    if found := remove():
+        pytest.fail(f"an earlier test left in the lab, where it is removed now: {', '.join(found)}")
     yield install
     remove()
 
@@ -48,8 +49,3 @@ def order(name, value):
     """Tell the unruly driver, which is installed, what to do from its next start on."""
     with winreg.CreateKey(winreg.HKEY_LOCAL_MACHINE, service.PARAMETERS_KEY) as key:
         winreg.SetValueEx(key, name, 0, winreg.REG_DWORD, value)
-
-
-def remove():
-    with contextlib.suppress(NotInstalledError):
-        service.uninstall()

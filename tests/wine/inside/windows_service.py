@@ -23,6 +23,7 @@ from tests.wine.inside.conftest import DRIVERS, order
 
 INSTALLED = Path(r"C:\windows\system32\drivers\KDetector.sys")
 IMAGE = str(DRIVERS / "KDetector.sys")
+DELETE = 0x10000
 
 
 def etwdetect(*arguments):
@@ -176,9 +177,8 @@ def test_a_service_that_is_held_open_is_pending_removal(install):
     install()
     advapi32 = libraries.advapi32()
     manager = advapi32.OpenSCManagerW(None, None, 1)
-    held = advapi32.OpenServiceW(manager, service.SERVICE_NAME, 4)
-    assert held
-    service.uninstall()
+    held = advapi32.OpenServiceW(manager, service.SERVICE_NAME, DELETE)
+    assert advapi32.DeleteService(held), libraries.last_error()
     try:
         with pytest.raises(RemovalPendingError):
             install()

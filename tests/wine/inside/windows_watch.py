@@ -13,9 +13,10 @@ import time
 import pytest
 
 from etwdetect.kdetector import Device, service
+from parity_tests.windows.driver_service import remove
 from parity_tests.windows.injector import Injector
 from tests.running import PATIENCE, Running, ids
-from tests.wine.inside.conftest import order, remove
+from tests.wine.inside.conftest import order
 
 
 @pytest.fixture
