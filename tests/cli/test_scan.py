@@ -47,7 +47,7 @@ def test_text_puts_the_names_behind_the_books_line(etwdetect):
 @pytest.mark.parametrize("form", ["text", "classic", "sysmon"])
 def test_the_examples_of_formats_in_the_docs_are_what_it_prints(etwdetect, form):
     done = etwdetect("scan", SAMPLE, "--images", SAMPLE.parent / "images", "--utc", "--format", form)
-    assert done.out.splitlines()[0] in (ROOT / "docs" / "output.md").read_text("utf-8").splitlines()
+    assert done.out.splitlines()[0] in (ROOT / "docs" / "reference" / "formats.md").read_text("utf-8").splitlines()
 
 
 def test_times_are_in_the_readers_zone(etwdetect):

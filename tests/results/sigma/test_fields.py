@@ -1,4 +1,4 @@
-"""The table of fields: it has all that a record has, and docs/sigma.md shows it as it is."""
+"""The table of fields: it has all that a record has, and docs/reference/sigma-fields.md shows it as it is."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ import pytest
 from etwdetect.results import record
 from etwdetect.results.sigma.fields import FIELDS, Has, Source, field_called, lacking
 
-DOCS = Path(__file__).parents[3] / "docs" / "sigma.md"
+DOCS = Path(__file__).parents[3] / "docs" / "reference" / "sigma-fields.md"
 
 # Folding comes behind the rules, and the other two are about the record, not about what happened.
 NOT_ASKED_FOR = {"Sigma", "Count", "LastTime", "Absent"}

@@ -110,7 +110,7 @@ def fields_of(rule):
 
 
 def availability(names, source):
-    """Whether *source* has the fields *names*, as docs/sigma.md says it."""
+    """Whether *source* has the fields *names*, as docs/reference/sigma-fields.md says it."""
     each = {has: [name for name in names if field_called(name).of(source) is has] for has in Has}
     parts = [f"{has.value}: {', '.join(each[has])}" for has in (Has.PARTLY, Has.NO) if each[has]]
     return "; ".join(parts) or Has.YES.value
@@ -122,7 +122,7 @@ def test_the_documentation_says_for_each_whether_its_fields_can_be_had(public):
         names = fields_of(rule)
         cells = [rule.title, ", ".join(names), *(availability(names, source) for source in Source)]
         rows.append(f"| {' | '.join(cells)} |")
-    assert "\n".join(rows) in (ROOT / "docs" / "sigma.md").read_text("utf-8")
+    assert "\n".join(rows) in (ROOT / "docs" / "reference" / "sigma-fields.md").read_text("utf-8")
 
 
 def test_those_that_the_driver_cannot_tell_enough_for_are_named(public):
