@@ -110,13 +110,29 @@ def test_no_page_is_too_long(page):
 PATH = re.compile(rf"(?:{'|'.join(FOLDERS)})/[a-z0-9_./-]*", re.IGNORECASE)
 
 
-@pytest.mark.skipif(
+in_the_new_layout = pytest.mark.skipif(
     not (ROOT / "etwdetect" / "core").is_dir(), reason="the code is not in the layout of the pages yet"
 )
+
+
+@in_the_new_layout
 @each_page
 def test_every_path_that_a_page_names_exists(page):
     named = {span for span in spans_of(page) if PATH.fullmatch(span) and "NAME" not in span}
     assert {path for path in named if not (ROOT / path).exists()} == set()
+
+
+@in_the_new_layout
+def test_every_page_that_the_code_names_exists():
+    code = [
+        path
+        for folder in (*FOLDERS, ".github")
+        for path in (ROOT / folder).rglob("*")
+        if path.suffix in {".py", ".toml", ".yml", ".cpp", ".h"} and path != Path(__file__)
+    ]
+    named = {(name_of(path), page) for path in code for page in re.findall(r"\bdocs/[\w/-]+\.md", text_of(path))}
+    assert named
+    assert {(path, page) for path, page in named if not (ROOT / page).is_file()} == set()
 
 
 def test_every_page_that_the_readme_names_exists():
