@@ -34,3 +34,11 @@ def test_each_known_fault_of_the_published_driver_has_a_scenario():
         "ends-before-anything-happens",
         "own-thread-before-the-first",
     }
+
+
+def test_the_published_driver_finds_idle_in_an_empty_place_and_counts_its_list_below_zero():
+    scenario = next(each for each in SCENARIOS if each.name == "threads-by-system-and-in-system")
+    waiting = book_driver.PublishedList()
+    assert len(book_driver.reports(tell(scenario).kernel_events(), waiting)) == 1
+    assert waiting.count == -1
+    assert waiting.places == [book_driver.EMPTY] * book_driver.PLACES
