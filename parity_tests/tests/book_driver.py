@@ -1,9 +1,9 @@
 """What the published KDetector reports, as far as its faults reach what is reported; for these tests alone.
 
-Its state is a list of 32 places with the ids of new processes, 0 in an empty one, and a count of those taken. A place
-is taken when a process is created, without a look at what is there already; when the count says that there is none,
-the process is forgotten. A place is freed by the first thread that another process makes in that process, unless one
-of them is System. Exits, and threads that a process makes in itself, change nothing.
+Its state is a list of 32 places with the ids of new processes, 0 in an empty one, and a count of those taken. A
+place is taken when a process is created, without a look at what is there already; when the count says that
+there is none, the process is forgotten. A place is freed by the first thread that another process makes in that
+process, unless one of them is System. Exits, and threads that a process makes in itself, change nothing.
 
 Process 0, Idle, is found in any empty place: a thread in it passes for a first one, and the count falls below what
 the list holds, in the end below zero. The built driver itself did all of this in the simulated kernel.

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from etwdetect.kdetector.interface import SERVICE_NAME
+from etwdetect.windows import libraries
 
 _MANAGER_CONNECT: Final = 0x1
 _QUERY_STOP_DELETE: Final = 0x1_0024
@@ -39,17 +40,17 @@ def remove() -> list[str]:
 
 def _delete_service() -> str | None:
     """Stop and delete the service; return its state before, None where there is none."""
-    api = win32.advapi32()
+    api = libraries.advapi32()
     manager = api.OpenSCManagerW(None, None, _MANAGER_CONNECT)
     service = api.OpenServiceW(manager, SERVICE_NAME, _QUERY_STOP_DELETE)
-    error = win32.last_error()
+    error = libraries.last_error()
     try:
         if not service:
-            if error == win32.ERROR_SERVICE_DOES_NOT_EXIST:
+            if error == libraries.ERROR_SERVICE_DOES_NOT_EXIST:
                 return None
-            raise OSError(0, f"opening the service {SERVICE_NAME}: {win32.error_text(error)} ({error})")
+            raise OSError(0, f"opening the service {SERVICE_NAME}: {libraries.error_text(error)} ({error})")
         state = "stopped" if _state(service) == _STOPPED else "running"
-        api.ControlService(service, _CONTROL_STOP, ctypes.byref(win32.ServiceStatus()))
+        api.ControlService(service, _CONTROL_STOP, ctypes.byref(libraries.ServiceStatus()))
         deadline = time.monotonic() + _PATIENCE
         while _state(service) != _STOPPED:
             if time.monotonic() > deadline:
@@ -63,9 +64,9 @@ def _delete_service() -> str | None:
 
 
 def _state(service: int) -> int:
-    status = win32.ServiceStatus()
-    if not win32.advapi32().QueryServiceStatus(service, ctypes.byref(status)):
-        raise OSError(0, f"asking for the state of {SERVICE_NAME}: {win32.error_text(win32.last_error())}")
+    status = libraries.ServiceStatus()
+    if not libraries.advapi32().QueryServiceStatus(service, ctypes.byref(status)):
+        raise OSError(0, f"asking for the state of {SERVICE_NAME}: {libraries.error_text(libraries.last_error())}")
     return int(status.dwCurrentState)
 
 
