@@ -1,7 +1,7 @@
-"""Where things lie in the processes of a story: made-up addresses, the same in every run.
+"""The addresses in the processes of a timeline: made up, and the same in every run.
 
-The layout is that of 64-bit Windows: programs and DLLs each at a base of their own, the same in all processes;
-private memory below them; the kernel above.
+The layout is that of 64-bit Windows: each program and DLL has its own base, the same in all processes; private
+memory is below them, the kernel above.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ import zlib
 from typing import Final
 
 SYSTEM_IMAGES: Final = ("ntdll.dll", "kernel32.dll", "kernelbase.dll")
-"""What every running program has mapped besides itself."""
+"""The images that every running process maps besides its program."""
 
 IMAGE_SIZE: Final = 0x20_0000
-"""Of every image, in bytes when mapped; its last page has no code."""
+"""The mapped size of every image, in bytes; the last page holds no code."""
 
 NOWHERE: Final = 0x0000_021F_4E60_0000
-"""Private memory, in no image."""
+"""An address in private memory, outside any image."""
 
 KERNEL: Final = 0xFFFF_F802_16C1_D230
 
@@ -27,13 +27,13 @@ _CODE_END: Final = IMAGE_SIZE - 0x1000
 
 
 def image_base(image: str) -> int:
-    """Return where *image* is mapped."""
+    """Return the base address of *image*."""
     start = _DLLS if image.lower().endswith(".dll") else _PROGRAMS
     return start + (zlib.crc32(image.lower().encode()) & 0x3FFF) * IMAGE_SIZE
 
 
 def start_address(at: str) -> int:
-    """Return the address that *at* stands for: "image!function", "nowhere" or "kernel"."""
+    """Return the address of *at*, which is "image!function", "nowhere" or "kernel"."""
     if at == "nowhere":
         return NOWHERE
     if at == "kernel":
@@ -42,12 +42,12 @@ def start_address(at: str) -> int:
 
 
 def offset(at: str) -> int:
-    """Return where in its image "image!function" begins, in bytes."""
+    """Return the offset of "image!function" from the base of its image, in bytes."""
     return _CODE + zlib.crc32(at.encode()) % (_CODE_END - _CODE) // 16 * 16
 
 
 def time_stamp(image: str) -> int:
-    """Return the time stamp of the build of *image*, which is its checksum too."""
+    """Return the link time stamp of *image*; its checksum is the same number."""
     return zlib.crc32(image.lower().encode()) | 1
 
 

@@ -1,4 +1,4 @@
-"""A scenario in sentences, to be read aloud."""
+"""Describes a scenario in English sentences."""
 
 from __future__ import annotations
 
@@ -6,24 +6,24 @@ import textwrap
 from typing import TYPE_CHECKING, Final
 
 from parity_tests.scenario import IDLE, SYSTEM
-from parity_tests.steps import Repeat, Who, duration
+from parity_tests.steps import Repeat, ThreadRef, duration
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from parity_tests.scenario import Actor, Expected, Machine, Scenario
+    from parity_tests.scenario import Expected, Machine, Scenario, ScenarioProcess
     from parity_tests.steps import Step
 
 _WIDTH: Final = 100
 
 
 def describe(scenario: Scenario) -> Iterator[str]:
-    """Yield the lines that tell *scenario*: its title, why it matters, the steps, what must be reported."""
+    """Yield the lines that describe *scenario*: its title, why it matters, its steps, the expected reports."""
     yield scenario.title
     yield ""
     yield from _wrapped(scenario.why)
     yield ""
-    yield from _actors(scenario.actors.values())
+    yield from _processes(scenario.processes.values())
     yield from _machine(scenario.machine)
     yield "Steps:"
     yield from _steps(scenario.steps, "  ")
@@ -37,16 +37,16 @@ def describe(scenario: Scenario) -> Iterator[str]:
         yield from _wrapped(f"  {scenario.book_driver.why}", below="  ")
 
 
-def _actors(actors: Iterable[Actor]) -> Iterator[str]:
-    own = [actor for actor in actors if actor.name not in (SYSTEM, IDLE)]
-    running = [actor.name for actor in own if actor.running]
+def _processes(processes: Iterable[ScenarioProcess]) -> Iterator[str]:
+    own = [process for process in processes if process.name not in (SYSTEM, IDLE)]
+    running = [process.name for process in own if process.running]
     if running:
         yield from _wrapped(f"Running from the beginning: {', '.join(running)}.")
-    ids = [f"{actor.name} {actor.pid}" for actor in own if actor.pid is not None]
+    ids = [f"{process.name} {process.pid}" for process in own if process.pid is not None]
     if ids:
         yield from _wrapped(f"Process ids: {', '.join(ids)}.")
-    threads = [(Who(actor.name, name), tid) for actor in own for name, tid in actor.threads.items()]
-    ids = [f"{who} {tid}" for who, tid in threads if tid is not None]
+    threads = [(ThreadRef(process.name, name), tid) for process in own for name, tid in process.threads.items()]
+    ids = [f"{thread} {tid}" for thread, tid in threads if tid is not None]
     if ids:
         yield from _wrapped(f"Thread ids: {', '.join(ids)}.")
 

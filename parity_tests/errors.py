@@ -1,4 +1,4 @@
-"""What goes wrong around parity runs; each message is a sentence that a user can act on."""
+"""The errors of parity runs; each message is a sentence that a user can act on."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from etwdetect.core.errors import EtwDetectError, UnsupportedSystemError
 
 
 class ScenarioError(EtwDetectError):
-    """A scenario file is not as it should be: which file, which step, and what is wrong."""
+    """A scenario file is not valid; the message has the file, the step and the problem."""
 
     def __init__(self, what: str, step: str = "", name: str = "") -> None:
         self.what = what
@@ -16,16 +16,16 @@ class ScenarioError(EtwDetectError):
 
 
 class NoSuchScenarioError(EtwDetectError):
-    """A scenario was asked for that is not there, or the folder of scenarios is missing: exit status 2."""
+    """A named scenario, or the folder of scenarios, does not exist: exit status 2."""
 
 
 class BenchUnavailableError(UnsupportedSystemError):
-    """A bench cannot run on this machine, and what to do about it: exit status 5."""
+    """A bench cannot run on this machine; the message says what is missing: exit status 5."""
 
 
 class PerformanceError(EtwDetectError):
-    """A step could not be performed for real: what failed, and in which process."""
+    """A step could not be performed with real processes; the message says what failed and in which process."""
 
 
 class CdbError(PerformanceError):
-    """cdb, which plays a debugger, did not do what a debugger does: what it said last."""
+    """cdb did not do what it was told; the message has its last output."""

@@ -1,6 +1,6 @@
-"""Writes stand-ins for the image files of a story, so that start addresses get their functions' names.
+"""Writes image files for a timeline, so that start addresses can be resolved to function names.
 
-Each is a PE image of 64 bits that has nothing but headers and an export table.
+Each is a 64-bit PE image with headers and an export table, and nothing else.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ EXPORTED: Final = (
     "ntdll.dll!DbgUiRemoteBreakin",
     "ntdll.dll!LdrLoadDll",
 )
-"""What the system's images export, of all that stories start threads at."""
+"""The exported functions of the system images at which timelines start threads."""
 
 _HEADERS_SIZE: Final = 0x400
 _TABLE: Final = addresses.IMAGE_SIZE - 0x1000
-"""Where the export table is mapped: behind the code."""
+"""The offset at which the export table is mapped: after the code."""
 
 _DOS = pack("<2s58xI", b"MZ", 0x40)
 
@@ -54,7 +54,7 @@ def _image(image: str, exported: Iterable[str]) -> bytes:
 
 
 def _export_table(image: str, functions: list[tuple[str, int]]) -> bytes:
-    """Return an export directory with its tables, to be mapped at _TABLE; *functions* are sorted by name."""
+    """Return an export directory and its tables, mapped at _TABLE; *functions* are sorted by name."""
     count = len(functions)
     addresses_at = _TABLE + 40
     names_at, ordinals_at = addresses_at + 4 * count, addresses_at + 8 * count

@@ -6,22 +6,22 @@ import re
 import tomllib
 from dataclasses import MISSING, fields
 from datetime import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from etwdetect.core.rule import DEFAULT_BOUND
+from parity_tests.checkout import ROOT
 from parity_tests.errors import NoSuchScenarioError, ScenarioError
-from parity_tests.scenario import IDLE, KINDS, SYSTEM, Actor, BookDriver, Expected, Machine, Scenario
-from parity_tests.steps import STEPS, ExitThread, Repeat, Step, Who, parse_duration
-from parity_tests.timeline import tell
+from parity_tests.scenario import IDLE, KINDS, SYSTEM, BookDriver, Expected, Machine, Scenario, ScenarioProcess
+from parity_tests.steps import STEPS, ExitThread, Repeat, Step, ThreadRef, parse_duration
+from parity_tests.timeline import expand
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
+    from pathlib import Path
 
-    from parity_tests.processes import Cast
+    from parity_tests.processes import Processes
 
-DEFAULT_FOLDER: Final = Path(__file__).resolve().parent / "scenarios"
-"""Where a checkout has its scenarios. An installed package has none: it is told with --scenarios."""
+DEFAULT_FOLDER: Final = ROOT / "parity_tests" / "scenarios"
 
 _ACTIONS: Final = {step.action: step for step in STEPS}
 _MOST_ID: Final = 0xFFFF_FFFE
@@ -60,7 +60,9 @@ def parse(text: str, name: str, path: Path | None = None) -> Scenario:
     file = path.name if path else name
     try:
         scenario = _scenario(tomllib.loads(text), name, path)
-        _check_names(scenario, tell(scenario).cast)  # whether the story can happen, and its expectations be met
+        _check_names(
+            scenario, expand(scenario).processes
+        )  # whether the timeline can happen, and its expectations be met
     except ValueError as error:  # a TOMLDecodeError, or Python's refusal of a number of thousands of digits
         raise ScenarioError(f"is no TOML: {error}", name=file) from error
     except RecursionError as error:
@@ -70,16 +72,16 @@ def parse(text: str, name: str, path: Path | None = None) -> Scenario:
     return scenario
 
 
-def _check_names(scenario: Scenario, cast: Cast) -> None:
+def _check_names(scenario: Scenario, processes: Processes) -> None:
     reports = scenario.book_driver.reports if scenario.book_driver else ()
     for what, entries in (("expect", scenario.expect), ("book_driver, reports", reports)):
         for number, entry in enumerate(entries, 1):
             try:
                 for creator, target, thread in entry.each():
-                    cast.pid_of(target)
-                    cast.tid_of(creator)
+                    processes.pid_of(target)
+                    processes.tid_of(creator)
                     if thread is not None:
-                        cast.tid_of(Who(target, thread))
+                        processes.tid_of(ThreadRef(target, thread))
             except ScenarioError as error:
                 raise ScenarioError(error.what, f"{what} {number}") from error
 
@@ -99,7 +101,7 @@ def _scenario(table: Mapping[str, Any], name: str, path: Path | None) -> Scenari
         why=" ".join(_text(table, "why", "").split()),
         steps=steps,
         expect=_expectations(table, "expect", ""),
-        actors=_actors(_table(table, "processes", "")),
+        processes=_processes(_table(table, "processes", "")),
         machine=_machine(_table(table, "machine", "")),
         begins=begins,
         book_driver=_book_driver(table),
@@ -117,15 +119,15 @@ def _machine(table: Mapping[str, Any]) -> Machine:
     )
 
 
-def _actors(table: Mapping[str, Any]) -> dict[str, Actor]:
-    actors = {
-        SYSTEM: Actor(name=SYSTEM, image="System", running=True, pid=4, threads={"main": 8}),
-        IDLE: Actor(name=IDLE, image="Idle", running=True, pid=0, threads={"main": 0}),
+def _processes(table: Mapping[str, Any]) -> dict[str, ScenarioProcess]:
+    processes = {
+        SYSTEM: ScenarioProcess(name=SYSTEM, image="System", running=True, pid=4, threads={"main": 8}),
+        IDLE: ScenarioProcess(name=IDLE, image="Idle", running=True, pid=0, threads={"main": 0}),
     }
     for name, entry in table.items():
         where = f"process {name}"
-        if name in actors:
-            raise ScenarioError(f"{name} is there always, with the id {actors[name].pid}", where)
+        if name in processes:
+            raise ScenarioError(f"{name} is there always, with the id {processes[name].pid}", where)
         if not isinstance(entry, dict):
             raise ScenarioError("is no table such as { running = true }", where)
         _no_others(entry, ("image", "running", "pid", "threads", "images"), where)
@@ -134,7 +136,7 @@ def _actors(table: Mapping[str, Any]) -> dict[str, Actor]:
             raise ScenarioError("threads is no list of names, or table of names with ids", where)
         if isinstance(threads, list):
             threads = dict.fromkeys(threads)
-        actors[name] = Actor(
+        processes[name] = ScenarioProcess(
             name=name,
             image=_name(entry.get("image", f"{name}.exe"), where),
             running=_flag(entry.get("running", False), where),
@@ -142,7 +144,7 @@ def _actors(table: Mapping[str, Any]) -> dict[str, Actor]:
             threads={thread: None if tid is None else _id(tid, where) for thread, tid in threads.items()},
             images=tuple(_name(image, where) for image in _list(entry, "images", required=False)),
         )
-    return actors
+    return processes
 
 
 def _step(entry: object, where: str) -> Step:
@@ -173,7 +175,7 @@ def _main_value(kind: type[Step], value: object, where: str) -> dict[str, Any]:
     if kind is Repeat:
         return {"times": value}
     if kind is ExitThread:
-        process, thread = _who(value, where)
+        process, thread = _thread_ref(value, where)
         return {"process": process, "thread": thread}
     return {"process": value}
 
@@ -205,7 +207,7 @@ def _expected(entry: object, where: str) -> Expected:
     return Expected(
         thread_in=process,
         thread=thread or None,
-        made_by=_who(entry.get("made_by"), where),
+        made_by=_thread_ref(entry.get("made_by"), where),
         kind=kind,
         evidence=tuple(_name(word, where) for word in _list(entry, "evidence", required=False)),
         only=only,
@@ -261,11 +263,11 @@ def _name(value: object, where: str) -> str:
     return value
 
 
-def _who(value: object, where: str) -> Who:
+def _thread_ref(value: object, where: str) -> ThreadRef:
     parts = value.split("/") if isinstance(value, str) else []
     if not (1 <= len(parts) <= 2 and all(map(_is_name, parts))):
         raise ScenarioError(f"{value!r} is no thread such as 'notepad' or 'notepad/worker'", where)
-    return Who(*parts)
+    return ThreadRef(*parts)
 
 
 def _duration(value: object, where: str) -> int:
@@ -300,7 +302,7 @@ def _known_or_not(value: object, where: str) -> str:
 _PARSERS: Final[Mapping[str, Callable[[object, str], object]]] = {
     "process": _name,
     "thread": _name,
-    "by": _who,
+    "by": _thread_ref,
     "parent": _name,
     "named": _name,
     "at": _name,

@@ -1,4 +1,4 @@
-"""Who is who in a story: which ids the named processes and threads have, and who lives."""
+"""The processes and threads of a timeline: their ids by name, and which of them are running."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 from parity_tests.addresses import SYSTEM_IMAGES
 from parity_tests.errors import ScenarioError
-from parity_tests.scenario import IDLE, SYSTEM, Actor
-from parity_tests.steps import MAIN, MakesThread, Who
+from parity_tests.scenario import IDLE, SYSTEM, ScenarioProcess
+from parity_tests.steps import MAIN, MakesThread, ThreadRef
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,12 +20,12 @@ _ID_STEP: Final = 4
 
 
 @dataclass
-class Life:
-    """One process of the story, from its start to its end; *born* is a FILETIME, None for before the story."""
+class ProcessState:
+    """The state of one process; *started* is a FILETIME, or None if it runs from the beginning."""
 
-    actor: Actor
+    definition: ScenarioProcess
     pid: int
-    born: int | None = None
+    started: int | None = None
     starter: str | None = None
     threads: dict[str, int] = field(default_factory=dict)
     mapped: list[str] = field(default_factory=list)
@@ -35,100 +35,101 @@ class Life:
     debugger: str | None = None
 
 
-class Cast:
-    """The processes and threads of a story by name; raises ScenarioError for who is not there.
+class Processes:
+    """The processes and threads of a timeline by name. Unknown or ended names raise ScenarioError.
 
-    A name is one life: a process that gets another's id has a name of its own.
+    A name stands for one process: a process that reuses an id has a name of its own.
     """
 
     def __init__(self, scenario: Scenario) -> None:
-        self._actors = scenario.actors
-        self._lives: dict[str, Life] = {}
-        self._thread_ids: dict[Who, int] = {}
+        self._definitions = scenario.processes
+        self._states: dict[str, ProcessState] = {}
+        self._thread_ids: dict[ThreadRef, int] = {}
         self._taken = _explicit_ids(scenario)
         self._next = _FIRST_ID
-        for actor in scenario.actors.values():
-            if actor.running:
-                self._check_free(actor)
-                self._lives[actor.name] = life = Life(actor, self._id(actor.pid), announced=True)
-                if actor.name not in (SYSTEM, IDLE):
-                    life.mapped += images_of(actor)
-                threads = actor.threads if MAIN in actor.threads else {MAIN: None, **actor.threads}
+        for definition in scenario.processes.values():
+            if definition.running:
+                self._check_free(definition)
+                state = ProcessState(definition, self._id(definition.pid), announced=True)
+                self._states[definition.name] = state
+                if definition.name not in (SYSTEM, IDLE):
+                    state.mapped += images_of(definition)
+                threads = definition.threads if MAIN in definition.threads else {MAIN: None, **definition.threads}
                 for name, tid in threads.items():
-                    self._name_thread(life, name, self._id(tid))
+                    self._name_thread(state, name, self._id(tid))
 
-    def born(self, name: str, starter: Who, time: int) -> Life:
-        """Let the process *name* begin to exist at *time*."""
-        self.thread(starter)
-        if name in self._lives:
-            raise ScenarioError(f"{name} was started already; give another life another name")
-        actor = self._actors.get(name) or Actor(name=name, image=f"{name}.exe")
-        self._check_free(actor)
-        self._lives[name] = life = Life(actor, self._id(actor.pid), time, starter.process)
-        return life
+    def start_process(self, name: str, starter: ThreadRef, time: int) -> ProcessState:
+        """Add the process *name*, started by *starter* at *time* (FILETIME)."""
+        self.thread_ids(starter)
+        if name in self._states:
+            raise ScenarioError(f"{name} was started already; give the second process a name of its own")
+        definition = self._definitions.get(name) or ScenarioProcess(name=name, image=f"{name}.exe")
+        self._check_free(definition)
+        self._states[name] = state = ProcessState(definition, self._id(definition.pid), time, starter.process)
+        return state
 
-    def _check_free(self, actor: Actor) -> None:
-        if actor.pid is not None and any(other.pid == actor.pid for other in self.alive()):
-            raise ScenarioError(f"the id of {actor.name}, {actor.pid}, is in use")
+    def _check_free(self, definition: ScenarioProcess) -> None:
+        if definition.pid is not None and any(other.pid == definition.pid for other in self.all_running()):
+            raise ScenarioError(f"the id of {definition.name}, {definition.pid}, is in use")
 
-    def living(self, name: str) -> Life:
-        """Return the life of the process *name*, which must not have ended."""
-        life = self._lives.get(name)
-        if life is None:
-            raise ScenarioError(f"{name} is not running; start it, or say so under [processes]")
-        if not life.alive:
+    def running(self, name: str) -> ProcessState:
+        """Return the state of the process *name*, which must be running."""
+        state = self._states.get(name)
+        if state is None:
+            raise ScenarioError(f"{name} is not running; start it, or set running = true under [processes]")
+        if not state.alive:
             raise ScenarioError(f"{name} has ended")
-        return life
+        return state
 
-    def alive(self) -> Iterator[Life]:
-        """Yield who lives."""
-        return (life for life in self._lives.values() if life.alive)
+    def all_running(self) -> Iterator[ProcessState]:
+        """Yield the processes that are running."""
+        return (state for state in self._states.values() if state.alive)
 
-    def thread(self, who: Who) -> tuple[int, int]:
-        """Return the pid and the tid of the thread *who*, which must not have ended."""
-        life = self.living(who.process)
-        if who.thread not in life.threads:
-            have = ", ".join(life.threads) or "none"
-            raise ScenarioError(f"{who.process} has no thread {who.thread} (it has: {have})")
-        return life.pid, life.threads[who.thread]
+    def thread_ids(self, thread: ThreadRef) -> tuple[int, int]:
+        """Return the pid and tid of *thread*, which must be running."""
+        state = self.running(thread.process)
+        if thread.thread not in state.threads:
+            have = ", ".join(state.threads) or "none"
+            raise ScenarioError(f"{thread.process} has no thread {thread.thread} (it has: {have})")
+        return state.pid, state.threads[thread.thread]
 
-    def thread_starts(self, process: str, name: str | None, tid: int | None) -> int:
-        """Let a thread of *process* begin to exist; return its id."""
-        life = self.living(process)
-        if name in life.threads:
+    def start_thread(self, process: str, name: str | None, tid: int | None) -> int:
+        """Add a thread to *process* and return its id, which is *tid* if given."""
+        state = self.running(process)
+        if name in state.threads:
             raise ScenarioError(f"{process} has a thread {name} already")
         new = self._id(tid)
-        self._name_thread(life, name or f"#{new}", new)
+        self._name_thread(state, name or f"#{new}", new)
         return new
 
-    def thread_ends(self, process: str, name: str) -> int:
-        """Let a thread end; return its id."""
-        _, tid = self.thread(Who(process, name))
-        del self.living(process).threads[name]
+    def end_thread(self, process: str, name: str) -> int:
+        """End a thread and return its id."""
+        _, tid = self.thread_ids(ThreadRef(process, name))
+        del self.running(process).threads[name]
         return tid
 
-    def ends(self, name: str) -> Life:
-        """Let a process end; return its life."""
-        life = self.living(name)
-        life.alive = False
-        return life
+    def end_process(self, name: str) -> ProcessState:
+        """End a process and return its state."""
+        state = self.running(name)
+        state.alive = False
+        return state
 
     def pid_of(self, process: str) -> int:
-        """Return the id that *process* has or had."""
-        if process not in self._lives:
-            raise ScenarioError(f"no process {process} is in the story")
-        return self._lives[process].pid
+        """Return the id of *process*, ended or not."""
+        if process not in self._states:
+            raise ScenarioError(f"there is no process {process} in the scenario")
+        return self._states[process].pid
 
-    def tid_of(self, who: Who) -> int:
-        """Return the id that the thread *who* has or had."""
-        self.pid_of(who.process)
-        if who not in self._thread_ids:
-            raise ScenarioError(f"no thread {who.process}/{who.thread} is in the story")
-        return self._thread_ids[who]
+    def tid_of(self, thread: ThreadRef) -> int:
+        """Return the id of *thread*, ended or not."""
+        self.pid_of(thread.process)
+        if thread not in self._thread_ids:
+            raise ScenarioError(f"there is no thread {thread.process}/{thread.thread} in the scenario")
+        return self._thread_ids[thread]
 
-    def _name_thread(self, life: Life, name: str, tid: int) -> None:
-        life.threads[name] = tid
-        self._thread_ids[Who(life.actor.name, name)] = tid
+    def _name_thread(self, state: ProcessState, name: str, tid: int) -> None:
+        state.threads[name] = tid
+        self._thread_ids[ThreadRef(state.definition.name, name)] = tid
 
     def _id(self, wanted: int | None) -> int:
         if wanted is not None:
@@ -139,14 +140,14 @@ class Cast:
         return self._next - _ID_STEP
 
 
-def images_of(actor: Actor) -> tuple[str, ...]:
-    """Return all that *actor* maps: its program first."""
-    return actor.image, *SYSTEM_IMAGES, *actor.images
+def images_of(definition: ScenarioProcess) -> tuple[str, ...]:
+    """Return the images that a process maps, its program first."""
+    return definition.image, *SYSTEM_IMAGES, *definition.images
 
 
 def _explicit_ids(scenario: Scenario) -> set[int]:
-    """Return the ids that the scenario gives out itself."""
+    """Return the ids that the scenario file assigns."""
     ids = {step.tid for step in scenario.flat_steps() if isinstance(step, MakesThread)}
-    for actor in scenario.actors.values():
-        ids |= {actor.pid, *actor.threads.values()}
+    for definition in scenario.processes.values():
+        ids |= {definition.pid, *definition.threads.values()}
     return {each for each in ids if each is not None}

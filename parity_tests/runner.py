@@ -1,4 +1,4 @@
-"""Runs scenarios on benches, and recordings on the trace bench; one result after the other."""
+"""Runs scenarios on benches and recordings on the trace bench, and yields one result for each."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from etwdetect.comparison.result import Result
 from etwdetect.core.errors import EtwDetectError
 from parity_tests.benches import TRACE, open_bench
 from parity_tests.benches.trace import replay
+from parity_tests.evaluation import evaluate
 from parity_tests.simulators.simkernel import StatusError
-from parity_tests.verdict import judge
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def run(scenarios: Iterable[Scenario], bench_name: str, *, anywhere: bool = False) -> Iterator[Result]:
-    """Yield how each of *scenarios* did; BenchUnavailableError where this machine has no such bench.
+    """Yield the result of each of *scenarios*. Raises BenchUnavailableError if the bench cannot run here.
 
     *anywhere*: see `Bench.anywhere`.
     """
@@ -31,7 +31,7 @@ def run(scenarios: Iterable[Scenario], bench_name: str, *, anywhere: bool = Fals
 
 
 def replay_all(scans: Iterable[Scan]) -> Iterator[Result]:
-    """Yield how the two detectors agree on each of *scans*, on the trace bench."""
+    """Yield the trace bench's result for each of *scans*."""
     for scan in scans:
         try:
             yield replay(scan)
@@ -40,7 +40,7 @@ def replay_all(scans: Iterable[Scan]) -> Iterator[Result]:
 
 
 def perform(bench: Bench, scenario: Scenario) -> Result:
-    """Return how *scenario* did on *bench*, which has been entered."""
+    """Return the result of *scenario* on *bench*, which must have been entered."""
     reason = bench.cannot(scenario)
     if reason is not None:
         return Result(scenario.name, bench.name, skipped=reason)
@@ -50,4 +50,4 @@ def perform(bench: Bench, scenario: Scenario) -> Result:
     except (EtwDetectError, StatusError, OSError) as error:
         seconds = time.perf_counter() - began
         return Result(scenario.name, bench.name, seconds, complaints=(f"could not be performed: {error}",))
-    return judge(scenario, bench.name, observation, time.perf_counter() - began)
+    return evaluate(scenario, bench.name, observation, time.perf_counter() - began)

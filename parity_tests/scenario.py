@@ -1,4 +1,4 @@
-"""A scenario: a situation in a person's words, and what must be reported of it."""
+"""A scenario: the steps of one situation, and the remote threads that must be reported."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal
 
 from etwdetect.core.rule import DEFAULT_BOUND
-from parity_tests.steps import Repeat, StartDetection, Who
+from parity_tests.steps import Repeat, StartDetection, ThreadRef
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -24,18 +24,18 @@ KINDS: Final = (
     "start outside any image",
     "other",
 )
-"""The kinds of a remote thread that a scenario can expect."""
+"""The kinds of remote threads that a scenario can expect."""
 
 SYSTEM: Final = "System"
 IDLE: Final = "Idle"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Actor:
-    """A process of the story, by name. Ids that are None are given out by the bench.
+class ScenarioProcess:
+    """A process of the scenario, by name. The bench assigns ids that are None.
 
-    *running*: it was there before the story begins, with the main thread and *threads* (by name, with their ids).
-    *images*: what it maps besides its program, ntdll, kernel32 and kernelbase.
+    *running*: it runs before the first step, with its main thread and *threads* (ids by name).
+    *images*: the images that it maps besides its program, ntdll, kernel32 and kernelbase.
     """
 
     name: str
@@ -48,7 +48,7 @@ class Actor:
 
 @dataclass(frozen=True, kw_only=True)
 class Machine:
-    """What the story happens on. *clock_tick* is in 100 ns units: time stamps are multiples of it."""
+    """The machine of the scenario. Time stamps are multiples of *clock_tick*, in 100 ns units."""
 
     cpus: int = 1
     table_bound: int = DEFAULT_BOUND
@@ -57,21 +57,21 @@ class Machine:
 
 @dataclass(frozen=True, kw_only=True)
 class Expected:
-    """A remote thread that must be reported, or *times* of them: in process *thread_in*, made by *made_by*.
+    """A remote thread that must be reported, *times* times: in process *thread_in*, created by *made_by*.
 
-    A thread name of None is any thread. *only*: reported by one detector alone, which the scenario explains.
+    A thread name of None matches any thread. *only*: the one detector that reports it.
     """
 
     thread_in: str
     thread: str | None
-    made_by: Who
+    made_by: ThreadRef
     kind: str | None = None
     evidence: tuple[str, ...] = ()
     only: Literal["etw", "driver"] | None = None
     times: int = 1
 
     def sentence(self) -> str:
-        """Say in English what is reported."""
+        """Return an English description of the expected report."""
         times = f"{self.times:,} threads" if self.times > 1 else "a thread"
         name = f" ({self.thread})" if self.thread else ""
         notes = [f"kind: {self.kind}"] if self.kind else []
@@ -80,19 +80,19 @@ class Expected:
         behind = f" [{'; '.join(notes)}]" if notes else ""
         return f"{times} in {self.thread_in}{name}, made by {self.made_by}{behind}"
 
-    def each(self) -> Iterator[tuple[Who, str, str | None]]:
-        """Yield the creator, the target and the new thread's name of each one, with numbers filled in."""
+    def each(self) -> Iterator[tuple[ThreadRef, str, str | None]]:
+        """Yield creator, target process and name of the new thread for each repetition, with {n} replaced."""
         for number in range(1, self.times + 1):
             filled = [
                 None if text is None else text.replace("{n}", str(number))
                 for text in (*self.made_by, self.thread_in, self.thread)
             ]
-            yield Who(str(filled[0]), str(filled[1])), str(filled[2]), filled[3]
+            yield ThreadRef(str(filled[0]), str(filled[1])), str(filled[2]), filled[3]
 
 
 @dataclass(frozen=True, kw_only=True)
 class BookDriver:
-    """What the published driver would report instead, and why."""
+    """The reports of the published driver for this scenario, and why they differ."""
 
     why: str
     reports: tuple[Expected, ...]
@@ -100,14 +100,14 @@ class BookDriver:
 
 @dataclass(frozen=True, kw_only=True)
 class Scenario:
-    """One situation. *name* is its file's, *begins* the time of day of its first step."""
+    """One scenario. *name* is the name of its file, *begins* the time of day of its first step."""
 
     name: str
     title: str
     why: str
     steps: tuple[Step, ...]
     expect: tuple[Expected, ...]
-    actors: Mapping[str, Actor]
+    processes: Mapping[str, ScenarioProcess]
     machine: Machine
     begins: time
     book_driver: BookDriver | None = None
@@ -115,11 +115,11 @@ class Scenario:
 
     @property
     def begins_inside(self) -> bool:
-        """Whether detection begins inside the story, not before it."""
+        """Whether detection starts during the scenario, not before it."""
         return any(isinstance(step, StartDetection) for step in self.steps)
 
     def flat_steps(self) -> Iterator[Step]:
-        """Yield every step once, those of a repetition too, without repeating them."""
+        """Yield every step once, including the steps inside a repetition."""
         for step in self.steps:
             yield step
             if isinstance(step, Repeat):

@@ -1,7 +1,7 @@
-"""The words of a scenario: each step as a small record with typed arguments.
+"""The steps of a scenario, each a dataclass with typed arguments.
 
-A step is an abstract action of processes and threads that are known by name. The model and file benches turn
-steps into events (`story`); the wine and vm benches perform them. Durations are in 100 ns units.
+A step is an abstract action of processes and threads that are known by name. The model and file benches expand
+steps into events (`timeline`); the wine and vm benches perform them. Durations are in 100 ns units.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar, Final, Literal, NamedTuple, Self
 
 MAIN: Final = "main"
-"""The name of a process's first thread, where a scenario gives it no other."""
+"""The name of a process's first thread unless the scenario sets another."""
 
 NUMBER: Final = "{n}"
-"""In a repeated step's names: which repetition it is, from 1."""
+"""Replaced by the number of the repetition, from 1, in the names of a repeated step."""
 
 BREAK_IN: Final = "ntdll.dll!DbgUiRemoteBreakin"
 _PLACES: Final = {"nowhere": "in no image", "kernel": "in the kernel"}
@@ -22,8 +22,8 @@ _PLACES: Final = {"nowhere": "in no image", "kernel": "in the kernel"}
 CONTROL_HANDLER: Final = "kernelbase.dll!CtrlRoutine"
 
 
-class Who(NamedTuple):
-    """A thread, by the names of its process and itself; in a file "notepad" or "notepad/worker"."""
+class ThreadRef(NamedTuple):
+    """A thread by the names of its process and itself; written "notepad" or "notepad/worker" in a file."""
 
     process: str
     thread: str = MAIN
@@ -34,10 +34,10 @@ class Who(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """Anything that happens; *action* is its name in a file, whose value is the process it happens to.
+    """A step; *action* is its key in a file, and the key's value is the process that it acts on.
 
-    *after*: how long after the step before, or None for the story's own pace. *cpu*: on which CPU the event is
-    logged. *lost_by_etw*: ETW loses the events of this step.
+    *after*: the time since the step before it, or None for the default. *cpu*: the CPU that logs the event.
+    *lost_by_etw*: ETW loses the events of this step.
     """
 
     action: ClassVar[str] = ""
@@ -47,7 +47,7 @@ class Step:
     lost_by_etw: bool = False
 
     def sentence(self) -> str:
-        """Say in English what happens."""
+        """Return an English description of the step."""
         lost = " (which ETW loses)" if self.lost_by_etw else ""
         return self._says() + lost
 
@@ -55,45 +55,45 @@ class Step:
         raise NotImplementedError
 
     def numbered(self, number: int) -> Self:
-        """Return this step of the repetition *number*."""
+        """Return this step with {n} in its names replaced by *number*."""
         changes: dict[str, Any] = {}
         for field in fields(self):
             value = getattr(self, field.name)
             if isinstance(value, str) and NUMBER in value:
                 changes[field.name] = value.replace(NUMBER, str(number))
-            elif isinstance(value, Who) and NUMBER in str(value):
-                changes[field.name] = Who(*(part.replace(NUMBER, str(number)) for part in value))
+            elif isinstance(value, ThreadRef) and NUMBER in str(value):
+                changes[field.name] = ThreadRef(*(part.replace(NUMBER, str(number)) for part in value))
         return replace(self, **changes) if changes else self
 
 
 @dataclass(frozen=True, kw_only=True)
 class MakesThread(Step):
-    """A step in which thread *by* makes a thread in *process*.
+    """A step in which the thread *by* creates a thread in *process*.
 
-    *named*: the new thread's name in this story; *tid*: its id, where it matters; *at*: its start address, as
-    "image!function", "nowhere" (in no image) or "kernel". *etw_creator*: "unknown" where ETW does not say who.
+    *named*: the name of the new thread in the scenario; *tid*: its id, if it matters; *at*: its start address,
+    "image!function", "nowhere" (outside any image) or "kernel". *etw_creator*: "unknown" if ETW does not log it.
     """
 
-    by: Who
+    by: ThreadRef
     tid: int | None = None
     named: str | None = None
     at: str | None = None
     etw_creator: Literal["known", "unknown"] = "known"
 
     def sentence(self) -> str:
-        """Say in English what happens, and what is said of the thread."""
+        """Return an English description of the step and of the new thread."""
         said = super().sentence()
         notes = [f"called {self.named}"] if self.named else []
         notes += [f"with the id {self.tid}"] if self.tid else []
         notes += [f"starting {_PLACES.get(self.at, f'at {self.at}')}"] if self.at else []
-        notes += ["made by whom ETW does not say"] if self.etw_creator == "unknown" else []
+        notes += ["whose creator ETW does not know"] if self.etw_creator == "unknown" else []
         of_what = "" if "thread" in said else "thread "
         return f"{said} ({of_what}{', '.join(notes)})" if notes else said
 
 
 @dataclass(frozen=True, kw_only=True)
 class StartProcess(MakesThread):
-    """A program is started: a process, its first thread by the same creator, its images."""
+    """Starts a program: a process, its first thread by the same creator, its images."""
 
     action = "start_process"
     parent: str | None = None
@@ -110,7 +110,7 @@ class StartProcess(MakesThread):
 
 @dataclass(frozen=True, kw_only=True)
 class StartSuspended(StartProcess):
-    """A program is started, but its first thread does not run yet: no image is mapped but its own and ntdll."""
+    """Starts a program whose first thread does not run yet: only its own image and ntdll are mapped."""
 
     action = "start_suspended"
 
@@ -120,7 +120,7 @@ class StartSuspended(StartProcess):
 
 @dataclass(frozen=True, kw_only=True)
 class StartUnderDebugger(StartProcess):
-    """A debugger starts its debuggee, and is attached to it from the beginning."""
+    """A debugger starts its debuggee and is attached to it from the beginning."""
 
     action = "start_under_debugger"
 
@@ -130,21 +130,21 @@ class StartUnderDebugger(StartProcess):
 
 @dataclass(frozen=True, kw_only=True)
 class Resume(Step):
-    """A suspended process goes on."""
+    """Resumes a suspended process."""
 
     action = "resume"
-    by: Who
+    by: ThreadRef
 
     def _says(self) -> str:
-        return f"{self.by} lets {self.process} run"
+        return f"{self.by} resumes {self.process}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class BeginProcess(Step):
-    """A process is announced, and its first thread is still to come: the moment between both notifications."""
+    """A process is announced before its first thread: the moment between both notifications."""
 
     action = "begin_process"
-    by: Who
+    by: ThreadRef
     parent: str | None = None
 
     def _says(self) -> str:
@@ -153,10 +153,10 @@ class BeginProcess(Step):
 
 @dataclass(frozen=True, kw_only=True)
 class CreateProcessWithoutThread(Step):
-    """A process is made without a thread (NtCreateProcessEx). Windows announces it with its first thread."""
+    """Creates a process without a thread (NtCreateProcessEx). Windows announces it with its first thread."""
 
     action = "create_process_without_thread"
-    by: Who
+    by: ThreadRef
 
     def _says(self) -> str:
         return f"{self.by} creates the process {self.process} without a thread"
@@ -164,49 +164,49 @@ class CreateProcessWithoutThread(Step):
 
 @dataclass(frozen=True, kw_only=True)
 class FirstThread(MakesThread):
-    """A process that has no thread gets its first one."""
+    """Creates the first thread of a process that has none."""
 
     action = "first_thread"
 
     def _says(self) -> str:
-        return f"{self.by} gives {self.process} its first thread"
+        return f"{self.by} creates the first thread of {self.process}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class CreateThread(MakesThread):
-    """A thread makes another one in its own process."""
+    """A thread creates another thread in its own process."""
 
     action = "create_thread"
 
     def _says(self) -> str:
-        return f"{self.by} makes a thread in its own process"
+        return f"{self.by} creates a thread in its own process"
 
 
 @dataclass(frozen=True, kw_only=True)
 class CreateRemoteThread(MakesThread):
-    """A thread of one process makes a thread in another one (CreateRemoteThread)."""
+    """A thread of one process creates a thread in another (CreateRemoteThread)."""
 
     action = "create_remote_thread"
 
     def _says(self) -> str:
-        return f"{self.by} makes a thread in {self.process}"
+        return f"{self.by} creates a thread in {self.process}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class AttachDebugger(MakesThread):
-    """A debugger attaches (DebugActiveProcess), which makes the break-in thread; unless it is not *invasive*."""
+    """A debugger attaches (DebugActiveProcess), which creates the break-in thread unless *invasive* is false."""
 
     action = "attach_debugger"
     invasive: bool = True
 
     def _says(self) -> str:
-        how = "" if self.invasive else " without touching it (non-invasively)"
+        how = "" if self.invasive else " non-invasively"
         return f"{self.by} attaches to {self.process} as a debugger{how}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class BreakIn(MakesThread):
-    """The user presses Break: the debugger makes a break-in thread (DebugBreakProcess)."""
+    """The user presses Break: the debugger creates a break-in thread (DebugBreakProcess)."""
 
     action = "break_in"
 
@@ -216,10 +216,10 @@ class BreakIn(MakesThread):
 
 @dataclass(frozen=True, kw_only=True)
 class Detach(Step):
-    """A debugger lets go of a process."""
+    """A debugger detaches from a process."""
 
     action = "detach"
-    by: Who
+    by: ThreadRef
 
     def _says(self) -> str:
         return f"{self.by} detaches from {self.process}"
@@ -227,48 +227,48 @@ class Detach(Step):
 
 @dataclass(frozen=True, kw_only=True)
 class ConsoleControl(MakesThread):
-    """Ctrl+C in a console: csrss makes a thread at the control handler."""
+    """Ctrl+C in a console: csrss creates a thread at the control handler."""
 
     action = "console_control"
 
     def _says(self) -> str:
-        return f"{self.by} makes a thread in {self.process} for a Ctrl+C"
+        return f"{self.by} creates a thread in {self.process} for a Ctrl+C"
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExitThread(Step):
-    """A thread ends; a file says which as "notepad/worker"."""
+    """A thread exits; written "notepad/worker" in a file."""
 
     action = "exit_thread"
     thread: str = MAIN
 
     def _says(self) -> str:
-        return f"the thread {Who(self.process, self.thread)} ends"
+        return f"the thread {ThreadRef(self.process, self.thread)} exits"
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExitProcess(Step):
-    """A process ends."""
+    """A process exits."""
 
     action = "exit_process"
 
     def _says(self) -> str:
-        return f"{self.process} ends"
+        return f"{self.process} exits"
 
 
 @dataclass(frozen=True, kw_only=True)
 class StartDetection(Step):
-    """Both detectors begin here; what came before was seen by neither. In a file its value is "both"."""
+    """Both detectors start here and have seen no earlier step. Its value in a file is "both"."""
 
     action = "start_detection"
 
     def _says(self) -> str:
-        return "both detectors begin to watch"
+        return "both detectors start"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Repeat(Step):
-    """*steps* happen *times* times, *every* so often; each repetition keeps its own pace."""
+    """Repeats *steps* *times* times, one repetition every *every* (100 ns units)."""
 
     action = "repeat"
     times: int
@@ -299,25 +299,25 @@ STEPS: Final[tuple[type[Step], ...]] = (
     StartDetection,
     Repeat,
 )
-"""Every step there is."""
+"""All steps."""
 
 _UNITS: Final = {"min": 600_000_000, "s": 10_000_000, "ms": 10_000, "us": 10}
 
 
 def parse_duration(text: str) -> int:
-    """Return *text*, such as "2 s", "1.5 ms" or "50 us", in 100 ns units; ValueError where it is none.
+    """Return the duration *text*, such as "2 s", "1.5 ms" or "50 us", in 100 ns units. Raises ValueError.
 
     >>> parse_duration("1.5 ms")
     15000
     """
     found = re.fullmatch(r"(\d{1,9}(?:\.\d{1,7})?) ?(min|s|ms|us)", text)
     if not found:
-        raise ValueError(f"{text!r} is no duration such as '2 s', '1.5 ms', '50 us' or '3 min'")
+        raise ValueError(f"{text!r} is not a duration such as '2 s', '1.5 ms', '50 us' or '3 min'")
     return round(float(found[1]) * _UNITS[found[2]])
 
 
 def duration(units: int) -> str:
-    """Return *units* of 100 ns as a person writes them.
+    """Return a duration in 100 ns units as text, which `parse_duration` reads.
 
     >>> duration(15000)
     '1.5 ms'

@@ -1,6 +1,6 @@
-"""Tells a scenario: turns its steps into what happened, event by event, with ids and times.
+"""Expands the steps of a scenario into a timeline of events with ids and times.
 
-Both detectors of the model and file benches are told the same facts, ETW as events and the driver as kernel
+The model and file benches give the same timeline to both detectors: to ETW as events, to the driver as kernel
 notifications.
 """
 
@@ -20,7 +20,7 @@ from etwdetect.core.events import (
 )
 from parity_tests import addresses
 from parity_tests.errors import ScenarioError
-from parity_tests.processes import Cast, images_of
+from parity_tests.processes import Processes, images_of
 from parity_tests.simulators.simkernel import Kind, SimEvent
 from parity_tests.steps import (
     BREAK_IN,
@@ -45,42 +45,45 @@ from parity_tests.steps import (
     StartSuspended,
     StartUnderDebugger,
     Step,
-    Who,
+    ThreadRef,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from etwdetect.core.events import Event
-    from parity_tests.processes import Life
+    from parity_tests.processes import ProcessState
     from parity_tests.scenario import Scenario
 
 MIDNIGHT: Final = 132_337_152_000_000_000
-"""2020-05-12, 00:00 UTC, as a FILETIME: the day of all stories."""
+"""2020-05-12, 00:00 UTC, as a FILETIME: the day of all timelines."""
 
 SECOND: Final = 10_000_000
 PACE: Final = SECOND // 10
-"""Between two steps, where the scenario does not say."""
+"""The time between two steps unless the scenario sets it."""
 
-_FIRST_THREAD: Final = 6_900  # 0.69 ms after its process, the middle of what was measured on real machines
+_FIRST_THREAD: Final = 6_900  # 0.69 ms after its process: the median on real machines
 _IMAGES: Final = 21_000
 _LEAD: Final = 10 * SECOND
-"""How long detection runs before the first step: nothing of the story is near its beginning."""
+"""The time from the start of detection to the first step, so that no step is close to the session start."""
 
 _OLDER: Final = 3600 * SECOND
 
 MOST_STEPS: Final = 200_000
-"""How many steps a story may have, repetitions counted each time."""
+"""The maximum number of steps in a timeline; each repetition counts."""
 
 MOST_EVENTS: Final = 400_000
-"""How many events a story may have, those of its images too: memory stays below half a gigabyte."""
+"""The maximum number of events in a timeline, image loads included; keeps memory below half a gigabyte."""
 
 LONGEST: Final = 366 * 24 * 3600 * SECOND
-"""How long a story may last: further on there is a time that an event has no room for."""
+"""The maximum duration of a timeline: far enough from the largest time that an event can hold."""
 
 
-class Fact(NamedTuple):
-    """One thing that happened: *event* with its true creator, logged on *cpu*, and what ETW fails to tell."""
+class TimelineEvent(NamedTuple):
+    """An event with its true creator, the CPU that logs it, and what ETW misses of it.
+
+    *creator_unknown*: ETW logs it without its creator. *lost_by_etw*: ETW does not log it.
+    """
 
     event: Event
     cpu: int = 0
@@ -88,39 +91,39 @@ class Fact(NamedTuple):
     lost_by_etw: bool = False
 
     def to_etw(self) -> Event:
-        """Return the event as ETW has it."""
+        """Return the event as ETW logs it."""
         if self.creator_unknown and isinstance(self.event, ThreadStart):
             return self.event._replace(creator_pid=UNKNOWN_ID, creator_tid=UNKNOWN_ID)
         return self.event
 
 
 @dataclass(frozen=True)
-class Story:
-    """A scenario that was told: the *facts* in the order in which they happened, and who is who.
+class Timeline:
+    """An expanded scenario: its events in the order in which they happen, and its processes.
 
-    *session_start* is the FILETIME at which both detectors begin.
+    *session_start* is the FILETIME at which both detectors start.
     """
 
     session_start: int
-    facts: tuple[Fact, ...]
-    cast: Cast
+    entries: tuple[TimelineEvent, ...]
+    processes: Processes
 
-    def etw_facts(self) -> list[Fact]:
-        """Return what ETW logs, in the order in which it happened."""
-        return [fact for fact in self.facts if not fact.lost_by_etw]
+    def etw_entries(self) -> list[TimelineEvent]:
+        """Return the events that ETW logs, in the order in which they happen."""
+        return [entry for entry in self.entries if not entry.lost_by_etw]
 
     @property
     def events_lost(self) -> int:
-        """How many events ETW loses."""
-        return sum(fact.lost_by_etw for fact in self.facts)
+        """The number of events that ETW loses."""
+        return sum(entry.lost_by_etw for entry in self.entries)
 
     def kernel_events(self) -> Iterator[SimEvent]:
-        """Yield what the driver is notified of."""
-        return kernel_events(fact.event for fact in self.facts)
+        """Yield the driver's notifications."""
+        return kernel_events(entry.event for entry in self.entries)
 
 
 def kernel_events(events: Iterable[Event]) -> Iterator[SimEvent]:
-    """Yield the notifications that a driver gets in the place of *events*."""
+    """Yield the kernel notifications that correspond to *events*."""
     for event in events:
         match event:
             case ProcessStart(time, creator_pid, creator_tid, pid):
@@ -133,46 +136,46 @@ def kernel_events(events: Iterable[Event]) -> Iterator[SimEvent]:
                 yield SimEvent(time, Kind.THREAD_EXITED, pid, tid, pid, tid)
 
 
-def tell(scenario: Scenario) -> Story:
-    """Return the story of *scenario*; ScenarioError, which names the step, where it can't happen."""
-    return _Teller(scenario).tell()
+def expand(scenario: Scenario) -> Timeline:
+    """Return the timeline of *scenario*. Raises ScenarioError, which names the step, if a step is impossible."""
+    return _Expander(scenario).expand()
 
 
-class _Teller:
-    """Takes the steps one after the other."""
+class _Expander:
+    """Expands the steps one after the other."""
 
     def __init__(self, scenario: Scenario) -> None:
         self._scenario = scenario
-        self._cast = Cast(scenario)
+        self._processes = Processes(scenario)
         begins = scenario.begins
         seconds = (begins.hour * 60 + begins.minute) * 60 + begins.second
         self._now = MIDNIGHT + seconds * SECOND + begins.microsecond * 10
         self._began = self._now
         self._session_start: int | None = None if scenario.begins_inside else self._now - _LEAD
-        self._facts: list[tuple[int, Fact]] = []
+        self._entries: list[tuple[int, TimelineEvent]] = []
         self._older = self._now - _OLDER
         self._steps = 0
 
-    def tell(self) -> Story:
+    def expand(self) -> Timeline:
         if self._session_start is not None:
             self._begin_detection(self._session_start)
         self._take(self._scenario.steps, "step")
         if self._session_start is None:
-            raise ScenarioError("detection never begins")
-        # What follows each step may reach beyond the next one; Python's sort keeps what is at the same time.
-        self._facts.sort(key=lambda timed: timed[0])
-        facts = tuple(fact for time, fact in self._facts if time >= self._session_start)
-        return Story(self._session_start, tuple(self._placed(facts)), self._cast)
+            raise ScenarioError("detection never starts; a start_detection step must be reached")
+        # Later events of a step can be after the next step. The sort is stable for equal times.
+        self._entries.sort(key=lambda timed: timed[0])
+        entries = tuple(entry for time, entry in self._entries if time >= self._session_start)
+        return Timeline(self._session_start, tuple(self._placed(entries)), self._processes)
 
-    def _placed(self, facts: Iterable[Fact]) -> Iterator[Fact]:
-        """Yield *facts* with coarse times, and a CPU for those that have none: the CPUs take turns."""
+    def _placed(self, entries: Iterable[TimelineEvent]) -> Iterator[TimelineEvent]:
+        """Yield *entries* with times rounded to the clock tick, and CPUs assigned in turn where none is set."""
         tick, cpus = self._scenario.machine.clock_tick, self._scenario.machine.cpus
-        for number, fact in enumerate(facts):
-            cpu = number % cpus if fact.cpu < 0 else fact.cpu
-            event = fact.event
+        for number, entry in enumerate(entries):
+            cpu = number % cpus if entry.cpu < 0 else entry.cpu
+            event = entry.event
             if tick > 1:
                 event = event._replace(time=event.time // tick * tick)
-            yield fact._replace(event=event, cpu=cpu)
+            yield entry._replace(event=event, cpu=cpu)
 
     def _take(self, steps: Iterable[Step], where: str) -> None:
         for number, step in enumerate(steps, 1):
@@ -184,11 +187,11 @@ class _Teller:
                 continue
             self._steps += 1
             if self._steps > MOST_STEPS:
-                raise ScenarioError(f"the story has more than {MOST_STEPS:,} steps", here)
-            if len(self._facts) > MOST_EVENTS:
-                raise ScenarioError(f"the story has more than {MOST_EVENTS:,} events", here)
+                raise ScenarioError(f"the timeline has more than {MOST_STEPS:,} steps", here)
+            if len(self._entries) > MOST_EVENTS:
+                raise ScenarioError(f"the timeline has more than {MOST_EVENTS:,} events", here)
             if self._now - self._began > LONGEST:
-                raise ScenarioError("the story lasts more than a year", here)
+                raise ScenarioError("the timeline lasts more than a year", here)
             try:
                 self._happen(step)
             except ScenarioError as error:
@@ -204,16 +207,19 @@ class _Teller:
         cpus = self._scenario.machine.cpus
         for cpu in (step.cpu, getattr(step, "thread_cpu", None)):
             if cpu is not None and cpu >= cpus:
-                raise ScenarioError(f"there is no CPU {cpu} in a machine of {cpus}", where)
+                raise ScenarioError(
+                    f"CPU {cpu} does not exist; the machine has {cpus} (cpus under [machine])", where
+                )
 
     def _happen(self, step: Step) -> None:
         match step:
             case StartProcess():
                 self._start_process(step)
             case BeginProcess():
-                self._announce(self._cast.born(step.process, step.by, self._now), step.by, step, step.parent)
+                state = self._processes.start_process(step.process, step.by, self._now)
+                self._announce(state, step.by, step, step.parent)
             case CreateProcessWithoutThread():
-                self._cast.born(step.process, step.by, self._now)
+                self._processes.start_process(step.process, step.by, self._now)
             case Resume():
                 self._resume(step)
             case Detach():
@@ -224,7 +230,7 @@ class _Teller:
                 self._exit(step)
             case StartDetection():
                 if self._session_start is not None:
-                    raise ScenarioError("detection has begun already")
+                    raise ScenarioError("detection has started already")
                 self._session_start = self._now
                 self._begin_detection(self._now)
 
@@ -234,69 +240,73 @@ class _Teller:
                 self._first_thread(step)
             case CreateThread():
                 if step.by.process != step.process:
-                    raise ScenarioError(f"{step.by} is no thread of {step.process}")
-                life = self._cast.living(step.process)
-                if not life.threads:  # its first thread runs, and the notification of it is still to come
-                    self._cast.thread_starts(step.process, MAIN, None)
-                    self._map(life, 0, images_of(life.actor))
-                self._thread(step, step.at or f"{life.actor.image}!Worker")
+                    raise ScenarioError(f"{step.by} is not a thread of {step.process}; use create_remote_thread")
+                state = self._processes.running(step.process)
+                if not state.threads:  # its first thread runs before it is announced
+                    self._processes.start_thread(step.process, MAIN, None)
+                    self._map(state, 0, images_of(state.definition))
+                self._thread(step, step.at or f"{state.definition.image}!Worker")
             case CreateRemoteThread() | AttachDebugger() | BreakIn() | ConsoleControl():
                 self._foreign_thread(step)
 
     def _exit(self, step: ExitThread | ExitProcess) -> None:
         if isinstance(step, ExitThread):
-            tid = self._cast.thread_ends(step.process, step.thread)
-            self._log(ThreadStop(self._now, self._cast.living(step.process).pid, tid), step)
+            tid = self._processes.end_thread(step.process, step.thread)
+            self._log(ThreadStop(self._now, self._processes.running(step.process).pid, tid), step)
             return
-        life = self._cast.ends(step.process)
-        if life.announced:  # of a process that never had a thread Windows tells nothing
-            self._log(ProcessStop(self._now, life.pid), step)
+        state = self._processes.end_process(step.process)
+        if state.announced:  # Windows does not announce a process that never had a thread
+            self._log(ProcessStop(self._now, state.pid), step)
 
     def _begin_detection(self, time: int) -> None:
-        for life in self._cast.alive():
-            created = self._older if life.born is None else life.born
-            image = addresses.device_path(life.actor.image)
+        for state in self._processes.all_running():
+            created = self._older if state.started is None else state.started
+            image = addresses.device_path(state.definition.image)
             listing = time + 10
-            event = ProcessRundown(listing, life.pid, create_time=created, image=image)
-            self._facts.append((listing, Fact(event, -1)))
-            self._facts += [
-                (listing, Fact(_mapped(listing, life, each, rundown=True), -1)) for each in life.mapped
+            event = ProcessRundown(listing, state.pid, create_time=created, image=image)
+            self._entries.append((listing, TimelineEvent(event, -1)))
+            self._entries += [
+                (listing, TimelineEvent(_mapped(listing, state, each, rundown=True), -1)) for each in state.mapped
             ]
 
     def _start_process(self, step: StartProcess) -> None:
-        life = self._cast.born(step.process, step.by, self._now)
-        self._announce(life, step.by, step, step.parent)
+        state = self._processes.start_process(step.process, step.by, self._now)
+        self._announce(state, step.by, step, step.parent)
         delay = _FIRST_THREAD if step.first_thread_after is None else step.first_thread_after
-        at = step.at or f"{life.actor.image}!Start"
+        at = step.at or f"{state.definition.image}!Start"
         self._thread(step, at, delay, name=step.named or MAIN, cpu=step.thread_cpu)
         suspended = isinstance(step, StartSuspended)
-        life.suspended = suspended
-        self._map(life, delay, (life.actor.image, "ntdll.dll") if suspended else images_of(life.actor))
+        state.suspended = suspended
+        self._map(
+            state, delay, (state.definition.image, "ntdll.dll") if suspended else images_of(state.definition)
+        )
         if isinstance(step, StartUnderDebugger):
-            life.debugger = step.by.process
+            state.debugger = step.by.process
 
     def _resume(self, step: Resume) -> None:
-        self._cast.thread(step.by)
-        life = self._cast.living(step.process)
-        if not life.suspended:
+        self._processes.thread_ids(step.by)
+        state = self._processes.running(step.process)
+        if not state.suspended:
             raise ScenarioError(f"{step.process} is not suspended")
-        life.suspended = False
-        self._map(life, 0, images_of(life.actor)[2:])
+        state.suspended = False
+        self._map(state, 0, images_of(state.definition)[2:])
 
     def _first_thread(self, step: FirstThread) -> None:
-        life = self._cast.living(step.process)
-        if not life.announced:
-            # Windows announces the process when its first thread is inserted, in the thread that inserts it.
-            self._announce(life, step.by, step, life.starter)
-        self._thread(step, step.at or f"{life.actor.image}!Start", 1, name=step.named or MAIN)
-        self._map(life, 1, images_of(life.actor))
+        state = self._processes.running(step.process)
+        if not state.announced:
+            # Windows announces the process when its first thread is inserted, on the inserting thread.
+            self._announce(state, step.by, step, state.starter)
+        self._thread(step, step.at or f"{state.definition.image}!Start", 1, name=step.named or MAIN)
+        self._map(state, 1, images_of(state.definition))
 
     def _foreign_thread(self, step: CreateRemoteThread | AttachDebugger | BreakIn | ConsoleControl) -> None:
         if step.by.process == step.process:
-            raise ScenarioError(f"{step.process} does so to itself; for an own thread there is create_thread")
+            raise ScenarioError(
+                f"{step.process} cannot do this to itself; use create_thread for a thread in its own process"
+            )
         match step:
             case CreateRemoteThread(at=None):
-                raise ScenarioError("does not say at which start address")
+                raise ScenarioError("needs a start address: at = 'image!function', 'nowhere' or 'kernel'")
             case CreateRemoteThread(at=str(at)):
                 self._thread(step, at)
             case ConsoleControl():
@@ -309,50 +319,50 @@ class _Teller:
                 self._debugger(step.process, step.by, attached=True)
                 self._thread(step, step.at or BREAK_IN)
 
-    def _debugger(self, process: str, by: Who, *, attached: bool) -> Life:
-        """Return the life of *process*, which *by* does or does not debug."""
-        life = self._cast.living(process)
-        self._cast.thread(by)
-        if attached and life.debugger != by.process:
+    def _debugger(self, process: str, by: ThreadRef, *, attached: bool) -> ProcessState:
+        """Return the state of *process*, which *by* must debug if *attached*, and nobody otherwise."""
+        state = self._processes.running(process)
+        self._processes.thread_ids(by)
+        if attached and state.debugger != by.process:
             raise ScenarioError(f"{by.process} is not attached to {process}")
-        if not attached and life.debugger:
-            raise ScenarioError(f"{life.debugger} is attached to {process} already")
-        return life
+        if not attached and state.debugger:
+            raise ScenarioError(f"{state.debugger} is attached to {process} already")
+        return state
 
-    def _announce(self, life: Life, by: Who, step: Step, parent: str | None) -> None:
-        life.announced = True
-        creator = self._cast.thread(by)
-        parent_pid = self._cast.living(parent).pid if parent else creator[0]
-        image = addresses.device_path(life.actor.image)
-        self._log(ProcessStart(self._now, *creator, life.pid, parent_pid, 1, self._now, image=image), step)
+    def _announce(self, state: ProcessState, by: ThreadRef, step: Step, parent: str | None) -> None:
+        state.announced = True
+        creator = self._processes.thread_ids(by)
+        parent_pid = self._processes.running(parent).pid if parent else creator[0]
+        image = addresses.device_path(state.definition.image)
+        self._log(ProcessStart(self._now, *creator, state.pid, parent_pid, 1, self._now, image=image), step)
 
     def _thread(
         self, step: MakesThread, at: str, delay: int = 0, name: str | None = None, cpu: int | None = None
     ) -> None:
-        life = self._cast.living(step.process)
+        state = self._processes.running(step.process)
         image = at.partition("!")[0]
-        if "!" in at and image not in images_of(life.actor):
-            raise ScenarioError(f"{image} is not mapped in {step.process}; name it in the process's images")
+        if "!" in at and image not in images_of(state.definition):
+            raise ScenarioError(f"{image} is not mapped in {step.process}; add it to the images of the process")
         if "!" not in at and at not in ("nowhere", "kernel"):
-            raise ScenarioError(f"{at!r} is no start address such as 'ntdll.dll!DbgUiRemoteBreakin' or 'nowhere'")
-        creator = self._cast.thread(step.by)
-        tid = self._cast.thread_starts(step.process, name or step.named, step.tid)
+            raise ScenarioError(f"{at!r} is not a start address; use 'image!function', 'nowhere' or 'kernel'")
+        creator = self._processes.thread_ids(step.by)
+        tid = self._processes.start_thread(step.process, name or step.named, step.tid)
         address = addresses.start_address(at)
-        self._log(ThreadStart(self._now + delay, *creator, life.pid, tid, address), step, cpu)
+        self._log(ThreadStart(self._now + delay, *creator, state.pid, tid, address), step, cpu)
 
-    def _map(self, life: Life, delay: int, images: Iterable[str]) -> None:
+    def _map(self, state: ProcessState, delay: int, images: Iterable[str]) -> None:
         for number, image in enumerate(images):
             time = self._now + delay + _IMAGES + number
-            self._facts.append((time, Fact(_mapped(time, life, image), -1)))
-            life.mapped.append(image)
+            self._entries.append((time, TimelineEvent(_mapped(time, state, image), -1)))
+            state.mapped.append(image)
 
     def _log(self, event: Event, step: Step, cpu: int | None = None) -> None:
         cpu = step.cpu if cpu is None else cpu
         unknown = getattr(step, "etw_creator", "known") == "unknown"
         lost = step.lost_by_etw
-        self._facts.append((event.time, Fact(event, -1 if cpu is None else cpu, unknown, lost)))
+        self._entries.append((event.time, TimelineEvent(event, -1 if cpu is None else cpu, unknown, lost)))
 
 
-def _mapped(time: int, life: Life, image: str, *, rundown: bool = False) -> ImageLoad:
+def _mapped(time: int, state: ProcessState, image: str, *, rundown: bool = False) -> ImageLoad:
     base, stamp, path = addresses.image_base(image), addresses.time_stamp(image), addresses.device_path(image)
-    return ImageLoad(time, life.pid, base, addresses.IMAGE_SIZE, stamp, stamp, path, rundown=rundown)
+    return ImageLoad(time, state.pid, base, addresses.IMAGE_SIZE, stamp, stamp, path, rundown=rundown)

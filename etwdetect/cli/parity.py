@@ -1,155 +1,152 @@
-"""etwdetect parity: hold the detector without a driver and the driver side by side."""
+"""etwdetect parity: compare the ETW detector with the KDetector driver.
+
+`compare` is part of the package. `run` and `scenarios` are commands of the parity tests, which are loaded from the
+checkout or the unpacked .zip that this package is in.
+"""
 
 from __future__ import annotations
 
+import importlib
+import sys
 import threading
+import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import click
 
+import etwdetect
 from etwdetect.cli import say
-from etwdetect.cli.inputs import Traces
+from etwdetect.cli.by_path import import_package
 from etwdetect.cli.options import check_output
 from etwdetect.cli.signals import on_interruption
 from etwdetect.cli.status import Status, of_all
 from etwdetect.comparison import report, result_files
 from etwdetect.comparison.saved_outputs import compare_outputs
-from etwdetect.core.errors import EtwDetectError
-from etwdetect.results.escape import printable
-from parity_tests import loading, runner
-from parity_tests.benches import BENCHES, TRACE
-from parity_tests.describe import describe
-from parity_tests.errors import NoSuchScenarioError
+from etwdetect.core.errors import EtwDetectError, UnsupportedSystemError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from etwdetect.comparison.result import Result
-    from parity_tests.scenario import Scenario
 
-_FOLDER: Final = click.option(
-    "--scenarios",
-    "folder",
-    type=click.Path(path_type=Path),
-    help="The folder of scenario files; by default the checkout's parity_tests/scenarios.",
-)
-_FILE: Final = click.Path(dir_okay=False, path_type=Path)
+FILE: Final = click.Path(dir_okay=False, path_type=Path)
+
+_TESTS: Final = "parity_tests"
+_OF_THE_TESTS: Final = ("run", "scenarios")
+"""The commands of parity_tests.cli."""
 
 
-def _report_options(decorated: Callable[..., Status]) -> Callable[..., Status]:
-    decorated = click.option("--json", type=_FILE, help="Write the results to a file, as JSON.")(decorated)
-    return click.option("--junit", type=_FILE, help="Write the results to a file, as JUnit's XML.")(decorated)
+class ParityTestsMissingError(UnsupportedSystemError):
+    """The parity tests are not part of the installed package: exit status 5."""
+
+    def __init__(self, command: str) -> None:
+        """Say that *command* needs the parity tests, and where they are."""
+        super().__init__(
+            f"parity {command} needs the parity tests, which are not part of the installed package; run it in a "
+            "checkout of the etwdetect repository, or with etwdetect.exe from the .zip for Windows"
+        )
 
 
-@click.group()
+def tests_folder() -> Path | None:
+    """Return the folder of the parity tests, or None if this package is not in a checkout or the unpacked .zip.
+
+    Neither the current folder nor sys.path is searched: the vm bench runs elevated.
+    """
+    holder = Path(etwdetect.__file__).resolve().parents[1]
+    if _is_checkout(holder):
+        folder = holder / _TESTS
+    elif _is_unpacked_zip(holder):
+        folder = holder.parent / _TESTS
+    else:
+        return None
+    return folder if (folder / "__init__.py").is_file() else None
+
+
+def _is_checkout(folder: Path) -> bool:
+    """Return whether *folder* is a checkout; a site-packages folder must not be taken for one."""
+    try:
+        project = tomllib.loads((folder / "pyproject.toml").read_text("utf-8"))
+    except (OSError, ValueError):
+        return False
+    return bool(project.get("project", {}).get("name") == "etwdetect")
+
+
+def _is_unpacked_zip(libraries: Path) -> bool:
+    """Return whether *libraries* is the folder lib beside the Python of the .zip that runs this."""
+    python = libraries.parent / "python" / "python.exe"
+    return libraries.name == "lib" and python == Path(sys.executable).resolve()
+
+
+class _Parity(click.Group):
+    """Has the commands of the parity tests besides its own, and imports them when they are called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted((*super().list_commands(ctx), *_OF_THE_TESTS))
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _OF_THE_TESTS:
+            return super().get_command(ctx, cmd_name)
+        folder = tests_folder()
+        if folder is None:
+            return _missing(cmd_name)
+        import_package(folder)
+        command: click.Command = getattr(importlib.import_module(f"{_TESTS}.cli"), cmd_name)
+        return command
+
+
+def _missing(name: str) -> click.Command:
+    """Return a command that, whatever its arguments, says where the parity tests are."""
+
+    @click.command(
+        name,
+        context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
+        add_help_option=False,
+        short_help="Needs a checkout, or the .zip for Windows.",
+    )
+    def command() -> None:
+        raise ParityTestsMissingError(name)
+
+    return command
+
+
+@click.group(cls=_Parity)
 def command() -> None:
-    """Show that etwdetect without a driver says what the KDetector driver says."""
+    """Compare the ETW detector with the KDetector driver."""
 
 
-@command.group()
-def scenarios() -> None:
-    """List the scenarios, or show one of them in sentences."""
-
-
-@scenarios.command("list")
-@_FOLDER
-def list_scenarios(folder: Path | None) -> Status:
-    """List the scenarios with their titles."""
-    found = _find(folder)
-    width = max(len(scenario.name) for scenario in found)
-    for scenario in found:
-        click.echo(f"{scenario.name:{width}}  {printable(scenario.title)}")
-    return Status.DONE
-
-
-@scenarios.command()
-@click.argument("names", nargs=-1, required=True, metavar="SCENARIO...")
-@_FOLDER
-def show(names: Sequence[str], folder: Path | None) -> Status:
-    """Print scenarios in sentences: the steps, and what must be reported."""
-    for number, scenario in enumerate(_find(folder, names)):
-        if number:
-            click.echo()
-        for line in describe(scenario):
-            click.echo(printable(line))
-    return Status.DONE
+def report_options(decorated: Callable[..., Status]) -> Callable[..., Status]:
+    """Add the options --junit and --json."""
+    decorated = click.option("--json", type=FILE, help="Write the results to a file, as JSON.")(decorated)
+    return click.option("--junit", type=FILE, help="Write the results to a file, as JUnit XML.")(decorated)
 
 
 @command.command()
-@click.argument("names", nargs=-1, metavar="[SCENARIO...] | TRACE...")
-@click.option(
-    "--bench",
-    "benches",
-    type=click.Choice((*BENCHES, TRACE)),
-    multiple=True,
-    default=("model", "file"),
-    show_default=True,
-    help="Where to run; may be given more than once. The trace bench takes recordings, and goes alone.",
-)
-@click.option(
-    "--not-a-vm", is_flag=True, help="Let the vm bench run on what does not look like a virtual machine."
-)
-@_FOLDER
-@_report_options
-def run(  # noqa: PLR0913 (the command line)
-    names: Sequence[str],
-    benches: Sequence[str],
-    folder: Path | None,
-    junit: Path | None,
-    json: Path | None,
-    *,
-    not_a_vm: bool,
-) -> Status:
-    """Run scenarios, by default all of them, through both detectors and compare.
-
-    With --bench trace: take recordings, whatever `etwdetect scan` takes, and compare on their events.
-    """
-    benches = list(dict.fromkeys(benches))
-    if TRACE in benches:
-        if len(benches) > 1 or not names:
-            raise click.UsageError("--bench trace takes recordings, TRACE..., and goes alone")
-        paths = [Path(name) for name in names]
-        _check_reports(paths, junit, json)
-        traces = Traces(paths, join=False)
-        results = runner.replay_all(traces.scans())
-        return of_all([*_run(results, len(traces), junit, json), *traces.statuses], found=False)
-    found = _find(folder, names)
-    results = (result for bench in benches for result in runner.run(found, bench, anywhere=not_a_vm))
-    return of_all(_run(results, len(found) * len(benches), junit, json), found=False)
-
-
-@command.command()
-@click.argument("etw", type=_FILE, metavar="ETW.json")
-@click.argument("driver", type=_FILE, metavar="DRIVER.json")
-@_report_options
+@click.argument("etw", type=FILE, metavar="ETW.json")
+@click.argument("driver", type=FILE, metavar="DRIVER.json")
+@report_options
 def compare(etw: Path, driver: Path, junit: Path | None, json: Path | None) -> Status:
-    """Compare outputs that were recorded earlier with --format json: of `scan` or `monitor`, and `driver watch`.
+    """Compare outputs that were saved with --format json: one of `scan` or `monitor`, and one of `driver watch`.
 
-    Times are shown and not judged, because they come from two clocks; records more than 10 ms apart must be in the
-    same order.
+    Times are shown but not compared, because they come from two clocks. Records more than 10 ms apart must be in
+    the same order.
     """
-    _check_reports([etw, driver], junit, json)
-    return of_all(_run([compare_outputs(etw, driver)], 1, junit, json), found=False)
+    check_reports([etw, driver], junit, json)
+    return of_all(show_results([compare_outputs(etw, driver)], 1, junit, json), found=False)
 
 
-def _check_reports(inputs: Sequence[Path], junit: Path | None, json: Path | None) -> None:
+def check_reports(inputs: Sequence[Path], junit: Path | None, json: Path | None) -> None:
+    """Raise click.UsageError if --junit or --json names one of *inputs*."""
     for option, path in (("--junit", junit), ("--json", json)):
         if path is not None:
             check_output(path, inputs, option)
 
 
-def _find(folder: Path | None, names: Sequence[str] = ()) -> list[Scenario]:
-    try:
-        return loading.find(folder, names)
-    except NoSuchScenarioError as error:
-        raise click.UsageError(str(error)) from error
+def show_results(results: Iterable[Result], count: int, junit: Path | None, json: Path | None) -> Iterator[Status]:
+    """Print each of *results*, of which there are at most *count*, then the details, and write the files.
 
-
-def _run(results: Iterable[Result], count: int, junit: Path | None, json: Path | None) -> Iterator[Status]:
-    """Print each of *results*, of which there may be *count*, then what is to be said of them.
-
-    Yields a status for each, and for what failed. Raises what ended the results, after all that.
+    Yields a status for each result and for each file that cannot be written. If *results* raises an error, it is
+    raised again after that, or at once if there was no result.
     """
     interrupted = threading.Event()
     done = []
@@ -168,7 +165,7 @@ def _run(results: Iterable[Result], count: int, junit: Path | None, json: Path |
             raise
         ending = error
     if done:
-        _conclude(done)
+        show_details(done)
     for path, text in ((junit, result_files.junit), (json, result_files.to_json)):
         if path is not None:
             yield _write(path, text(done))
@@ -184,8 +181,8 @@ def _show(result: Result, *, first: bool) -> None:
     click.echo(report.row(result))
 
 
-def _conclude(results: Sequence[Result]) -> None:
-    """Print below the table what is to be said of some of *results*, and of all together."""
+def show_details(results: Sequence[Result]) -> None:
+    """Print below the table the details of failed and skipped results, the notes, and the totals."""
     skipped = [result for result in results if result.status == "skipped"]
     for result in results:
         if result.status == "failed" or result.notes:

@@ -1,1 +1,1 @@
-"""Pairs the records of two detectors and says in what they differ: `etwdetect parity compare`."""
+"""Pairs the records of two detectors and reports the differences: `etwdetect parity compare`."""

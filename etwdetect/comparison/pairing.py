@@ -1,6 +1,6 @@
-"""Compares what both detectors said, record by record.
+"""Compares the records of both detectors.
 
-Two records are the same when creator pid and tid, pid and tid are.
+Two records match if their creator pid, creator tid, pid and tid are equal.
 """
 
 from __future__ import annotations
@@ -22,73 +22,73 @@ if TYPE_CHECKING:
 
 
 LIVE_MARGIN: Final = 100_000
-"""10 ms in 100 ns units: of records this close, real detectors may see either first."""
+"""10 ms in 100 ns units: live detectors may report records this close in either order."""
 
 
 class Equality(Enum):
-    """When both sides are equal.
+    """The conditions under which both sides are equal.
 
-    EXACT: the same sequence, times equal to 100 ns. LIVE: the same multiset, and records more than 10 ms apart in
-    the same order; the clocks are two, so that times are shown and not judged.
+    EXACT: the same sequence, with times equal to 100 ns. LIVE: the same multiset, with records more than 10 ms
+    apart in the same order; times are not compared, because they come from two clocks.
     """
 
     EXACT = "exact"
     LIVE = "live"
 
 
-class Pair(NamedTuple):
-    """A record that both sides have."""
+class RecordPair(NamedTuple):
+    """A record that both sides reported."""
 
     etw: RemoteThread
     driver: RemoteThread
 
     @property
     def time_difference(self) -> int:
-        """The driver's time less ETW's, in 100 ns units."""
+        """The driver's time minus ETW's, in 100 ns units."""
         return self.driver.time - self.etw.time
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """What both sides have in common, and what not.
+    """The matched records of both sides, and the differences.
 
-    *out_of_order* are pairs that stand elsewhere in the other side's sequence: the fewest whose removal leaves
-    both sides in the same order, or, with LIVE, those that stand before one that is more than 10 ms older.
-    *explained* are records of one side that the other can't have, and that are no difference.
+    *out_of_order* are the pairs in another place of the other side's sequence: the fewest whose removal leaves
+    both sides in the same order or, with LIVE, those before a record that is more than 10 ms older. *explained*
+    are records that only one side can have, which are not differences.
     """
 
     equality: Equality
-    matched: tuple[Pair, ...]
+    matched: tuple[RecordPair, ...]
     only_etw: tuple[RemoteThread, ...]
     only_driver: tuple[RemoteThread, ...]
-    out_of_order: tuple[Pair, ...]
+    out_of_order: tuple[RecordPair, ...]
     explained: tuple[RemoteThread, ...] = ()
 
     @property
-    def other_times(self) -> tuple[Pair, ...]:
-        """The pairs whose times differ although they must not."""
+    def other_times(self) -> tuple[RecordPair, ...]:
+        """The pairs whose times differ, with Equality.EXACT."""
         if self.equality is Equality.LIVE:
             return ()
         return tuple(pair for pair in self.matched if pair.time_difference)
 
     @property
     def equal(self) -> bool:
-        """Whether both sides are equal in the sense of *equality*."""
+        """Whether both sides are equal under the conditions of *equality*."""
         return not (self.only_etw or self.only_driver or self.out_of_order or self.other_times)
 
     @property
     def median_time_difference(self) -> float:
-        """The median of how far the times are apart, in 100 ns units; 0 where nothing matched."""
+        """The median absolute time difference, in 100 ns units; 0 if nothing matched."""
         return median([abs(pair.time_difference) for pair in self.matched] or [0])
 
     @property
     def largest_time_difference(self) -> int:
-        """How far the times are apart at the most, in 100 ns units."""
+        """The largest absolute time difference, in 100 ns units; 0 if nothing matched."""
         return max((abs(pair.time_difference) for pair in self.matched), default=0)
 
 
 def explain(comparison: Comparison, is_expected: Callable[[RemoteThread, Detector], bool]) -> Comparison:
-    """Return *comparison* with those records as explained of which it is expected that one side alone has them."""
+    """Return *comparison* with the one-sided records for which *is_expected* holds moved to `explained`."""
     left: dict[Detector, tuple[RemoteThread, ...]] = {}
     explained: list[RemoteThread] = []
     sides: tuple[tuple[Detector, tuple[RemoteThread, ...]], ...] = (
@@ -96,23 +96,25 @@ def explain(comparison: Comparison, is_expected: Callable[[RemoteThread, Detecto
         ("driver", comparison.only_driver),
     )
     for side, records in sides:
-        verdicts = [is_expected(record, side) for record in records]
-        left[side] = tuple(record for record, known in zip(records, verdicts, strict=True) if not known)
-        explained += [record for record, known in zip(records, verdicts, strict=True) if known]
+        expected = [is_expected(record, side) for record in records]
+        left[side] = tuple(record for record, known in zip(records, expected, strict=True) if not known)
+        explained += [record for record, known in zip(records, expected, strict=True) if known]
     return replace(comparison, only_etw=left["etw"], only_driver=left["driver"], explained=tuple(explained))
 
 
 def key(record: RemoteThread) -> RecordIds:
-    """Return what makes a record the same on both sides."""
+    """Return the ids by which records of both sides match."""
     return record.creator_pid, record.creator_tid, record.pid, record.tid
 
 
 def compare(
     etw: Sequence[RemoteThread], driver: Sequence[RemoteThread], equality: Equality = Equality.EXACT
 ) -> Comparison:
-    """Compare the records of both sides, each in the order in which its detector gave them."""
+    """Compare the records of both sides, each in the order of its detector."""
     places = _places(etw, driver)
-    pairs = [(place, Pair(record, driver[place])) for record, place in zip(etw, places, strict=True) if place >= 0]
+    pairs = [
+        (place, RecordPair(record, driver[place])) for record, place in zip(etw, places, strict=True) if place >= 0
+    ]
     taken = {place for place, _ in pairs}
     out_of_order = _elsewhere(pairs) if equality is Equality.EXACT else _overtaken(pairs)
     return Comparison(
@@ -125,10 +127,10 @@ def compare(
 
 
 def _places(etw: Sequence[RemoteThread], driver: Sequence[RemoteThread]) -> list[int]:
-    """Return for each of ETW's records the place of its counterpart among the driver's, or -1.
+    """Return for each of ETW's records the index of its counterpart among the driver's, or -1.
 
-    Ids are used again, so several records can have the same. Those of the same time belong together; of the rest
-    those that are nearest in time.
+    Windows reuses ids, so several records can have the same. Records with equal times are paired first, then those
+    nearest in time.
     """
     same: defaultdict[tuple[RecordIds, int], deque[int]] = defaultdict(deque)
     for place, record in enumerate(driver):
@@ -155,13 +157,13 @@ def _places(etw: Sequence[RemoteThread], driver: Sequence[RemoteThread]) -> list
 
 
 def _nearest(mine: Sequence[int], others: Sequence[int]) -> list[tuple[int, int]]:
-    """Pair the times *mine* with *others*, both ascending, in order: as many as can be, each with its nearest."""
+    """Pair the ascending times *mine* with *others*, in order: as many as possible, each with its nearest."""
     if len(mine) > len(others):
         return [(position, other) for other, position in _nearest(others, mine)]
     pairs = []
     start = 0
     for position, time in enumerate(mine):
-        last = len(others) - (len(mine) - position)  # so that those behind find one too
+        last = len(others) - (len(mine) - position)  # leave one for each that follows
         other = bisect_left(others, time, start, last)
         if other > start and time - others[other - 1] <= abs(others[other] - time):
             other -= 1
@@ -170,10 +172,10 @@ def _nearest(mine: Sequence[int], others: Sequence[int]) -> list[tuple[int, int]
     return pairs
 
 
-def _elsewhere(pairs: Sequence[tuple[int, Pair]]) -> list[Pair]:
-    """Return the pairs, in ETW's order, that are not in a longest increasing sequence of driver positions."""
+def _elsewhere(pairs: Sequence[tuple[int, RecordPair]]) -> list[RecordPair]:
+    """Return the pairs, in ETW's order, that are not in a longest increasing sequence of driver indexes."""
     ends: list[int] = []
-    """By length less one: the smallest position that an increasing sequence of that length ends with."""
+    """By length minus one: the smallest index that ends an increasing sequence of that length."""
     lengths = []
     for position, _ in pairs:
         length = bisect_left(ends, position)
@@ -188,8 +190,8 @@ def _elsewhere(pairs: Sequence[tuple[int, Pair]]) -> list[Pair]:
     return out[::-1]
 
 
-def _overtaken(pairs: Sequence[tuple[int, Pair]]) -> list[Pair]:
-    """Return the pairs that stand, on either side, before one that is more than 10 ms older."""
+def _overtaken(pairs: Sequence[tuple[int, RecordPair]]) -> list[RecordPair]:
+    """Return the pairs that precede, on either side, a record that is more than 10 ms older."""
     by_time = sorted(
         ((pair.etw.time, (number, place), pair) for number, (place, pair) in enumerate(pairs)),
         key=lambda each: each[0],
@@ -207,7 +209,7 @@ def _overtaken(pairs: Sequence[tuple[int, Pair]]) -> list[Pair]:
 
 
 def between(records: Sequence[RemoteThread], opening: RecordIds, closing: RecordIds) -> list[RemoteThread]:
-    """Return the records between two markers, by the markers' ids; ValueError where one is missing."""
+    """Return the records between two markers, given by their ids. Raises ValueError if one is missing."""
     ids = [key(record) for record in records]
     start = ids.index(opening) + 1
     return list(records[start : ids.index(closing, start)])

@@ -1,4 +1,4 @@
-"""Results as a person reads them: a row each, and what is to be said of some of them below."""
+"""Formats results as text: a table with a row for each, and details below."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _NAMES: Final[Mapping[Detector, str]] = {"etw": "ETW", "driver": "driver"}
 
 
 def heading() -> str:
-    """Return the head of the table."""
+    """Return the heading of the table."""
     return _line(_COLUMNS)
 
 
@@ -63,7 +63,7 @@ def _duration(units: float) -> str:
 
 
 def details(result: Result) -> Iterator[str]:
-    """Yield what is to be said of *result* below the table: what is wrong, and what was counted."""
+    """Yield the lines about *result* below the table: complaints, notes and counts."""
     reason = "" if result.skipped is None else f", {printable(result.skipped)}"
     yield f"{printable(result.subject)} on the {result.bench} bench: {result.status}{reason}"
     for complaint in result.complaints[:_MOST_COMPLAINTS]:
@@ -73,17 +73,17 @@ def details(result: Result) -> Iterator[str]:
     for note in result.notes:
         yield f"  note: {printable(note)}"
     if result.comparison and result.comparison.explained:
-        yield f"  expected: {len(result.comparison.explained):,} that one side alone can have"
+        yield f"  expected: {len(result.comparison.explained):,} that only one side can report"
     yield from _statistics(result.statistics)
 
 
 def full(result: Result) -> str:
-    """Return row and details of one result."""
+    """Return the table and the details of one result."""
     return "\n".join((heading(), row(result), "", *details(result)))
 
 
 def closing(results: Sequence[Result]) -> Iterator[str]:
-    """Yield the last lines: how many passed, and what both sides counted altogether."""
+    """Yield the last lines: how many passed, and the total counts of both sides."""
     number = Counter(result.status for result in results)
     seconds = sum(result.seconds for result in results)
     each = ", ".join(f"{number[status]:,} {status}" for status in ("passed", "failed", "skipped"))
@@ -103,7 +103,7 @@ def _total(each: Iterable[Mapping[str, int]]) -> dict[str, int]:
 
 
 def _statistics(sides: Mapping[Detector, Mapping[str, int]]) -> Iterator[str]:
-    """Yield what each side counted, without what it counted none of."""
+    """Yield the counts of each side that are not zero."""
     for side, counts in sides.items():
         counted = ", ".join(f"{name} {count:,}" for name, count in counts.items() if count)
         yield f"  {_NAMES[side]:6}  {counted or 'nothing'}"

@@ -1,4 +1,4 @@
-"""What one detector said, and how a comparison of two ended."""
+"""The records and counts of one detector, and the result of comparing two."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ if TYPE_CHECKING:
     from etwdetect.core.rule import RemoteThread
     from etwdetect.enrich.detection import Detector
 
-VERDICTS: Final = ("first", "own", "excluded", "remote")
-"""The counts of a rule's verdicts that both detectors have."""
+RULE_COUNTS: Final = ("first", "own", "excluded", "remote")
+"""The counts of the rule's outcomes for a thread start that both detectors have."""
 
 
 @dataclass(frozen=True)
 class Side:
-    """What one detector said: its records, in its order, and what it counted.
+    """One detector's records, in its order, and its counts.
 
-    *statistics* has "threads" (seen), VERDICTS, "unknown" (ETW), "waiting" (in the table), "evicted", and losses
-    under names that begin with "lost". *kinds*: of each record, where the bench learns them.
+    *statistics* has "threads" (seen), RULE_COUNTS, "unknown" (ETW only), "waiting" (in the table), "evicted", and
+    losses under names that start with "lost". *kinds* has the kind of each record if the bench determines it.
     """
 
     records: Sequence[RemoteThread]
@@ -32,10 +32,10 @@ class Side:
 
 @dataclass(frozen=True)
 class Result:
-    """How one subject, a scenario or a trace, did on one bench; passed where there is no complaint.
+    """The result of one subject, a scenario or a trace, on one bench; passed if it has no complaints.
 
-    *notes* are worth telling and no fault, *skipped* says why the bench left the subject out, *incomplete* that
-    not all of a recording could be read.
+    *notes* are shown but are not faults; *skipped* is the reason for which the bench skipped the subject;
+    *incomplete*: a recording could not be read to its end.
     """
 
     subject: str
@@ -50,7 +50,7 @@ class Result:
 
     @property
     def status(self) -> Literal["passed", "failed", "skipped"]:
-        """How it ended."""
+        """The outcome."""
         if self.skipped is not None:
             return "skipped"
         return "failed" if self.complaints else "passed"
@@ -62,10 +62,10 @@ def describe(record: RemoteThread) -> str:
 
 
 def differences(comparison: Comparison, etw: Side, driver: Side, *, same_events: bool = False) -> list[str]:
-    """Return what is not equal, a sentence each.
+    """Return the differences, one sentence each.
 
-    Counts are compared too where they must be equal: where the records must be, and neither side lost anything
-    that the other had. With *same_events* both were given the same, however much was lost before.
+    Counts are compared only with Equality.EXACT and if neither side lost events that the other had. With
+    *same_events* both got the same events, whatever was lost before.
     """
     found = [f"only ETW has {describe(record)}" for record in comparison.only_etw]
     found += [f"only the driver has {describe(record)}" for record in comparison.only_driver]
@@ -84,14 +84,14 @@ def _lost(side: Side) -> bool:
 
 
 def _count_differences(etw: Mapping[str, int], driver: Mapping[str, int]) -> list[str]:
-    """Return which counts differ. A thread whose creator ETW does not know has a verdict from the driver alone."""
+    """Return the counts that differ. Only the driver classifies a thread whose creator ETW does not know."""
     names = ["threads", "waiting", "evicted"]
     unknown = etw.get("unknown", 0)
-    more = {name: driver[name] - etw[name] for name in VERDICTS if name in driver and name in etw}
+    more = {name: driver[name] - etw[name] for name in RULE_COUNTS if name in driver and name in etw}
     if not unknown:
-        names += VERDICTS
+        names += RULE_COUNTS
     elif min(more.values()) < 0 or sum(more.values()) != unknown:
-        return [f"verdicts differ by {more}, which the {unknown:,} unknown creators do not explain"]
+        return [f"counts differ by {more}, which the {unknown:,} unknown creators do not explain"]
     return [
         f"{name}: {etw[name]:,} for ETW, {driver[name]:,} for the driver"
         for name in names

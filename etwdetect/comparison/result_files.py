@@ -1,4 +1,4 @@
-"""Results as files for other programs: JUnit's XML, and JSON."""
+"""Formats results for other programs: JUnit XML and JSON."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 SCHEMA_VERSION: Final = 1
 
 _NOT_XML: Final = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-"""What XML 1.0 has no way to write."""
+"""The characters that XML 1.0 cannot contain."""
 
 
 def junit(results: Sequence[Result]) -> str:
-    """Return *results* as JUnit's XML: a suite for each bench, a test case for each subject."""
+    """Return *results* as JUnit XML: a test suite for each bench, a test case for each subject."""
     by_bench: defaultdict[str, list[Result]] = defaultdict(list)
     for result in results:
         by_bench[result.bench].append(result)
@@ -96,7 +96,7 @@ def _result(result: Result) -> dict[str, Any]:
 
 
 def _record(record: RemoteThread) -> dict[str, Any]:
-    """Return *record* under the names of `scan --format json`."""
+    """Return *record* with the field names of `scan --format json`."""
     return {
         "Time": str(record.time),
         "SourceProcessId": record.creator_pid,

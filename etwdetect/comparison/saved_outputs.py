@@ -1,4 +1,4 @@
-"""Compares outputs that were recorded earlier: json lines of `scan`, `monitor` and `driver watch`."""
+"""Compares saved outputs: JSON lines of `scan` or `monitor`, and of `driver watch`."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from etwdetect.enrich.detection import Detector
 
 NAME: Final = "recorded"
-"""What stands for the bench in the results."""
+"""The name of the bench in the results."""
 
 
 def compare_outputs(etw: Path, driver: Path) -> Result:
-    """Return how the output *etw* of the detector without a driver and the output *driver* of the driver agree.
+    """Compare the saved output *etw* of the ETW detector with the saved output *driver* of the driver.
 
-    They come from two clocks, so they are equal as live sessions are (Equality.LIVE). EtwDetectError where a file
-    cannot be read, has a line that is no record, or is of the other detector.
+    Times come from two clocks, so Equality.LIVE applies. Raises EtwDetectError if a file cannot be read, has a
+    line that is not a record, or is from the other detector.
     """
     began = time.perf_counter()
     etw_records, driver_records = read(etw, "etw"), read(driver, "driver")
@@ -36,13 +36,13 @@ def compare_outputs(etw: Path, driver: Path) -> Result:
         time.perf_counter() - began,
         comparison,
         tuple(differences(comparison, *sides)),
-        () if etw_records or driver_records else ("neither has a record, so it shows nothing",),
+        () if etw_records or driver_records else ("neither file has a record, so nothing was compared",),
         statistics={"etw": sides[0].statistics, "driver": sides[1].statistics},
     )
 
 
 def read(path: Path, detector: Detector) -> list[RemoteThread]:
-    """Return the records in the file at *path*, which *detector* wrote; EtwDetectError where that is not so."""
+    """Return the records in the file at *path*. Raises EtwDetectError unless *detector* wrote it."""
     records = []
     try:
         with path.open(encoding="utf-8") as file:
@@ -52,10 +52,13 @@ def read(path: Path, detector: Detector) -> list[RemoteThread]:
                 except ValueError as error:
                     raise EtwDetectError(f"{path}, line {number}: {error}") from error
                 if detection.detector != detector:
-                    raise EtwDetectError(f"{path}, line {number}: is of the detector {detection.detector!r}")
+                    raise EtwDetectError(
+                        f"{path}, line {number}: the record is from the detector {detection.detector!r}, "
+                        f"expected {detector!r}"
+                    )
                 if detection.count > 1:
                     raise EtwDetectError(
-                        f"{path}, line {number}: stands for {detection.count:,} remote threads; "
+                        f"{path}, line {number}: the record stands for {detection.count:,} remote threads; "
                         "record again without merging repeats"
                     )
                 records.append(detection.thread)

@@ -15,7 +15,7 @@ import sys
 from ctypes import POINTER, wintypes
 from typing import ClassVar, Final
 
-from etwdetect.kdetector.errors import UnsupportedSystemError
+from etwdetect.core.errors import UnsupportedSystemError
 
 INVALID_HANDLE_VALUE: Final = ctypes.c_void_p(-1).value
 

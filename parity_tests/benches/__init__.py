@@ -1,7 +1,7 @@
-"""The benches: each performs a scenario before both detectors, and says what they saw.
+"""The benches: each performs a scenario while both detectors run, and returns what they reported.
 
-A bench is a module of its name here, whose `bench` is a subclass of Bench. The trace bench is the exception: it
-takes recordings, not scenarios.
+A bench is the module of that name in this package; its `bench` is a subclass of Bench. The trace bench is the
+exception: it takes recordings, not scenarios.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, ClassVar, Final, Self
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from parity_tests.evaluation import Observation
     from parity_tests.scenario import Scenario
-    from parity_tests.verdict import Observation
 
 BENCHES: Final = ("model", "file", "wine", "vm")
 """The benches that take scenarios."""
@@ -24,16 +24,16 @@ TRACE: Final = "trace"
 
 
 class Bench(ABC):
-    """Performs scenarios, one after the other, within a ``with`` block.
+    """Performs scenarios one after the other, within a ``with`` block.
 
-    Entering starts what all scenarios need (a session, a driver) and raises BenchUnavailableError, with the
-    remedy, where this machine has no such thing. Leaving stops it.
+    Entering starts what all scenarios need (a session, a driver); leaving stops it. Entering raises
+    BenchUnavailableError, which says what to install or where to run, if this machine cannot run the bench.
     """
 
     name: ClassVar[str]
 
     anywhere: bool = False
-    """Whether the vm bench may run on what does not look like a virtual machine."""
+    """Whether the vm bench may run on a machine that does not look virtual."""
 
     def __enter__(self) -> Self:
         return self
@@ -43,17 +43,17 @@ class Bench(ABC):
     ) -> None:
         return None
 
-    def cannot(self, scenario: Scenario) -> str | None:  # noqa: ARG002 (for those that can't perform all steps)
-        """Return why this bench can't perform *scenario*, which is then skipped; None where it can."""
+    def cannot(self, scenario: Scenario) -> str | None:  # noqa: ARG002 (subclasses use it)
+        """Return why this bench must skip *scenario*, or None if it can perform it."""
         return None
 
     @abstractmethod
     def perform(self, scenario: Scenario) -> Observation:
-        """Let *scenario* happen before both detectors."""
+        """Perform *scenario* and return what both detectors reported."""
 
 
 def open_bench(name: str, *, anywhere: bool = False) -> Bench:
-    """Return the bench called *name*, to be entered; *anywhere*: see `Bench.anywhere`."""
+    """Return the bench called *name*, not yet entered; *anywhere*: see `Bench.anywhere`."""
     bench: Bench = importlib.import_module(f"{__name__}.{name}").bench()
     bench.anywhere = anywhere
     return bench

@@ -1,4 +1,4 @@
-"""The file bench: the story is written as an .etl file and scanned, the driver runs in the simulated kernel."""
+"""The file bench: scans the timeline as an .etl file; the driver runs in the simulated kernel."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from etwdetect.sources.etl.reader import Trace
 from etwdetect.sources.etl.writer import PERFINFO64, TraceOptions, TraceWriter
 from parity_tests.benches import Bench
 from parity_tests.benches.sides import driver_side, etw_side
+from parity_tests.evaluation import Observation
 from parity_tests.imagefiles import write_images
 from parity_tests.simulators.build import library
 from parity_tests.simulators.packed_events import classic
-from parity_tests.timeline import tell
-from parity_tests.verdict import Observation
+from parity_tests.timeline import expand
 
 if TYPE_CHECKING:
     from typing import Self
@@ -28,14 +28,14 @@ if TYPE_CHECKING:
     from etwdetect.core.raw import RawEvent
     from etwdetect.sources.decode.layout import Value
     from parity_tests.scenario import Scenario
-    from parity_tests.timeline import Story
+    from parity_tests.timeline import Timeline
 
 _BUFFER_SIZE: Final = 8192
 _DC_START: Final = 3
 
 
 class FileBench(Bench):
-    """Writes each story to a temporary trace, and scans it as `etwdetect scan` does."""
+    """Writes each timeline to a temporary trace and scans it as `etwdetect scan` does."""
 
     name = "file"
 
@@ -44,35 +44,37 @@ class FileBench(Bench):
         return self
 
     def perform(self, scenario: Scenario) -> Observation:
-        """Let the story happen before both detectors."""
-        story = tell(scenario)
+        """Perform *scenario* and return what both detectors reported."""
+        timeline = expand(scenario)
         bound = scenario.machine.table_bound
-        with TemporaryDirectory() as name, (Path(name) / "story.etl").open("w+b") as file:
+        with TemporaryDirectory() as name, (Path(name) / "timeline.etl").open("w+b") as file:
             folder = Path(name)
             write_images(folder)
-            write_trace(file, story, scenario.machine.cpus)
+            write_trace(file, timeline, scenario.machine.cpus)
             scan = Scan([Trace(file, f"{scenario.name}.etl")], bound, files=ImageFiles(folder))
             detections = list(scan.detections())
         records = [detection.thread for detection in detections]
         kinds = [detection.kind for detection in detections]
         etw = etw_side(scan.rule, records, scan.events_lost, scan.buffers_lost, kinds)
-        return Observation(etw, driver_side(story.kernel_events(), bound), Equality.EXACT, story.cast)
+        return Observation(etw, driver_side(timeline.kernel_events(), bound), Equality.EXACT, timeline.processes)
 
 
-def write_trace(file: BinaryIO, story: Story, cpus: int) -> None:
-    """Write what ETW logs of *story* to *file*, each CPU to buffers of its own."""
-    options = TraceOptions(story.session_start, cpus=cpus, buffer_size=_BUFFER_SIZE, events_lost=story.events_lost)
+def write_trace(file: BinaryIO, timeline: Timeline, cpus: int) -> None:
+    """Write the events that ETW logs of *timeline* to *file*, with separate buffers for each CPU."""
+    options = TraceOptions(
+        timeline.session_start, cpus=cpus, buffer_size=_BUFFER_SIZE, events_lost=timeline.events_lost
+    )
     with TraceWriter(file, options) as writer:
-        for fact in story.etw_facts():
-            event = fact.to_etw()
+        for entry in timeline.etw_entries():
+            event = entry.to_etw()
             if isinstance(event, ImageLoad) and event.rundown:
-                writer.write(_listed(event), fact.cpu, PERFINFO64)
+                writer.write(_image_rundown(event), entry.cpu, PERFINFO64)
             else:
-                writer.write(encode(event), fact.cpu)
+                writer.write(encode(event), entry.cpu)
 
 
-def _listed(event: ImageLoad) -> RawEvent:
-    """Return the listing of an image, which the system logger alone has an event for."""
+def _image_rundown(event: ImageLoad) -> RawEvent:
+    """Return the rundown event of an image, which only the system logger writes."""
     values: dict[str, Value] = {
         "ProcessId": event.pid,
         "ImageBase": event.base,

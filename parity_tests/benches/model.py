@@ -1,4 +1,4 @@
-"""The model bench: the rule is given events in memory, the driver runs in the simulated kernel."""
+"""The model bench: the rule gets events in memory; the driver runs in the simulated kernel."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from etwdetect.core.order import EventSorter
 from etwdetect.core.rule import RemoteThreadRule
 from parity_tests.benches import Bench
 from parity_tests.benches.sides import driver_side, etw_side
+from parity_tests.evaluation import Observation
 from parity_tests.simulators.build import library
-from parity_tests.timeline import tell
-from parity_tests.verdict import Observation
+from parity_tests.timeline import expand
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
     from etwdetect.core.events import Event
     from parity_tests.scenario import Scenario
-    from parity_tests.timeline import Fact
+    from parity_tests.timeline import TimelineEvent
 
 _BUFFER: Final = 64
-"""How many events a CPU's buffer holds here."""
+"""The number of events in a CPU's buffer."""
 
 
 class ModelBench(Bench):
-    """Tells both detectors the story in memory."""
+    """Gives the timeline to both detectors in memory."""
 
     name = "model"
 
@@ -37,27 +37,27 @@ class ModelBench(Bench):
         return self
 
     def perform(self, scenario: Scenario) -> Observation:
-        """Let the story happen before both detectors."""
-        story = tell(scenario)
+        """Perform *scenario* and return what both detectors reported."""
+        timeline = expand(scenario)
         bound = scenario.machine.table_bound
-        rule = RemoteThreadRule(bound, story.session_start)
+        rule = RemoteThreadRule(bound, timeline.session_start)
         sorter = EventSorter()
-        for event in delivered(story.etw_facts()):
+        for event in delivered(timeline.etw_entries()):
             sorter.add(event)
-        rule.observe(Loss(story.session_start, story.events_lost))
+        rule.observe(Loss(timeline.session_start, timeline.events_lost))
         records = [hit for event in sorter if (hit := rule.observe(event))]
-        etw = etw_side(rule, records, story.events_lost)
-        return Observation(etw, driver_side(story.kernel_events(), bound), Equality.EXACT, story.cast)
+        etw = etw_side(rule, records, timeline.events_lost)
+        return Observation(etw, driver_side(timeline.kernel_events(), bound), Equality.EXACT, timeline.processes)
 
 
-def delivered(facts: Iterable[Fact]) -> Iterator[Event]:
-    """Yield the events in the order in which ETW delivers them: a buffer of a CPU at a time, when it is full."""
+def delivered(entries: Iterable[TimelineEvent]) -> Iterator[Event]:
+    """Yield the events in the order in which ETW delivers them: one full buffer of one CPU at a time."""
     buffers: defaultdict[int, list[Event]] = defaultdict(list)
-    for fact in facts:
-        buffer = buffers[fact.cpu]
-        buffer.append(fact.to_etw())
+    for entry in entries:
+        buffer = buffers[entry.cpu]
+        buffer.append(entry.to_etw())
         if len(buffer) == _BUFFER:
-            yield from buffers.pop(fact.cpu)
+            yield from buffers.pop(entry.cpu)
     for _, buffer in sorted(buffers.items()):
         yield from buffer
 

@@ -1,4 +1,4 @@
-"""The two sides of the benches that need no Windows: what the rule and the simulated driver said."""
+"""Both sides of the benches that need no Windows: the reports and counts of the rule and the simulated driver."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from parity_tests.simulators.simkernel import SimEvent
 
 _AT_ONCE: Final = 8192
-"""How many events happen between two readings: no more than the driver's queue holds."""
+"""The number of events between two reads of the driver: at most the capacity of its queue."""
 
 
 def driver_side(events: Iterable[SimEvent], bound: int) -> Side:
-    """Let *events* happen in a simulated kernel into which the driver is freshly loaded.
+    """Play *events* in a simulated kernel with a freshly loaded driver.
 
-    Loading and unloading takes a quarter of a millisecond, and nothing of the driver's state outlives it: no
-    process of its own is needed for each.
+    Loading and unloading takes a quarter of a millisecond and leaves none of the driver's state behind, so no
+    separate process is needed.
     """
     records: list[RemoteThread] = []
     left = iter(events)
@@ -35,7 +35,7 @@ def driver_side(events: Iterable[SimEvent], bound: int) -> Side:
 
 
 def driver_statistics(counted: Statistics) -> dict[str, int]:
-    """Return what the driver counted, under the names of `Side`."""
+    """Return the driver's counts under the names that `Side` uses."""
     return {
         "threads": counted.threads_seen,
         "first": counted.first_threads,
@@ -56,7 +56,7 @@ def etw_side(
     buffers_lost: int = 0,
     kinds: Sequence[str | None] | None = None,
 ) -> Side:
-    """Return what *rule* said of the events that it was given."""
+    """Return the reports and counts of *rule*."""
     counts = rule.counts
     statistics = {
         "threads": counts.seen,

@@ -1,6 +1,6 @@
-"""The trace bench: a recording is scanned, and the driver told of the same creations in the same order.
+"""The trace bench: scans a recording and plays the same creations and exits to the driver in the same order.
 
-It proves the rule on real histories. Decoding and order are shared by both sides, so it proves nothing of them.
+It tests the rule on real histories. Both sides share decoding and ordering, so those are not tested.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ if TYPE_CHECKING:
 
 
 def replay(scan: Scan) -> Result:
-    """Return how the two detectors agree about the trace of *scan*, which must be fresh.
+    """Compare the two detectors on the trace of *scan*, which must not have been read yet.
 
-    Where ETW does not know the creator, the driver is told of one with the id 0xFFFFFFFF: the table must move on
-    both sides. Records with that creator are explained, only the driver can have them.
+    If ETW does not know the creator, the driver gets the creator id 0xFFFFFFFF, so that both tables change alike.
+    Records with that creator are expected: only the driver can report them.
     """
     began = time.perf_counter()
     records: list[RemoteThread] = []
 
-    def told() -> Iterator[Event]:
+    def observed() -> Iterator[Event]:
         for event in scan.events():
             hit = scan.rule.observe(event)
             if hit is not None:
                 records.append(hit)
             yield event
 
-    driver = driver_side(kernel_events(told()), scan.rule.table.bound)
+    driver = driver_side(kernel_events(observed()), scan.rule.table.bound)
     etw = etw_side(scan.rule, records, scan.events_lost, scan.buffers_lost)
     comparison = explain(compare(records, driver.records), _has_unknown_creator)
     return Result(
@@ -60,10 +60,10 @@ def _has_unknown_creator(record: RemoteThread, side: Detector) -> bool:
 
 
 def _notes(scan: Scan) -> list[str]:
-    notes = [] if scan.rule.counts.seen else ["no thread start is in it, so it shows nothing"]
+    notes = [] if scan.rule.counts.seen else ["the trace has no thread start, so nothing was compared"]
     if scan.damages:
-        notes.append(f"{scan.damages:,} places in it could not be read; both sides lack what was there")
+        notes.append(f"{scan.damages:,} places in the trace could not be read; both sides lack the events there")
     if scan.events_lost or scan.buffers_lost:
         lost = f"{scan.events_lost:,} events and {scan.buffers_lost:,} buffers"
-        notes.append(f"{lost} were lost while it was recorded; both sides lack them")
+        notes.append(f"{lost} were lost during recording; both sides lack them")
     return notes

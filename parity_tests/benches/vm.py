@@ -1,6 +1,6 @@
-"""The vm bench: a live session and the loaded driver on a Windows test machine, and real processes.
+"""The vm bench: a live session, the loaded driver and real processes on a Windows test machine.
 
-docs/parity-vm.md takes a reader there.
+docs/parity-vm.md says how to set one up.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from parity_tests.windows.detectors import Detectors
 from parity_tests.windows.executor import perform
 
 if TYPE_CHECKING:
+    from parity_tests.evaluation import Observation
     from parity_tests.scenario import Scenario
-    from parity_tests.verdict import Observation
 
 
 class VmBench(Bench):
-    """Performs scenarios on this Windows; entering refuses a machine that it should keep its hands off.
+    """Performs scenarios on this Windows; entering it raises an error on a machine that is not for tests.
 
     Raises BenchUnavailableError, NotElevatedError, NotRunningError and InUseError.
     """
@@ -32,7 +32,7 @@ class VmBench(Bench):
         machine.require_administrator()
         if not self.anywhere:
             machine.require_virtual_machine()
-        with Device(reading=True) as device:  # it is loaded, and nobody else has its records
+        with Device(reading=True) as device:  # fails unless it is loaded and no other program reads it
             for _ in device.drain():
                 pass
         path = cdb.find()
@@ -40,12 +40,12 @@ class VmBench(Bench):
         return self
 
     def cannot(self, scenario: Scenario) -> str | None:
-        """Return which step can't be had for real."""
-        return obstacle(scenario, told=False)
+        """Return which step cannot be performed on real Windows, or None."""
+        return obstacle(scenario, notify=False)
 
     def perform(self, scenario: Scenario) -> Observation:
-        """Perform the scenario on this machine."""
-        return perform(scenario, Detectors, told=False, cdb=self._cdb)
+        """Perform *scenario* on this machine and return what both detectors reported."""
+        return perform(scenario, Detectors, notify=False, cdb=self._cdb)
 
 
 bench = VmBench

@@ -10,14 +10,14 @@ import importlib
 import json
 import os
 import subprocess
-import sys
 import threading
 from collections import deque
 from contextlib import ExitStack, contextmanager, suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
+from etwdetect.cli.by_path import import_package
 from parity_tests.benches import Bench
+from parity_tests.checkout import ROOT
 from parity_tests.errors import BenchUnavailableError, PerformanceError
 from parity_tests.simulators.build import make
 from parity_tests.windows import exchange
@@ -27,10 +27,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import TracebackType
 
+    from parity_tests.evaluation import Observation
     from parity_tests.scenario import Scenario
-    from parity_tests.verdict import Observation
 
-_CHECKOUT: Final = Path(__file__).resolve().parents[2]
 _SOURCES: Final = (("simetw",), ("driver", "-f", "wine/Makefile"))
 _LAST_WORDS: Final = 20
 _LAST_SECONDS: Final = 60
@@ -72,7 +71,7 @@ class WineBench(Bench):
         """Return which step real processes in Wine can't do."""
         if scenario.path is None:
             return "it is in no file"
-        return obstacle(scenario, told=True)
+        return obstacle(scenario, notify=True)
 
     def perform(self, scenario: Scenario) -> Observation:
         """Have the scenario performed in the lab."""
@@ -125,12 +124,13 @@ class WineBench(Bench):
 @contextmanager
 def _open_lab() -> Iterator[Any]:
     """Open the lab; BenchUnavailableError where there can be none."""
-    if not (_CHECKOUT / "tools" / "windows_lab").is_dir():
+    tools = ROOT / "tools"
+    if not (tools / "windows_lab").is_dir():
         raise BenchUnavailableError(
-            "the Windows lab is not part of the installed package; run this in a checkout of the repository"
+            "the wine bench needs the Windows lab, which is not part of the .zip; run it in a checkout on Linux"
         )
-    sys.path.append(str(_CHECKOUT))
     try:
+        import_package(tools)
         windows_lab = importlib.import_module("tools.windows_lab")
     except ImportError as error:
         raise BenchUnavailableError(f"no Windows lab on this system: {error}") from error
@@ -144,7 +144,7 @@ def _open_lab() -> Iterator[Any]:
 def build() -> None:
     """Build what is loaded in the lab. Raises BenchUnavailableError."""
     for folder, *arguments in _SOURCES:
-        done = make(_CHECKOUT / folder, *arguments)
+        done = make(ROOT / folder, *arguments)
         if done.returncode:
             raise BenchUnavailableError(f"{folder} cannot be built:\n{done.stderr.strip()}")
 

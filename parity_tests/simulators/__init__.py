@@ -1,1 +1,1 @@
-"""The simulated kernel and the stand-in for event tracing, driven from Python."""
+"""The simulated kernel and the stand-in for event tracing, controlled from Python."""

@@ -1,4 +1,4 @@
-"""Finds the simulated kernel's library, and builds it where the checkout and a compiler are at hand."""
+"""Finds the library of the simulated kernel and builds it, which needs a checkout and a compiler."""
 
 from __future__ import annotations
 
@@ -7,33 +7,36 @@ import shutil
 import subprocess
 import sys
 from functools import cache
-from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 if sys.platform != "win32":
     import fcntl
 
+from parity_tests.checkout import ROOT
 from parity_tests.errors import BenchUnavailableError
 
-_CHECKOUT: Final = Path(__file__).resolve().parents[2]
-_DRIVER: Final = _CHECKOUT / "driver"
-LIBRARY: Final = _CHECKOUT / "build" / "driver" / "sim" / "libkdetector-sim.so"
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_DRIVER: Final = ROOT / "driver"
+LIBRARY: Final = ROOT / "build" / "driver" / "sim" / "libkdetector-sim.so"
 _TOOLS: Final = ("make", "g++")
 
 
 @cache
 def library() -> Path:
-    """Return the library, up to date; BenchUnavailableError, with the remedy, where there can be none."""
+    """Return the path of the library, built if it is out of date. Raises BenchUnavailableError."""
     if not (_DRIVER / "Makefile").is_file():
         raise BenchUnavailableError(
-            "the simulated kernel is not part of the installed package; run this in a checkout of the repository"
+            "the simulated kernel is built from the driver's sources, which are not part of the .zip; "
+            "run this in a checkout of the repository on Linux"
         )
     missing = [tool for tool in _TOOLS if shutil.which(tool) is None]
     if missing:
         if LIBRARY.is_file():
             return LIBRARY
         raise BenchUnavailableError(
-            f"the simulated kernel is not built, and {' and '.join(missing)} to build it not installed; "
+            f"the simulated kernel is not built, and building it needs {' and '.join(missing)}; "
             f"on Debian: apt-get install {' '.join(missing)}"
         )
     done = make(_DRIVER, f"BUILD={LIBRARY.parents[1]}", str(LIBRARY))

@@ -1,7 +1,7 @@
-"""Events and processes in the form that the simulated machine takes: packed, many in one piece.
+"""Packs events and processes into the binary form that the simulated machine reads.
 
-simetw/common/Protocol.h has the layout. Nothing here needs Windows, so a test can pack on any system what
-another process logs.
+The layout is that of simetw/common/Protocol.h. Nothing here needs Windows: a test can pack events on any system
+for another process to log.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from etwdetect.sources.decode.layout import Value
 
 NOW: Final = 0
-"""The time of an event that happens when it is logged."""
+"""A time that stands for the time of logging."""
 
 INFORMATION: Final = 4
 """The level of all events of Microsoft-Windows-Kernel-Process."""
@@ -37,7 +37,7 @@ _DC_START: Final = 3
 _DC_END: Final = 4
 
 _VERSIONS: Final = {PROCESS: 4, THREAD: 3, IMAGE: 3}
-"""By class, what Windows 10 and 11 write."""
+"""The event versions that Windows 10 and 11 write, by event class."""
 
 
 class SimImage(NamedTuple):
@@ -66,8 +66,7 @@ def pack_event(
 ) -> bytes:
     """Return *event* packed, to be logged on *cpu*.
 
-    *time* takes the place of the event's own (FILETIME, or NOW). The keyword is that of the provider's manifest
-    where none is given.
+    *time* (FILETIME, or NOW) replaces the event's own. *keyword* defaults to that of the provider's manifest.
     """
     if keyword is None:
         known = event.provider == KERNEL_PROCESS and event.id in _KEYWORDS
@@ -79,14 +78,14 @@ def pack_event(
 
 
 def pack_events(events: Iterable[RawEvent], *, cpus: Callable[[RawEvent], int] | None = None) -> bytes:
-    """Return *events* packed one behind the other; *cpus* tells each one's CPU, else all are on CPU 0."""
+    """Return *events* packed in sequence; *cpus* returns the CPU of an event, by default 0."""
     if cpus is None:
         return b"".join([pack_event(event) for event in events])
     return b"".join([pack_event(event, cpu=cpus(event)) for event in events])
 
 
 def capture_state(processes: Iterable[SimProcess]) -> list[RawEvent]:
-    """Return the ProcessRundown events that Microsoft-Windows-Kernel-Process lists *processes* with."""
+    """Return the ProcessRundown events of Microsoft-Windows-Kernel-Process for *processes*."""
     return [
         encode(
             ProcessRundown(
@@ -103,17 +102,17 @@ def capture_state(processes: Iterable[SimProcess]) -> list[RawEvent]:
 
 
 def session_start(processes: Iterable[SimProcess]) -> list[RawEvent]:
-    """Return what a system logger lists when its session starts."""
+    """Return the rundown events of a system logger at the start of its session."""
     return [event for process in processes for event in _rundown(process, _DC_START)]
 
 
 def session_end(processes: Iterable[SimProcess]) -> list[RawEvent]:
-    """Return what a system logger lists when its session ends."""
+    """Return the rundown events of a system logger at the end of its session."""
     return [event for process in processes for event in _rundown(process, _DC_END)]
 
 
 def _rundown(process: SimProcess, opcode: int) -> Iterator[RawEvent]:
-    # The kernel's list of processes and images has no creator; a thread is listed as itself.
+    # Rundown events of processes and images have no creator; those of a thread have its own ids.
     process_values: dict[str, Value] = {
         "ProcessId": process.pid,
         "ParentId": process.parent_pid,
@@ -141,7 +140,7 @@ def _rundown(process: SimProcess, opcode: int) -> Iterator[RawEvent]:
 
 
 def classic(provider: bytes, opcode: int, values: dict[str, Value]) -> RawEvent:
-    """Return an event of the NT Kernel Logger whose payload has *values*, as Windows 10 and 11 lay it out."""
+    """Return an event of the NT Kernel Logger with *values*, in the payload layout of Windows 10 and 11."""
     version = _VERSIONS[provider]
     payload = system_trace.EVENTS[provider][opcode].layouts[version].pack(8, values)
     return RawEvent(provider, 0, version, opcode, NOW, UNKNOWN_ID, UNKNOWN_ID, 8, payload)

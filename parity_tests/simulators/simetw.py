@@ -127,7 +127,7 @@ class SimEtw:
         self._library = ctypes.CDLL(str(library))
 
     def reset(self) -> None:
-        """Make the machine as new: no session, no order, every setting at its default."""
+        """Reset the machine: no sessions, no pending failures, every setting at its default."""
         self._call("sim_reset")
 
     def set(self, setting: Setting, value: int) -> None:
@@ -139,14 +139,14 @@ class SimEtw:
         self._call("sim_fail", ctypes.c_uint32(call), ctypes.c_uint32(error), ctypes.c_uint32(times))
 
     def set_processes(self, processes: Sequence[SimProcess]) -> None:
-        """Say which processes exist: what CAPTURE_STATE and the rundowns of system loggers list."""
+        """Set the processes that exist: those that CAPTURE_STATE and the rundowns of system loggers list."""
         lists = packed_events.capture_state, packed_events.session_start, packed_events.session_end
         for which, make in enumerate(lists):
             packed = packed_events.pack_events(make(processes))
             self._call("sim_set_rundown", ctypes.c_uint32(which), packed, ctypes.c_size_t(len(packed)))
 
     def log(self, events: Iterable[RawEvent], *, cpus: Callable[[RawEvent], int] | None = None) -> None:
-        """Log *events* in their order, each at its own time (0: now), on the CPU that *cpus* tells."""
+        """Log *events* in order, each at its own time (0: now), on the CPU that *cpus* returns."""
         self.log_packed(packed_events.pack_events(events, cpus=cpus))
 
     def log_packed(self, packed: bytes) -> None:
@@ -162,10 +162,10 @@ class SimEtw:
         events_per_second: int = 0,
         wait_for_consumer: bool = False,
     ) -> None:
-        """Log *events* again and again, *rounds* times, and return when the last is logged.
+        """Log *events* *rounds* times and return when the last is logged.
 
-        *events_per_second* 0 is as fast as it goes. With *wait_for_consumer* it stops for as long as half of
-        what may wait for a consumer is waiting.
+        *events_per_second* 0 means no limit. With *wait_for_consumer*, logging pauses while half of the buffers
+        that may wait for a consumer are waiting.
         """
         head = _REPEAT.pack(rounds, events_per_second, wait_for_consumer, len(running))
         request = head + b"".join(_RUNNING.pack(*each) for each in running) + packed_events.pack_events(events)
@@ -174,9 +174,9 @@ class SimEtw:
     def replay(
         self, events: Iterable[RawEvent], speed: float = 1.0, *, cpus: Callable[[RawEvent], int] | None = None
     ) -> int:
-        """Log *events* as far apart as their times are, *speed* times as fast, the first one now.
+        """Log *events* at the intervals of their times, *speed* times as fast, the first one now.
 
-        Their times are moved accordingly. Returns how many there were.
+        Their times are shifted accordingly. Returns the number of events.
         """
         count, first, began = 0, None, time.monotonic()
         base = filetime_now()
@@ -198,7 +198,7 @@ class SimEtw:
         return count
 
     def replay_trace(self, path: Path, speed: float = 1.0) -> int:
-        """Replay the process, thread and image events of the .etl at *path*, in its order; return how many."""
+        """Replay the process, thread and image events of the .etl at *path*, in order; return their number."""
         classes = system_trace.EVENTS.items()
         hooks = {hook for provider, kinds in classes for hook in hook_ids(provider, frozenset(kinds))}
         with path.open("rb") as file:
@@ -206,7 +206,7 @@ class SimEtw:
             return self.replay(trace.records(Wanted(hooks, (KERNEL_PROCESS,))), speed)
 
     def sessions(self) -> list[SimSession]:
-        """Return the sessions that exist, whoever started them."""
+        """Return all sessions of the machine."""
         room = ctypes.create_string_buffer(_MOST_SESSIONS * _STATE.size)
         count = ctypes.c_uint32()
         self._call("sim_list", room, ctypes.c_uint32(_MOST_SESSIONS), ctypes.byref(count))

@@ -1,4 +1,4 @@
-"""How the benches tell a story: in ETW's own disorder, with its losses, and to a fresh driver each time."""
+"""How the benches expand a timeline: in ETW's own disorder, with its losses, and to a fresh driver each time."""
 
 import io
 import tomllib
@@ -24,12 +24,12 @@ from parity_tests.errors import BenchUnavailableError, ScenarioError
 from parity_tests.scenario import KINDS
 from parity_tests.simulators import build
 from parity_tests.simulators.simkernel import Kind, SimEvent
-from parity_tests.timeline import tell
+from parity_tests.timeline import expand
 from tests.shipped_scenarios import SCENARIOS
 from tests.traces_by_writer import START
 from tests.traces_by_writer import write_trace as write_events
 
-BURST = tell(next(scenario for scenario in SCENARIOS if scenario.name == "burst-of-5000-starts"))
+BURST = expand(next(scenario for scenario in SCENARIOS if scenario.name == "burst-of-5000-starts"))
 
 
 simulated = pytest.mark.usefixtures("simulated_kernel")
@@ -47,7 +47,7 @@ def early(events):
 
 
 def test_the_model_bench_delivers_a_burst_out_of_order():
-    events = list(delivered(BURST.etw_facts()))
+    events = list(delivered(BURST.etw_entries()))
     assert early(events) > 100
     assert early(sorted(events, key=order_of)) == 0
 
@@ -64,8 +64,8 @@ def test_the_file_bench_writes_a_burst_out_of_order():
 def test_the_file_has_the_losses_and_the_listings_of_the_story():
     scenario = loading.find(None, ["an-exit-that-etw-lost"])[0]
     file = io.BytesIO()
-    write_trace(file, tell(scenario), 1)
-    scan = Scan([Trace(file, "story.etl")])
+    write_trace(file, expand(scenario), 1)
+    scan = Scan([Trace(file, "timeline.etl")])
     listed = {event.pid for event in scan.events() if isinstance(event, ProcessRundown)}
     assert scan.events_lost == 1
     assert {0, 4} < listed
@@ -175,6 +175,10 @@ def test_every_kind_is_expected_by_a_scenario():
 
 
 def test_images_are_listed_for_what_runs_already():
-    story = tell(loading.find(None, ["thread-at-loadlibrary"])[0])
-    listed = [fact.event for fact in story.facts if isinstance(fact.event, ImageLoad) and fact.event.rundown]
-    assert {event.pid for event in listed} == {story.cast.pid_of(name) for name in ("explorer", "injector")}
+    timeline = expand(loading.find(None, ["thread-at-loadlibrary"])[0])
+    listed = [
+        entry.event for entry in timeline.entries if isinstance(entry.event, ImageLoad) and entry.event.rundown
+    ]
+    assert {event.pid for event in listed} == {
+        timeline.processes.pid_of(name) for name in ("explorer", "injector")
+    }

@@ -3,9 +3,9 @@
 import pytest
 
 from etwdetect.core.rule import RemoteThread
+from parity_tests.evaluation import wanted_of
 from parity_tests.tests import book_driver
-from parity_tests.timeline import tell
-from parity_tests.verdict import wanted_of
+from parity_tests.timeline import expand
 from tests.shipped_scenarios import SCENARIOS
 
 
@@ -18,13 +18,15 @@ def fits(reported, expected, ids):
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
 def test_the_published_driver_would_report_what_the_scenario_says(scenario):
-    story = tell(scenario)
-    reported = book_driver.reports(story.kernel_events())
+    timeline = expand(scenario)
+    reported = book_driver.reports(timeline.kernel_events())
     if scenario.book_driver is None:
-        assert fits(reported, scenario.expect, story.cast), "it would report something else; say so in book_driver"
+        assert fits(reported, scenario.expect, timeline.processes), (
+            "it would report something else; say so in book_driver"
+        )
     else:
-        assert fits(reported, scenario.book_driver.reports, story.cast), reported
-        assert not fits(reported, scenario.expect, story.cast), "it would report the same: no book_driver"
+        assert fits(reported, scenario.book_driver.reports, timeline.processes), reported
+        assert not fits(reported, scenario.expect, timeline.processes), "it would report the same: no book_driver"
 
 
 def test_each_known_fault_of_the_published_driver_has_a_scenario():
@@ -39,6 +41,6 @@ def test_each_known_fault_of_the_published_driver_has_a_scenario():
 def test_the_published_driver_finds_idle_in_an_empty_place_and_counts_its_list_below_zero():
     scenario = next(each for each in SCENARIOS if each.name == "threads-by-system-and-in-system")
     waiting = book_driver.PublishedList()
-    assert len(book_driver.reports(tell(scenario).kernel_events(), waiting)) == 1
+    assert len(book_driver.reports(expand(scenario).kernel_events(), waiting)) == 1
     assert waiting.count == -1
     assert waiting.places == [book_driver.EMPTY] * book_driver.PLACES

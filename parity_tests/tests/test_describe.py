@@ -13,7 +13,7 @@ def test_a_scenario_reads_as_sentences(scenario):
     assert lines[0] == scenario.title
     assert max(map(len, lines)) <= 100
     text = "\n".join(lines)
-    assert not [word for word in ("None", "True", "False", "_", "Who(") if word in text]
+    assert not [word for word in ("None", "True", "False", "_", "ThreadRef(") if word in text]
     assert "Must be reported:" in lines
     assert ("The published driver would report instead:" in lines) == (scenario.book_driver is not None)
 

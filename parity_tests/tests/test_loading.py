@@ -7,14 +7,14 @@ import pytest
 
 from parity_tests import loading
 from parity_tests.errors import NoSuchScenarioError, ScenarioError
-from parity_tests.steps import AttachDebugger, CreateThread, Repeat, Who
+from parity_tests.steps import AttachDebugger, CreateThread, Repeat, ThreadRef
 
 HEAD = 'title = "A title"\nwhy = "A reason"\n'
 RUNNING = "[processes]\nwindbg = { running = true }\nnotepad = { running = true }\n"
 
 
 def scenario(steps="", expect="", rest=RUNNING, head=HEAD):
-    return loading.parse(f"{head}steps = [{steps}]\nexpect = [{expect}]\n{rest}", "story")
+    return loading.parse(f"{head}steps = [{steps}]\nexpect = [{expect}]\n{rest}", "timeline")
 
 
 ATTACH = '{ attach_debugger = "notepad", by = "windbg", named = "break-in", after = "1.5 s", tid = 9384 }'
@@ -23,24 +23,24 @@ ATTACH = '{ attach_debugger = "notepad", by = "windbg", named = "break-in", afte
 def test_a_step_has_its_arguments():
     (step,) = scenario(ATTACH).steps
     assert step == AttachDebugger(
-        process="notepad", by=Who("windbg"), named="break-in", after=15_000_000, tid=9384, invasive=True
+        process="notepad", by=ThreadRef("windbg"), named="break-in", after=15_000_000, tid=9384, invasive=True
     )
 
 
 def test_a_thread_is_named_behind_its_process():
     rest = '[processes]\nwindbg = { running = true, threads = ["engine"] }\nnotepad = { running = true }'
     (step,) = scenario('{ attach_debugger = "notepad", by = "windbg/engine" }', rest=rest).steps
-    assert step.by == Who("windbg", "engine")
+    assert step.by == ThreadRef("windbg", "engine")
 
 
 def test_an_own_thread_is_made_by_its_process():
     (step,) = scenario('{ create_thread = "notepad" }').steps
-    assert step == CreateThread(process="notepad", by=Who("notepad"))
+    assert step == CreateThread(process="notepad", by=ThreadRef("notepad"))
 
 
 def test_a_repetition_holds_steps():
     (step,) = scenario('{ repeat = 3, every = "50 us", steps = [ { create_thread = "notepad" } ] }').steps
-    assert step == Repeat(times=3, every=500, steps=(CreateThread(process="notepad", by=Who("notepad")),))
+    assert step == Repeat(times=3, every=500, steps=(CreateThread(process="notepad", by=ThreadRef("notepad")),))
 
 
 def test_why_is_one_line_whatever_its_line_breaks():
@@ -58,7 +58,9 @@ WRONG_STEPS = {
     '{ repeat = 2, every = "1 s", steps = [ { start_detection = "both" } ] }': (
         "step 1 (repeat), 1 of 2, step 1 (start_detection): detection has begun already"
     ),
-    '{ attach_debugger = "notepad", by = "windbg", after = "999999999 min" }': "the story lasts more than a year",
+    '{ attach_debugger = "notepad", by = "windbg", after = "999999999 min" }': (
+        "the timeline lasts more than a year"
+    ),
     '{ attach_debugger = "notepad", by = "windbg", colour = "red" }': "'colour' is none of",
     '{ attach_debugger = "notepad", by = 5 }': "5 is no thread such as",
     '{ attach_debugger = "notepad", by = "a/b/c" }': "'a/b/c' is no thread",
@@ -81,19 +83,19 @@ def test_a_wrong_step_is_named_with_what_is_wrong(step):
     with pytest.raises(ScenarioError) as error:
         scenario(step)
     assert WRONG_STEPS[step] in str(error.value)
-    assert str(error.value).startswith("story: step 1")
+    assert str(error.value).startswith("timeline: step 1")
 
 
 WRONG_FILES = {
-    "title = [": "story: is no TOML",
-    f"title = {'9' * 5000}": "story: is no TOML",
-    f"steps = {'[' * 5000}{']' * 5000}": "story: has lists in lists in lists",
-    "": "story: steps is missing",
-    "steps = []": "story: has no steps",
-    "steps = 5": "story: steps is no list",
-    f"steps = [{ATTACH}]": "story: title is missing",
-    f'title = "x"\nwhy = ""\nsteps = [{ATTACH}]': "story: why is missing",
-    f"{HEAD}steps = [{ATTACH}]": "story: expect is missing",
+    "title = [": "timeline: is no TOML",
+    f"title = {'9' * 5000}": "timeline: is no TOML",
+    f"steps = {'[' * 5000}{']' * 5000}": "timeline: has lists in lists in lists",
+    "": "timeline: steps is missing",
+    "steps = []": "timeline: has no steps",
+    "steps = 5": "timeline: steps is no list",
+    f"steps = [{ATTACH}]": "timeline: title is missing",
+    f'title = "x"\nwhy = ""\nsteps = [{ATTACH}]': "timeline: why is missing",
+    f"{HEAD}steps = [{ATTACH}]": "timeline: expect is missing",
     f"{HEAD}steps = [{ATTACH}]\nexpect = []\nplot = 1": "'plot' is none of",
     f"{HEAD}steps = [{ATTACH}]\nexpect = []\nbegins = 5": "begins = 5 is no time of day",
     f"{HEAD}steps = [{ATTACH}]\nexpect = []\nmachine = 5": "machine is no table",
@@ -104,7 +106,7 @@ WRONG_FILES = {
     f"{HEAD}steps = [{ATTACH}]\nexpect = []\n[processes]\na = {{ threads = [[]] }}": "a: threads is no list",
     f"{HEAD}steps = [{ATTACH}]\nexpect = []\n[processes]\na = {{ image = '{'a' * 101}' }}": "is no name",
     f"{HEAD}steps = [{ATTACH}]\nexpect = []\n[processes]\na = {{ pid = 4, running = true }}": (
-        "story: the id of a, 4, is in use"
+        "timeline: the id of a, 4, is in use"
     ),
     f"{HEAD}steps = [{ATTACH}]\nexpect = []\n[processes]\na = {{ pid = 0 }}": "process a: 0 is no number",
 }
@@ -113,7 +115,7 @@ WRONG_FILES = {
 @pytest.mark.parametrize("text", WRONG_FILES)
 def test_a_wrong_file_is_named_with_what_is_wrong(text):
     with pytest.raises(ScenarioError) as error:
-        loading.parse(text, "story")
+        loading.parse(text, "timeline")
     assert WRONG_FILES[text] in str(error.value)
 
 
@@ -121,9 +123,9 @@ WRONG_EXPECTATIONS = {
     "5": "expect 1: is no table",
     "{}": "expect 1: thread_in is missing",
     '{ thread_in = "notepad" }': "expect 1: None is no thread",
-    '{ thread_in = "calc", made_by = "windbg" }': "expect 1: no process calc is in the story",
-    '{ thread_in = "notepad/x", made_by = "windbg" }': "expect 1: no thread notepad/x is in the story",
-    '{ thread_in = "notepad", made_by = "windbg/x" }': "expect 1: no thread windbg/x is in the story",
+    '{ thread_in = "calc", made_by = "windbg" }': "expect 1: no process calc is in the timeline",
+    '{ thread_in = "notepad/x", made_by = "windbg" }': "expect 1: no thread notepad/x is in the timeline",
+    '{ thread_in = "notepad", made_by = "windbg/x" }': "expect 1: no thread windbg/x is in the timeline",
     '{ thread_in = "notepad", made_by = "windbg", kind = "odd" }': "expect 1: 'odd' is none of the kinds",
     '{ thread_in = "notepad", made_by = "windbg", only = "me" }': "expect 1: only = 'me'",
     '{ thread_in = "notepad", made_by = "windbg", times = 0 }': "expect 1: 0 is no number",
@@ -152,7 +154,7 @@ def test_any_value_of_a_wrong_type_is_told_and_nothing_else_happens(path, value)
     text = re.sub(r"repeat = \d+", "repeat = 2", path.read_text())
     for place in re.finditer(r'(?<== )("[^"\n]*"|\d+|true|\[.*\]|\{.*\})(?=[,\n ])', text):
         with contextlib.suppress(ScenarioError):
-            loading.parse(text[: place.start()] + value + text[place.end() :], "story")
+            loading.parse(text[: place.start()] + value + text[place.end() :], "timeline")
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
@@ -160,7 +162,7 @@ def test_any_missing_line_is_told_and_nothing_else_happens(path):
     lines = re.sub(r"repeat = \d+", "repeat = 2", path.read_text()).splitlines()
     for place in range(len(lines)):
         with contextlib.suppress(ScenarioError):
-            loading.parse("\n".join((*lines[:place], *lines[place + 1 :])), "story")
+            loading.parse("\n".join((*lines[:place], *lines[place + 1 :])), "timeline")
 
 
 def test_scenarios_are_found_by_name_and_all_of_them_without(tmp_path):

@@ -9,7 +9,7 @@ from etwdetect.offline import Scan
 from etwdetect.sources.etl.reader import Trace
 from parity_tests.benches.file import write_trace
 from parity_tests.benches.trace import replay
-from parity_tests.timeline import tell
+from parity_tests.timeline import expand
 from tests.conftest import RECORDINGS, ROOT
 from tests.shipped_scenarios import SCENARIOS
 
@@ -41,10 +41,10 @@ def test_the_detectors_agree_on_a_sample(path):
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
 def test_the_detectors_agree_on_the_trace_of_a_scenario(scenario, tmp_path):
-    story = tell(scenario)
+    timeline = expand(scenario)
     with ExitStack() as stack:
-        file = stack.enter_context((tmp_path / "story.etl").open("w+b"))
-        write_trace(file, story, scenario.machine.cpus)
+        file = stack.enter_context((tmp_path / "timeline.etl").open("w+b"))
+        write_trace(file, timeline, scenario.machine.cpus)
         result = replayed(file, scenario.name, bound=scenario.machine.table_bound)
     alone = sum(each.times for each in scenario.expect if each.only == "driver")
     assert len(result.comparison.explained) == alone

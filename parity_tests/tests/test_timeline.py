@@ -14,7 +14,7 @@ from etwdetect.core.events import (
 from parity_tests import addresses, loading
 from parity_tests.errors import ScenarioError
 from parity_tests.simulators.simkernel import Kind
-from parity_tests.timeline import MIDNIGHT, SECOND, tell
+from parity_tests.timeline import MIDNIGHT, SECOND, expand
 
 TEXT = """
 title = "A title"
@@ -30,12 +30,12 @@ heir = {{ pid = 300 }}
 """
 
 
-def told(*steps, rest=""):
-    return tell(loading.parse(TEXT.format(steps=",".join(steps), rest=rest), "story"))
+def expanded(*steps, rest=""):
+    return expand(loading.parse(TEXT.format(steps=",".join(steps), rest=rest), "timeline"))
 
 
 def events(*steps, rest="", without=(ImageLoad, ProcessRundown)):
-    return [fact.event for fact in told(*steps, rest=rest).facts if not isinstance(fact.event, without)]
+    return [entry.event for entry in expanded(*steps, rest=rest).entries if not isinstance(entry.event, without)]
 
 
 START = '{ start_process = "tool", by = "explorer/other", tid = 304 }'
@@ -73,10 +73,12 @@ def test_time_stamps_are_multiples_of_the_tick():
 
 def test_repetitions_keep_their_own_pace_and_have_numbers():
     steps = '{ repeat = 3, every = "100 us", steps = [ { start_process = "w {n}", by = "explorer" } ] }'
-    story = told(steps)
-    kinds = [type(fact.event) for fact in story.facts if isinstance(fact.event, ProcessStart | ThreadStart)]
+    timeline = expanded(steps)
+    kinds = [
+        type(entry.event) for entry in timeline.entries if isinstance(entry.event, ProcessStart | ThreadStart)
+    ]
     assert kinds == [ProcessStart] * 3 + [ThreadStart] * 3
-    assert story.cast.pid_of("w 3") != story.cast.pid_of("w 1")
+    assert timeline.processes.pid_of("w 3") != timeline.processes.pid_of("w 1")
 
 
 def test_ids_that_a_scenario_gives_itself_are_given_to_nobody_else():
@@ -127,35 +129,41 @@ def test_a_suspended_program_maps_its_dlls_when_it_is_resumed():
 
 
 def test_an_unknown_creator_is_unknown_to_etw_and_known_to_the_driver():
-    story = told('{ create_remote_thread = "notepad", by = "explorer", at = "nowhere", etw_creator = "unknown" }')
-    fact = story.facts[-1]
-    assert fact.to_etw()[1:3] == (UNKNOWN_ID, UNKNOWN_ID)
-    (event,) = story.kernel_events()
+    timeline = expanded(
+        '{ create_remote_thread = "notepad", by = "explorer", at = "nowhere", etw_creator = "unknown" }'
+    )
+    entry = timeline.entries[-1]
+    assert entry.to_etw()[1:3] == (UNKNOWN_ID, UNKNOWN_ID)
+    (event,) = timeline.kernel_events()
     assert (event.kind, event.creator_pid, event.creator_tid) == (Kind.THREAD_CREATED, 100, 104)
 
 
 def test_what_etw_loses_reaches_the_driver_alone():
-    story = told('{ create_thread = "notepad", lost_by_etw = true }', '{ create_thread = "notepad" }')
-    assert story.events_lost == 1
-    assert len(list(story.kernel_events())) == 2
-    assert sum(isinstance(fact.event, ThreadStart) for fact in story.etw_facts()) == 1
+    timeline = expanded('{ create_thread = "notepad", lost_by_etw = true }', '{ create_thread = "notepad" }')
+    assert timeline.events_lost == 1
+    assert len(list(timeline.kernel_events())) == 2
+    assert sum(isinstance(entry.event, ThreadStart) for entry in timeline.etw_entries()) == 1
 
 
 def test_what_came_before_detection_is_seen_by_neither_but_its_processes_are_listed():
     begin = '{ start_detection = "both", after = "1 s" }'
-    story = told(START, begin, '{ create_thread = "tool" }')
-    assert len(list(story.kernel_events())) == 1
-    listed = {fact.event.pid: fact.event.create_time for fact in story.facts if type(fact.event) is ProcessRundown}
+    timeline = expanded(START, begin, '{ create_thread = "tool" }')
+    assert len(list(timeline.kernel_events())) == 1
+    listed = {
+        entry.event.pid: entry.event.create_time
+        for entry in timeline.entries
+        if type(entry.event) is ProcessRundown
+    }
     assert set(listed) == {0, 4, 100, 200, 300}
-    assert listed[300] == story.session_start - SECOND
-    assert listed[200] < story.session_start - 60 * SECOND
+    assert listed[300] == timeline.session_start - SECOND
+    assert listed[200] < timeline.session_start - 60 * SECOND
 
 
 def test_cpus_take_turns_unless_a_step_says_which():
     steps = ['{ create_thread = "notepad" }'] * 3 + ['{ create_thread = "notepad", cpu = 2 }'] * 2
-    story = told(*steps, rest="[machine]\ncpus = 3")
-    assert len({fact.cpu for fact in story.facts[-5:-2]}) == 3
-    assert [fact.cpu for fact in story.facts[-2:]] == [2, 2]
+    timeline = expanded(*steps, rest="[machine]\ncpus = 3")
+    assert len({entry.cpu for entry in timeline.entries[-5:-2]}) == 3
+    assert [entry.cpu for entry in timeline.entries[-2:]] == [2, 2]
 
 
 ATTACH = '{ attach_debugger = "notepad", by = "explorer" }'
@@ -185,23 +193,23 @@ IMPOSSIBLE = {
 @pytest.mark.parametrize("steps", IMPOSSIBLE)
 def test_what_cannot_happen_is_told_with_its_step(steps):
     with pytest.raises(ScenarioError) as error:
-        told(steps)
+        expanded(steps)
     assert IMPOSSIBLE[steps] in str(error.value)
-    assert str(error.value).startswith("story: step ")
+    assert str(error.value).startswith("timeline: step ")
 
 
 def test_a_story_without_end_is_refused(monkeypatch):
     monkeypatch.setattr("parity_tests.timeline.MOST_STEPS", 200)
     inner = '{ repeat = 100, every = "1 us", steps = [ { create_thread = "notepad" } ] }'
-    told(inner)
+    expanded(inner)
     with pytest.raises(ScenarioError, match="more than 200 steps"):
-        told(f'{{ repeat = 100000, every = "1 s", steps = [ {inner} ] }}')
+        expanded(f'{{ repeat = 100000, every = "1 s", steps = [ {inner} ] }}')
 
 
 def test_a_story_of_too_many_events_is_refused(monkeypatch):
     monkeypatch.setattr("parity_tests.timeline.MOST_EVENTS", 200)
     with pytest.raises(ScenarioError, match="more than 200 events"):
-        told('{ repeat = 50, every = "1 s", steps = [ { start_process = "p{n}", by = "explorer" } ] }')
+        expanded('{ repeat = 50, every = "1 s", steps = [ { start_process = "p{n}", by = "explorer" } ] }')
 
 
 def test_a_thread_in_an_image_that_the_process_has_besides_is_possible():

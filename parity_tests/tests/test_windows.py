@@ -12,8 +12,8 @@ from etwdetect.core.rule import RemoteThread
 from parity_tests import loading
 from parity_tests.benches.wine import WineBench
 from parity_tests.errors import BenchUnavailableError, PerformanceError
-from parity_tests.steps import Who
-from parity_tests.verdict import Observation
+from parity_tests.evaluation import Observation
+from parity_tests.steps import ThreadRef
 from parity_tests.windows import cdb_roles, exchange
 from parity_tests.windows.capabilities import obstacle
 from parity_tests.windows.ids import RealIds
@@ -54,17 +54,17 @@ IN_WINE_ALONE = {
 }
 
 
-def performed(*, told):
-    return {scenario.name for scenario in SCENARIOS if obstacle(scenario, told=told) is None}
+def performed(*, notify):
+    return {scenario.name for scenario in SCENARIOS if obstacle(scenario, notify=notify) is None}
 
 
 def test_these_scenarios_are_performed_on_windows():
-    assert performed(told=False) >= ON_BOTH
-    assert not performed(told=False) & IN_WINE_ALONE
+    assert performed(notify=False) >= ON_BOTH
+    assert not performed(notify=False) & IN_WINE_ALONE
 
 
 def test_these_scenarios_are_performed_in_wine():
-    assert performed(told=True) >= ON_BOTH | IN_WINE_ALONE
+    assert performed(notify=True) >= ON_BOTH | IN_WINE_ALONE
 
 
 def test_cdb_plays_these_debuggers_of_the_scenarios_that_are_performed():
@@ -89,7 +89,7 @@ def test_a_debugger_that_only_debugs_one_process_once_is_for_cdb(steps):
     [
         ("{ attach_debugger = 'n', by = 'w' }, { detach = 'n', by = 'w' }", "lets go of what it broke into"),
         ("{ create_thread = 'w' }, { attach_debugger = 'n', by = 'w' }", "makes a thread"),
-        ("{ attach_debugger = 'n', by = 'w' }, { exit_process = 'w' }", "ends before the story does"),
+        ("{ attach_debugger = 'n', by = 'w' }, { exit_process = 'w' }", "ends before the timeline does"),
         ("{ attach_debugger = 'n', by = 'w' }, { attach_debugger = 'o', by = 'w' }", "debugs two"),
         ("{ attach_debugger = 'n', by = 'w' }, { attach_debugger = 'w', by = 'o' }", "is debugged itself"),
         ("{ attach_debugger = 'n', by = 'w' }, { start_process = 'm', by = 'o', parent = 'w' }", "is a parent"),
@@ -100,14 +100,14 @@ def test_a_debugger_that_does_anything_else_is_not_for_cdb(steps, what_else):
 
 
 def for_cdb(steps):
-    story = f"""
+    timeline = f"""
         title = "t"
         why = "w"
         steps = [{steps}]
         expect = []
         processes = {{ n = {{ running = true }}, o = {{ running = true }}, w.running = true, w.threads = ["two"] }}
     """
-    return cdb_roles.for_cdb(loading.parse(story, "story").steps)
+    return cdb_roles.for_cdb(loading.parse(timeline, "timeline").steps)
 
 
 @pytest.mark.parametrize(
@@ -124,30 +124,32 @@ def for_cdb(steps):
         ("memory-compression", "step 1 (create_remote_thread): a program's threads don't start in the kernel"),
     ],
 )
-@pytest.mark.parametrize("told", [True, False])
-def test_a_scenario_that_cannot_be_performed_says_which_step_and_why(name, reason, told):
+@pytest.mark.parametrize("notify", [True, False])
+def test_a_scenario_that_cannot_be_performed_says_which_step_and_why(name, reason, notify):
     (scenario,) = (each for each in SCENARIOS if each.name == name)
-    assert obstacle(scenario, told=told).startswith(reason)
+    assert obstacle(scenario, notify=notify).startswith(reason)
 
 
 def test_a_bound_of_the_table_is_for_wine_alone():
     (scenario,) = (each for each in SCENARIOS if each.name == "table-overflow")
-    assert obstacle(scenario, told=False) == "the loaded driver has room for 16,384 new processes, not for 4"
+    assert obstacle(scenario, notify=False) == "the loaded driver has room for 16,384 new processes, not for 4"
 
 
 def test_very_many_threads_are_for_windows_alone():
     (scenario,) = (each for each in SCENARIOS if each.name == "20000-remote-threads-in-a-second")
-    assert obstacle(scenario, told=True) == "it has 20,000 steps, and 1,000 at the most are performed here"
-    assert obstacle(scenario, told=False) is None
+    assert obstacle(scenario, notify=True) == "it has 20,000 steps, and 1,000 at the most are performed here"
+    assert obstacle(scenario, notify=False) is None
 
 
 def test_a_start_in_two_halves_is_for_wine_alone():
     (scenario,) = (each for each in SCENARIOS if each.name == "born-in-the-gap")
-    assert obstacle(scenario, told=False).startswith("step 1 (begin_process): Windows makes")
+    assert obstacle(scenario, notify=False).startswith("step 1 (begin_process): Windows makes")
 
 
 def test_an_observation_comes_through_a_line_of_json_as_it_was():
-    ids = RealIds({"notepad": 200, "(marker)": 300}, {Who("notepad"): 201, Who("notepad", "break-in"): 202})
+    ids = RealIds(
+        {"notepad": 200, "(marker)": 300}, {ThreadRef("notepad"): 201, ThreadRef("notepad", "break-in"): 202}
+    )
     etw = Side([RemoteThread(132_337_152_000_000_001, 100, 101, 200, 202)], {"threads": 3})
     driver = Side([RemoteThread(132_337_152_000_000_002, 100, 101, 200, 202)], {"threads": 4})
     before = Observation(etw, driver, Equality.LIVE, ids, ("one note",))
@@ -160,7 +162,7 @@ def test_who_was_not_there_has_no_id():
     with pytest.raises(PerformanceError, match="notepad was not started"):
         RealIds().pid_of("notepad")
     with pytest.raises(PerformanceError, match="the thread notepad/main was not made"):
-        RealIds().tid_of(Who("notepad"))
+        RealIds().tid_of(ThreadRef("notepad"))
 
 
 @pytest.mark.parametrize(
@@ -196,7 +198,7 @@ def test_without_wine_the_wine_bench_says_what_is_missing(etwdetect, tmp_path):
 
 
 def test_without_a_checkout_there_is_no_lab(monkeypatch, tmp_path):
-    monkeypatch.setattr("parity_tests.benches.wine._CHECKOUT", tmp_path)
+    monkeypatch.setattr("parity_tests.benches.wine.ROOT", tmp_path)
     with pytest.raises(BenchUnavailableError, match="in a checkout of the repository"), WineBench():
         pass
 

@@ -1,8 +1,8 @@
-"""A process of a scenario: ``python -m parity_tests.windows.agent PORT KEY NAME``.
+"""A process of a scenario: ``parity_tests.windows.agent PORT KEY NAME``, which `agents` starts.
 
-It connects to the performer, and its threads carry out the orders that come from there: one JSON object a line,
-`{"thread", "deed", "arguments"}`, and the next when that is answered by `{"result"}` or `{"error"}`. When the
-connection ends, so does the process.
+It connects to the executor, and its threads carry out the commands that it sends: one JSON object a line,
+`{"thread", "action", "arguments"}`. Each is answered by `{"result"}` or `{"error"}` before the next is sent. The
+process exits when the connection ends.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import sys
 import threading
 from typing import IO, TYPE_CHECKING, Any, Final
 
-from parity_tests.windows.actions import NOBODY, Deeds
+from parity_tests.windows.actions import NOTHING, Actions
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,52 +23,52 @@ if TYPE_CHECKING:
 MAIN: Final = "main"
 _LOOK_SECONDS: Final = 0.02
 
-_Order = dict[str, Any]
+_Command = dict[str, Any]
 
 
-class Actor:
-    """Serves orders until the performer goes; `serve` is to be called on the main thread."""
+class Agent:
+    """Carries out commands until the executor disconnects; `serve` must be called on the main thread."""
 
-    def __init__(self, orders: IO[str], answers: IO[str]) -> None:
-        self._lines = orders
+    def __init__(self, commands: IO[str], answers: IO[str]) -> None:
+        self._lines = commands
         self._answers = answers
-        self._deeds = Deeds()
-        self._orders: dict[str, queue.Queue[_Order]] = {MAIN: queue.Queue()}
+        self._actions = Actions()
+        self._queues: dict[str, queue.Queue[_Command]] = {MAIN: queue.Queue()}
         self._own: dict[str, Callable[..., Any]] = {"own_thread": self._own_thread}
 
     def receive(self) -> None:
-        """Give each order that comes to its thread; end the process when there are no more."""
+        """Pass each command to its thread; exit the process when there are no more."""
         try:
             for line in self._lines:
-                order = json.loads(line)
-                self._orders[order["thread"]].put(order)
+                command = json.loads(line)
+                self._queues[command["thread"]].put(command)
         finally:
             os._exit(0)
 
     def serve(self, name: str) -> None:
-        """Carry out the orders for this thread, which is called *name*, until one of them is to end."""
+        """Carry out the commands for this thread, which is called *name*, until it is told to end."""
         while True:
             try:
-                order = self._orders[name].get(timeout=_LOOK_SECONDS if self._deeds.debugging else None)
+                command = self._queues[name].get(timeout=_LOOK_SECONDS if self._actions.debugging else None)
             except queue.Empty:
-                self._deeds.pump()
+                self._actions.pump()
                 continue
-            if order["deed"] == "end":
+            if command["action"] == "end":
                 _send(self._answers, {"result": None})
                 return
             try:
-                deed = self._own.get(order["deed"]) or getattr(self._deeds, order["deed"])
-                _send(self._answers, {"result": deed(**order["arguments"])})
-            except Exception as error:  # noqa: BLE001 (whatever it is, the performer tells of it)
+                action = self._own.get(command["action"]) or getattr(self._actions, command["action"])
+                _send(self._answers, {"result": action(**command["arguments"])})
+            except Exception as error:  # noqa: BLE001 (the executor reports it)
                 _send(self._answers, {"error": f"{type(error).__name__}: {error}"})
 
-    def _own_thread(self, name: str, tell: str) -> int:
-        self._orders[name] = queue.Queue()
+    def _own_thread(self, name: str, notify_of: str) -> int:
+        self._queues[name] = queue.Queue()
         thread = threading.Thread(target=self.serve, args=(name,), daemon=True)
         thread.start()
         assert thread.native_id is not None
-        if tell != NOBODY:
-            self._deeds.tell_thread(os.getpid(), thread.native_id)
+        if notify_of != NOTHING:
+            self._actions.notify_thread(os.getpid(), thread.native_id)
         return thread.native_id
 
 
@@ -78,16 +78,16 @@ def _send(file: IO[str], message: object) -> None:
 
 
 def main() -> None:
-    """Connect, and serve orders."""
+    """Connect to the executor and carry out its commands."""
     port, key, name = sys.argv[1:]
     with socket.create_connection(("127.0.0.1", int(port))) as connection:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        # Two files: one that is read and written by two threads would lose lines.
+        # Two files: a single one, read and written by two threads, loses lines.
         answers = connection.makefile("w", encoding="utf-8", newline="\n")
         _send(answers, {"key": key, "name": name})
-        actor = Actor(connection.makefile("r", encoding="utf-8", newline="\n"), answers)
-        threading.Thread(target=actor.receive, daemon=True).start()
-        actor.serve(MAIN)
+        agent = Agent(connection.makefile("r", encoding="utf-8", newline="\n"), answers)
+        threading.Thread(target=agent.receive, daemon=True).start()
+        agent.serve(MAIN)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Who is there: the processes of a scenario by their names, their real ids, and the way to give them orders."""
+"""The processes of a running scenario by name: their real ids and the connections to their agents."""
 
 from __future__ import annotations
 
@@ -10,26 +10,29 @@ import socket
 import subprocess
 import sys
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final
 
+from etwdetect.cli import by_path
+from parity_tests.checkout import ROOT
 from parity_tests.errors import PerformanceError
-from parity_tests.steps import MAIN, Who
+from parity_tests.steps import MAIN, ThreadRef
 from parity_tests.windows import api
-from parity_tests.windows.actions import Deeds
+from parity_tests.windows.actions import Actions
 from parity_tests.windows.ids import RealIds
 
 if TYPE_CHECKING:
     from parity_tests.windows.api import Started
 
-_PATIENCE: Final = 60.0
+_TIMEOUT_SECONDS: Final = 60.0
 _NOTEPAD: Final = "notepad.exe"
 _IDLE: Final = "cmd.exe /d /q"
-"""A program that does nothing: it waits for its standard input, which never comes."""
+"""A program that does nothing: it waits for input that never comes."""
 
 
 @dataclass
-class Player:
-    """A real process, and the threads of it that have names. Without *lines* it takes no orders."""
+class AgentHandle:
+    """A real process and its named threads. *lines* is the connection to its agent, None if it runs none."""
 
     name: str
     pid: int
@@ -37,115 +40,118 @@ class Player:
     debugger: str | None = None
     lines: tuple[IO[str], IO[str]] | None = None
     remote: set[str] = field(default_factory=set)
-    """The threads that others made in it, which take no orders either."""
+    """The threads that other processes created in it; they run no agent."""
 
-    def order(self, thread: str, deed: str, **arguments: object) -> Any:  # noqa: ANN401 (JSON)
-        """Have *thread* do a deed; return what it answers. Raises PerformanceError."""
+    def order(self, thread: str, action: str, **arguments: object) -> Any:  # noqa: ANN401 (JSON)
+        """Have *thread* perform *action* and return the result. Raises PerformanceError."""
         if self.lines is None:
-            raise PerformanceError(f"{self.name} takes no orders")
-        orders, answers = self.lines
+            raise PerformanceError(f"{self.name} runs no agent")
+        commands, answers = self.lines
         try:
-            orders.write(json.dumps({"thread": thread, "deed": deed, "arguments": arguments}) + "\n")
-            orders.flush()
+            commands.write(json.dumps({"thread": thread, "action": action, "arguments": arguments}) + "\n")
+            commands.flush()
             line = answers.readline()
         except OSError as error:
             raise PerformanceError(f"{self.name} ({self.pid}) does not answer: {error}") from error
         if not line:
-            raise PerformanceError(f"{self.name} ({self.pid}) has ended while it was to {deed}")
+            raise PerformanceError(f"{self.name} ({self.pid}) exited during {action}")
         answer = json.loads(line)
         if "error" in answer:
             raise PerformanceError(f"{self.name} ({self.pid}): {answer['error']}")
         return answer["result"]
 
 
-class Stage:
-    """The processes of one scenario. Leaving it ends all that are left.
+class Agents:
+    """The processes of one scenario. `close` ends those that are left.
 
-    *notepad*: Notepad is played by itself. It can't be where nobody is logged on, nor in Wine without a display.
+    *notepad*: start the real Notepad. It needs a logged-on user; Wine without a display cannot run it.
     """
 
     def __init__(self, *, notepad: bool) -> None:
         self._notepad = notepad
         self._key = secrets.token_hex(16)
-        self._players: dict[str, Player] = {}
+        self._handles: dict[str, AgentHandle] = {}
         self.ids = RealIds()
         self._listener = socket.create_server(("127.0.0.1", 0))
-        self._listener.settimeout(_PATIENCE)
-        self.deeds = Deeds()
-        """The performer's own."""
+        self._listener.settimeout(_TIMEOUT_SECONDS)
+        self.actions = Actions()
+        """The actions of the executor's own process."""
 
     def close(self) -> None:
-        """End every process that is still there."""
-        for player in self._players.values():
-            api.terminate(player.pid)
-            for file in player.lines or ():
+        """End every process that still runs."""
+        for agent in self._handles.values():
+            api.terminate(agent.pid)
+            for file in agent.lines or ():
                 with contextlib.suppress(OSError):
                     file.close()
         self._listener.close()
 
-    def command(self, name: str, image: str, *, acts: bool) -> str:
-        """Return the command that starts the process *name*: an actor where it *acts*, else the program itself.
+    def command(self, name: str, image: str, *, with_agent: bool) -> str:
+        """Return the command that starts the process *name*: an agent if *with_agent*, else a program.
 
-        Of programs there are Notepad, and one that does nothing and stands for all others.
+        The program is Notepad, or one that does nothing in place of every other.
         """
         program = _NOTEPAD if self._notepad and image.lower() == _NOTEPAD else _IDLE
-        if acts:
+        if with_agent:
             port = self._listener.getsockname()[1]
-            words = (_python(), "-m", "parity_tests.windows.agent", str(port), self._key, name)
+            words = (*_python(), "parity_tests.windows.agent", str(port), self._key, name)
             return subprocess.list2cmdline(words)
-        system32 = os.path.join(os.environ["SYSTEMROOT"], "System32")  # noqa: PTH118 (of Windows, wherever this is checked)
+        system32 = os.path.join(os.environ["SYSTEMROOT"], "System32")  # noqa: PTH118 (a Windows path, also when checked on Linux)
         return rf"{system32}\{program}"
 
-    def enter(self, name: str, started: Started, thread: str = MAIN) -> Player:
-        """Note that the process *name* was started."""
-        player = self._players[name] = Player(name, started.pid, {})
+    def enter(self, name: str, started: Started, thread: str = MAIN) -> AgentHandle:
+        """Add the process *name*, which was started."""
+        agent = self._handles[name] = AgentHandle(name, started.pid, {})
         self.ids.processes[name] = started.pid
-        self.note_thread(player, thread, started.tid)
-        return player
+        self.note_thread(agent, thread, started.tid)
+        return agent
 
-    def connect(self, player: Player) -> None:
-        """Wait until the actor *player* connects. Raises PerformanceError."""
+    def connect(self, agent: AgentHandle) -> None:
+        """Wait until *agent* connects. Raises PerformanceError."""
         try:
-            while player.lines is None:
+            while agent.lines is None:
                 self._accept()
         except TimeoutError:
-            raise PerformanceError(f"{player.name} ({player.pid}) did not begin to act") from None
+            raise PerformanceError(f"{agent.name} ({agent.pid}) did not connect") from None
 
     def _accept(self) -> None:
         connection, _ = self._listener.accept()
-        connection.settimeout(_PATIENCE)
+        connection.settimeout(_TIMEOUT_SECONDS)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         lines = (
             connection.makefile("w", encoding="utf-8", newline="\n"),
             connection.makefile("r", encoding="utf-8", newline="\n"),
         )
-        connection.close()  # the files keep it
+        connection.close()  # the files keep it open
         try:
             greeting = json.loads(lines[1].readline())
-            player = self._players[greeting["name"]] if greeting["key"] == self._key else None
+            agent = self._handles[greeting["name"]] if greeting["key"] == self._key else None
         except (ValueError, KeyError, TypeError, OSError):
-            player = None
-        if player is not None:
-            player.lines = lines
+            agent = None
+        if agent is not None:
+            agent.lines = lines
 
-    def player(self, name: str) -> Player:
+    def agent(self, name: str) -> AgentHandle:
         """Return the process *name*."""
-        if name not in self._players:
+        if name not in self._handles:
             raise PerformanceError(f"{name} was not started")
-        return self._players[name]
+        return self._handles[name]
 
-    def note_thread(self, player: Player, name: str | None, tid: int, *, remote: bool = False) -> None:
-        """Note that *player* has a new thread, called *name*."""
+    def note_thread(self, agent: AgentHandle, name: str | None, tid: int, *, remote: bool = False) -> None:
+        """Add a thread called *name* to *agent*; *remote*: another process created it."""
         name = name or f"#{tid}"
-        player.threads[name] = tid
+        agent.threads[name] = tid
         if remote:
-            player.remote.add(name)
-        self.ids.threads[Who(player.name, name)] = tid
+            agent.remote.add(name)
+        self.ids.threads[ThreadRef(agent.name, name)] = tid
 
 
-def _python() -> str:
-    """Return the interpreter itself: python.exe of a virtual environment is another process, which starts it."""
+def _python() -> tuple[str, ...]:
+    """Return the command that runs a module of this package, from this folder whatever the current one is.
+
+    The interpreter is the base interpreter: python.exe of a virtual environment starts it as another process.
+    """
     interpreter = getattr(sys, "_base_executable", sys.executable)
     if interpreter != sys.executable:
-        os.environ["__PYVENV_LAUNCHER__"] = sys.executable  # by which it finds the environment
-    return str(interpreter)
+        os.environ["__PYVENV_LAUNCHER__"] = sys.executable  # tells it the environment
+    return str(interpreter), "-I", str(Path(by_path.__file__).resolve()), str(ROOT / "parity_tests")

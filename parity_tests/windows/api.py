@@ -1,4 +1,4 @@
-"""The calls of Windows that make and end processes and threads; each raises OSError where Windows fails."""
+"""The Windows calls that create, debug and end processes and threads; each raises OSError if Windows fails."""
 
 from __future__ import annotations
 
@@ -79,14 +79,14 @@ class _ProcessInformation(ctypes.Structure):
 
 
 class Started(NamedTuple):
-    """A new process: its id and its first thread's."""
+    """The ids of a new process and its first thread."""
 
     pid: int
     tid: int
 
 
 class DebugEvent(NamedTuple):
-    """What a debugger is told; *exception* is its code, where it is one."""
+    """A debug event; *exception* is the exception code, or None for other events."""
 
     kind: int
     pid: int
@@ -95,21 +95,21 @@ class DebugEvent(NamedTuple):
 
 
 _kept: list[int] = []
-"""The standard handles that what is started gets; without them, it gets ours."""
+"""The standard handles of started processes; while empty, they get ours."""
 
 
 @functools.cache
 def keep_standard_handles() -> None:
-    """Give the processes that are started from here pipes for standard handles that nobody writes to or reads.
+    """Give started processes pipes as standard handles; the other ends are neither read nor written.
 
-    All of them, and those that they start, have the same. When this process ends, they find the pipes closed.
+    They and their children share these pipes, which break when this process ends.
     """
     api = _kernel32()
     for number in _STD_HANDLES:
         near, far = wintypes.HANDLE(), wintypes.HANDLE()
         ends = (near, far) if number == _STD_INPUT else (far, near)
         if not api.CreatePipe(ctypes.byref(ends[0]), ctypes.byref(ends[1]), None, _PIPE_SIZE):
-            _fail("making a pipe")
+            _fail("creating a pipe")
         if not api.SetHandleInformation(near, _HANDLE_FLAG_INHERIT, _HANDLE_FLAG_INHERIT):
             _fail("preparing a pipe")
         _kept.append(near.value or 0)
@@ -118,10 +118,10 @@ def keep_standard_handles() -> None:
 def start_process(
     command: str, *, suspended: bool = False, debugged: bool = False, parent: int | None = None
 ) -> Started:
-    """Start *command* without a console; *parent* is whose child it is to seem.
+    """Start *command* without a console; *parent* is the pid of a spoofed parent.
 
-    It gets the standard handles that are kept, or else ours. They must have the same values in *parent*: Windows
-    lets a child inherit from there, not from us.
+    Its standard handles are those of `keep_standard_handles`, or ours. They must have the same values in *parent*:
+    a child inherits from its parent, not from us.
     """
     api = _kernel32()
     flags = _DETACHED_PROCESS | (_CREATE_SUSPENDED if suspended else 0)
@@ -148,22 +148,22 @@ def start_process(
 
 
 def _attributes(parent: wintypes.HANDLE) -> ctypes.Array[ctypes.c_char]:
-    """Return an attribute list that names *parent*, which must be kept as long as the list."""
+    """Return an attribute list that names *parent*; the caller must keep *parent* alive as long as the list."""
     api = _kernel32()
     size = ctypes.c_size_t()
     api.InitializeProcThreadAttributeList(None, 1, 0, ctypes.byref(size))
     attributes = ctypes.create_string_buffer(size.value)
     if not api.InitializeProcThreadAttributeList(attributes, 1, 0, ctypes.byref(size)):
-        _fail("preparing a list of attributes")
+        _fail("preparing the attribute list")
     if not api.UpdateProcThreadAttribute(
         attributes, 0, _PARENT_PROCESS, ctypes.byref(parent), ctypes.sizeof(parent), None, None
     ):
-        _fail("choosing a parent")
+        _fail("setting the parent process")
     return attributes
 
 
 def resume(tid: int) -> None:
-    """Let the suspended thread *tid* run."""
+    """Resume the suspended thread *tid*."""
     api = _kernel32()
     with _handle(api.OpenThread(_ALL_ACCESS, _NOT_INHERITED, tid), f"opening thread {tid}") as thread:
         if api.ResumeThread(thread) == _WAIT_FAILED:
@@ -171,16 +171,16 @@ def resume(tid: int) -> None:
 
 
 def create_remote_thread(pid: int, at: str) -> int:
-    """Make a thread in the process *pid* that starts at *at* ("nowhere" or "image!function"); return its id.
+    """Create a thread in the process *pid* that starts at *at* ("nowhere" or "image!function"); return its id.
 
-    In no image it runs three bytes that return; a function is called with the argument 0.
+    "nowhere" is three bytes of private memory that return 0; a function is called with the argument 0.
     """
     api = _kernel32()
     with _process(pid) as process:
         start = _private_code(process) if at == "nowhere" else function_address(at)
         tid = wintypes.DWORD()
         thread = api.CreateRemoteThread(process, None, 0, start, None, 0, ctypes.byref(tid))
-        with _handle(thread, f"making a thread in process {pid}"):
+        with _handle(thread, f"creating a thread in process {pid}"):
             return tid.value
 
 
@@ -196,43 +196,43 @@ def _private_code(process: int) -> int:
 
 
 def function_address(at: str) -> int:
-    """Return where "image!function" is, in this process as in every other one: it is of the system's DLLs."""
+    """Return the address of "image!function"; system DLLs have the same base in every process."""
     api = _kernel32()
     image, _, function = at.partition("!")
     address: int | None = api.GetProcAddress(api.GetModuleHandleW(image), function.encode())
     if not address:
-        _fail(f"looking for {at}")
+        _fail(f"looking up {at}")
     return address
 
 
 def debug(pid: int) -> None:
-    """Attach to the process *pid* as its debugger, which makes the break-in thread; it survives us."""
+    """Attach to the process *pid* as its debugger, which creates the break-in thread; the process survives us."""
     if not _kernel32().DebugActiveProcess(pid):
         _fail(f"attaching to process {pid}")
     survive()
 
 
 def survive() -> None:
-    """Let what this thread debugs outlive it."""
+    """Let the debuggees of this thread survive it (DebugSetProcessKillOnExit)."""
     if not _kernel32().DebugSetProcessKillOnExit(0):
-        _fail("letting what is debugged survive")
+        _fail("letting debuggees survive")
 
 
 def break_into(pid: int) -> None:
-    """Make a break-in thread in the process *pid*."""
+    """Create a break-in thread in the process *pid*."""
     with _process(pid) as process:
         if not _kernel32().DebugBreakProcess(process):
             _fail(f"breaking into process {pid}")
 
 
 def stop_debugging(pid: int) -> None:
-    """Detach from the process *pid*; only the thread that attached can."""
+    """Detach from the process *pid*; must be called on the thread that attached."""
     if not _kernel32().DebugActiveProcessStop(pid):
         _fail(f"detaching from process {pid}")
 
 
 def next_debug_event(milliseconds: int) -> DebugEvent | None:
-    """Wait for an event of what this thread debugs and let the debuggee go on; None where there was none."""
+    """Wait for a debug event of this thread's debuggees and continue the debuggee; None if there was none."""
     api = _kernel32()
     buffer = ctypes.create_string_buffer(_DEBUG_EVENT_SIZE)
     if not api.WaitForDebugEvent(buffer, milliseconds):
@@ -250,39 +250,39 @@ def next_debug_event(milliseconds: int) -> DebugEvent | None:
 
 
 def suspend_process(pid: int) -> None:
-    """Suspend all threads of the process *pid*, as a debugger that does not touch it."""
+    """Suspend all threads of the process *pid*, as a non-invasive debugger does."""
     with _process(pid) as process:
         _ntdll().NtSuspendProcess(process)
 
 
 def resume_process(pid: int) -> None:
-    """Let the threads of the process *pid* go on."""
+    """Resume all threads of the process *pid*."""
     with _process(pid) as process:
         _ntdll().NtResumeProcess(process)
 
 
 def send_break(group: int) -> None:
-    """Send Ctrl+Break to the process *group* (its first process's id), which must have our console."""
+    """Send Ctrl+Break to the process *group* (the id of its first process), which must share our console."""
     if not _kernel32().GenerateConsoleCtrlEvent(_CTRL_BREAK, group):
         _fail(f"sending Ctrl+Break to process group {group}")
 
 
 def terminate(pid: int) -> None:
-    """End the process *pid*; one that is gone is well."""
+    """End the process *pid*; no error if it already exited."""
     api = _kernel32()
     with contextlib.suppress(OSError), _process(pid) as process:
         api.TerminateProcess(process, 0)
 
 
 def wait_for_process(pid: int, seconds: float) -> bool:
-    """Wait until the process *pid* has ended, *seconds* at the most; return whether it has."""
+    """Wait at most *seconds* until the process *pid* exits; return whether it did."""
     api = _kernel32()
     handle = api.OpenProcess(_ALL_ACCESS, _NOT_INHERITED, pid)
     return not handle or _wait(handle, seconds)
 
 
 def wait_for_thread(tid: int, seconds: float) -> bool:
-    """Wait until the thread *tid* has ended, *seconds* at the most; return whether it has."""
+    """Wait at most *seconds* until the thread *tid* exits; return whether it did."""
     api = _kernel32()
     handle = api.OpenThread(_ALL_ACCESS, _NOT_INHERITED, tid)
     return not handle or _wait(handle, seconds)
@@ -305,7 +305,7 @@ def _process(pid: int) -> Iterator[int]:
 
 @contextlib.contextmanager
 def _handle(handle: int | None, doing: str) -> Iterator[int]:
-    """Close *handle* at the end; raise the last error if there is none."""
+    """Close *handle* at the end; raise the last error if it is null."""
     if not handle:
         _fail(doing)
     try:

@@ -1,4 +1,4 @@
-"""Which scenarios can be performed with real processes, and why the others can't."""
+"""Which scenarios can be performed with real processes, and why others cannot."""
 
 from __future__ import annotations
 
@@ -26,69 +26,69 @@ if TYPE_CHECKING:
 MOST_PROCESSES: Final = 100
 MOST_STEPS: Final = 25_000
 MOST_STEPS_IN_WINE: Final = 1000
-"""More are not performed. A thread takes some 5 ms in Wine, where most of it goes into telling of it."""
+"""A lower limit: creating a thread takes about 5 ms in Wine, most of it for the notifications."""
 
 _NO_PROGRAM: Final = (SYSTEM, IDLE)
 
 
-def obstacle(scenario: Scenario, *, told: bool) -> str | None:
-    """Return why *scenario* can't be performed; None where it can.
+def obstacle(scenario: Scenario, *, notify: bool) -> str | None:
+    """Return why *scenario* cannot be performed, or None if it can.
 
-    *told*: it is we who tell both detectors, as in Wine. Then a process can be told of before its first thread is,
-    and the driver be loaded with another bound.
+    *notify*: we notify both detectors, as in Wine. Then a process can be announced before its first thread, and
+    the driver can be loaded with another bound.
     """
-    return next(_obstacles(scenario, told=told), None)
+    return next(_obstacles(scenario, notify=notify), None)
 
 
-def _obstacles(scenario: Scenario, *, told: bool) -> Iterator[str]:
+def _obstacles(scenario: Scenario, *, notify: bool) -> Iterator[str]:
     machine = scenario.machine
     if machine.clock_tick > 1:
-        yield "the ticks of a real clock can't be chosen"
-    if machine.table_bound != DEFAULT_BOUND and not told:
+        yield "the clock tick of a real machine is fixed"
+    if machine.table_bound != DEFAULT_BOUND and not notify:
         yield f"the loaded driver has room for {DEFAULT_BOUND:,} new processes, not for {machine.table_bound:,}"
     for reused, times in _ids(scenario).items():
         if times > 1:
-            yield f"{reused} is an id of two lives, and real ids can't be chosen"
+            yield f"two processes or threads have the id {reused}, and Windows chooses real ids"
     for number, step in enumerate(scenario.steps, 1):
         for each in step.steps if isinstance(step, Repeat) else (step,):
-            yield from (f"step {number} ({each.action}): {why}" for why in _impossible(each, told=told))
+            yield from (f"step {number} ({each.action}): {why}" for why in _impossible(each, notify=notify))
     processes = _processes(scenario.steps)
     if processes > MOST_PROCESSES:
-        yield f"it starts {processes:,} processes, and {MOST_PROCESSES} at the most are started here"
+        yield f"it starts {processes:,} processes; this bench starts at most {MOST_PROCESSES}"
     count = sum(step.times * len(step.steps) if isinstance(step, Repeat) else 1 for step in scenario.steps)
-    most = MOST_STEPS_IN_WINE if told else MOST_STEPS
+    most = MOST_STEPS_IN_WINE if notify else MOST_STEPS
     if count > most:
-        yield f"it has {count:,} steps, and {most:,} at the most are performed here"
+        yield f"it has {count:,} steps; this bench performs at most {most:,}"
 
 
 def _ids(scenario: Scenario) -> Counter[int]:
-    """Count how often each id is given out."""
-    ids = Counter(actor.pid for actor in scenario.actors.values() if actor.pid is not None)
+    """Count how often each id is assigned."""
+    ids = Counter(process.pid for process in scenario.processes.values() if process.pid is not None)
     ids.update(
         step.tid for step in scenario.flat_steps() if isinstance(step, MakesThread) and step.tid is not None
     )
     return ids
 
 
-def _impossible(step: Step, *, told: bool) -> Iterator[str]:
+def _impossible(step: Step, *, notify: bool) -> Iterator[str]:
     if step.lost_by_etw:
-        yield "what ETW loses can't be chosen"
+        yield "lost events cannot be simulated"
     if step.process in _NO_PROGRAM:
-        yield f"nobody can do that to {step.process}"
+        yield f"this cannot be done to {step.process}"
     by = getattr(step, "by", None)
     if by is not None and by.process in _NO_PROGRAM:
-        yield f"{by.process} takes no orders"
+        yield f"{by.process} runs no agent"
     match step:
         case MakesThread(etw_creator="unknown"):
-            yield "ETW knows who did this"
+            yield "ETW logs the creator"
         case ConsoleControl():
-            yield "csrss, which does this, takes no orders"
+            yield "csrss creates this thread, and runs no agent"
         case CreateProcessWithoutThread():
             yield "no documented call of Windows does this"
-        case BeginProcess() | FirstThread() if not told:
-            yield "Windows makes a process and its first thread in one call"
+        case BeginProcess() | FirstThread() if not notify:
+            yield "Windows creates a process and its first thread in one call"
         case MakesThread(at="kernel"):
-            yield "a program's threads don't start in the kernel"
+            yield "threads of a program do not start in the kernel"
 
 
 def _processes(steps: Iterable[Step]) -> int:

@@ -1,4 +1,4 @@
-"""Which debuggers of a scenario cdb can play: those that do nothing but debug one process, once."""
+"""Which processes of a scenario can be cdb: those that do nothing but debug one process, once."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ if TYPE_CHECKING:
 
 
 def debuggers(steps: Iterable[Step]) -> list[str]:
-    """Return who debugs somebody in *steps*, repetitions written out, in the order in which they begin to."""
+    """Return the processes that debug another in *steps*, in the order in which they start to."""
     begin = (AttachDebugger, StartUnderDebugger)
     return list(dict.fromkeys(step.by.process for step in steps if isinstance(step, begin)))
 
 
 def for_cdb(steps: Sequence[Step]) -> frozenset[str]:
-    """Return those of the `debuggers` of *steps* that cdb can play.
+    """Return those of the `debuggers` of *steps* that can be cdb.
 
-    cdb comes with its debuggee and goes without it, so the process must not be there for anybody else before or
-    after, must not do anything else, and nothing may be done to it but that somebody starts it. Nor may it let go
-    of what it broke into: to take that order, cdb would have to break in once more.
+    cdb starts with its debuggee and ends on its own, so the process must do nothing else, and no step but its
+    start may act on it. Nor may it detach from a process that it broke into: cdb takes that command only after
+    another break-in.
     """
     return frozenset(
         name
@@ -39,9 +39,9 @@ def _by(step: Step) -> str | None:
     return by.process if by else None
 
 
-def _only_debugs(deeds: Sequence[Step]) -> bool:
-    """Whether *deeds* are an attach or a debugged start and then breaks, or a look from outside and its end."""
-    first, *others = deeds
+def _only_debugs(steps: Sequence[Step]) -> bool:
+    """Whether *steps* are an attach or a debugged start, then breaks; or a non-invasive attach and its detach."""
+    first, *others = steps
     match first:
         case AttachDebugger(invasive=False):
             goes_on = len(others) <= 1 and all(isinstance(step, Detach) for step in others)
@@ -49,4 +49,4 @@ def _only_debugs(deeds: Sequence[Step]) -> bool:
             goes_on = all(isinstance(step, BreakIn) for step in others)
         case _:
             return False
-    return goes_on and len({step.process for step in deeds}) == 1
+    return goes_on and len({step.process for step in steps}) == 1

@@ -1,4 +1,4 @@
-"""Both detectors, live: a session of our own, as the monitor has it, and the loaded driver."""
+"""Both live detectors: an ETW session as the monitor has it, and the loaded driver."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ if TYPE_CHECKING:
     from etwdetect.enrich.detection import Detection
     from etwdetect.kdetector import Statistics
 
-_PATIENCE: Final = 30.0
+_TIMEOUT_SECONDS: Final = 30.0
 _LOOK_SECONDS: Final = 0.02
 _LONGEST_NOISE: Final = 60.0
 _RUNNING_TOTALS: Final = frozenset(("waiting",))
 
 
 class Detectors:
-    """Records what both say, from entering to leaving. Raises KDetectorError and LiveError."""
+    """Collects the reports of both detectors within a ``with`` block. Raises KDetectorError and LiveError."""
 
     def __init__(self, bound: int = DEFAULT_BOUND) -> None:
         self.notices: list[str] = []
-        """What the session had to say: that events were lost, or that somebody stopped it."""
+        """Notices of the session: lost events, or that another program stopped it."""
         self._bound = bound
         self._stack = ExitStack()
         self._over = threading.Event()
@@ -69,11 +69,11 @@ class Detectors:
             for found in self._monitor.turns():
                 self._detections += found
                 self._ready.set()
-        except BaseException as error:  # noqa: BLE001 (raised again on the thread that waits)
+        except BaseException as error:  # noqa: BLE001 (raised again on the waiting thread)
             self._error = error
 
     def wait_until_quiet(self, seconds: float) -> None:
-        """Wait until neither has reported anything for so long, but not for ever."""
+        """Wait until neither detector has reported anything for *seconds*, but at most a minute."""
         deadline = time.monotonic() + _LONGEST_NOISE
         last, since = (-1, -1), time.monotonic()
         while time.monotonic() < min(since + seconds, deadline):
@@ -84,7 +84,7 @@ class Detectors:
             time.sleep(_LOOK_SECONDS)
 
     def wait_for(self, ids: RecordIds) -> None:
-        """Wait until both have reported the thread with these *ids*. Raises PerformanceError."""
+        """Wait until both detectors have reported the thread with these *ids*. Raises PerformanceError."""
         for what, records in (("the session", self._etw), ("the driver", lambda: self._driver)):
             self._wait(
                 lambda records=records: any(key(record) == ids for record in records()),  # type: ignore[misc]
@@ -92,7 +92,7 @@ class Detectors:
             )
 
     def sides(self, opening: RecordIds, closing: RecordIds) -> tuple[Side, Side]:
-        """Return what both said between the markers with these ids, and what they counted since they began."""
+        """Return the records of both between the markers with these ids, and their counts since the start."""
         after = self._device.statistics()
         etw = etw_side(
             self._monitor.stream.rule,
@@ -107,15 +107,15 @@ class Detectors:
         return [detection.thread for detection in self._detections]
 
     def _wait(self, condition: Callable[[], bool], failure: str) -> None:
-        deadline = time.monotonic() + _PATIENCE
+        deadline = time.monotonic() + _TIMEOUT_SECONDS
         while not condition():
             if time.monotonic() > deadline:
-                raise PerformanceError("; ".join((f"{failure} within {_PATIENCE:.0f} s", *self.notices)))
+                raise PerformanceError("; ".join((f"{failure} within {_TIMEOUT_SECONDS:.0f} s", *self.notices)))
             self._look()
             time.sleep(_LOOK_SECONDS)
 
     def _look(self) -> None:
-        """Take what the driver has, and see whether the session is well."""
+        """Read the driver's records, and raise the error of the session's thread, if any."""
         if self._error is not None:
             raise self._error
         self._driver += self._device.drain()

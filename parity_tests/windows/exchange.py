@@ -1,4 +1,4 @@
-"""An observation as one line of JSON, from the Windows side of the wine bench to the other."""
+"""Observations as lines of JSON, sent from the Windows side of the wine bench to the Linux side."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Any
 from etwdetect.comparison.pairing import Equality
 from etwdetect.comparison.result import Side
 from etwdetect.core.rule import RemoteThread
-from parity_tests.steps import Who
-from parity_tests.verdict import Observation
+from parity_tests.evaluation import Observation
+from parity_tests.steps import ThreadRef
 from parity_tests.windows.ids import RealIds
 
 
 def dump(observation: Observation) -> str:
-    """Return *observation*, whose ids are RealIds, as a line."""
+    """Return *observation*, whose ids must be RealIds, as a line of JSON."""
     ids = observation.ids
     assert isinstance(ids, RealIds)
     return json.dumps(
@@ -23,7 +23,7 @@ def dump(observation: Observation) -> str:
             "driver": _side(observation.driver),
             "notes": observation.notes,
             "processes": ids.processes,
-            "threads": [[*who, tid] for who, tid in ids.threads.items()],
+            "threads": [[*thread, tid] for thread, tid in ids.threads.items()],
         }
     )
 
@@ -31,7 +31,7 @@ def dump(observation: Observation) -> str:
 def load(line: str) -> Observation:
     """Return the observation in *line*."""
     document = json.loads(line)
-    ids = RealIds(document["processes"], {Who(*who): tid for *who, tid in document["threads"]})
+    ids = RealIds(document["processes"], {ThreadRef(*thread): tid for *thread, tid in document["threads"]})
     etw, driver = _read(document["etw"]), _read(document["driver"])
     return Observation(etw, driver, Equality.LIVE, ids, tuple(document["notes"]))
 

@@ -1,4 +1,4 @@
-"""Which ids the names of a scenario had when it was performed."""
+"""The real ids of the processes and threads of a performed scenario."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING
 from parity_tests.errors import PerformanceError
 
 if TYPE_CHECKING:
-    from parity_tests.steps import Who
+    from parity_tests.steps import ThreadRef
 
 
 @dataclass
 class RealIds:
-    """The ids by name, of processes and of threads, those that have ended too.
+    """The ids of processes and threads by name, ended ones included.
 
-    A thread's is None where nobody can know it beforehand: which of cdb's threads does what.
+    The id of a thread of cdb is None: which of its threads acts is not known.
     """
 
     processes: dict[str, int] = field(default_factory=dict)
-    threads: dict[Who, int | None] = field(default_factory=dict)
+    threads: dict[ThreadRef, int | None] = field(default_factory=dict)
 
     def pid_of(self, process: str) -> int:
         """Return the id of *process*. Raises PerformanceError."""
@@ -27,8 +27,8 @@ class RealIds:
             raise PerformanceError(f"{process} was not started")
         return self.processes[process]
 
-    def tid_of(self, who: Who) -> int | None:
-        """Return the id of the thread *who*, None where it is not known. Raises PerformanceError."""
-        if who not in self.threads:
-            raise PerformanceError(f"the thread {who.process}/{who.thread} was not made")
-        return self.threads[who]
+    def tid_of(self, thread: ThreadRef) -> int | None:
+        """Return the id of *thread*, or None if it is not known. Raises PerformanceError."""
+        if thread not in self.threads:
+            raise PerformanceError(f"the thread {thread.process}/{thread.thread} was not created")
+        return self.threads[thread]

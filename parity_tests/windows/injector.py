@@ -1,4 +1,4 @@
-r"""The driver's second device, in Wine alone: ``\\.\kdetector-wine`` makes its notifications happen.
+r"""The driver's second device, in Wine only: requests to ``\\.\kdetector-wine`` call its notification routines.
 
 Layout and codes are those of driver/wine/KDetectorWine.h.
 """
@@ -16,13 +16,13 @@ _PATH: Final = r"\\.\kdetector-wine"
 _SHARE_ALL: Final = 7
 _OPEN_EXISTING: Final = 3
 _SUBJECT: Final = struct.Struct("<4I")
-"""KDW_SUBJECT, 16 bytes: process and thread id, and those of the creator, where it is to be named."""
+"""KDW_SUBJECT, 16 bytes: process and thread id, then those of the creator if the request names one."""
 
 
 class Injector:
-    """An open handle of the device; the calling thread is the creator of what it injects.
+    """An open handle of the device; the calling thread is the creator in its notifications.
 
-    Raises OSError where there is no such device, or the driver is not loaded.
+    Raises OSError if the device does not exist or the driver is not loaded.
     """
 
     def __init__(self) -> None:
@@ -33,29 +33,29 @@ class Injector:
         self._handle = handle
 
     def close(self) -> None:
-        """Close the handle; again is allowed."""
+        """Close the handle; more than once is allowed."""
         handle, self._handle = self._handle, None
         if handle is not None:
             libraries.kernel32().CloseHandle(handle)
 
     def process_created(self, pid: int) -> None:
-        """Let the driver be notified of a new process."""
+        """Notify the driver of a new process."""
         self._send(0, pid)
 
     def process_exited(self, pid: int) -> None:
-        """Let the driver be notified that a process has exited."""
+        """Notify the driver that a process has exited."""
         self._send(1, pid)
 
     def thread_created(self, pid: int, tid: int) -> None:
-        """Let the driver be notified of a new thread."""
+        """Notify the driver of a new thread."""
         self._send(2, pid, tid)
 
     def thread_exited(self, pid: int, tid: int) -> None:
-        """Let the driver be notified that a thread has exited."""
+        """Notify the driver that a thread has exited."""
         self._send(3, pid, tid)
 
     def thread_created_by(self, creator_pid: int, creator_tid: int, pid: int, tid: int) -> None:
-        """Let the driver be notified of a new thread by another creator than the calling thread."""
+        """Notify the driver of a new thread with another creator than the calling thread."""
         self._send(4, pid, tid, creator_pid, creator_tid)
 
     def _send(self, number: int, *subject: int) -> None:

@@ -34,7 +34,7 @@ def main() -> None:
 def _answer(request: dict[str, str]) -> str:
     try:
         scenario = loading.parse(request["text"], request["name"])
-        return exchange.dump(perform(scenario, lambda: load(scenario), told=True))
+        return exchange.dump(perform(scenario, lambda: load(scenario), notify=True))
     except (EtwDetectError, OSError) as error:
         return json.dumps({"error": str(error)})
     finally:

@@ -1,4 +1,4 @@
-"""What the vm bench asks of the machine before it touches it: an administrator, and a virtual machine."""
+"""What the vm bench requires of the machine: Windows, an administrator, and a virtual machine."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from etwdetect.core.errors import NotElevatedError
 from parity_tests.errors import BenchUnavailableError
 
 BIOS_KEY: Final = r"HARDWARE\DESCRIPTION\System\BIOS"
-"""Where Windows keeps the words of the firmware's SMBIOS tables."""
+"""The registry key with the strings of the firmware's SMBIOS tables."""
 
 BIOS_VALUES: Final = ("SystemManufacturer", "SystemProductName", "BIOSVendor")
 
@@ -29,10 +29,10 @@ _VIRTUAL: Final = (
 
 
 def require_windows() -> None:
-    """Raise BenchUnavailableError elsewhere than on Windows."""
+    """Raise BenchUnavailableError on any system but Windows."""
     if sys.platform != "win32":
         raise BenchUnavailableError(
-            f"the vm bench is for a Windows test machine; this system is {sys.platform} (docs/parity-vm.md)"
+            f"the vm bench needs a Windows test machine; this system is {sys.platform} (docs/parity-vm.md)"
         )
 
 
@@ -46,28 +46,28 @@ def require_administrator() -> None:
 
 
 def require_virtual_machine() -> None:
-    """Raise BenchUnavailableError where the firmware is not that of a virtual machine.
+    """Raise BenchUnavailableError unless the firmware is that of a virtual machine.
 
-    The hypervisor bit of the CPU would not do: it is set on every Windows that runs on Hyper-V itself, as those
-    with memory integrity do.
+    The hypervisor bit of the CPU is no sign: it is also set on physical machines with memory integrity, on which
+    Windows itself runs on Hyper-V.
     """
     words = bios_words()
     if not is_virtual(words):
+        found = ", ".join(words) or "no firmware strings"
         raise BenchUnavailableError(
-            f"this does not look like a virtual machine ({', '.join(words) or 'its firmware tells nothing'}), and"
-            " the vm bench attaches debuggers and makes threads in other programs; use a test machine, or say"
-            " --not-a-vm"
+            f"this does not look like a virtual machine ({found}), and the vm bench attaches debuggers to other"
+            " programs and creates threads in them; use a test machine, or pass --not-a-vm"
         )
 
 
 def is_virtual(words: list[str]) -> bool:
-    """Whether these words of the firmware are those of a virtual machine."""
+    """Return whether these strings of the firmware are those of a virtual machine."""
     text = " ".join(words).lower()
     return any(word in text for word in _VIRTUAL)
 
 
 def bios_words() -> list[str]:
-    """Return what the firmware says of who made this machine."""
+    """Return the firmware's strings for manufacturer, product and BIOS vendor."""
     words: list[str] = []
     if sys.platform == "win32":
         import winreg  # noqa: PLC0415 (only Windows has it)

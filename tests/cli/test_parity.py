@@ -8,7 +8,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from etwdetect.cli.parity import _conclude, _run
+from etwdetect.cli.parity import show_details, show_results
 from etwdetect.cli.status import Status, of_all
 from etwdetect.comparison.result import Result
 from etwdetect.core.rule import RemoteThread
@@ -177,7 +177,7 @@ def test_ctrl_c_leaves_a_run_incomplete_where_something_was_left(capsys, count, 
         for number in range(count):
             yield Result(str(number), "model")
 
-    assert of_all(_run(results(), count, None, None), found=False) is status
+    assert of_all(show_results(results(), count, None, None), found=False) is status
     printed = capsys.readouterr()
     assert printed.err == said
     assert "1 passed" in printed.out
@@ -185,14 +185,14 @@ def test_ctrl_c_leaves_a_run_incomplete_where_something_was_left(capsys, count, 
 
 def test_a_bench_that_this_machine_lacks_ends_the_run_after_what_the_others_said(capsys, tmp_path):
     def results():
-        yield Result("story", "model", complaints=("it went wrong",))
+        yield Result("timeline", "model", complaints=("it went wrong",))
         raise BenchUnavailableError("no Windows lab")
 
     written = tmp_path / "results.json"
     with pytest.raises(BenchUnavailableError):
-        of_all(_run(results(), 2, None, written), found=False)
-    assert "story on the model bench: failed\n  it went wrong" in capsys.readouterr().out
-    assert [result["Subject"] for result in json.loads(written.read_text())["Results"]] == ["story"]
+        of_all(show_results(results(), 2, None, written), found=False)
+    assert "timeline on the model bench: failed\n  it went wrong" in capsys.readouterr().out
+    assert [result["Subject"] for result in json.loads(written.read_text())["Results"]] == ["timeline"]
 
 
 @pytest.mark.parametrize("option", ["--json", "--junit"])
@@ -208,7 +208,7 @@ def test_what_is_compared_is_not_written_over(etwdetect, output, tmp_path, optio
 
 
 def test_a_scenario_that_is_skipped_takes_one_line_below_the_table(capsys):
-    _conclude([Result(name, "wine", skipped="no such step there") for name in ("one", "two")])
+    show_details([Result(name, "wine", skipped="no such step there") for name in ("one", "two")])
     assert capsys.readouterr().out == (
         "\none on the wine bench: skipped, no such step there\n"
         "two on the wine bench: skipped, no such step there\n"

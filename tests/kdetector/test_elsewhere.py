@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
+from etwdetect.core.errors import UnsupportedSystemError
 from etwdetect.kdetector import Device, Watcher, service
-from etwdetect.kdetector.errors import UnsupportedSystemError
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="this is Windows")
 

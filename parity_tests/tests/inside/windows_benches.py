@@ -16,8 +16,8 @@ from etwdetect.kdetector import Device, service
 from parity_tests import loading
 from parity_tests.benches import open_bench
 from parity_tests.errors import PerformanceError
+from parity_tests.evaluation import evaluate
 from parity_tests.simulators.simetw import SimEtw
-from parity_tests.verdict import judge
 from parity_tests.windows import api, detectors, driver_service, lab_worker, notifier
 from parity_tests.windows.executor import perform
 from parity_tests.windows.injector import Injector
@@ -44,8 +44,8 @@ def performed():
     """Returns a function that performs SCENARIO here, and what is judged of it."""
 
     def run():
-        scenario = loading.parse(SCENARIO, "story")
-        return judge(scenario, "wine", perform(scenario, lambda: lab_worker.load(scenario), told=True))
+        scenario = loading.parse(SCENARIO, "timeline")
+        return evaluate(scenario, "wine", perform(scenario, lambda: lab_worker.load(scenario), notify=True))
 
     yield run
     driver_service.remove()
@@ -56,15 +56,15 @@ def besides(monkeypatch):
     """Returns a function that lets something happen besides, once, right after the opening marker."""
 
     def let(happen):
-        original, times = notifier.Teller.thread_created, []
+        original, times = notifier.Notifier.thread_created, []
 
-        def thread_created(teller, *ids):
-            original(teller, *ids)
+        def thread_created(sender, *ids):
+            original(sender, *ids)
             if not times:
                 times.append(1)
-                happen(teller)
+                happen(sender)
 
-        monkeypatch.setattr(notifier.Teller, "thread_created", thread_created)
+        monkeypatch.setattr(notifier.Notifier, "thread_created", thread_created)
 
     return let
 
@@ -75,7 +75,7 @@ def test_what_both_report_alike_passes(performed):
 
 
 def test_a_thread_of_which_the_driver_alone_is_told_is_a_difference(performed, besides):
-    def driver_alone(_teller):
+    def driver_alone(_sender):
         with closing(Injector()) as driver:
             driver.thread_created(STRANGER, ITS_THREAD)
 
@@ -86,10 +86,10 @@ def test_a_thread_of_which_the_driver_alone_is_told_is_a_difference(performed, b
 
 
 def test_a_thread_of_which_etw_alone_is_told_is_a_difference(performed, besides, monkeypatch):
-    def etw_alone(teller):
+    def etw_alone(sender):
         with monkeypatch.context() as patched:
             patched.setattr(Injector, "thread_created", lambda *_: None)
-            teller.thread_created(STRANGER, ITS_THREAD)
+            sender.thread_created(STRANGER, ITS_THREAD)
 
     besides(etw_alone)
     (complaint,) = performed().complaints
@@ -97,7 +97,7 @@ def test_a_thread_of_which_etw_alone_is_told_is_a_difference(performed, besides,
 
 
 def test_a_thread_that_both_report_and_nobody_expects_is_background(performed, besides):
-    besides(lambda teller: teller.thread_created(STRANGER, ITS_THREAD))
+    besides(lambda sender: sender.thread_created(STRANGER, ITS_THREAD))
     result = performed()
     assert result.complaints == ()
     assert result.notes == (f"background that both report: {os.getpid()} -> {STRANGER}",)
@@ -106,10 +106,10 @@ def test_a_thread_that_both_report_and_nobody_expects_is_background(performed, b
 def test_a_process_that_its_creator_tells_the_driver_alone_of_makes_its_first_thread_a_difference(
     performed, besides
 ):
-    def half_told(teller):
+    def half_told(sender):
         with closing(Injector()) as driver:
             driver.process_created(STRANGER)
-        teller.thread_created(STRANGER, ITS_THREAD)
+        sender.thread_created(STRANGER, ITS_THREAD)
 
     besides(half_told)
     (complaint,) = performed().complaints
@@ -130,14 +130,14 @@ def test_nothing_that_was_started_is_left_behind(performed, monkeypatch):
 @pytest.mark.usefixtures("driver")
 def test_where_windows_tells_nobody_of_threads_the_marker_is_missed(monkeypatch):
     """Wine is such a Windows, so this is as far as the vm bench comes in it."""
-    monkeypatch.setattr(detectors, "_PATIENCE", 1.0)
-    scenario = loading.parse(SCENARIO.replace("notepad", "calc"), "story")
+    monkeypatch.setattr(detectors, "_TIMEOUT_SECONDS", 1.0)
+    scenario = loading.parse(SCENARIO.replace("notepad", "calc"), "timeline")
     with pytest.raises(PerformanceError, match=r"the session does not report the marker thread \d+:\d+ -> "):
-        perform(scenario, detectors.Detectors, told=False)
+        perform(scenario, detectors.Detectors, notify=False)
 
 
 def test_a_session_that_somebody_stops_is_told_of(performed, besides, monkeypatch):
-    monkeypatch.setattr(detectors, "_PATIENCE", 5.0)
+    monkeypatch.setattr(detectors, "_TIMEOUT_SECONDS", 5.0)
     machine = SimEtw(notifier.SIMETW)
     besides(lambda _: machine.stop_session(machine.sessions()[0].name))
     with pytest.raises(PerformanceError, match=r"does not report the marker thread .* was stopped from outside"):

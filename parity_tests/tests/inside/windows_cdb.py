@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from parity_tests import loading
-from parity_tests.verdict import judge
+from parity_tests.evaluation import evaluate
 from parity_tests.windows import api, cdb, detectors, driver_service, lab_worker
 from parity_tests.windows.executor import perform
 
@@ -39,8 +39,8 @@ def performed(monkeypatch):
 
     def run(name):
         (scenario,) = loading.find(None, [name])
-        seen = perform(scenario, lambda: lab_worker.load(scenario), told=True, cdb=STAND_IN)
-        return seen, judge(scenario, "wine", seen)
+        seen = perform(scenario, lambda: lab_worker.load(scenario), notify=True, cdb=STAND_IN)
+        return seen, evaluate(scenario, "wine", seen)
 
     yield run
     driver_service.remove()
@@ -94,7 +94,7 @@ def test_a_creator_thread_that_both_sides_name_differently_is_a_difference(perfo
 )
 def test_where_cdb_fails_the_debug_api_plays_in_its_stead(performed, monkeypatch, fault, told_of):
     monkeypatch.setenv("STAND_IN_FOR_CDB", fault)
-    monkeypatch.setattr(cdb, "_PATIENCE", 3.0)
+    monkeypatch.setattr(cdb, "_TIMEOUT_SECONDS", 3.0)
     _, result = performed("windbg-attaches-to-notepad")
     assert result.complaints == ()
     assert re.match(f"performed anew without cdb: {told_of}", result.notes[0])

@@ -1,4 +1,4 @@
-"""Judges what a bench observed: whether both sides are equal, and whether they report what the scenario says."""
+"""Evaluates an observation: whether both sides are equal and report what the scenario expects."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ if TYPE_CHECKING:
     from etwdetect.core.rule import RemoteThread
     from etwdetect.enrich.detection import Detector
     from parity_tests.scenario import Expected, Scenario
-    from parity_tests.steps import Who
+    from parity_tests.steps import ThreadRef
 
 _MOST_SHOWN: Final = 10
 
 
 class Ids(Protocol):
-    """Says which ids the names of a scenario stand for; a thread id of None is not known."""
+    """The ids of the processes and threads of a scenario, by name; a thread id of None is not known."""
 
     def pid_of(self, process: str, /) -> int:
         """Return the id of a process."""
 
-    def tid_of(self, who: Who, /) -> int | None:
+    def tid_of(self, thread: ThreadRef, /) -> int | None:
         """Return the id of a thread."""
 
 
 @dataclass(frozen=True)
 class Observation:
-    """What a bench saw of both detectors. With Equality.LIVE the records are those between the markers.
+    """The reports of both detectors on a bench. With Equality.LIVE, the records between the two markers.
 
-    *notes* are what else the bench has to tell.
+    *notes* are shown with the result.
     """
 
     etw: Side
@@ -44,8 +44,8 @@ class Observation:
     notes: tuple[str, ...] = ()
 
 
-class Wanted(NamedTuple):
-    """An expected record with ids filled in; None is any."""
+class ExpectedRecord(NamedTuple):
+    """An expected record with its ids; None matches any id."""
 
     expected: Expected
     creator_pid: int
@@ -53,16 +53,16 @@ class Wanted(NamedTuple):
     pid: int
     tid: int | None
 
-    def fits(self, record: RemoteThread) -> bool:
-        """Whether *record* has these ids."""
+    def matches(self, record: RemoteThread) -> bool:
+        """Return whether *record* has these ids."""
         pairs = zip(self[1:], record[1:5], strict=True)
         return all(wanted is None or wanted == value for wanted, value in pairs)
 
 
-def judge(scenario: Scenario, bench: str, observation: Observation, seconds: float = 0.0) -> Result:
-    """Return how *scenario* did."""
-    of_etw = wanted_of(scenario.expect, "etw", observation.ids)
-    of_driver = wanted_of(scenario.expect, "driver", observation.ids)
+def evaluate(scenario: Scenario, bench: str, observation: Observation, seconds: float = 0.0) -> Result:
+    """Return the result of *scenario* on the bench called *bench*."""
+    of_etw = expected_records(scenario.expect, "etw", observation.ids)
+    of_driver = expected_records(scenario.expect, "driver", observation.ids)
     alone = [each for each in (*of_etw, *of_driver) if each.expected.only]
     comparison = compare(observation.etw.records, observation.driver.records, observation.equality)
     comparison = explain(comparison, _Explainer(alone))
@@ -70,7 +70,7 @@ def judge(scenario: Scenario, bench: str, observation: Observation, seconds: flo
     complaints += _unexpected("ETW", observation.etw, of_etw, observation.equality)
     complaints += _unexpected("the driver", observation.driver, of_driver, observation.equality)
     if observation.equality is Equality.EXACT and not complaints:
-        complaints = _other_words(observation.etw, of_etw)
+        complaints = _other_details(observation.etw, of_etw)
     return Result(
         scenario.name,
         bench,
@@ -82,14 +82,14 @@ def judge(scenario: Scenario, bench: str, observation: Observation, seconds: flo
     )
 
 
-def _background(comparison: Comparison, wanted: Sequence[Wanted]) -> Iterator[str]:
-    """Yield what happened besides the scenario and was reported by both, as it may on a real machine."""
+def _background(comparison: Comparison, wanted: Sequence[ExpectedRecord]) -> Iterator[str]:
+    """Yield a note on records of both sides that the scenario does not expect; allowed on a live machine."""
     if comparison.equality is Equality.EXACT:
         return
     left = list(wanted)
     others: Counter[str] = Counter()
     for pair in comparison.matched:
-        found = next((position for position, each in enumerate(left) if each.fits(pair.etw)), None)
+        found = next((position for position, each in enumerate(left) if each.matches(pair.etw)), None)
         if found is None:
             others[f"{pair.etw.creator_pid} -> {pair.etw.pid}"] += 1
         else:
@@ -103,23 +103,23 @@ def _background(comparison: Comparison, wanted: Sequence[Wanted]) -> Iterator[st
 
 
 class _Explainer:
-    """Lets each expected difference explain one record."""
+    """Uses each expected difference to explain one record."""
 
-    def __init__(self, wanted: Iterable[Wanted]) -> None:
+    def __init__(self, wanted: Iterable[ExpectedRecord]) -> None:
         self._left = list(wanted)
 
     def __call__(self, record: RemoteThread, side: Detector) -> bool:
         for position, each in enumerate(self._left):
-            if each.expected.only == side and each.fits(record):
+            if each.expected.only == side and each.matches(record):
                 del self._left[position]
                 return True
         return False
 
 
-def wanted_of(expected: Iterable[Expected], side: Detector, ids: Ids) -> list[Wanted]:
-    """Return what *side* has to report, in order."""
+def expected_records(expected: Iterable[Expected], side: Detector, ids: Ids) -> list[ExpectedRecord]:
+    """Return the records that *side* must report, in order."""
     return [
-        Wanted(
+        ExpectedRecord(
             entry,
             ids.pid_of(creator.process),
             ids.tid_of(creator),
@@ -132,41 +132,39 @@ def wanted_of(expected: Iterable[Expected], side: Detector, ids: Ids) -> list[Wa
     ]
 
 
-def _unexpected(name: str, side: Side, wanted: Sequence[Wanted], equality: Equality) -> list[str]:
-    """Return in what the records of one side are not the expected ones."""
+def _unexpected(name: str, side: Side, wanted: Sequence[ExpectedRecord], equality: Equality) -> list[str]:
+    """Return how the records of one side differ from the expected ones."""
     if equality is Equality.LIVE:
         return _missing(name, side, wanted)
     complaints = []
     if len(side.records) != len(wanted):
-        complaints = [f"{name} reports {len(side.records):,} remote threads, and {len(wanted):,} are expected"]
+        complaints = [f"{name} reports {len(side.records):,} remote threads, expected {len(wanted):,}"]
     for number, (record, each) in enumerate(zip(side.records, wanted, strict=False), 1):
-        if not each.fits(record):
+        if not each.matches(record):
             what = each.expected.sentence()
-            return [*complaints, f"record {number} of {name} is {describe(record)}, and expected is {what}"]
+            return [*complaints, f"record {number} of {name} is {describe(record)}, expected {what}"]
     return complaints
 
 
-def _other_words(side: Side, wanted: Sequence[Wanted]) -> list[str]:
-    """Return where ETW's evidence or kinds are not the expected ones; the driver has neither."""
+def _other_details(side: Side, wanted: Sequence[ExpectedRecord]) -> list[str]:
+    """Return how evidence or kinds of the ETW side differ from the expected ones; the driver has neither."""
     found = []
     kinds = side.kinds or [each.expected.kind for each in wanted]
     for record, kind, each in zip(side.records, kinds, wanted, strict=False):
         have, want = (", ".join(words) or "none" for words in (record.evidence, each.expected.evidence))
         if have != want:
-            found.append(f"evidence of {describe(record)} is {have}, and expected is {want}")
+            found.append(f"evidence of {describe(record)} is {have}, expected {want}")
         if each.expected.kind not in (None, kind):
-            found.append(
-                f"kind of {describe(record)} is {kind or 'not known'}, and expected is {each.expected.kind}"
-            )
+            found.append(f"kind of {describe(record)} is {kind or 'not known'}, expected {each.expected.kind}")
     return found
 
 
-def _missing(name: str, side: Side, wanted: Sequence[Wanted]) -> list[str]:
-    """Return which expected records are not there; others may be, as background."""
+def _missing(name: str, side: Side, wanted: Sequence[ExpectedRecord]) -> list[str]:
+    """Return the expected records that are missing; others are allowed, as background."""
     left = list(side.records)
     complaints: Counter[str] = Counter()
     for each in wanted:
-        found = next((position for position, record in enumerate(left) if each.fits(record)), None)
+        found = next((position for position, record in enumerate(left) if each.matches(record)), None)
         if found is None:
             complaints[f"{name} does not report {each.expected.sentence()}"] += 1
         else:

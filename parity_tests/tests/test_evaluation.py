@@ -6,8 +6,8 @@ from etwdetect.comparison.pairing import Equality
 from etwdetect.comparison.result import Side
 from etwdetect.core.rule import RemoteThread
 from parity_tests import loading
-from parity_tests.timeline import tell
-from parity_tests.verdict import Observation, judge
+from parity_tests.evaluation import Observation, evaluate
+from parity_tests.timeline import expand
 
 TEXT = """
 title = "A title"
@@ -26,8 +26,8 @@ expect = [
 windbg = { running = true, pid = 100, threads = { main = 101 } }
 notepad = { running = true, pid = 200, threads = { main = 201 } }
 """
-SCENARIO = loading.parse(TEXT, "story")
-IDS = tell(SCENARIO).cast
+SCENARIO = loading.parse(TEXT, "timeline")
+IDS = expand(SCENARIO).processes
 ONE = RemoteThread(1_000_000, 100, 101, 200, 301, 0x7FF0)
 TWO = RemoteThread(2_000_000, 100, 101, 200, 302, 0x7FF0, ("events-lost:1",))
 THREE = RemoteThread(3_000_000, 100, 101, 200, 303)
@@ -45,7 +45,7 @@ def bare(record):
 def complaints(etw, driver, equality=Equality.EXACT, *, of_etw=ETW, of_driver=DRIVER, kinds=None):
     """Judge records of both sides; the driver's have neither address nor evidence."""
     sides = Side(etw, of_etw, kinds), Side([bare(record) for record in driver], of_driver)
-    return judge(SCENARIO, "model", Observation(*sides, equality, IDS)).complaints
+    return evaluate(SCENARIO, "model", Observation(*sides, equality, IDS)).complaints
 
 
 both = pytest.mark.parametrize("equality", Equality)
@@ -59,7 +59,7 @@ def test_what_is_equal_and_expected_passes(equality):
 @both
 def test_an_expected_difference_is_shown_and_no_complaint(equality):
     sides = Side([ONE, TWO], ETW), Side([bare(record) for record in (ONE, TWO, THREE)], DRIVER)
-    result = judge(SCENARIO, "model", Observation(*sides, equality, IDS))
+    result = evaluate(SCENARIO, "model", Observation(*sides, equality, IDS))
     assert result.status == "passed"
     assert result.comparison.explained == (bare(THREE),)
 
@@ -141,7 +141,7 @@ def test_on_real_machines_what_both_report_besides_is_a_note():
     more = [OTHER, OTHER._replace(tid=602), OTHER._replace(pid=700)]
     etw = Side([ONE, TWO, *more], ETW, KINDS)
     driver = Side([bare(each) for each in (ONE, TWO, THREE, *more)], DRIVER)
-    result = judge(SCENARIO, "vm", Observation(etw, driver, Equality.LIVE, IDS, ("the session was lost",)))
+    result = evaluate(SCENARIO, "vm", Observation(etw, driver, Equality.LIVE, IDS, ("the session was lost",)))
     assert result.complaints == ()
     assert result.notes == (
         "the session was lost",
@@ -152,4 +152,4 @@ def test_on_real_machines_what_both_report_besides_is_a_note():
 def test_without_a_real_machine_there_is_no_background():
     etw = Side([ONE, TWO, OTHER], ETW, KINDS)
     driver = Side([bare(each) for each in (ONE, TWO, THREE, OTHER)], DRIVER)
-    assert judge(SCENARIO, "file", Observation(etw, driver, Equality.EXACT, IDS)).notes == ()
+    assert evaluate(SCENARIO, "file", Observation(etw, driver, Equality.EXACT, IDS)).notes == ()
