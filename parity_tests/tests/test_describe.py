@@ -24,11 +24,11 @@ def test_ids_places_times_and_repetitions_are_told():
         "Process ids: windbg 7392, notepad 8336, cdb 15268, calc 1844.",
         "Thread ids: windbg 13092, windbg/engine 4788, cdb/one 7564, cdb/two 15152.",
         "113.653 s later, windbg breaks into notepad (thread called line 3, with the id 12676).",
-        "loader makes a thread in svchost (called payload, starting in no image).",
-        "1. 40 times, every 20 s:\n     1. svchost makes a thread in MemCompression (starting in the kernel).",
-        "windbg attaches to notepad as a debugger without touching it (non-invasively).",
-        "worker 1 ends (which ETW loses).",
-        "explorer starts calc (thread made by whom ETW does not say).",
+        "loader creates a thread in svchost (called payload, starting in no image).",
+        "1. 40 times, every 20 s:\n     1. svchost creates a thread in MemCompression (starting in the kernel).",
+        "windbg attaches to notepad as a debugger non-invasively.",
+        "worker 1 exits (which ETW loses).",
+        "explorer starts calc (thread whose creator ETW does not know).",
         "The machine has 16 CPUs; their events arrive a buffer at a time.",
         "Its clock ticks every 15.625 ms.",
         "The tables of new processes have room for 4.",
@@ -44,5 +44,5 @@ def test_a_duration_is_shown_as_it_was_written(text):
 
 @pytest.mark.parametrize("text", ["", "2", "s", "-1 s", "1 h", "1e3 s", "2 s ", "1.2.3 s"])
 def test_what_is_no_duration_is_refused(text):
-    with pytest.raises(ValueError, match="is no duration"):
+    with pytest.raises(ValueError, match="is not a duration"):
         parse_duration(text)

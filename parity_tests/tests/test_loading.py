@@ -56,7 +56,7 @@ WRONG_STEPS = {
     '{ repeat = 2, every = "1 s", steps = 3 }': "steps = 3 makes no sense",
     '{ repeat = 2, every = "1 s", steps = [] }': "steps = [] makes no sense",
     '{ repeat = 2, every = "1 s", steps = [ { start_detection = "both" } ] }': (
-        "step 1 (repeat), 1 of 2, step 1 (start_detection): detection has begun already"
+        "step 1 (repeat), 1 of 2, step 1 (start_detection): detection has started already"
     ),
     '{ attach_debugger = "notepad", by = "windbg", after = "999999999 min" }': (
         "the timeline lasts more than a year"
@@ -65,13 +65,13 @@ WRONG_STEPS = {
     '{ attach_debugger = "notepad", by = 5 }': "5 is no thread such as",
     '{ attach_debugger = "notepad", by = "a/b/c" }': "'a/b/c' is no thread",
     '{ attach_debugger = "", by = "windbg" }': "'' is no name",
-    '{ attach_debugger = "notepad", by = "windbg", after = "soon" }': "'soon' is no duration",
-    '{ attach_debugger = "notepad", by = "windbg", after = 5 }': "'5' is no duration",
+    '{ attach_debugger = "notepad", by = "windbg", after = "soon" }': "'soon' is not a duration",
+    '{ attach_debugger = "notepad", by = "windbg", after = 5 }': "'5' is not a duration",
     '{ attach_debugger = "notepad", by = "windbg", tid = -4 }': "-4 is no number from 1",
     '{ attach_debugger = "notepad", by = "windbg", tid = true }': "True is no number",
     '{ attach_debugger = "notepad", by = "windbg", invasive = 1 }': "1 is neither true nor false",
     '{ attach_debugger = "notepad", by = "windbg", etw_creator = "me" }': "etw_creator = 'me'",
-    '{ attach_debugger = "notepad", by = "windbg", cpu = 1 }': "there is no CPU 1 in a machine of 1",
+    '{ attach_debugger = "notepad", by = "windbg", cpu = 1 }': "CPU 1 does not exist; the machine has 1",
     '{ repeat = 2, every = "1 s", steps = [ { break_in = "notepad", by = "windbg" } ] }': (
         "step 1 (repeat), 1 of 2, step 1 (break_in): windbg is not attached to notepad"
     ),
@@ -123,9 +123,9 @@ WRONG_EXPECTATIONS = {
     "5": "expect 1: is no table",
     "{}": "expect 1: thread_in is missing",
     '{ thread_in = "notepad" }': "expect 1: None is no thread",
-    '{ thread_in = "calc", made_by = "windbg" }': "expect 1: no process calc is in the timeline",
-    '{ thread_in = "notepad/x", made_by = "windbg" }': "expect 1: no thread notepad/x is in the timeline",
-    '{ thread_in = "notepad", made_by = "windbg/x" }': "expect 1: no thread windbg/x is in the timeline",
+    '{ thread_in = "calc", made_by = "windbg" }': "expect 1: there is no process calc in the scenario",
+    '{ thread_in = "notepad/x", made_by = "windbg" }': "expect 1: there is no thread notepad/x in the scenario",
+    '{ thread_in = "notepad", made_by = "windbg/x" }': "expect 1: there is no thread windbg/x in the scenario",
     '{ thread_in = "notepad", made_by = "windbg", kind = "odd" }': "expect 1: 'odd' is none of the kinds",
     '{ thread_in = "notepad", made_by = "windbg", only = "me" }': "expect 1: only = 'me'",
     '{ thread_in = "notepad", made_by = "windbg", times = 0 }': "expect 1: 0 is no number",
@@ -141,7 +141,7 @@ def test_a_wrong_expectation_is_named_with_what_is_wrong(entry):
 
 def test_what_the_published_driver_reports_is_checked_too():
     rest = f'{RUNNING}[book_driver]\nwhy = "x"\nreports = [ {{ thread_in = "calc", made_by = "windbg" }} ]'
-    with pytest.raises(ScenarioError, match="book_driver, reports 1: no process calc"):
+    with pytest.raises(ScenarioError, match="book_driver, reports 1: there is no process calc"):
         scenario(ATTACH, rest=rest)
 
 

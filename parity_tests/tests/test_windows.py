@@ -113,15 +113,15 @@ def for_cdb(steps):
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
-        ("burst-of-5000-starts", "it starts 5,000 processes, and 100 at the most are started here"),
-        ("a-process-id-is-used-again", "6000 is an id of two lives"),
-        ("a-thread-id-is-used-again", "7000 is an id of two lives"),
-        ("a-thread-pool-worker", "step 1 (create_remote_thread): System takes no orders"),
-        ("an-id-ends-and-begins-in-one-tick", "the ticks of a real clock can't be chosen"),
-        ("an-unknown-creator", "step 1 (create_remote_thread): ETW knows who did this"),
+        ("burst-of-5000-starts", "it starts 5,000 processes; this bench starts at most 100"),
+        ("a-process-id-is-used-again", "two processes or threads have the id 6000"),
+        ("a-thread-id-is-used-again", "two processes or threads have the id 7000"),
+        ("a-thread-pool-worker", "step 1 (create_remote_thread): System runs no agent"),
+        ("an-id-ends-and-begins-in-one-tick", "the clock tick of a real machine is fixed"),
+        ("an-unknown-creator", "step 1 (create_remote_thread): ETW logs the creator"),
         ("ctrl-c-in-a-console", "step 2 (console_control): csrss"),
         ("first-thread-from-a-stranger", "step 1 (create_process_without_thread)"),
-        ("memory-compression", "step 1 (create_remote_thread): a program's threads don't start in the kernel"),
+        ("memory-compression", "step 1 (create_remote_thread): threads of a program do not start in the kernel"),
     ],
 )
 @pytest.mark.parametrize("notify", [True, False])
@@ -137,13 +137,13 @@ def test_a_bound_of_the_table_is_for_wine_alone():
 
 def test_very_many_threads_are_for_windows_alone():
     (scenario,) = (each for each in SCENARIOS if each.name == "20000-remote-threads-in-a-second")
-    assert obstacle(scenario, notify=True) == "it has 20,000 steps, and 1,000 at the most are performed here"
+    assert obstacle(scenario, notify=True) == "it has 20,000 steps; this bench performs at most 1,000"
     assert obstacle(scenario, notify=False) is None
 
 
 def test_a_start_in_two_halves_is_for_wine_alone():
     (scenario,) = (each for each in SCENARIOS if each.name == "born-in-the-gap")
-    assert obstacle(scenario, notify=False).startswith("step 1 (begin_process): Windows makes")
+    assert obstacle(scenario, notify=False).startswith("step 1 (begin_process): Windows creates")
 
 
 def test_an_observation_comes_through_a_line_of_json_as_it_was():
@@ -161,7 +161,7 @@ def test_an_observation_comes_through_a_line_of_json_as_it_was():
 def test_who_was_not_there_has_no_id():
     with pytest.raises(PerformanceError, match="notepad was not started"):
         RealIds().pid_of("notepad")
-    with pytest.raises(PerformanceError, match="the thread notepad/main was not made"):
+    with pytest.raises(PerformanceError, match="the thread notepad/main was not created"):
         RealIds().tid_of(ThreadRef("notepad"))
 
 
@@ -186,7 +186,7 @@ def test_a_virtual_machine_is_known_by_its_firmware(words, virtual):
 def test_the_vm_bench_is_for_windows(etwdetect):
     ran = etwdetect("parity", "run", "non-invasive-attach", "--bench", "vm")
     assert (ran.status, ran.out) == (5, "")
-    assert "the vm bench is for a Windows test machine; this system is" in ran.err
+    assert "the vm bench needs a Windows test machine; this system is" in ran.err
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no Wine on Windows")
@@ -199,7 +199,7 @@ def test_without_wine_the_wine_bench_says_what_is_missing(etwdetect, tmp_path):
 
 def test_without_a_checkout_there_is_no_lab(monkeypatch, tmp_path):
     monkeypatch.setattr("parity_tests.benches.wine.ROOT", tmp_path)
-    with pytest.raises(BenchUnavailableError, match="in a checkout of the repository"), WineBench():
+    with pytest.raises(BenchUnavailableError, match="run it in a checkout"), WineBench():
         pass
 
 

@@ -49,6 +49,7 @@ def fetch(project: Path) -> Parts:
 def assemble(parts: Parts) -> dict[str, bytes]:
     """Return the files of the .zip. Raises LabError."""
     files = {f"python/{path.name}": path.read_bytes() for path in parts.interpreter.iterdir()}
+    files |= _parity_tests(parts.project)
     files[f"python/{windows_python.PATH_FILE}"] = windows_python.search_path("..\\lib").encode()
     about = {path.name: wheels.read(path) for path in parts.wheels.glob("*.whl")}
     packages = sorted(about.values(), key=lambda wheel: wheel.name.lower())
@@ -65,6 +66,16 @@ def assemble(parts: Parts) -> dict[str, bytes]:
     files["licences/README.txt"] = texts.licences(packages)
     files["README.txt"] = texts.readme()
     return files
+
+
+def _parity_tests(project: Path) -> dict[str, bytes]:
+    """Return the parity tests with their scenarios, for the vm bench. Their own tests are left out."""
+    folder = project / "parity_tests"
+    return {
+        f"parity_tests/{name.as_posix()}": path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.suffix in {".py", ".toml"} and (name := path.relative_to(folder)).parts[0] != "tests"
+    }
 
 
 def _add(files: dict[str, bytes], more: dict[str, bytes]) -> None:

@@ -31,6 +31,11 @@ administrator, unpack it where only administrators can write, such as in C:\\Pro
 
 etwdetect.exe starts python\\python.exe, a Python of its own, with what is in the folder lib. Both are unchanged
 from where they come from; licences\\README.txt says from where, and has the licences.
+
+The folder parity_tests compares etwdetect with the KDetector driver on a test machine that has the driver:
+
+    etwdetect.exe parity scenarios list
+    etwdetect.exe parity run --bench vm
 """
 
 _LICENCES: Final = """\

@@ -187,7 +187,7 @@ def test_the_vm_bench_runs_where_the_firmware_is_a_virtual_machine_s(firmware):
     firmware("Microsoft Corporation", "Virtual Machine")
     status, said = run_vm_bench()
     assert status == 0, said
-    assert "Windows makes a process and its first thread in one call" in said
+    assert "Windows creates a process and its first thread in one call" in said
 
 
 @pytest.mark.usefixtures("driver")

@@ -58,7 +58,7 @@ def test_a_debugger_that_only_debugs_is_played_by_cdb(performed, name):
     _, result = performed(name)
     assert result.complaints == ()
     assert result.notes
-    assert all(note.endswith(" was played by cdb") for note in result.notes)
+    assert all(note.endswith(" was performed by cdb") for note in result.notes)
 
 
 def test_cdb_is_the_creator_and_which_of_its_threads_each_side_says_by_itself(performed):
@@ -87,9 +87,9 @@ def test_a_creator_thread_that_both_sides_name_differently_is_a_difference(perfo
 @pytest.mark.parametrize(
     ("fault", "told_of"),
     [
-        ("ends", r"cdb \(\d+\) has ended; it said: Win32 error 0n5"),
-        ("other exception", r"cdb \(\d+\) stopped for another reason than a break-in; it said: .*c0000005"),
-        ("silence", r"cdb \(\d+\) did not answer within 3 s; it said: nothing"),
+        ("ends", r"cdb \(\d+\) exited; its last output: Win32 error 0n5"),
+        ("other exception", r"cdb \(\d+\) stopped for another reason than a break-in; .*output: .*c0000005"),
+        ("silence", r"cdb \(\d+\) did not answer within 3 s; its last output: none"),
     ],
 )
 def test_where_cdb_fails_the_debug_api_plays_in_its_stead(performed, monkeypatch, fault, told_of):
@@ -97,13 +97,13 @@ def test_where_cdb_fails_the_debug_api_plays_in_its_stead(performed, monkeypatch
     monkeypatch.setattr(cdb, "_TIMEOUT_SECONDS", 3.0)
     _, result = performed("windbg-attaches-to-notepad")
     assert result.complaints == ()
-    assert re.match(f"performed anew without cdb: {told_of}", result.notes[0])
+    assert re.match(f"performed again without cdb: {told_of}", result.notes[0])
     assert result.notes[1:] == ()
 
 
 def test_a_debugger_that_lets_go_and_attaches_again_is_played_by_the_debug_api(performed):
     _, result = performed("attach-detach-attach-again")
-    assert (result.complaints, result.notes) == ((), ("windbg was played by the debug API",))
+    assert (result.complaints, result.notes) == ((), ("windbg was performed by the debug API",))
 
 
 @pytest.fixture
