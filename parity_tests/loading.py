@@ -1,22 +1,22 @@
-"""Reads scenario files: TOML in, checked scenarios out, or a sentence that says which step is wrong and how."""
+"""Reads scenario files (TOML). Errors name the file and the step, what is wrong and what would be right."""
 
 from __future__ import annotations
 
 import re
+import reprlib
 import tomllib
 from dataclasses import MISSING, fields
 from datetime import time
 from typing import TYPE_CHECKING, Any, Final
 
-from etwdetect.core.rule import DEFAULT_BOUND
 from parity_tests.checkout import ROOT
 from parity_tests.errors import NoSuchScenarioError, ScenarioError
 from parity_tests.scenario import IDLE, KINDS, SYSTEM, BookDriver, Expected, Machine, Scenario, ScenarioProcess
-from parity_tests.steps import STEPS, ExitThread, Repeat, Step, ThreadRef, parse_duration
+from parity_tests.steps import STEPS, CreateThread, ExitThread, Repeat, Step, ThreadRef, parse_duration
 from parity_tests.timeline import expand
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Callable, Container, Mapping, Sequence
     from pathlib import Path
 
     from parity_tests.processes import Processes
@@ -24,31 +24,28 @@ if TYPE_CHECKING:
 DEFAULT_FOLDER: Final = ROOT / "parity_tests" / "scenarios"
 
 _ACTIONS: Final = {step.action: step for step in STEPS}
-_MOST_ID: Final = 0xFFFF_FFFE
-_MOST_TIMES: Final = 100_000
+_DEFAULTS: Final[dict[str, Any]] = {"begins": time(13, 8), "machine": {}, "processes": {}}
 
 
 def find(folder: Path | None, names: Sequence[str] = ()) -> list[Scenario]:
-    """Return the scenarios called *names* in *folder* (by default the checkout's), or all of them, by name.
+    """Return the scenarios called *names* in *folder* (by default our own), or all of them, by name.
 
-    Raises NoSuchScenarioError where folder or name is not there, and ScenarioError for a wrong file.
+    Raises NoSuchScenarioError if the folder or a name does not exist, and ScenarioError for an invalid file.
     """
     folder = folder or DEFAULT_FOLDER
     if not folder.is_dir():
-        raise NoSuchScenarioError(
-            f"there are no scenarios in {folder}; say where they are with --scenarios FOLDER"
-        )
+        raise NoSuchScenarioError(f"the folder {folder} does not exist; use --scenarios FOLDER")
     paths = {path.stem: path for path in sorted(folder.glob("*.toml"))}
     if not paths:
         raise NoSuchScenarioError(f"{folder} has no scenario (.toml)")
     for name in names:
         if name not in paths:
-            raise NoSuchScenarioError(f"there is no scenario {name!r}; `etwdetect parity scenarios list` has all")
+            raise NoSuchScenarioError(f"there is no scenario {name!r}; see `etwdetect parity scenarios list`")
     return [load(paths[name]) for name in names or paths]
 
 
 def load(path: Path) -> Scenario:
-    """Return the scenario in the file at *path*; ScenarioError where it is not right."""
+    """Return the scenario in the file at *path*. Raises ScenarioError."""
     try:
         return parse(path.read_text("utf-8"), path.stem, path)
     except (OSError, UnicodeDecodeError) as error:
@@ -56,23 +53,28 @@ def load(path: Path) -> Scenario:
 
 
 def parse(text: str, name: str, path: Path | None = None) -> Scenario:
-    """Return the scenario *name* from the *text* of its file; ScenarioError where it is not right."""
+    """Return the scenario *name* from the *text* of its file. Raises ScenarioError."""
     file = path.name if path else name
     try:
-        scenario = _scenario(tomllib.loads(text), name, path)
-        _check_names(
-            scenario, expand(scenario).processes
-        )  # whether the timeline can happen, and its expectations be met
-    except ValueError as error:  # a TOMLDecodeError, or Python's refusal of a number of thousands of digits
-        raise ScenarioError(f"is no TOML: {error}", name=file) from error
-    except RecursionError as error:
-        raise ScenarioError("has lists in lists in lists", name=file) from error
+        values = _values(Scenario, _DEFAULTS | _document(text), "", without=("name", "path"))
+        scenario = Scenario(name=name, path=path, **values)
+        _check_names(scenario, expand(scenario).processes)  # expanding checks that each step is possible
     except ScenarioError as error:
         raise ScenarioError(error.what, error.step, file) from error
     return scenario
 
 
+def _document(text: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except ValueError as error:  # a TOMLDecodeError, or Python's limit on the digits of a number
+        raise ScenarioError(f"is not valid TOML: {error}") from error
+    except RecursionError as error:
+        raise ScenarioError("lists are nested too deeply") from error
+
+
 def _check_names(scenario: Scenario, processes: Processes) -> None:
+    """Raise ScenarioError if an expectation names a process or thread that does not exist."""
     reports = scenario.book_driver.reports if scenario.book_driver else ()
     for what, entries in (("expect", scenario.expect), ("book_driver, reports", reports)):
         for number, entry in enumerate(entries, 1):
@@ -86,235 +88,229 @@ def _check_names(scenario: Scenario, processes: Processes) -> None:
                 raise ScenarioError(error.what, f"{what} {number}") from error
 
 
-def _scenario(table: Mapping[str, Any], name: str, path: Path | None) -> Scenario:
-    known = "title", "why", "begins", "machine", "processes", "steps", "expect", "book_driver"
-    _no_others(table, known, "")
-    steps = tuple(_step(entry, f"step {number}") for number, entry in enumerate(_list(table, "steps"), 1))
-    if not steps:
-        raise ScenarioError("has no steps")
-    begins = table.get("begins", time(13, 8))
-    if not isinstance(begins, time):
-        raise ScenarioError(f"begins = {begins!r} is no time of day such as 13:08:15.280")
-    return Scenario(
-        name=name,
-        title=_text(table, "title", ""),
-        why=" ".join(_text(table, "why", "").split()),
-        steps=steps,
-        expect=_expectations(table, "expect", ""),
-        processes=_processes(_table(table, "processes", "")),
-        machine=_machine(_table(table, "machine", "")),
-        begins=begins,
-        book_driver=_book_driver(table),
-        path=path,
-    )
+def _values(kind: type[Any], table: object, where: str, without: Container[str] = ()) -> dict[str, Any]:
+    """Return the arguments of the dataclass *kind* from the keys of *table*, each read by _NESTED or _READERS.
+
+    *without* are the fields of *kind* that are no keys.
+    """
+    if not isinstance(table, dict):
+        raise ScenarioError("must be a table such as { key = value }", where)
+    known = {field.name: field for field in fields(kind) if field.name not in without}
+    for key in table:
+        if key not in known:
+            raise ScenarioError(f"{key!r} is not a key here; use {', '.join(known)}", where)
+    required = (name for name, field in known.items() if field.default is field.default_factory is MISSING)
+    missing = [name for name in required if name not in table]
+    if missing:
+        raise ScenarioError(f"missing: {', '.join(missing)}", where)
+    return {key: _value(key, value, where) for key, value in table.items()}
 
 
-def _machine(table: Mapping[str, Any]) -> Machine:
-    where = "machine"
-    _no_others(table, ("cpus", "table_bound", "clock_tick"), where)
-    return Machine(
-        cpus=_number(table.get("cpus", 1), 1, 256, where),
-        table_bound=_number(table.get("table_bound", DEFAULT_BOUND), 1, 1 << 20, where),
-        clock_tick=_duration(table["clock_tick"], where) if "clock_tick" in table else 1,
-    )
+def _value(key: str, value: object, where: str) -> object:
+    try:
+        return _NESTED[key](value, where) if key in _NESTED else _READERS[key](value)
+    except ValueError as error:
+        raise ScenarioError(f"{key} = {reprlib.repr(value)} must be {error}", where) from error
 
 
-def _processes(table: Mapping[str, Any]) -> dict[str, ScenarioProcess]:
+def _steps(value: object, where: str) -> tuple[Step, ...]:
+    prefix = f"{where}, step" if where else "step"
+    return tuple(_step(entry, f"{prefix} {number}") for number, entry in enumerate(_some(value), 1))
+
+
+def _step(entry: object, where: str) -> Step:
+    found = [key for key in entry if key in _ACTIONS] if isinstance(entry, dict) else []
+    if not isinstance(entry, dict) or len(found) != 1:
+        raise ScenarioError(f"must be a table with one of {', '.join(_ACTIONS)}", where)
+    action = found[0]
+    where = f"{where} ({action})"
+    kind = _ACTIONS[action]
+    table = {key: value for key, value in entry.items() if key != action}
+    table |= _main_value(kind, entry[action], where)
+    if kind is CreateThread:
+        table.setdefault("by", table["process"])
+    step: Step = kind(**_values(kind, table, where))
+    return step
+
+
+def _main_value(kind: type[Step], value: object, where: str) -> dict[str, Any]:
+    """Return the keys that the value of the action itself stands for."""
+    if kind is Repeat:
+        return {"times": value}
+    if kind is ExitThread:
+        thread: ThreadRef = _value("by", value, where)  # type: ignore[assignment]
+        return thread._asdict()
+    return {"process": value}
+
+
+def _expectations(value: object, where: str) -> tuple[Expected, ...]:
+    return tuple(_expected(entry, f"{where} {number}") for number, entry in enumerate(_list(value), 1))
+
+
+def _expected(entry: object, where: str) -> Expected:
+    values = _values(Expected, entry, where, without=("thread",))
+    process, _, thread = values.pop("thread_in").partition("/")
+    return Expected(thread_in=process, thread=thread or None, **values)
+
+
+def _book_driver(value: object, _: str) -> BookDriver:
+    return BookDriver(**_values(BookDriver, value, "book_driver"))
+
+
+def _machine(value: object, _: str) -> Machine:
+    return Machine(**_values(Machine, value, "machine"))
+
+
+def _processes(value: object, _: str) -> dict[str, ScenarioProcess]:
     processes = {
         SYSTEM: ScenarioProcess(name=SYSTEM, image="System", running=True, pid=4, threads={"main": 8}),
         IDLE: ScenarioProcess(name=IDLE, image="Idle", running=True, pid=0, threads={"main": 0}),
     }
-    for name, entry in table.items():
+    if not isinstance(value, dict):
+        raise ValueError("a table of processes")  # noqa: TRY004 (the caller adds the key)
+    for name, entry in value.items():
         where = f"process {name}"
         if name in processes:
-            raise ScenarioError(f"{name} is there always, with the id {processes[name].pid}", where)
-        if not isinstance(entry, dict):
-            raise ScenarioError("is no table such as { running = true }", where)
-        _no_others(entry, ("image", "running", "pid", "threads", "images"), where)
-        threads = entry.get("threads", {})
-        if not isinstance(threads, (list, dict)) or not all(map(_is_name, threads)):
-            raise ScenarioError("threads is no list of names, or table of names with ids", where)
-        if isinstance(threads, list):
-            threads = dict.fromkeys(threads)
-        processes[name] = ScenarioProcess(
-            name=name,
-            image=_name(entry.get("image", f"{name}.exe"), where),
-            running=_flag(entry.get("running", False), where),
-            pid=_id(entry["pid"], where) if "pid" in entry else None,
-            threads={thread: None if tid is None else _id(tid, where) for thread, tid in threads.items()},
-            images=tuple(_name(image, where) for image in _list(entry, "images", required=False)),
-        )
+            raise ScenarioError(f"{name} always exists, with the id {processes[name].pid}", where)
+        table = {"image": f"{name}.exe"} | entry if isinstance(entry, dict) else entry
+        values = _values(ScenarioProcess, table, where, without=("name",))
+        processes[name] = ScenarioProcess(name=name, **values)
     return processes
 
 
-def _step(entry: object, where: str) -> Step:
-    if not isinstance(entry, dict):
-        raise ScenarioError("is no table", where)
-    found = [key for key in entry if key in _ACTIONS]
-    if len(found) != 1:
-        have = ", ".join(map(str, entry)) or "nothing"
-        raise ScenarioError(f"needs one of {', '.join(_ACTIONS)}, and has {have}", where)
-    action = found[0]
-    where = f"{where} ({action})"
-    kind = _ACTIONS[action]
-    values = {key: value for key, value in entry.items() if key != action}
-    values |= _main_value(kind, entry[action], where)
-    known = {field.name: field for field in fields(kind)}
-    _no_others(values, known, where)
-    for name, field in known.items():
-        if field.default is MISSING and name not in values:
-            if name != "by" or action != "create_thread":
-                raise ScenarioError(f"does not say {name}", where)
-            values[name] = values["process"]
-    arguments: dict[str, Any] = {key: _argument(key, value, where) for key, value in values.items()}
-    return kind(**arguments)
+# Each returns the value that it is given as the scenario has it, or raises ValueError with what it must be.
 
 
-def _main_value(kind: type[Step], value: object, where: str) -> dict[str, Any]:
-    """Return the arguments that the value of the action itself stands for."""
-    if kind is Repeat:
-        return {"times": value}
-    if kind is ExitThread:
-        process, thread = _thread_ref(value, where)
-        return {"process": process, "thread": thread}
-    return {"process": value}
-
-
-def _argument(key: str, value: object, where: str) -> object:
-    if key == "steps" and isinstance(value, list) and value:
-        return tuple(_step(entry, f"{where}, step {number}") for number, entry in enumerate(value, 1))
-    if key not in _PARSERS:
-        raise ScenarioError(f"{key} = {value!r} makes no sense", where)
-    return _PARSERS[key](value, where)
-
-
-def _expectations(table: Mapping[str, Any], key: str, where: str) -> tuple[Expected, ...]:
-    entries = enumerate(_list(table, key), 1)
-    return tuple(_expected(entry, f"{where}{key} {number}") for number, entry in entries)
-
-
-def _expected(entry: object, where: str) -> Expected:
-    if not isinstance(entry, dict):
-        raise ScenarioError("is no table", where)
-    _no_others(entry, ("thread_in", "made_by", "kind", "evidence", "only", "times"), where)
-    process, _, thread = _text(entry, "thread_in", where).partition("/")
-    kind = entry.get("kind")
-    if kind is not None and kind not in KINDS:
-        raise ScenarioError(f"{kind!r} is none of the kinds {', '.join(KINDS)}", where)
-    only = entry.get("only")
-    if only not in (None, "etw", "driver"):
-        raise ScenarioError(f"only = {only!r} is neither 'etw' nor 'driver'", where)
-    return Expected(
-        thread_in=process,
-        thread=thread or None,
-        made_by=_thread_ref(entry.get("made_by"), where),
-        kind=kind,
-        evidence=tuple(_name(word, where) for word in _list(entry, "evidence", required=False)),
-        only=only,
-        times=_number(entry.get("times", 1), 1, _MOST_TIMES, where),
-    )
-
-
-def _book_driver(table: Mapping[str, Any]) -> BookDriver | None:
-    if "book_driver" not in table:
-        return None
-    entry = _table(table, "book_driver", "")
-    _no_others(entry, ("why", "reports"), "book_driver")
-    why = " ".join(_text(entry, "why", "book_driver").split())
-    return BookDriver(why=why, reports=_expectations(entry, "reports", "book_driver, "))
-
-
-def _no_others(table: Mapping[str, Any], known: Collection[str], where: str) -> None:
-    for key in table:
-        if key not in known:
-            raise ScenarioError(f"{key!r} is none of {', '.join(known)}", where)
-
-
-def _table(table: Mapping[str, Any], key: str, where: str) -> Mapping[str, Any]:
-    value = table.get(key, {})
-    if not isinstance(value, dict):
-        raise ScenarioError(f"{key} is no table", where)
-    return value
-
-
-def _list(table: Mapping[str, Any], key: str, *, required: bool = True) -> list[Any]:
-    if key not in table and required:
-        raise ScenarioError(f"{key} is missing")
-    value = table.get(key, [])
+def _list(value: object) -> list[Any]:
     if not isinstance(value, list):
-        raise ScenarioError(f"{key} is no list")
+        raise ValueError("a list")  # noqa: TRY004
     return value
 
 
-def _text(table: Mapping[str, Any], key: str, where: str) -> str:
-    value = table.get(key)
+def _some(value: object) -> list[Any]:
+    if not _list(value):
+        raise ValueError("a list of at least one step")
+    return _list(value)
+
+
+def _text(value: object) -> str:
     if not isinstance(value, str) or not value.strip():
-        raise ScenarioError(f"{key} is missing, or no text", where)
+        raise ValueError("text")
+    return " ".join(value.split())
+
+
+def _name(value: object) -> str:
+    if not isinstance(value, str) or not re.fullmatch(r"[\w .!:{}+-]{1,100}", value):
+        raise ValueError("a name of at most 100 letters, digits, blanks and . ! : { } + - _")
     return value
 
 
-def _is_name(value: object) -> bool:
-    return isinstance(value, str) and re.fullmatch(r"[\w .!:{}+-]{1,100}", value) is not None
+def _names(value: object) -> tuple[str, ...]:
+    try:
+        return tuple(map(_name, _list(value)))
+    except ValueError:
+        raise ValueError("a list of names") from None
 
 
-def _name(value: object, where: str) -> str:
-    if not isinstance(value, str) or not _is_name(value):
-        raise ScenarioError(f"{value!r} is no name", where)
-    return value
-
-
-def _thread_ref(value: object, where: str) -> ThreadRef:
+def _thread(value: object) -> ThreadRef:
     parts = value.split("/") if isinstance(value, str) else []
-    if not (1 <= len(parts) <= 2 and all(map(_is_name, parts))):
-        raise ScenarioError(f"{value!r} is no thread such as 'notepad' or 'notepad/worker'", where)
-    return ThreadRef(*parts)
+    try:
+        return ThreadRef(*map(_name, parts))
+    except (TypeError, ValueError):
+        raise ValueError("a thread such as 'notepad' or 'notepad/worker'") from None
 
 
-def _duration(value: object, where: str) -> int:
+def _threads(value: object) -> dict[str, int | None]:
+    try:
+        if isinstance(value, dict):
+            return {_name(name): _id(tid) for name, tid in value.items()}
+        return dict.fromkeys(_names(value))
+    except ValueError:
+        raise ValueError("a list of names, or a table of names with ids such as { main = 104 }") from None
+
+
+def _duration(value: object) -> int:
     try:
         return parse_duration(str(value))
-    except ValueError as error:
-        raise ScenarioError(str(error), where) from error
+    except ValueError:
+        raise ValueError("a duration such as '2 s', '1.5 ms', '50 us' or '3 min'") from None
 
 
-def _number(value: object, least: int, most: int, where: str) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-        raise ScenarioError(f"{value!r} is no number from {least} to {most:,}", where)
+def _time_of_day(value: object) -> time:
+    if not isinstance(value, time):
+        raise ValueError("a time of day such as 13:08:15.280")  # noqa: TRY004
     return value
 
 
-def _id(value: object, where: str) -> int:
-    return _number(value, 1, _MOST_ID, where)
+def _number(least: int, most: int) -> Callable[[object], int]:
+    def read(value: object) -> int:
+        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+            raise ValueError(f"a number from {least} to {most:,}")
+        return value
+
+    return read
 
 
-def _flag(value: object, where: str) -> bool:
+def _flag(value: object) -> bool:
     if not isinstance(value, bool):
-        raise ScenarioError(f"{value!r} is neither true nor false", where)
+        raise ValueError("true or false")  # noqa: TRY004
     return value
 
 
-def _known_or_not(value: object, where: str) -> str:
-    if value not in ("known", "unknown"):
-        raise ScenarioError(f"etw_creator = {value!r} is neither 'known' nor 'unknown'", where)
-    return str(value)
+def _one_of(*choices: str) -> Callable[[object], str]:
+    def read(value: object) -> str:
+        if not isinstance(value, str) or value not in choices:
+            raise ValueError(f"one of {', '.join(map(repr, choices))}")
+        return value
+
+    return read
 
 
-_PARSERS: Final[Mapping[str, Callable[[object, str], object]]] = {
-    "process": _name,
-    "thread": _name,
-    "by": _thread_ref,
-    "parent": _name,
-    "named": _name,
-    "at": _name,
-    "tid": _id,
+_id: Final = _number(1, 0xFFFF_FFFE)
+_cpu: Final = _number(0, 255)
+
+_READERS: Final[Mapping[str, Callable[[object], object]]] = {
     "after": _duration,
+    "at": _name,
+    "begins": _time_of_day,
+    "by": _thread,
+    "clock_tick": _duration,
+    "cpu": _cpu,
+    "cpus": _number(1, 256),
+    "etw_creator": _one_of("known", "unknown"),
     "every": _duration,
+    "evidence": _names,
     "first_thread_after": _duration,
-    "cpu": lambda value, where: _number(value, 0, 255, where),
-    "thread_cpu": lambda value, where: _number(value, 0, 255, where),
-    "times": lambda value, where: _number(value, 1, _MOST_TIMES, where),
+    "image": _name,
+    "images": _names,
     "invasive": _flag,
+    "kind": _one_of(*KINDS),
     "lost_by_etw": _flag,
-    "etw_creator": _known_or_not,
+    "made_by": _thread,
+    "named": _name,
+    "only": _one_of("etw", "driver"),
+    "parent": _name,
+    "pid": _id,
+    "process": _name,
+    "running": _flag,
+    "table_bound": _number(1, 1 << 20),
+    "thread": _name,
+    "thread_cpu": _cpu,
+    "thread_in": lambda value: "/".join(_thread(value)) if "/" in str(value) else _name(value),
+    "threads": _threads,
+    "tid": _id,
+    "times": _number(1, 100_000),
+    "title": _text,
+    "why": _text,
 }
-"""By its name: how an argument of a step is read. The same name means the same in every step."""
+"""By key; a key means the same wherever it is allowed."""
+
+_NESTED: Final[Mapping[str, Callable[[object, str], object]]] = {
+    "book_driver": _book_driver,
+    "expect": lambda value, _: _expectations(value, "expect"),
+    "machine": _machine,
+    "processes": _processes,
+    "reports": lambda value, where: _expectations(value, f"{where}, reports"),
+    "steps": _steps,
+}
+"""By key: values that have keys of their own; the second argument says where they are."""

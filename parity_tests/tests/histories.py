@@ -1,11 +1,10 @@
-"""Random histories through both detectors: ``python parity_tests/tests/histories.py [COUNT] [SEED]``.
+"""Random histories through both detectors: ``python -m parity_tests.tests.histories [COUNT] [SEED]``.
 
-A history is a made-up sequence of creations and exits, lives or not: few process ids, so that they are used
-again and again, with System and Idle among them, and tables so small that they overflow. Its events reach the rule
-out of order. Some creators are unknown to ETW. Both detectors must report the same; what only the driver reports
-must be exactly the remote threads whose creator ETW does not know. Prints the lengths reached and how often each
-row of the rule was hit, also when Ctrl+C ends it early; ends with status 1 at the first difference, and says which
-history shows it.
+A history is a random sequence of creations and exits, possible or not: it has few process ids, so that they are
+reused often, System and Idle among them, and small tables, so that they overflow. Its events reach the rule out of
+order, and ETW does not know some creators. Both detectors must report the same; what only the driver reports must
+be exactly the remote threads whose creator ETW does not know. Prints the lengths and how often each row of the
+rule was hit, also after Ctrl+C; ends with status 1 at the first difference and names the history.
 """
 
 import contextlib
@@ -14,11 +13,7 @@ import random
 import sys
 import time
 from collections import Counter
-from pathlib import Path
 from typing import NamedTuple
-
-if __name__ == "__main__":  # beside the package, which need not be installed
-    sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from etwdetect.comparison.pairing import compare, explain
 from etwdetect.comparison.result import differences

@@ -1,4 +1,4 @@
-"""Break one side in one place at a time; scenarios must fail: ``python parity_tests/tests/mutation.py [WORD]``.
+"""Break one side in one place at a time; scenarios must fail: ``python -m parity_tests.tests.mutation [WORD]``.
 
 mutations.toml has the changes: each row of the rule on either side, the bound, the order; with WORD only those
 that have it in their name. They are made in a copy of the checkout, where the scenarios run on the benches that
@@ -17,8 +17,9 @@ import tempfile
 import tomllib
 from pathlib import Path
 
-CHECKOUT = Path(__file__).parents[2]
-RECORDINGS = CHECKOUT.parent / "shared"
+from parity_tests.checkout import ROOT
+
+RECORDINGS = ROOT.parent / "shared"
 WINE = "wine"
 BENCHES = {
     "model": ("parity_tests/tests/test_scenarios.py", "-k", "model"),
@@ -53,16 +54,16 @@ def noticed_by(bench, work):
 
 def main():
     word = sys.argv[1] if len(sys.argv) > 1 else ""
-    mutations = tomllib.loads((CHECKOUT / "parity_tests" / "mutations.toml").read_text())["mutation"]
+    mutations = tomllib.loads(Path(__file__).with_name("mutations.toml").read_text())["mutation"]
     unnoticed = 0
     with tempfile.TemporaryDirectory() as directory:
         work = Path(directory) / "checkout"
         for name in ("etwdetect", "driver", "parity_tests", "samples", "simetw", "tools"):
-            shutil.copytree(CHECKOUT / name, work / name, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(ROOT / name, work / name, ignore=shutil.ignore_patterns("__pycache__"))
         for name in ("pyproject.toml", "conftest.py"):
-            shutil.copy(CHECKOUT / name, work)
+            shutil.copy(ROOT / name, work)
         (work / "tests").mkdir()
-        shutil.copy(CHECKOUT / "tests" / "conftest.py", work / "tests")
+        shutil.copy(ROOT / "tests" / "conftest.py", work / "tests")
         if RECORDINGS.is_dir():
             (work.parent / "shared").symlink_to(RECORDINGS)
         benches = []

@@ -1,4 +1,4 @@
-"""How the benches expand a timeline: in ETW's own disorder, with its losses, and to a fresh driver each time."""
+"""How the benches deliver a timeline: in ETW's order, with its losses, and to a fresh driver each time."""
 
 import io
 import tomllib

@@ -48,34 +48,39 @@ def test_why_is_one_line_whatever_its_line_breaks():
 
 
 WRONG_STEPS = {
-    '{ attach = "notepad" }': "step 1: needs one of start_process",
-    '{ attach_debugger = "notepad", detach = "notepad", by = "windbg" }': "step 1: needs one of",
-    '"attach"': "step 1: is no table",
-    '{ attach_debugger = "notepad" }': "step 1 (attach_debugger): does not say by",
-    "{ repeat = 2, steps = [] }": "step 1 (repeat): does not say every",
-    '{ repeat = 2, every = "1 s", steps = 3 }': "steps = 3 makes no sense",
-    '{ repeat = 2, every = "1 s", steps = [] }': "steps = [] makes no sense",
+    '{ attach = "notepad" }': "step 1: must be a table with one of start_process, ",
+    '{ attach_debugger = "notepad", detach = "notepad", by = "windbg" }': "step 1: must be a table with one of ",
+    '"attach"': "step 1: must be a table with one of ",
+    '{ attach_debugger = "notepad" }': "step 1 (attach_debugger): missing: by",
+    "{ repeat = 2, steps = [] }": "step 1 (repeat): missing: every",
+    '{ repeat = 2, every = "1 s", steps = 3 }': "steps = 3 must be a list",
+    '{ repeat = 2, every = "1 s", steps = [] }': "steps = [] must be a list of at least one step",
+    '{ repeat = 2, every = "1 s", steps = [ { attach = "x" } ] }': "step 1 (repeat), step 1: must be a table with",
+    '{ repeat = 0, every = "1 s", steps = [ { exit_process = "notepad" } ] }': "times = 0 must be a number from 1",
     '{ repeat = 2, every = "1 s", steps = [ { start_detection = "both" } ] }': (
         "step 1 (repeat), 1 of 2, step 1 (start_detection): detection has started already"
     ),
     '{ attach_debugger = "notepad", by = "windbg", after = "999999999 min" }': (
         "the timeline lasts more than a year"
     ),
-    '{ attach_debugger = "notepad", by = "windbg", colour = "red" }': "'colour' is none of",
-    '{ attach_debugger = "notepad", by = 5 }': "5 is no thread such as",
-    '{ attach_debugger = "notepad", by = "a/b/c" }': "'a/b/c' is no thread",
-    '{ attach_debugger = "", by = "windbg" }': "'' is no name",
-    '{ attach_debugger = "notepad", by = "windbg", after = "soon" }': "'soon' is not a duration",
-    '{ attach_debugger = "notepad", by = "windbg", after = 5 }': "'5' is not a duration",
-    '{ attach_debugger = "notepad", by = "windbg", tid = -4 }': "-4 is no number from 1",
-    '{ attach_debugger = "notepad", by = "windbg", tid = true }': "True is no number",
-    '{ attach_debugger = "notepad", by = "windbg", invasive = 1 }': "1 is neither true nor false",
-    '{ attach_debugger = "notepad", by = "windbg", etw_creator = "me" }': "etw_creator = 'me'",
+    '{ attach_debugger = "notepad", by = "windbg", colour = "red" }': "'colour' is not a key here; use process, ",
+    '{ attach_debugger = "notepad", by = 5 }': "by = 5 must be a thread such as 'notepad' or 'notepad/worker'",
+    '{ attach_debugger = "notepad", by = "a/b/c" }': "by = 'a/b/c' must be a thread such as",
+    '{ exit_thread = "a/b/c" }': "step 1 (exit_thread): by = 'a/b/c' must be a thread such as",
+    '{ attach_debugger = "", by = "windbg" }': "process = '' must be a name",
+    '{ attach_debugger = "notepad", by = "windbg", after = "soon" }': "after = 'soon' must be a duration such as",
+    '{ attach_debugger = "notepad", by = "windbg", after = 5 }': "after = 5 must be a duration such as",
+    '{ attach_debugger = "notepad", by = "windbg", tid = -4 }': "tid = -4 must be a number from 1 to 4,294",
+    '{ attach_debugger = "notepad", by = "windbg", tid = true }': "tid = True must be a number",
+    '{ attach_debugger = "notepad", by = "windbg", invasive = 1 }': "invasive = 1 must be true or false",
+    '{ attach_debugger = "notepad", by = "windbg", etw_creator = "me" }': (
+        "etw_creator = 'me' must be one of 'known', 'unknown'"
+    ),
     '{ attach_debugger = "notepad", by = "windbg", cpu = 1 }': "CPU 1 does not exist; the machine has 1",
     '{ repeat = 2, every = "1 s", steps = [ { break_in = "notepad", by = "windbg" } ] }': (
         "step 1 (repeat), 1 of 2, step 1 (break_in): windbg is not attached to notepad"
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("step", WRONG_STEPS)
@@ -86,29 +91,31 @@ def test_a_wrong_step_is_named_with_what_is_wrong(step):
     assert str(error.value).startswith("timeline: step 1")
 
 
+STEPS = f"{HEAD}steps = [{ATTACH}]\nexpect = []"
 WRONG_FILES = {
-    "title = [": "timeline: is no TOML",
-    f"title = {'9' * 5000}": "timeline: is no TOML",
-    f"steps = {'[' * 5000}{']' * 5000}": "timeline: has lists in lists in lists",
-    "": "timeline: steps is missing",
-    "steps = []": "timeline: has no steps",
-    "steps = 5": "timeline: steps is no list",
-    f"steps = [{ATTACH}]": "timeline: title is missing",
-    f'title = "x"\nwhy = ""\nsteps = [{ATTACH}]': "timeline: why is missing",
-    f"{HEAD}steps = [{ATTACH}]": "timeline: expect is missing",
-    f"{HEAD}steps = [{ATTACH}]\nexpect = []\nplot = 1": "'plot' is none of",
-    f"{HEAD}steps = [{ATTACH}]\nexpect = []\nbegins = 5": "begins = 5 is no time of day",
-    f"{HEAD}steps = [{ATTACH}]\nexpect = []\nmachine = 5": "machine is no table",
-    f"{HEAD}steps = [{ATTACH}]\nexpect = []\n[machine]\ncpus = 0": "machine: 0 is no number from 1",
-    f"{HEAD}steps = [{ATTACH}]\nexpect = []\n[processes]\nSystem = {{}}": "System is there always",
-    f"{HEAD}steps = [{ATTACH}]\nexpect = []\n[processes]\na = 5": "process a: is no table",
-    f"{HEAD}steps = [{ATTACH}]\nexpect = []\n[processes]\na = {{ threads = 5 }}": "process a: threads is no list",
-    f"{HEAD}steps = [{ATTACH}]\nexpect = []\n[processes]\na = {{ threads = [[]] }}": "a: threads is no list",
-    f"{HEAD}steps = [{ATTACH}]\nexpect = []\n[processes]\na = {{ image = '{'a' * 101}' }}": "is no name",
-    f"{HEAD}steps = [{ATTACH}]\nexpect = []\n[processes]\na = {{ pid = 4, running = true }}": (
-        "timeline: the id of a, 4, is in use"
-    ),
-    f"{HEAD}steps = [{ATTACH}]\nexpect = []\n[processes]\na = {{ pid = 0 }}": "process a: 0 is no number",
+    "title = [": "timeline: is not valid TOML",
+    f"title = {'9' * 5000}": "timeline: is not valid TOML",
+    f"steps = {'[' * 5000}{']' * 5000}": "timeline: lists are nested too deeply",
+    "": "timeline: missing: title, why, steps, expect",
+    f"{HEAD}steps = []\nexpect = []": "timeline: steps = [] must be a list of at least one step",
+    f"{HEAD}steps = 5\nexpect = []": "timeline: steps = 5 must be a list",
+    f'title = "x"\nwhy = ""\nsteps = [{ATTACH}]\nexpect = []': "timeline: why = '' must be text",
+    f"{HEAD}steps = [{ATTACH}]": "timeline: missing: expect",
+    f"{HEAD}steps = [{ATTACH}]\nexpect = 5": "timeline: expect = 5 must be a list",
+    f"{STEPS}\nplot = 1": "timeline: 'plot' is not a key here; use title, ",
+    f'{STEPS}\nname = "x"': "timeline: 'name' is not a key here",
+    f"{STEPS}\nbegins = 5": "begins = 5 must be a time of day such as 13:08:15.280",
+    f"{STEPS}\nmachine = 5": "machine: must be a table",
+    f"{STEPS}\nprocesses = 5": "processes = 5 must be a table",
+    f"{STEPS}\n[machine]\ncpus = 0": "machine: cpus = 0 must be a number from 1 to 256",
+    f"{STEPS}\n[processes]\nSystem = {{}}": "process System: System always exists, with the id 4",
+    f"{STEPS}\n[processes]\na = 5": "process a: must be a table",
+    f"{STEPS}\n[processes]\na = {{ threads = 5 }}": "process a: threads = 5 must be a list of names",
+    f"{STEPS}\n[processes]\na = {{ threads = [[]] }}": "process a: threads = [[]] must be a list of names",
+    f"{STEPS}\n[processes]\na = {{ threads = {{ x = 0 }} }}": "process a: threads = {'x': 0} must be a list",
+    f"{STEPS}\n[processes]\na = {{ image = '{'a' * 101}' }}": "a: image = 'aaaaaaaaaaaa...aaaaaaaaaaaaa' must be",
+    f"{STEPS}\n[processes]\na = {{ pid = 4, running = true }}": "timeline: the id of a, 4, is in use",
+    f"{STEPS}\n[processes]\na = {{ pid = 0 }}": "process a: pid = 0 must be a number from 1",
 }
 
 
@@ -120,15 +127,19 @@ def test_a_wrong_file_is_named_with_what_is_wrong(text):
 
 
 WRONG_EXPECTATIONS = {
-    "5": "expect 1: is no table",
-    "{}": "expect 1: thread_in is missing",
-    '{ thread_in = "notepad" }': "expect 1: None is no thread",
+    "5": "expect 1: must be a table",
+    "{}": "expect 1: missing: thread_in, made_by",
+    '{ thread_in = "notepad" }': "expect 1: missing: made_by",
+    '{ thread_in = "notepad/a/b", made_by = "windbg" }': "expect 1: thread_in = 'notepad/a/b' must be a thread",
+    '{ thread_in = "notepad", made_by = "windbg", thread = "x" }': "expect 1: 'thread' is not a key here",
     '{ thread_in = "calc", made_by = "windbg" }': "expect 1: there is no process calc in the scenario",
     '{ thread_in = "notepad/x", made_by = "windbg" }': "expect 1: there is no thread notepad/x in the scenario",
     '{ thread_in = "notepad", made_by = "windbg/x" }': "expect 1: there is no thread windbg/x in the scenario",
-    '{ thread_in = "notepad", made_by = "windbg", kind = "odd" }': "expect 1: 'odd' is none of the kinds",
-    '{ thread_in = "notepad", made_by = "windbg", only = "me" }': "expect 1: only = 'me'",
-    '{ thread_in = "notepad", made_by = "windbg", times = 0 }': "expect 1: 0 is no number",
+    '{ thread_in = "notepad", made_by = "windbg", kind = "odd" }': (
+        "expect 1: kind = 'odd' must be one of 'debugger break-in', "
+    ),
+    '{ thread_in = "notepad", made_by = "windbg", only = "me" }': "only = 'me' must be one of 'etw', 'driver'",
+    '{ thread_in = "notepad", made_by = "windbg", times = 0 }': "expect 1: times = 0 must be a number from 1",
 }
 
 
@@ -140,6 +151,8 @@ def test_a_wrong_expectation_is_named_with_what_is_wrong(entry):
 
 
 def test_what_the_published_driver_reports_is_checked_too():
+    with pytest.raises(ScenarioError, match="book_driver, reports 1: missing: made_by"):
+        scenario(ATTACH, rest=f'{RUNNING}[book_driver]\nwhy = "x"\nreports = [ {{ thread_in = "notepad" }} ]')
     rest = f'{RUNNING}[book_driver]\nwhy = "x"\nreports = [ {{ thread_in = "calc", made_by = "windbg" }} ]'
     with pytest.raises(ScenarioError, match="book_driver, reports 1: there is no process calc"):
         scenario(ATTACH, rest=rest)

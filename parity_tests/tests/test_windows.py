@@ -67,9 +67,9 @@ def test_these_scenarios_are_performed_in_wine():
     assert performed(notify=True) >= ON_BOTH | IN_WINE_ALONE
 
 
-def test_cdb_plays_these_debuggers_of_the_scenarios_that_are_performed():
-    casts = {each.name: cdb_roles.for_cdb(list(each.flat_steps())) for each in SCENARIOS if each.name in ON_BOTH}
-    assert {name: cast for name, cast in casts.items() if cast} == WITH_CDB
+def test_these_debuggers_of_the_scenarios_that_are_performed_can_be_cdb():
+    roles = {each.name: cdb_roles.for_cdb(list(each.flat_steps())) for each in SCENARIOS if each.name in ON_BOTH}
+    assert {name: names for name, names in roles.items() if names} == WITH_CDB
 
 
 @pytest.mark.parametrize(
@@ -158,7 +158,7 @@ def test_an_observation_comes_through_a_line_of_json_as_it_was():
     assert exchange.load(line) == before
 
 
-def test_who_was_not_there_has_no_id():
+def test_a_process_that_was_not_started_has_no_id():
     with pytest.raises(PerformanceError, match="notepad was not started"):
         RealIds().pid_of("notepad")
     with pytest.raises(PerformanceError, match="the thread notepad/main was not created"):

@@ -7,7 +7,6 @@ import subprocess
 import sys
 import winreg
 from contextlib import closing
-from pathlib import Path
 
 import pytest
 
@@ -173,10 +172,9 @@ def firmware():
 
 def run_vm_bench(*arguments):
     """Run the vm bench as a user does; return the exit status and what was said on standard error."""
-    scenarios = Path(__file__).parents[3] / "parity_tests" / "scenarios"
     command = (
         *(sys.executable, "-m", "etwdetect", "parity", "run", "the-33rd-waiting-process", "--bench", "vm"),
-        *("--scenarios", str(scenarios), *arguments),
+        *arguments,
     )
     done = subprocess.run(command, input="", capture_output=True, text=True, timeout=60, check=False)
     return done.returncode, done.stdout + done.stderr

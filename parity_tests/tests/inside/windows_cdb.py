@@ -1,4 +1,4 @@
-"""cdb in a debugger's part, played by a stand-in: there is no cdb in the lab, and cdb was never run with this."""
+"""Debuggers that are cdb, with a stand-in for it: the lab has no cdb, and the real one was never run with this."""
 
 import ctypes
 import re
@@ -54,7 +54,7 @@ def performed(monkeypatch):
         "a-debugger-starts-its-debuggee",
     ],
 )
-def test_a_debugger_that_only_debugs_is_played_by_cdb(performed, name):
+def test_a_debugger_that_only_debugs_is_cdb(performed, name):
     _, result = performed(name)
     assert result.complaints == ()
     assert result.notes
@@ -92,7 +92,7 @@ def test_a_creator_thread_that_both_sides_name_differently_is_a_difference(perfo
         ("silence", r"cdb \(\d+\) did not answer within 3 s; its last output: none"),
     ],
 )
-def test_where_cdb_fails_the_debug_api_plays_in_its_stead(performed, monkeypatch, fault, told_of):
+def test_where_cdb_fails_the_debug_api_is_used_instead(performed, monkeypatch, fault, told_of):
     monkeypatch.setenv("STAND_IN_FOR_CDB", fault)
     monkeypatch.setattr(cdb, "_TIMEOUT_SECONDS", 3.0)
     _, result = performed("windbg-attaches-to-notepad")
@@ -101,7 +101,7 @@ def test_where_cdb_fails_the_debug_api_plays_in_its_stead(performed, monkeypatch
     assert result.notes[1:] == ()
 
 
-def test_a_debugger_that_lets_go_and_attaches_again_is_played_by_the_debug_api(performed):
+def test_a_debugger_that_detaches_and_attaches_again_uses_the_debug_api(performed):
     _, result = performed("attach-detach-attach-again")
     assert (result.complaints, result.notes) == ((), ("windbg was performed by the debug API",))
 
