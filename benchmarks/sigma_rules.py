@@ -85,7 +85,7 @@ def main() -> None:
     print(f"{len(rules.rules)} rules, {COUNT:,} detections, {fired:,} of which a rule fires on")
     written = rate(lambda: [record.to_json(each) for each in detections], COUNT)
     print(f"written as json            {written:9,.0f} a second")
-    records = [record.fields(each) for each in detections]
+    records = [record.to_dict(each) for each in detections]
     batches = [records[start : start + BATCH] for start in range(0, COUNT, BATCH)]
     alone = rate(lambda: [rules.fired(batch) for batch in batches], COUNT)
     print(f"records, {BATCH} at a time      {alone:9,.0f} a second")

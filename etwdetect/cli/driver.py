@@ -19,7 +19,7 @@ from etwdetect.kdetector.interface import MOST_BOUND
 from etwdetect.live.clock import filetime_now
 from etwdetect.live.lookups import DriverRecords
 from etwdetect.offline.summary import plural
-from etwdetect.results.sigma.fields import Source
+from etwdetect.results.fields import Source
 
 _BOUND: Final = click.IntRange(1, MOST_BOUND)
 

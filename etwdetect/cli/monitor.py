@@ -21,8 +21,8 @@ from etwdetect.live.lookups import live_enricher
 from etwdetect.live.monitor import Monitor
 from etwdetect.live.session import Plan
 from etwdetect.live.stream import SETTLE
+from etwdetect.results.fields import Source
 from etwdetect.results.rotation import MEBIBYTE, Rotation
-from etwdetect.results.sigma.fields import Source
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

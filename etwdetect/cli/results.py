@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from typing import TextIO
 
     from etwdetect.enrich.detection import Detection
+    from etwdetect.results.fields import Source
     from etwdetect.results.filters import Filter
-    from etwdetect.results.sigma.fields import Source
     from etwdetect.results.sigma.stage import SigmaStage
     from etwdetect.results.sinks.queue import Sink
 

@@ -14,7 +14,7 @@ from etwdetect.cli.status import Status
 from etwdetect.core.errors import EtwDetectError
 from etwdetect.core.raw import KERNEL_PROCESS, THREAD
 from etwdetect.offline import summary
-from etwdetect.results.sigma.fields import Source
+from etwdetect.results.fields import Source
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

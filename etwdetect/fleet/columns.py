@@ -9,7 +9,7 @@ from pyspark.sql import functions as F  # noqa: N812 (as everybody calls it)
 from pyspark.sql import types as T  # noqa: N812
 
 from etwdetect.fleet.judge import CODES, FAULT, THREAD_START
-from etwdetect.results.record import FIELDS
+from etwdetect.results.fields import FIELDS, FieldType
 from etwdetect.sources.eventdata.schema import COLUMNS, KINDS, POINTER_SIZES, SCHEMA_VERSION
 
 if TYPE_CHECKING:
@@ -36,16 +36,13 @@ EVENTS: Final = T.StructType(
 )
 """The rows of docs/events.md, and behind them FILE_COLUMNS."""
 
-_NUMBERS: Final = ("Id", "SessionId", "Version", "Count")
-_LISTS: Final = ("Evidence", "Sigma")
-
-
-def _record_type(name: str) -> T.DataType:
-    if name in _LISTS:
-        return T.ArrayType(T.StringType())
-    if name == "Absent":
-        return T.MapType(T.StringType(), T.StringType())
-    return T.LongType() if name.endswith(_NUMBERS) else T.StringType()
+_RECORD_TYPES: Final = {
+    FieldType.NUMBER: T.LongType(),
+    FieldType.FILETIME: T.StringType(),
+    FieldType.TEXT: T.StringType(),
+    FieldType.TEXTS: T.ArrayType(T.StringType()),
+    FieldType.REASONS: T.MapType(T.StringType(), T.StringType()),
+}
 
 
 FAULTS: Final = T.StructType(
@@ -61,7 +58,7 @@ FAULTS: Final = T.StructType(
 RESULTS: Final = T.StructType(
     [
         *FAULTS,
-        *(T.StructField(name, _record_type(name)) for name in FIELDS),
+        *(T.StructField(field.name, _RECORD_TYPES[field.type]) for field in FIELDS),
     ]
 )
 """What comes out: a remote thread, under the fields of docs/output.md, or a fault. (host, recording, seq) is the

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from etwdetect.enrich.detection import Detection, Process
 from etwdetect.fleet.judge import Hit
-from etwdetect.results.record import fields
+from etwdetect.results.record import to_dict
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -30,7 +30,7 @@ def record_of(detection: Detection) -> dict[str, Any]:
 
     A surrogate without its other half, which Windows lets a name have, becomes its escape, such as ``\udc80``.
     """
-    return {name: _unicode(value) for name, value in fields(detection).items()}
+    return {name: _unicode(value) for name, value in to_dict(detection).items()}
 
 
 def _unicode(value: Any) -> Any:  # noqa: ANN401 (any value that a record can have)

@@ -59,11 +59,11 @@ def trace(tmp_path_factory):
 def saved(tmp_path_factory):
     """Saved json in which each name stands wherever text can; one has a NUL, which no trace can have."""
     path = tmp_path_factory.mktemp("hostile") / "names.json"
-    texts = [name for name, value in record.fields(FULL).items() if isinstance(value, str)]
+    texts = [name for name, value in record.to_dict(FULL).items() if isinstance(value, str)]
     fixed = {name for name in texts if name.endswith(("Time", "Guid", "Offset", "Address"))} | {"Detector"}
     with path.open("w", encoding="ascii") as file:
         for number, name in enumerate(SAVED_NAMES):
-            known = {**record.fields(FULL), **dict.fromkeys(set(texts) - fixed, name)}
+            known = {**record.to_dict(FULL), **dict.fromkeys(set(texts) - fixed, name)}
             known |= {"Evidence": [name, name], "Sigma": [name], "Absent": {name: name}}
             time = START + number * SECOND
             known |= {"Time": str(time), "UtcTime": f"2020-05-12 00:00:{number:02}.000"}

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from etwdetect.core.rule import RemoteThread
 from etwdetect.enrich.detection import Detection, Process, Start
 from etwdetect.results import record
+from etwdetect.results.fields import NAMES
 from tests.results.conftest import FULL
 
 LINE = (
@@ -43,7 +44,7 @@ def test_what_is_not_known_is_absent(detection):
 
 def test_what_is_known_has_the_names_of_sysmon_and_ours_in_one_order():
     assert record.to_json(FULL) == FULL_LINE
-    assert tuple(record.fields(FULL)) == record.FIELDS
+    assert tuple(record.to_dict(FULL)) == NAMES
 
 
 @pytest.mark.parametrize(
@@ -58,7 +59,7 @@ def test_what_is_known_has_the_names_of_sysmon_and_ours_in_one_order():
     ],
 )
 def test_an_address_has_the_digits_of_its_machine(detection, address, pointer_size, written):
-    fields = record.fields(detection(start_address=address, pointer_size=pointer_size))
+    fields = record.to_dict(detection(start_address=address, pointer_size=pointer_size))
     assert fields["StartAddress"] == written
 
 
@@ -109,8 +110,8 @@ def test_reading_back_gives_the_same_detection_and_writing_again_the_same_bytes(
 
 
 def test_every_field_of_a_detection_is_drawn_and_written():
-    drawn = set(record.fields(FULL))
-    assert drawn == set(record.FIELDS)
+    drawn = set(record.to_dict(FULL))
+    assert drawn == set(NAMES)
     for each in fields(Detection):
         assert getattr(FULL, each.name) != each.default or each.name == "pointer_size", each.name
     for side in (FULL.source, FULL.target):
@@ -119,7 +120,7 @@ def test_every_field_of_a_detection_is_drawn_and_written():
 
 @given(detections(), st.randoms(use_true_random=False))
 def test_order_and_white_space_do_not_matter_when_reading(detection, chance):
-    shuffled = list(record.fields(detection).items())
+    shuffled = list(record.to_dict(detection).items())
     chance.shuffle(shuffled)
     line = json.dumps(dict(shuffled), ensure_ascii=False, indent=2)
     assert record.from_json(line) == detection
@@ -218,7 +219,7 @@ def test_a_record_of_a_newer_schema_is_refused_with_the_reason():
 
 @pytest.mark.parametrize(("count", "written"), [(1, None), (2, 2)])
 def test_a_count_is_written_from_two_on(detection, count, written):
-    assert record.fields(replace(detection(), count=count)).get("Count") == written
+    assert record.to_dict(replace(detection(), count=count)).get("Count") == written
 
 
 def test_a_field_that_stands_twice_is_an_error():
@@ -239,7 +240,7 @@ json_values = st.recursive(
 )
 
 
-@given(st.dictionaries(st.sampled_from(record.FIELDS), json_values, max_size=4))
+@given(st.dictionaries(st.sampled_from(NAMES), json_values, max_size=4))
 def test_any_values_are_a_record_that_can_be_written_or_an_error(changes):
     try:
         detection = record.from_json(json.dumps({**json.loads(FULL_LINE), **changes}))

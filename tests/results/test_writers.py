@@ -7,6 +7,7 @@ import pytest
 from etwdetect.core import filetime
 from etwdetect.results import record
 from etwdetect.results.clock import Clock
+from etwdetect.results.fields import NAMES
 from etwdetect.results.writers import FORMATS, TO_A_FILE, stream_writer
 
 MIDNIGHT = 132_337_152_000_000_000  # 2020-05-12, 00:00 UTC
@@ -66,7 +67,7 @@ def test_json_is_a_record_a_line(detection):
 @pytest.mark.parametrize("form", [form for form in FORMATS if form not in TO_A_FILE])
 def test_each_line_is_one_call_of_write(detection, form):
     stream = written(form, detection("a.exe"), detection("b,\n.exe"))
-    heading = [",".join(record.FIELDS) + "\n"] if form == "csv" else []
+    heading = [",".join(NAMES) + "\n"] if form == "csv" else []
     assert len(stream.calls) == len(heading) + 2
     assert all(call.endswith("\n") and call.count("\n") == 1 for call in stream.calls)
 

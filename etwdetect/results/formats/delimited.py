@@ -1,4 +1,4 @@
-"""csv: a heading, and a row for each remote thread, under the fields of record.py."""
+"""csv: a heading, and a row for each remote thread, with the fields of json as columns."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from etwdetect.results.escape import cell
-from etwdetect.results.record import FIELDS, fields
+from etwdetect.results.fields import NAMES
+from etwdetect.results.record import to_dict
 
 if TYPE_CHECKING:
     from etwdetect.enrich.detection import Detection
@@ -21,7 +22,7 @@ class CsvWriter:
         self._stream = stream
         self._table = csv.writer(stream, lineterminator="\n")
         if heading:
-            self._table.writerow(FIELDS)
+            self._table.writerow(NAMES)
 
     def write(self, detection: Detection) -> None:
         """Write one row."""
@@ -34,8 +35,8 @@ class CsvWriter:
 
 def cells(detection: Detection) -> list[str]:
     """Return *detection* as the cells of a row; what is not known is empty."""
-    known = fields(detection)
-    return [cell(_text(known.get(name, ""))) for name in FIELDS]
+    known = to_dict(detection)
+    return [cell(_text(known.get(name, ""))) for name in NAMES]
 
 
 def _text(value: Any) -> str:  # noqa: ANN401 (any value that a record can have)

@@ -11,15 +11,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 from etwdetect._version import __version__
 from etwdetect.core import filetime
+from etwdetect.results.fields import start_address
 from etwdetect.results.formats.schema_fields import (
     SEVERITIES,
+    braced_guid,
+    extensions,
     file_name,
-    our_own,
     sentence,
     user_fields,
     without_unknown,
 )
-from etwdetect.results.record import address, braced
 
 if TYPE_CHECKING:
     from etwdetect.enrich.detection import Detection, Process
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 ECS_VERSION: Final = "8.17.0"
 
 
-def fields(detection: Detection) -> dict[str, Any]:
+def to_document(detection: Detection) -> dict[str, Any]:
     """Return *detection* as an ECS document; what is not known is absent."""
     thread, start = detection.thread, detection.start
     source, target = detection.source, detection.target
@@ -65,7 +66,7 @@ def fields(detection: Detection) -> dict[str, Any]:
             }
         },
         "winlog": {"event_data": _event_data(detection)},
-        "etwdetect": our_own(detection, "SourceTerminalSessionId", "TargetTerminalSessionId"),
+        "etwdetect": extensions(detection, "SourceTerminalSessionId", "TargetTerminalSessionId"),
     }
     return without_unknown(known)
 
@@ -73,7 +74,7 @@ def fields(detection: Detection) -> dict[str, Any]:
 def _process(pid: int, process: Process) -> dict[str, Any]:
     return {
         "pid": pid,
-        "entity_id": braced(process.guid),
+        "entity_id": braced_guid(process),
         "executable": process.image,
         "name": process.image and file_name(process.image),
         "command_line": process.command_line,
@@ -91,12 +92,12 @@ def _event_data(detection: Detection) -> dict[str, Any]:
     """Return what the pipeline leaves as Sysmon wrote it; unlike Sysmon, without what is not known."""
     target, start = detection.target, detection.start
     return {
-        "TargetProcessGuid": braced(target.guid),
+        "TargetProcessGuid": braced_guid(target),
         "TargetProcessId": str(detection.thread.pid),
         "TargetImage": target.image,
         "TargetUser": target.user,
         "NewThreadId": str(detection.thread.tid),
-        "StartAddress": address(detection),
+        "StartAddress": start_address(detection),
         "StartModule": start.module,
         "StartFunction": start.function,
     }
@@ -104,4 +105,4 @@ def _event_data(detection: Detection) -> dict[str, Any]:
 
 def to_ecs(detection: Detection) -> str:
     """Return *detection* as one line of ASCII JSON."""
-    return json.dumps(fields(detection))
+    return json.dumps(to_document(detection))

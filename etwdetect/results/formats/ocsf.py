@@ -12,15 +12,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 from etwdetect._version import __version__
 from etwdetect.core import filetime
+from etwdetect.results.fields import start_address
 from etwdetect.results.formats.schema_fields import (
     SEVERITIES,
+    braced_guid,
+    extensions,
     file_name,
-    our_own,
     sentence,
     user_fields,
     without_unknown,
 )
-from etwdetect.results.record import address, braced
 
 if TYPE_CHECKING:
     from etwdetect.enrich.detection import Detection, Process
@@ -37,7 +38,7 @@ _HOST_NAME: Final = re.compile(
 """What OCSF takes for a host's name; all else is a device's name."""
 
 
-def fields(detection: Detection) -> dict[str, Any]:
+def to_event(detection: Detection) -> dict[str, Any]:
     """Return *detection* as an OCSF event; what is not known is absent, or "Unknown" where it must be there."""
     thread = detection.thread
     severity = detection.severity
@@ -73,7 +74,7 @@ def fields(detection: Detection) -> dict[str, Any]:
         "actor": {"process": {**_process(thread.creator_pid, detection.source), "tid": thread.creator_tid}},
         "process": {**_process(thread.pid, detection.target), "tid": thread.tid},
         "module": _module(detection),
-        "unmapped": our_own(detection),
+        "unmapped": extensions(detection),
     }
     return without_unknown(known)
 
@@ -87,7 +88,7 @@ def _process(pid: int, process: Process) -> dict[str, Any]:
     }
     return {
         "pid": pid,
-        "uid": braced(process.guid),
+        "uid": braced_guid(process),
         "name": process.image and file_name(process.image),
         "file": _file(process.image),
         "cmd_line": process.command_line,
@@ -112,7 +113,7 @@ def _module(detection: Detection) -> dict[str, Any] | None:
     if thread.start_address is not None and start.offset is not None:
         base = f"0x{max(0, thread.start_address - start.offset):X}"
     return {
-        "start_address": address(detection),
+        "start_address": start_address(detection),
         "base_address": base,
         "file": _file(start.module),
         "function_name": start.function,
@@ -123,4 +124,4 @@ def _module(detection: Detection) -> dict[str, Any] | None:
 
 def to_ocsf(detection: Detection) -> str:
     """Return *detection* as one line of ASCII JSON."""
-    return json.dumps(fields(detection))
+    return json.dumps(to_event(detection))

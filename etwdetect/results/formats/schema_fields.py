@@ -1,32 +1,21 @@
-"""What the schemas of others have in common: each has its own place for the same things."""
+"""What the ecs and ocsf formats have in common."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
 from etwdetect.results import record
+from etwdetect.results.fields import FIELDS, braced
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from etwdetect.enrich.detection import Detection
+    from etwdetect.enrich.detection import Detection, Process
 
 SEVERITIES: Final = {"informational": 1, "low": 2, "medium": 3, "high": 4}
-"""OCSF's numbers. ECS leaves them to whoever makes the events, so it has the same."""
+"""OCSF's numbers; ECS prescribes none, so its events have the same."""
 
-_OUR_OWN: Final = (
-    "Detector",
-    "Time",
-    "StartModuleOffset",
-    "Kind",
-    "KindReason",
-    "Severity",
-    "Sigma",
-    "Count",
-    "LastTime",
-    "Evidence",
-    "Absent",
-)
+_EXTENSIONS: Final = tuple(field.name for field in FIELDS if field.extension)
 
 
 def without_unknown(fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -39,10 +28,15 @@ def without_unknown(fields: Mapping[str, Any]) -> dict[str, Any]:
     return known
 
 
-def our_own(detection: Detection, *more: str) -> dict[str, Any]:
-    """Return the fields of our record that no other schema has a place for, under our names, and *more*."""
-    known = record.fields(detection)
-    return {name: known[name] for name in (*_OUR_OWN, *more) if name in known}
+def extensions(detection: Detection, *more: str) -> dict[str, Any]:
+    """Return the fields that neither schema has a place for, under our names, and those called *more*."""
+    known = record.to_dict(detection)
+    return {name: known[name] for name in (*_EXTENSIONS, *more) if name in known}
+
+
+def braced_guid(process: Process) -> str | None:
+    """Return the ProcessGuid as Sysmon writes it."""
+    return None if process.guid is None else braced(process.guid)
 
 
 def sentence(detection: Detection) -> str:

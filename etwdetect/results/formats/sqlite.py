@@ -1,4 +1,4 @@
-"""sqlite: a table of remote threads, under the fields of record.py, for queries.
+"""sqlite: a table of remote threads, with the fields of json as columns, for queries.
 
 Text columns compare without regard to case, as Windows and Sigma do. What is not known is NULL; lists and reasons
 are JSON; what does not print is escaped. A file that is there already gets further rows; nothing of it is ever
@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from etwdetect.results.errors import OutputError
 from etwdetect.results.escape import printable
-from etwdetect.results.record import FIELDS, fields
+from etwdetect.results.fields import FIELDS, NAMES, FieldType
+from etwdetect.results.record import to_dict
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,10 +26,7 @@ TABLE: Final = "remote_threads"
 _APPLICATION_ID: Final = 0x45_54_57_44  # "ETWD", which file(1) and others may show
 _BUSY_SECONDS: Final = 5.0
 
-_NUMBERS: Final = frozenset(
-    name for name in FIELDS if name.endswith(("Id", "Time", "Count", "SchemaVersion")) and name != "UtcTime"
-)
-_MOST_NUMBER: Final = (1 << 63) - 1
+_MAX_INTEGER: Final = (1 << 63) - 1
 
 
 class DatabaseWriter:
@@ -40,9 +38,9 @@ class DatabaseWriter:
 
     def __init__(self, path: Path) -> None:
         columns = ", ".join(
-            f"{name} {'INTEGER' if name in _NUMBERS else 'TEXT COLLATE NOCASE'}" for name in FIELDS
+            f"{field.name} {'INTEGER' if field.type.is_number else 'TEXT COLLATE NOCASE'}" for field in FIELDS
         )
-        self._insert = f"INSERT INTO {TABLE} ({', '.join(FIELDS)}) VALUES ({', '.join('?' * len(FIELDS))})"  # noqa: S608
+        self._insert = f"INSERT INTO {TABLE} ({', '.join(NAMES)}) VALUES ({', '.join('?' * len(NAMES))})"  # noqa: S608
         try:
             self._database = sqlite3.connect(path, timeout=_BUSY_SECONDS)
         except sqlite3.Error as error:
@@ -59,8 +57,8 @@ class DatabaseWriter:
 
     def write(self, detection: Detection) -> None:
         """Add one row."""
-        known = fields(detection)
-        self._run(self._insert, [_value(name, known.get(name)) for name in FIELDS])
+        known = to_dict(detection)
+        self._run(self._insert, [_value(field.type, known.get(field.name)) for field in FIELDS])
 
     def flush(self) -> None:
         """Commit what was written."""
@@ -77,7 +75,7 @@ class DatabaseWriter:
             self._database.close()
 
     def _check_columns(self) -> None:
-        if tuple(column[1] for column in self._run(f"PRAGMA table_info({TABLE})")) != FIELDS:
+        if tuple(column[1] for column in self._run(f"PRAGMA table_info({TABLE})")) != NAMES:
             raise OutputError(f"its table {TABLE} has other columns than this etwdetect writes")
 
     def _run(self, statement: str, values: list[Any] | None = None) -> sqlite3.Cursor:
@@ -87,12 +85,12 @@ class DatabaseWriter:
             raise OutputError(str(error)) from error
 
 
-def _value(name: str, value: Any) -> Any:  # noqa: ANN401 (any value that a record can have)
+def _value(type_: FieldType, value: Any) -> Any:  # noqa: ANN401 (any value that a record can have)
     if value is None:
         return None
-    if name in _NUMBERS:
+    if type_.is_number:
         number = int(value)
-        return number if number <= _MOST_NUMBER else float(number)
-    if isinstance(value, list | dict):
+        return number if number <= _MAX_INTEGER else float(number)
+    if type_ is not FieldType.TEXT:
         return json.dumps(value) if value else None
     return printable(value)  # SQLite's text is UTF-8, which has no half of a surrogate pair, and ends at a NUL

@@ -10,47 +10,38 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Final
 
-from etwdetect.core import filetime
-from etwdetect.results.record import address, braced
+from etwdetect.results.fields import BY_NAME
+from etwdetect.results.record import to_dict
 
 if TYPE_CHECKING:
-    from etwdetect.enrich.detection import Detection, Process
+    from etwdetect.enrich.detection import Detection
 
-_MISSING: Final = "-"
-_NO_GUID: Final = "{00000000-0000-0000-0000-000000000000}"
-_NO_IMAGE: Final = "<unknown process>"
-
-
-def fields(detection: Detection) -> dict[str, str]:
-    """Return the event's data.
-
-    Sysmon has SourceUser and TargetUser since version 13.30; they are there if one of them is known.
-    """
-    thread, start = detection.thread, detection.start
-    source, target = detection.source, detection.target
-    known = {
-        "RuleName": "; ".join(detection.sigma) or _MISSING,
-        "UtcTime": filetime.full_time(filetime.utc(thread.time)),
-        **_process("Source", thread.creator_pid, source),
-        **_process("Target", thread.pid, target),
-        "NewThreadId": str(thread.tid),
-        "StartAddress": address(detection) or _MISSING,
-        "StartModule": start.module or _MISSING,
-        "StartFunction": start.function or _MISSING,
-    }
-    if source.user or target.user:
-        known |= {"SourceUser": source.user or _MISSING, "TargetUser": target.user or _MISSING}
-    return known
+_ALWAYS: Final = (
+    "UtcTime",
+    "SourceProcessGuid",
+    "SourceProcessId",
+    "SourceImage",
+    "TargetProcessGuid",
+    "TargetProcessId",
+    "TargetImage",
+    "NewThreadId",
+    "StartAddress",
+    "StartModule",
+    "StartFunction",
+)
+_USERS: Final = ("SourceUser", "TargetUser")
+"""Which Sysmon has since version 13.30."""
 
 
-def _process(side: str, pid: int, process: Process) -> dict[str, str]:
-    return {
-        f"{side}ProcessGuid": (braced(process.guid) or _NO_GUID).lower(),
-        f"{side}ProcessId": str(pid),
-        f"{side}Image": process.image or _NO_IMAGE,
-    }
+def to_event_data(detection: Detection) -> dict[str, str]:
+    """Return the event's data; both users are in it if one of them is known."""
+    known = to_dict(detection)
+    users = _USERS if any(known.get(name) for name in _USERS) else ()
+    data = {name: str(known.get(name, "")) or BY_NAME[name].absent_text for name in (*_ALWAYS, *users)}
+    data |= {name: data[name].lower() for name in data if name.endswith("ProcessGuid")}
+    return {"RuleName": "; ".join(detection.sigma) or BY_NAME["Sigma"].absent_text, **data}
 
 
 def to_sysmon(detection: Detection) -> str:
     """Return *detection* as one line of ASCII JSON."""
-    return json.dumps(fields(detection))
+    return json.dumps(to_event_data(detection))

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from etwdetect.results.escape import printable
+from etwdetect.results.fields import start_address
 from etwdetect.results.formats.schema_fields import file_name
-from etwdetect.results.record import address
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,7 +54,7 @@ def _start(detection: Detection) -> str | None:
     """Return where the thread starts; the bare address only where it lies in no module that is known."""
     start = detection.start
     if start.module is None:
-        return address(detection) if detection.kind else None
+        return start_address(detection) if detection.kind else None
     module = file_name(start.module)
     if start.function is not None:
         return f"{module}!{start.function}"

@@ -6,40 +6,28 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from etwdetect.results.fields import BY_NAME, PROCESS_ATTRIBUTES, FieldType
 from etwdetect.results.report import words
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from etwdetect.enrich.detection import Process
     from etwdetect.results.report.records import Life, Records, StartPoint
 
 MOST_LINES: Final = 10
 """How many different starts, or verdicts, are listed of a pair."""
 
-FACTS: Final = (
-    ("Image", "image"),
-    ("Command line", "command_line"),
-    ("Parent", "parent_image"),
-    ("Parent's command line", "parent_command_line"),
-    ("User", "user"),
-    ("Session", "session_id"),
-    ("Started (UTC)", "start_time"),
-    ("Process GUID", "guid"),
-)
-"""What is told of each process: the words for it, and the field of `Process`."""
-
-_RECORD_NAMES: Final = {
-    "image": "Image",
-    "command_line": "CommandLine",
-    "parent_image": "ParentImage",
-    "parent_command_line": "ParentCommandLine",
-    "user": "User",
-    "session_id": "TerminalSessionId",
-    "start_time": "StartTime",
-    "guid": "ProcessGuid",
+PROCESS_LABELS: Final = {
+    "Image": "Image",
+    "CommandLine": "Command line",
+    "ParentImage": "Parent",
+    "ParentCommandLine": "Parent's command line",
+    "User": "User",
+    "TerminalSessionId": "Session",
+    "StartTime": "Started (UTC)",
+    "ProcessGuid": "Process GUID",
 }
-"""What the record calls it, behind Source or Target: under these names it says why something is not known."""
+"""What the page shows of each process, in order: the field without Source or Target, and its label."""
 
 
 class Cell(NamedTuple):
@@ -50,10 +38,10 @@ class Cell(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Fact:
-    """One thing about both processes."""
+class ProcessRow:
+    """One field of both processes."""
 
-    name: str
+    label: str
     source: Cell
     target: Cell
 
@@ -93,7 +81,7 @@ class Pair:
     severity: str
     rank: int
     kinds: str
-    facts: Sequence[Fact]
+    process_rows: Sequence[ProcessRow]
     starts: Sequence[StartLine]
     more_starts: int
     verdicts: Sequence[VerdictLine]
@@ -153,7 +141,7 @@ class Ranked:
                 words.severity(verdicts[by_rank[0]]),
                 self.ranks[pair],
                 ", ".join(dict.fromkeys(words.kind(verdicts[each]) for each in by_rank[:MOST_LINES])),
-                [_fact(name, field, source, target) for name, field in FACTS],
+                [_process_row(name, source, target) for name in PROCESS_LABELS],
                 [_start_line(starts[each], count) for each, count in by_start.most_common(MOST_LINES)],
                 max(len(by_start) - MOST_LINES, 0),
                 [_verdict_line(records, each, by_verdict[each]) for each in by_rank[:MOST_LINES]],
@@ -161,17 +149,19 @@ class Ranked:
             )
 
 
-def _fact(name: str, field: str, source: Life, target: Life) -> Fact:
-    return Fact(name, *(_process_cell(each.process, field, each.absent) for each in (source, target)))
+def _process_row(name: str, source: Life, target: Life) -> ProcessRow:
+    return ProcessRow(PROCESS_LABELS[name], _process_cell(name, source), _process_cell(name, target))
 
 
-def _process_cell(process: Process, field: str, absent: dict[str, str]) -> Cell:
-    value = getattr(process, field)
-    if field == "parent_image" and process.parent_pid is not None:
+def _process_cell(name: str, life: Life) -> Cell:
+    process = life.process
+    value = getattr(process, PROCESS_ATTRIBUTES[name])
+    if name == "ParentImage" and process.parent_pid is not None:
         return Cell(f"{words.shown(value) if value else words.NO_PROGRAM}, process {process.parent_pid}")
     if value is None:
-        return _missing(absent.get(_RECORD_NAMES[field]))
-    return Cell(words.moment(value) if field == "start_time" else words.shown(str(value)))
+        return _missing(life.absent.get(name))
+    is_time = BY_NAME[f"Source{name}"].type is FieldType.FILETIME
+    return Cell(words.moment(value) if is_time else words.shown(str(value)))
 
 
 def _missing(why: str | None) -> Cell:

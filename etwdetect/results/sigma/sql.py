@@ -15,7 +15,7 @@ from sigma.conversion.state import ConversionState
 from sigma.types import SigmaExpansion, SigmaNumber, SigmaRegularExpression, SigmaString, SpecialChars
 
 from etwdetect.results.sigma.errors import UnsupportedRuleError
-from etwdetect.results.sigma.fields import Field, field_called
+from etwdetect.results.sigma.fields import RuleField, field_called
 from etwdetect.results.sigma.text import MISSING, folded
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ _EXACT: Final = "|exact"
 class Column(NamedTuple):
     """A column of the table: a *field*, or all of them where that is None; *exact* if not in one case."""
 
-    field: Field | None
+    field: RuleField | None
     exact: bool = False
 
     @property

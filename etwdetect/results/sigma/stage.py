@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from etwdetect.results.record import fields
+from etwdetect.results.record import to_dict
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -48,7 +48,7 @@ class SigmaStage:
     def take(self, now: int | None) -> Iterator[Detection]:  # noqa: ARG002 (time does not matter here)
         """Judge those that wait, and yield them."""
         held, self._held = self._held, []
-        for detection, titles in zip(held, self._rules.fired([fields(each) for each in held]), strict=True):
+        for detection, titles in zip(held, self._rules.fired([to_dict(each) for each in held]), strict=True):
             yield (
                 replace(detection, sigma=tuple(dict.fromkeys((*detection.sigma, *titles))))
                 if titles

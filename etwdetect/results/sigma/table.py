@@ -11,8 +11,8 @@ from etwdetect.results.sigma.text import cleaned, comparable, folded
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from etwdetect.results.sigma.fields import Value
     from etwdetect.results.sigma.sql import Column, Condition
+    from etwdetect.results.sigma.text import SqlValue
 
 _FUNCTIONS: Final = frozenset(("like", "glob", "regexp", "begins", "ends", "holds", "coalesce", "strftime"))
 _TABLE: Final = "record"
@@ -53,7 +53,7 @@ def _type(column: Column) -> str:
     return "TEXT" if column.exact else "TEXT COLLATE NOCASE"
 
 
-def _values(column: Column, records: Sequence[Mapping[str, object]]) -> list[Value]:
+def _values(column: Column, records: Sequence[Mapping[str, object]]) -> list[SqlValue]:
     """Return what *column* has for each of *records*."""
     form, field = cleaned if column.exact else folded, column.field
     if field is None:
@@ -64,19 +64,19 @@ def _values(column: Column, records: Sequence[Mapping[str, object]]) -> list[Val
     return [None if value is None else comparable(value, form) for value in told]
 
 
-def _matches(pattern: str, value: Value) -> bool:
+def _matches(pattern: str, value: SqlValue) -> bool:
     return value is not None and compiled(pattern).search(str(value)) is not None
 
 
-def _begins(value: Value, start: Value) -> bool:
+def _begins(value: SqlValue, start: SqlValue) -> bool:
     return value is not None and start is not None and str(value).upper().startswith(str(start).upper())
 
 
-def _ends(value: Value, end: Value) -> bool:
+def _ends(value: SqlValue, end: SqlValue) -> bool:
     return value is not None and end is not None and str(value).upper().endswith(str(end).upper())
 
 
-def _holds(value: Value, part: Value) -> bool:
+def _holds(value: SqlValue, part: SqlValue) -> bool:
     return value is not None and part is not None and str(part).upper() in str(value).upper()
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from etwdetect.results.sigma.fields import Value
+    SqlValue = str | int | None
 
 MISSING: Final = frozenset(("", "-"))
 """Texts that say, as null and an absent field do, that there is nothing."""
@@ -51,7 +51,7 @@ def folded(text: str) -> str:
     return cleaned(text).translate(_FOLD)
 
 
-def comparable(value: object, form: Callable[[str], str]) -> Value:
+def comparable(value: object, form: Callable[[str], str]) -> SqlValue:
     """Return a record's *value* as the table holds it, text in the given *form*; None where it is missing."""
     if isinstance(value, str):
         return None if value in MISSING else form(value)

@@ -15,7 +15,7 @@ from ctypes import POINTER, wintypes
 from typing import TYPE_CHECKING, Any, Final
 
 from etwdetect.results.escape import printable
-from etwdetect.results.record import fields
+from etwdetect.results.record import to_dict
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -79,7 +79,7 @@ class EventLogCarrier:
 def event_text(detection: Detection, most: int | None = None) -> str:
     """Return the fields of *detection*, a line each, as in Sysmon's events; values cut to *most* characters."""
     lines = ["CreateRemoteThread detected:"]
-    lines += [f"{name}: {_value(value, most)}" for name, value in fields(detection).items()]
+    lines += [f"{name}: {_value(value, most)}" for name, value in to_dict(detection).items()]
     return "\r\n".join(lines)
 
 

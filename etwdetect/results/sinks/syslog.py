@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from etwdetect.core import filetime
 from etwdetect.results.escape import printable
+from etwdetect.results.fields import FIELDS
 from etwdetect.results.formats.schema_fields import sentence
-from etwdetect.results.record import fields
+from etwdetect.results.record import to_dict
 from etwdetect.results.sinks.errors import RefusedError
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ _NOTICE: Final = 5
 _ELEMENT: Final = "etwdetect@32473"
 """The id of our structured data. 32473 is the number that RFC 5612 keeps for those who have none of their own."""
 
+_LEFT_OUT: Final = frozenset(field.name for field in FIELDS if "syslog" in field.left_out_by)
+
 _MOST_WORDS: Final = 20
 """How many of Evidence and of Sigma are sent; there are never so many, but in a file that somebody made."""
 
@@ -47,7 +50,7 @@ def syslog_message(detection: Detection, most: int | None = None) -> bytes:
     The structured data has the fields of our record under their names, Evidence and Sigma once for each word;
     KindReason and Absent are left out.
     """
-    known = fields(detection)
+    known = to_dict(detection)
     severity = _SEVERITIES.get(detection.severity or "", _NOTICE)
     time = filetime.iso_time(detection.thread.time) or "-"
     host = "".join(char if "!" <= char <= "~" else "?" for char in detection.host or "-")[:255]
@@ -64,7 +67,7 @@ def _parameters(known: dict[str, Any]) -> Iterator[tuple[str, Any]]:
     for name, value in known.items():
         if isinstance(value, list):
             yield from ((name, each) for each in value[:_MOST_WORDS])
-        elif name not in ("KindReason", "Absent"):
+        elif name not in _LEFT_OUT:
             yield name, value
 
 

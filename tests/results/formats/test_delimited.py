@@ -4,12 +4,12 @@ import csv
 import io
 from dataclasses import replace
 
+from etwdetect.results.fields import NAMES
 from etwdetect.results.formats.delimited import CsvWriter, cells
-from etwdetect.results.record import FIELDS
 
 
 def row(detection):
-    return dict(zip(FIELDS, cells(detection), strict=True))
+    return dict(zip(NAMES, cells(detection), strict=True))
 
 
 def test_the_cells_stand_under_the_fields_and_are_empty_where_nothing_is_known(detection):
@@ -46,7 +46,7 @@ def test_lists_and_reasons_are_one_cell_each(detection):
 def test_the_table_reads_back_under_its_heading(detection):
     stream = io.StringIO()
     writer = CsvWriter(stream)
-    assert stream.getvalue() == ",".join(FIELDS) + "\n"
+    assert stream.getvalue() == ",".join(NAMES) + "\n"
     both = detection(), detection('a,"b".exe', "=c.exe", pid=9, evidence=("session-start", "events-lost:3"))
     for each in both:
         writer.write(each)

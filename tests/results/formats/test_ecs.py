@@ -9,7 +9,7 @@ from tests.results.conftest import FULL, HOSTILE
 
 
 def test_the_source_is_the_process_and_the_target_stays_in_the_event_data():
-    document = ecs.fields(FULL)
+    document = ecs.to_document(FULL)
     assert document["@timestamp"] == "2020-05-12T13:08:15.280Z"
     assert document["event"] == {
         "kind": "event",
@@ -76,7 +76,7 @@ def test_the_source_is_the_process_and_the_target_stays_in_the_event_data():
 
 
 def test_what_is_not_known_is_absent(detection):
-    document = ecs.fields(detection())
+    document = ecs.to_document(detection())
     assert document["process"] == {"pid": 7392, "thread": {"id": 4788}}
     assert document["Target"] == {"process": {"pid": 8336, "thread": {"id": 9384}}}
     assert document["winlog"] == {"event_data": {"TargetProcessId": "8336", "NewThreadId": "9384"}}
@@ -87,7 +87,7 @@ def test_what_is_not_known_is_absent(detection):
 
 def test_a_start_time_that_no_calendar_has_is_absent(detection):
     made = detection()
-    document = ecs.fields(replace(made, source=replace(made.source, start_time=(1 << 64) - 1)))
+    document = ecs.to_document(replace(made, source=replace(made.source, start_time=(1 << 64) - 1)))
     assert "start" not in document["process"]
 
 

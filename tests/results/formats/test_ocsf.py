@@ -28,7 +28,7 @@ in_every_version = pytest.mark.parametrize("version", VERSIONS)
 
 @in_every_version
 def test_this_test_sees_what_is_wrong(version):
-    wrong = ocsf.fields(FULL)
+    wrong = ocsf.to_event(FULL)
     assert not schema(version).is_valid({**wrong, "severity_id": 50})
     assert not schema(version).is_valid({**wrong, "surplus": 1})
     assert not schema(version).is_valid({**wrong, "process": {"name": "a.exe"}})
@@ -36,13 +36,15 @@ def test_this_test_sees_what_is_wrong(version):
 
 @in_every_version
 def test_all_that_can_be_known_is_valid(version):
-    schema(version).validate(ocsf.fields(FULL))
+    schema(version).validate(ocsf.to_event(FULL))
 
 
 @in_every_version
 def test_the_least_that_can_be_known_is_valid(version, detection):
-    schema(version).validate(ocsf.fields(detection()))
-    schema(version).validate(ocsf.fields(replace(detection(), detector="driver", severity="a word of the user's")))
+    schema(version).validate(ocsf.to_event(detection()))
+    schema(version).validate(
+        ocsf.to_event(replace(detection(), detector="driver", severity="a word of the user's"))
+    )
 
 
 @in_every_version
@@ -53,7 +55,7 @@ def test_whatever_is_known_is_valid(version, detection):
 
 
 def test_what_is_known_stands_where_ocsf_has_it():
-    event = ocsf.fields(FULL)
+    event = ocsf.to_event(FULL)
     assert (event["class_uid"], event["activity_id"], event["type_uid"]) == (1007, 4, 100704)
     assert event["injection_type_id"] == 1
     assert (event["time"], event["end_time"], event["count"]) == (1589288895280, 1589288895290, 3)

@@ -10,6 +10,7 @@ import pytest
 from etwdetect.results import record
 from etwdetect.results.errors import OutputError
 from etwdetect.results.escape import printable
+from etwdetect.results.fields import NAMES
 from etwdetect.results.formats.sqlite import DatabaseWriter
 from tests.results.conftest import FULL, HOSTILE
 
@@ -39,8 +40,8 @@ def rows(path):
 def test_every_field_is_a_column_in_order(path, detection):
     write(path, FULL, detection())
     full, plain = rows(path)
-    assert tuple(full) == record.FIELDS
-    for name, value in record.fields(FULL).items():
+    assert tuple(full) == NAMES
+    for name, value in record.to_dict(FULL).items():
         match value:
             case list() | dict():
                 assert json.loads(full[name]) == value
@@ -48,7 +49,7 @@ def test_every_field_is_a_column_in_order(path, detection):
                 assert str(full[name]) == str(value), name
     assert (full["Time"], full["SourceStartTime"]) == (132337624952800000, 132337624000000000)
     known = {name for name, value in plain.items() if value is not None}
-    assert known == record.fields(detection()).keys() - {"Evidence"}
+    assert known == record.to_dict(detection()).keys() - {"Evidence"}
 
 
 @pytest.mark.parametrize(

@@ -35,11 +35,11 @@ def test_what_is_known_stands_in_sysmons_order_and_form():
         "SourceUser": "LAB\\mäx",
         "TargetUser": "S-1-5-18",
     }
-    assert list(sysmon.fields(FULL)) == [*TWELVE, "SourceUser", "TargetUser"]
+    assert list(sysmon.to_event_data(FULL)) == [*TWELVE, "SourceUser", "TargetUser"]
 
 
 def test_what_is_not_known_is_what_sysmon_writes_for_it(detection):
-    assert sysmon.fields(detection()) == {
+    assert sysmon.to_event_data(detection()) == {
         "RuleName": "-",
         "UtcTime": "2020-05-12 13:08:15.280",
         "SourceProcessGuid": "{00000000-0000-0000-0000-000000000000}",
@@ -53,17 +53,19 @@ def test_what_is_not_known_is_what_sysmon_writes_for_it(detection):
         "StartModule": "-",
         "StartFunction": "-",
     }
-    assert list(sysmon.fields(detection())) == TWELVE
+    assert list(sysmon.to_event_data(detection())) == TWELVE
 
 
 def test_one_known_user_makes_room_for_both(detection):
     known = detection()
-    fields = sysmon.fields(replace(known, target=replace(known.target, user="me")))
+    fields = sysmon.to_event_data(replace(known, target=replace(known.target, user="me")))
     assert (fields["SourceUser"], fields["TargetUser"]) == ("-", "me")
 
 
 def test_a_32_bit_address_has_eight_digits(detection):
-    assert sysmon.fields(detection(start_address=0x77001ABC, pointer_size=4))["StartAddress"] == "0x77001ABC"
+    assert (
+        sysmon.to_event_data(detection(start_address=0x77001ABC, pointer_size=4))["StartAddress"] == "0x77001ABC"
+    )
 
 
 def test_no_name_leaves_its_line(detection):
@@ -112,9 +114,9 @@ def test_the_keys_their_order_and_their_formats_are_those_of_the_real_records(re
         known = [(name, real[name]) for name, _ in rendered]
         assert known == rendered, "the message is what the record says, in Sysmon's order"
         assert set(real) - {name for name, _ in rendered} == SHIPPERS | LOGS
-        ours = sysmon.fields(as_detection(real, detection))
+        ours = sysmon.to_event_data(as_detection(real, detection))
         assert list(ours.items()) == rendered, "a detection of the same facts is the same record"
-        for each in (real, sysmon.fields(detection(start_address=0xABC))):
+        for each in (real, sysmon.to_event_data(detection(start_address=0xABC))):
             assert {type(each[name]) for name in TWELVE} == {str}
             for name, form in FORMS.items():
                 assert re.fullmatch(form, each[name]), name

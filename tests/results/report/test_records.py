@@ -101,7 +101,7 @@ def test_pairs_come_by_severity_then_by_number():
 def test_a_pair_tells_why_something_is_not_known():
     absent = ("SourceUser", "the trace does not tell"), ("StartFunction", "no file"), ("Kind", "no rule fits")
     part = next(iter(Ranked(records_of([(0, detection(source=CONSOLE, absent=absent))])).parts(1)))
-    facts = {fact.name: fact for fact in part.facts}
+    facts = {row.label: row for row in part.process_rows}
     assert facts["User"].source == ("the trace does not tell", False)
     assert facts["User"].target == ("not known", False)
     assert part.starts[0].function == ("no file", False)

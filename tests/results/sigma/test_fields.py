@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from etwdetect.results import record
-from etwdetect.results.sigma.fields import FIELDS, Has, Source, field_called, lacking
+from etwdetect.results.fields import NAMES, Availability, Source
+from etwdetect.results.sigma.fields import FIELDS, field_called, lacking
 
 DOCS = Path(__file__).parents[3] / "docs" / "reference" / "sigma-fields.md"
 
@@ -19,12 +19,12 @@ def row(*cells):
 
 def test_every_field_of_a_record_can_be_asked_for():
     ours = {field.name for field in FIELDS if field.constant is None}
-    assert ours == set(record.FIELDS) - NOT_ASKED_FOR
+    assert ours == set(NAMES) - NOT_ASKED_FOR
 
 
 def test_the_documentation_shows_which_source_has_which_field():
     text = DOCS.read_text("utf-8")
-    rows = [row(f"`{field.name}`", *(field.of(source).value for source in Source)) for field in FIELDS]
+    rows = [row(f"`{field.name}`", *(field.availability(source).value for source in Source)) for field in FIELDS]
     assert "\n".join(rows) in text
 
 
@@ -36,7 +36,7 @@ def test_a_field_is_found_in_upper_and_lower_case():
 
 def test_what_a_source_lacks_is_what_the_table_says_no_to():
     assert lacking([Source.KERNEL_PROCESS]) == {
-        field.name for field in FIELDS if field.of(Source.KERNEL_PROCESS) is Has.NO
+        field.name for field in FIELDS if field.availability(Source.KERNEL_PROCESS) is Availability.NO
     }
     assert "SourceCommandLine" in lacking([Source.KERNEL_PROCESS])
     assert lacking([Source.LIVE]) == lacking([]) == frozenset()

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from etwdetect.results.fields import Availability, Source
 from etwdetect.results.sigma import load_rules
-from etwdetect.results.sigma.fields import Has, Source, field_called, lacking
+from etwdetect.results.sigma.fields import field_called, lacking
 from etwdetect.results.sigma.risks import asked_fields, risks
 
 ROOT = Path(__file__).parents[3]
@@ -111,9 +112,11 @@ def fields_of(rule):
 
 def availability(names, source):
     """Whether *source* has the fields *names*, as docs/reference/sigma-fields.md says it."""
-    each = {has: [name for name in names if field_called(name).of(source) is has] for has in Has}
-    parts = [f"{has.value}: {', '.join(each[has])}" for has in (Has.PARTLY, Has.NO) if each[has]]
-    return "; ".join(parts) or Has.YES.value
+    each = {
+        has: [name for name in names if field_called(name).availability(source) is has] for has in Availability
+    }
+    parts = [f"{has.value}: {', '.join(each[has])}" for has in (Availability.PARTLY, Availability.NO) if each[has]]
+    return "; ".join(parts) or Availability.YES.value
 
 
 def test_the_documentation_says_for_each_whether_its_fields_can_be_had(public):

@@ -2,7 +2,8 @@
 
 import pytest
 
-from etwdetect.results.sigma.fields import Source, lacking
+from etwdetect.results.fields import Source
+from etwdetect.results.sigma.fields import lacking
 from etwdetect.results.sigma.risks import risks
 
 LACKING = lacking([Source.DRIVER])

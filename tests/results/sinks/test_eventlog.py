@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from etwdetect.results import record
+from etwdetect.results.fields import NAMES
 from etwdetect.results.sinks.eventlog import EventLogCarrier, event_text
 from tests.results.conftest import FULL, HOSTILE
 
@@ -16,7 +16,7 @@ def text(event):
 def test_an_event_has_a_line_for_each_field_as_sysmons_have():
     head, *lines = text(EventLogCarrier("etwdetect").message(FULL)).split("\r\n")
     assert head == "CreateRemoteThread detected:"
-    assert [line.partition(": ")[0] for line in lines] == list(record.FIELDS)
+    assert [line.partition(": ")[0] for line in lines] == list(NAMES)
     assert "SourceImage: C:\\windbg.exe" in lines
     assert "Evidence: session-start; events-lost:3" in lines
     assert "Absent: SourceUser: not in the trace; TargetUser: not in the trace" in lines
