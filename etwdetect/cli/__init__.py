@@ -13,7 +13,7 @@ from etwdetect.cli import stdio
 from etwdetect.cli.signals import close_quietly, is_broken_pipe
 from etwdetect.cli.status import Status
 from etwdetect.core.errors import EtwDetectError, MissingExtraError, NotElevatedError, UnsupportedSystemError
-from etwdetect.results.escape import printable
+from etwdetect.results.wording import printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

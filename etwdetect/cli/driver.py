@@ -18,8 +18,8 @@ from etwdetect.kdetector import Device, Watcher, service
 from etwdetect.kdetector.interface import MOST_BOUND
 from etwdetect.live.clock import filetime_now
 from etwdetect.live.lookups import DriverRecords
-from etwdetect.offline.summary import plural
 from etwdetect.results.fields import Source
+from etwdetect.results.wording import plural
 
 _BOUND: Final = click.IntRange(1, MOST_BOUND)
 

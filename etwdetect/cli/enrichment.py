@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from etwdetect.enrich.kinds import Kinds, load
-from etwdetect.results.escape import printable
+from etwdetect.results.wording import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

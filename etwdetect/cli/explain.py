@@ -14,8 +14,8 @@ from etwdetect.core.errors import EtwDetectError
 from etwdetect.enrich.fields import FIELDS
 from etwdetect.offline import summary
 from etwdetect.results.clock import Clock
-from etwdetect.results.escape import printable
 from etwdetect.results.formats.text import text_line
+from etwdetect.results.wording import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

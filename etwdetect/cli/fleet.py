@@ -14,7 +14,7 @@ from etwdetect.cli import say
 from etwdetect.cli.signals import on_interruption
 from etwdetect.cli.status import Status, of_all
 from etwdetect.core.errors import EtwDetectError, MissingExtraError
-from etwdetect.results.escape import printable
+from etwdetect.results.wording import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -15,7 +15,7 @@ from etwdetect.cli.status import Status
 from etwdetect.core.errors import EtwDetectError, NotATraceError
 from etwdetect.offline import Scan
 from etwdetect.offline.inputs import SavedInput, find_all, find_inputs
-from etwdetect.results.escape import printable
+from etwdetect.results.wording import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -11,8 +11,8 @@ import click
 
 from etwdetect.core import filetime
 from etwdetect.results.filters import Filter
+from etwdetect.results.formats import FORMATS
 from etwdetect.results.sinks import FORMS
-from etwdetect.results.writers import FORMATS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

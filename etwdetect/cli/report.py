@@ -14,10 +14,10 @@ from etwdetect.cli.inputs import Traces, status_of_saved
 from etwdetect.cli.status import Status, of_all
 from etwdetect.core.errors import EtwDetectError
 from etwdetect.offline import summary
-from etwdetect.results.escape import printable
 from etwdetect.results.report.origins import Origin
 from etwdetect.results.report.page import render
 from etwdetect.results.report.records import Records
+from etwdetect.results.wording import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

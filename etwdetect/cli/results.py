@@ -19,11 +19,12 @@ from etwdetect.core import filetime
 from etwdetect.results.clock import Clock
 from etwdetect.results.errors import OutputError
 from etwdetect.results.fold import SECOND, Folder
+from etwdetect.results.formats import needs_a_file
 from etwdetect.results.rotation import GrowingFile, Rotation
 from etwdetect.results.sigma.fields import lacking
 from etwdetect.results.sinks.errors import SinkError
 from etwdetect.results.stage import Stage, Stages
-from etwdetect.results.writers import TO_A_FILE, FileWriter, Stream, Writer, open_file, stream_writer
+from etwdetect.results.writers import open_file, stream_writer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from etwdetect.results.filters import Filter
     from etwdetect.results.sigma.stage import SigmaStage
     from etwdetect.results.sinks.queue import Sink
+    from etwdetect.results.stream import FileWriter, Stream, Writer
 
 
 @dataclass(frozen=True)
@@ -200,12 +202,12 @@ class Results:
     def _begin(self, stack: contextlib.ExitStack, inputs: Sequence[Path]) -> None:
         form, output = self._choices.form, self._choices.output
         if output is None:
-            if form in TO_A_FILE:
+            if needs_a_file(form):
                 raise click.UsageError(f"--format {form} needs a file: --output FILE")
             # Where it was closed from the start, the sinks go on alone.
             if sys.__stdout__ is not None or not self._sinks:
                 self._write_to(sys.stdout)
-        elif form in TO_A_FILE:
+        elif needs_a_file(form):
             file = self._open_file(output, inputs)
             stack.callback(self._close, file)
             self._writer = file
@@ -217,7 +219,7 @@ class Results:
     def _grow(self, stack: contextlib.ExitStack, rotation: Rotation) -> None:
         """Begin an output that is a growing file, where it is one that lines can go to."""
         form, output = self._choices.form, self._choices.output
-        if output is None or form in TO_A_FILE:
+        if output is None or needs_a_file(form):
             if rotation.limit is not None:
                 raise click.UsageError("--rotate is for lines in a file: --output FILE, in another format")
             self._begin(stack, ())
@@ -237,7 +239,7 @@ class Results:
     def _open_file(self, output: Path, inputs: Sequence[Path]) -> FileWriter:
         options.check_output(output, inputs)
         try:
-            return open_file(output)
+            return open_file(output, self._choices.form)
         except OutputError as error:
             raise click.UsageError(f"--output {output} cannot be written: {error}") from error
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import click
 
 from etwdetect.cli import say
-from etwdetect.results.escape import printable
 from etwdetect.results.sigma import NoRuleLoadedError, load_rules
 from etwdetect.results.sigma.stage import SigmaStage
+from etwdetect.results.wording import printable
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence

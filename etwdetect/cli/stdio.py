@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from etwdetect.cli.signals import close_quietly
 from etwdetect.core.errors import EtwDetectError
-from etwdetect.results.escape import printable
+from etwdetect.results.wording import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

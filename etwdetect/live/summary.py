@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from etwdetect.offline.summary import plural
+from etwdetect.results.wording import plural
 
 if TYPE_CHECKING:
     from etwdetect.core.events import Loss

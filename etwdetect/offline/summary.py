@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from etwdetect.results.escape import printable
+from etwdetect.results.wording import plural, printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -109,8 +109,3 @@ def stats(scan: Scan) -> Iterator[str]:
     width = max(len(label) for label, _ in rows)
     for label, value in rows:
         yield f"{label:{width}}  {value if isinstance(value, str) else f'{value:,}'}"
-
-
-def plural(count: int, noun: str) -> str:
-    """Return *count* and *noun*."""
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"

@@ -6,9 +6,8 @@ import codecs
 import io
 from typing import IO, TYPE_CHECKING, Final
 
-from etwdetect.offline.summary import plural
-from etwdetect.results.escape import printable
 from etwdetect.results.record import from_json
+from etwdetect.results.wording import plural, printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from etwdetect.results.escape import cell, printable
+from etwdetect.results.escape import cell
+from etwdetect.results.wording import printable
 
 any_text = st.text(st.characters(exclude_categories=()), max_size=30)
 

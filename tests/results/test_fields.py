@@ -11,10 +11,11 @@ from etwdetect.enrich.detection import Process, Start
 from etwdetect.results import record
 from etwdetect.results.clock import Clock
 from etwdetect.results.fields import BY_NAME, FIELDS, PROCESS_ATTRIBUTES, FieldType
+from etwdetect.results.formats import FORMATS, needs_a_file
 from etwdetect.results.report.pairs import PROCESS_LABELS
 from etwdetect.results.sinks.eventlog import event_text
 from etwdetect.results.sinks.syslog import syslog_message
-from etwdetect.results.writers import FORMATS, TO_A_FILE, stream_writer
+from etwdetect.results.writers import stream_writer
 from tests.results.conftest import FULL
 
 DETECTIONS = FULL, replace(FULL, start=Start()), replace(FULL, start=replace(FULL.start, function=None))
@@ -48,7 +49,7 @@ def as_line(form, detection):
     return stream.getvalue()
 
 
-WRITTEN = {form: functools.partial(as_line, form) for form in FORMATS if form not in TO_A_FILE}
+WRITTEN = {form: functools.partial(as_line, form) for form in FORMATS if not needs_a_file(form)}
 WRITTEN |= {"syslog": syslog_message, "eventlog": event_text}
 
 

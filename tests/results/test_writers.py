@@ -8,7 +8,8 @@ from etwdetect.core import filetime
 from etwdetect.results import record
 from etwdetect.results.clock import Clock
 from etwdetect.results.fields import NAMES
-from etwdetect.results.writers import FORMATS, TO_A_FILE, stream_writer
+from etwdetect.results.formats import FORMATS, needs_a_file
+from etwdetect.results.writers import stream_writer
 
 MIDNIGHT = 132_337_152_000_000_000  # 2020-05-12, 00:00 UTC
 
@@ -64,7 +65,7 @@ def test_json_is_a_record_a_line(detection):
     assert [record.from_json(line) for line in lines] == list(both)
 
 
-@pytest.mark.parametrize("form", [form for form in FORMATS if form not in TO_A_FILE])
+@pytest.mark.parametrize("form", [form for form in FORMATS if not needs_a_file(form)])
 def test_each_line_is_one_call_of_write(detection, form):
     stream = written(form, detection("a.exe"), detection("b,\n.exe"))
     heading = [",".join(NAMES) + "\n"] if form == "csv" else []
@@ -72,7 +73,7 @@ def test_each_line_is_one_call_of_write(detection, form):
     assert all(call.endswith("\n") and call.count("\n") == 1 for call in stream.calls)
 
 
-@pytest.mark.parametrize("form", [form for form in FORMATS if form not in TO_A_FILE])
+@pytest.mark.parametrize("form", [form for form in FORMATS if not needs_a_file(form)])
 def test_no_name_does_harm_in_any_format(detection, form):
     evil = "=\x1b[2J\r\n\u202e\ud800\0.exe"
     text = written(form, detection(evil, evil)).getvalue()

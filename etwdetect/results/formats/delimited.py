@@ -12,7 +12,7 @@ from etwdetect.results.record import to_dict
 
 if TYPE_CHECKING:
     from etwdetect.enrich.detection import Detection
-    from etwdetect.results.writers import Stream
+    from etwdetect.results.stream import Stream
 
 
 class CsvWriter:

@@ -12,9 +12,9 @@ import sqlite3
 from typing import TYPE_CHECKING, Any, Final
 
 from etwdetect.results.errors import OutputError
-from etwdetect.results.escape import printable
 from etwdetect.results.fields import FIELDS, NAMES, FieldType
 from etwdetect.results.record import to_dict
+from etwdetect.results.wording import printable
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from etwdetect.results.escape import printable
 from etwdetect.results.fields import start_address
 from etwdetect.results.formats.schema_fields import file_name
+from etwdetect.results.wording import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import jinja2
 
-from etwdetect.offline import summary
 from etwdetect.results.report import data, limits, words
 from etwdetect.results.report.pairs import Ranked
+from etwdetect.results.wording import plural
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -104,7 +104,7 @@ def _template() -> jinja2.Template:
         lstrip_blocks=True,
         loader=jinja2.FileSystemLoader(_HERE / "page"),
     )
-    environment.filters.update(plural=summary.plural, shown=words.shown)
+    environment.filters.update(plural=plural, shown=words.shown)
     return environment.get_template("report.html.j2")
 
 

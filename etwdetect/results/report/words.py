@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Final
 from etwdetect.core import filetime
 from etwdetect.enrich.fields import hex_address
 from etwdetect.enrich.kinds import SEVERITIES
-from etwdetect.results.escape import printable
 from etwdetect.results.formats.schema_fields import file_name
+from etwdetect.results.wording import printable
 
 if TYPE_CHECKING:
     from etwdetect.enrich.detection import Process

@@ -14,8 +14,8 @@ import sys
 from ctypes import POINTER, wintypes
 from typing import TYPE_CHECKING, Any, Final
 
-from etwdetect.results.escape import printable
 from etwdetect.results.record import to_dict
+from etwdetect.results.wording import printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

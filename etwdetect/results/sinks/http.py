@@ -8,8 +8,8 @@ import ssl
 from typing import TYPE_CHECKING, Final
 
 from etwdetect._version import __version__
-from etwdetect.results.record import to_json
 from etwdetect.results.sinks.errors import RefusedError
+from etwdetect.results.writers import json_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,6 +43,7 @@ class HttpCarrier:
         if not path.isascii() or not path.isprintable() or " " in path:
             raise ValueError("has characters in it that no address has")
         self._path = path
+        self._line = json_line("json")
         if port is None:  # http.client would take the end of an IPv6 address for one
             port = http.client.HTTPS_PORT if secure else http.client.HTTP_PORT
         self._connection: http.client.HTTPConnection
@@ -63,7 +64,7 @@ class HttpCarrier:
 
     def message(self, detection: Detection) -> bytes:
         """Return the line of json."""
-        return to_json(detection).encode("ascii") + b"\n"
+        return self._line(detection).encode("ascii") + b"\n"
 
     def send(self, messages: Sequence[bytes]) -> None:
         """Post *messages* and wait for the answer."""

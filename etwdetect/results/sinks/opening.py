@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import SplitResult, urlsplit
 
 from etwdetect.core.errors import UnsupportedSystemError
-from etwdetect.results.escape import printable
 from etwdetect.results.sinks import FORMS
 from etwdetect.results.sinks.errors import SinkError
 from etwdetect.results.sinks.queue import Sink
+from etwdetect.results.wording import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,8 +7,8 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Final, Protocol
 
-from etwdetect.results.escape import printable
 from etwdetect.results.sinks.errors import RefusedError
+from etwdetect.results.wording import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

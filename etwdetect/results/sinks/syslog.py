@@ -8,11 +8,11 @@ import ssl
 from typing import TYPE_CHECKING, Any, Final
 
 from etwdetect.core import filetime
-from etwdetect.results.escape import printable
 from etwdetect.results.fields import FIELDS
 from etwdetect.results.formats.schema_fields import sentence
 from etwdetect.results.record import to_dict
 from etwdetect.results.sinks.errors import RefusedError
+from etwdetect.results.wording import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

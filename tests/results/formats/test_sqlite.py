@@ -9,9 +9,9 @@ import pytest
 
 from etwdetect.results import record
 from etwdetect.results.errors import OutputError
-from etwdetect.results.escape import printable
 from etwdetect.results.fields import NAMES
 from etwdetect.results.formats.sqlite import DatabaseWriter
+from etwdetect.results.wording import printable
 from tests.results.conftest import FULL, HOSTILE
 
 
