@@ -10,7 +10,7 @@ import click
 from etwdetect.cli.inputs import Traces
 from etwdetect.cli.parity import check_reports, report_options, show_results
 from etwdetect.cli.status import Status, of_all
-from etwdetect.results.escape import printable
+from etwdetect.results.wording import printable
 from parity_tests import loading, runner
 from parity_tests.benches import BENCHES, TRACE
 from parity_tests.describe import describe

@@ -38,6 +38,7 @@ FORMATS: Final = {
     "sysmon": Format(Form.LINE, "formats.sysmon", "to_sysmon"),
     "ecs": Format(Form.LINE, "formats.ecs", "to_ecs"),
     "ocsf": Format(Form.LINE, "formats.ocsf", "to_ocsf"),
+    "timesketch": Format(Form.LINE, "formats.timesketch", "to_timesketch"),
     "csv": Format(Form.TABLE, "formats.delimited", "CsvWriter"),
     "sqlite": Format(Form.FILE, "formats.sqlite", "DatabaseWriter"),
 }
