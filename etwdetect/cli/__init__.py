@@ -10,13 +10,15 @@ import click
 
 from etwdetect._version import __version__
 from etwdetect.cli import stdio
-from etwdetect.cli.signals import close_quietly, is_broken_pipe
 from etwdetect.cli.status import Status
+from etwdetect.cli.stdio import say, tell
 from etwdetect.core.errors import EtwDetectError, MissingExtraError, NotElevatedError, UnsupportedSystemError
 from etwdetect.results.wording import printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+__all__ = ["COMMANDS", "main", "say", "tell"]
 
 COMMANDS: Final = (
     "doctor",
@@ -69,7 +71,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         status = _etwdetect.main(argv, prog_name="etwdetect", standalone_mode=False)
     except click.ClickException as error:
-        with stdio.telling():
+        with stdio.complaining():
             error.show()
         return Status.USAGE if isinstance(error, click.UsageError) else Status.ERROR
     except (click.Abort, KeyboardInterrupt):
@@ -79,11 +81,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         say(printable(str(error)))
         return _status_of(error)
     except stdio.OutputEndedError as ended:
-        close_quietly(sys.stdout)
-        if not is_broken_pipe(ended.error):
-            say(f"the result cannot be written: {ended.error.strerror}")
-            return Status.ERROR
-        status = None
+        return stdio.conclude(ended)
     return int(status or Status.DONE)
 
 
@@ -94,14 +92,3 @@ def _status_of(error: EtwDetectError) -> Status:
         case UnsupportedSystemError() | MissingExtraError():
             return Status.NOT_POSSIBLE
     return Status.ERROR
-
-
-def say(line: str) -> None:
-    """Print one line on standard error."""
-    tell(f"etwdetect: {line}")
-
-
-def tell(line: str) -> None:
-    """Print *line* as it is on standard error."""
-    with stdio.telling():
-        click.echo(line, err=True)

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from etwdetect.cli import options, say
+from etwdetect.cli import options, say, stdio
 from etwdetect.cli.inputs import Traces
-from etwdetect.cli.signals import close_quietly, is_broken_pipe
 from etwdetect.cli.status import Status, of_all
 from etwdetect.core.errors import EtwDetectError
 from etwdetect.offline import summary
@@ -45,14 +44,11 @@ def command(traces: Sequence[Path], form: str, output: Path | None, host: str | 
     found = Traces(traces, join=join)
     statuses = found.statuses
     try:
-        with _writer(form, output, traces) as writer:
+        with stdio.writing(output), _writer(form, output, traces) as writer:
             for scan in found.scans():
                 statuses.append(_write(found, scan, writer, host))
-    except OSError as error:
-        close_quietly(sys.stdout)
-        if output is not None or not is_broken_pipe(error):
-            say(f"the result cannot be written: {error.strerror}")
-            return Status.ERROR
+    except stdio.OutputEndedError as ended:
+        statuses.append(stdio.conclude(ended))
     return of_all(statuses, found=False)
 
 

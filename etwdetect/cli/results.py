@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from etwdetect.cli import options, say
+from etwdetect.cli import options, say, stdio
 from etwdetect.cli.sigma import sigma_stage, tell_risks
-from etwdetect.cli.signals import close_quietly, is_broken_pipe
 from etwdetect.cli.status import Status, of_all
 from etwdetect.core import filetime
 from etwdetect.results.clock import Clock
@@ -69,11 +68,7 @@ def results_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return options.output_options(options.filter_options(with_results))
 
 
-class _OutputEndedError(Exception):
-    """Nothing more can be written: told already, or because nobody reads it any more."""
-
-
-class _Nobody:
+class _NullWriter:
     """Takes the place of a writer whose reader is gone."""
 
     def write(self, detection: Detection) -> None:
@@ -100,9 +95,9 @@ class Results:
         self._sigma = sigma_stage(choices.sigma)
         self._stages = Stages(choices.stages(self._sigma))
         self._today: object = None
-        self._ended = False
-        self._failed = False
-        self._writer: Writer = _Nobody()
+        self._ended: stdio.OutputEndedError | None = None
+        self._output_status = Status.DONE
+        self._writer: Writer = _NullWriter()
         self._file: GrowingFile | None = None
         self._sinks: list[Sink] = []
 
@@ -119,11 +114,11 @@ class Results:
             self._today = self.clock.moment(filetime.from_datetime(datetime.now(UTC))).date()
             if self._sigma:
                 self._sigma.batch = 1
-        with contextlib.suppress(_OutputEndedError), contextlib.ExitStack() as stack:
+        with contextlib.suppress(stdio.OutputEndedError), contextlib.ExitStack() as stack:
             stack.callback(self._close_sinks)
             for url in self._choices.to:
                 self._sinks.append(self._sink(url, live=live))
-            with contextlib.suppress(_OutputEndedError):  # the first that is to be written ends the block
+            with contextlib.suppress(stdio.OutputEndedError):  # the first detection ends the block
                 if rotation:
                     self._grow(stack, rotation)
                 else:
@@ -158,19 +153,18 @@ class Results:
 
     def status(self, statuses: Iterable[Status]) -> Status:
         """Return the status of the command: the worst of *statuses*, its inputs', of the output and the sinks."""
-        output = Status.ERROR if self._failed else Status.DONE
         sinks = Status.DONE if all(sink.complete for sink in self._sinks) else Status.INCOMPLETE
-        return of_all([*statuses, output, sinks], found=self._choices.exit_code and self.shown > 0)
+        return of_all([*statuses, self._output_status, sinks], found=self._choices.exit_code and self.shown > 0)
 
     def _write(self, detections: Iterable[Detection]) -> None:
-        if self._ended:
-            raise _OutputEndedError
+        if self._ended is not None:
+            raise self._ended
         for detection in detections:
             for sink in self._sinks:
                 sink.put(detection)
             if self._today is not None and self.clock.moment(detection.thread.time).date() != self._today:
                 self.clock.dates = True
-            with self._telling():
+            with self._writing():
                 if self._file is not None and self._file.is_full:
                     self._file.rotate()
                     self._write_to(self._file, heading=self._file.is_new)
@@ -194,9 +188,9 @@ class Results:
             say(sink.closing())
 
     def _end(self) -> None:
-        if not self._ended:
+        if self._ended is None:
             self.flush()
-            with self._telling():
+            with self._writing():
                 self._writer.flush()
 
     def _begin(self, stack: contextlib.ExitStack, inputs: Sequence[Path]) -> None:
@@ -233,7 +227,7 @@ class Results:
 
     def _write_to(self, stream: Stream, *, heading: bool = True) -> None:
         """Write lines to *stream* from now on, after the *heading* that some formats have."""
-        with self._telling():
+        with self._writing():
             self._writer = stream_writer(stream, self._choices.form, self.clock, heading=heading)
 
     def _open_file(self, output: Path, inputs: Sequence[Path]) -> FileWriter:
@@ -244,22 +238,20 @@ class Results:
             raise click.UsageError(f"--output {output} cannot be written: {error}") from error
 
     def _close(self, file: TextIO | FileWriter | GrowingFile) -> None:
-        with self._telling():
+        with self._writing():
             file.close()
 
     @contextlib.contextmanager
-    def _telling(self) -> Iterator[None]:
-        """Say why the output ended, once; _OutputEndedError where nothing is left to be done."""
+    def _writing(self) -> Iterator[None]:
+        """Note and tell, once, that the output ended; OutputEndedError unless there are sinks to go on for."""
         try:
-            yield
-        except (OSError, OutputError) as error:
-            close_quietly(sys.stdout)
-            if isinstance(error, OSError) and self._choices.output is None and is_broken_pipe(error):
-                if self._sinks:  # which go on without it
-                    self._writer = _Nobody()
-                    return
-            elif not self._ended:
-                say(f"the result cannot be written: {error.strerror if isinstance(error, OSError) else error}")
-                self._failed = True
-            self._ended = True
-            raise _OutputEndedError from error
+            with stdio.writing(self._choices.output):
+                yield
+        except stdio.OutputEndedError as ended:
+            if ended.reason is None and self._sinks:
+                self._writer = _NullWriter()
+                return
+            if self._ended is None:
+                self._ended = ended
+                self._output_status = stdio.conclude(ended)
+            raise

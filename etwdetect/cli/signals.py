@@ -1,10 +1,8 @@
-"""How a command ends early: by its user, or because nobody reads its output any more."""
+"""How a user ends a command early."""
 
 from __future__ import annotations
 
 import contextlib
-import errno
-import os
 import signal
 import sys
 import time
@@ -16,7 +14,6 @@ if sys.platform == "win32":
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import FrameType
-    from typing import TextIO
 
 _CTRL_BREAK: Final = 1
 _CLOSING_EVENTS: Final = frozenset((2, 6))
@@ -29,9 +26,6 @@ _MORE_THAN_WINDOWS_WAITS: Final = 60.0
 
 _STOPPING_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 """Ctrl+C, and a polite kill."""
-
-# What a pipe gives whose reader is gone; on Windows it is the second.
-_BROKEN_PIPE: Final = frozenset((errno.EPIPE, errno.EINVAL))
 
 
 @contextlib.contextmanager
@@ -87,15 +81,3 @@ def _on_console_event(stop: Callable[[], object]) -> Iterator[None]:
                 ctypes.windll.kernel32.SetConsoleCtrlHandler(handler, False)  # noqa: FBT003
     else:
         yield
-
-
-def is_broken_pipe(error: OSError) -> bool:
-    """Whether *error*, of a write to standard output, means that its reader is gone."""
-    return error.errno in _BROKEN_PIPE
-
-
-def close_quietly(stream: TextIO) -> None:
-    """Send *stream*, which can't be written, nowhere: at its end the interpreter would try again, and complain."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, stream.fileno())
-    os.close(nowhere)
