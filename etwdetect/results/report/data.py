@@ -1,4 +1,4 @@
-"""What the page's script is given: the records in columns, every text once, as JSON that HTML can hold."""
+"""The data for the page's scripts: the records in columns, every text once, as JSON that HTML can hold."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ import json
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
-from etwdetect.results.report import words
+from etwdetect.results.report import labels
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from etwdetect.enrich.detection import Process
-    from etwdetect.results.report.pairs import Ranked
     from etwdetect.results.report.records import Records
+    from etwdetect.results.report.sections import Ranked
 
 _NOT_IN_HTML: Final = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"})
-"""JSON has these in strings alone, where an escape means the same."""
+"""In JSON they are in strings alone, where an escape means the same."""
 
 
 def script_json(value: object) -> str:
-    r"""Return *value* as ASCII JSON that ends no script element, whatever is in it.
+    r"""Return *value* as ASCII JSON that can't end a script element, whatever is in it.
 
     >>> script_json("</script>")
     '"\\u003c/script\\u003e"'
@@ -28,30 +28,30 @@ def script_json(value: object) -> str:
     return json.dumps(value, separators=(",", ":")).translate(_NOT_IN_HTML)
 
 
-def of(records: Records, ranked: Ranked, in_order: Sequence[int], parts: int) -> dict[str, Any]:
+def of(records: Records, ranked: Ranked, in_order: Sequence[int], sections: int) -> dict[str, Any]:
     """Return the data of *records*; *in_order* has the numbers of the records in order of time.
 
-    Pairs are numbered as `Ranked` ranks them, and the first *parts* have a part of the page. Times are in units
-    of 100 ns: the first as a FILETIME in decimal, each other one as the difference to the one before.
+    Pairs are numbered as `Ranked` ranks them, and the first *sections* have a section on the page. Times are in
+    units of 100 ns: the first as a FILETIME in decimal, each other one as the difference to the one before.
     """
     pairs = records.pairs
     place_of_pair = {pair: place for place, pair in enumerate(ranked.order)}
     times = [records.times[each] for each in in_order]
     return {
-        "parts": parts,
+        "parts": sections,
         "first": str(times[0] if times else 0),
-        "lives": [_life(life.process) for life in records.lives],
+        "lives": [_process(each.process) for each in records.processes],
         "pairs": [pairs[pair] for pair in ranked.order],
-        "starts": [(words.start_short(start), words.start_long(start)) for start in records.starts],
+        "starts": [(labels.start_short(start), labels.start_long(start)) for start in records.starts],
         "verdicts": [
             (
-                words.severity_rank(verdict.severity),
-                words.severity(verdict),
-                words.kind(verdict),
-                words.signs(verdict),
-                words.shown(verdict.reason or ""),
+                labels.severity_rank(assessment.severity),
+                labels.severity(assessment),
+                labels.kind(assessment),
+                labels.signs(assessment),
+                labels.shown(assessment.reason or ""),
             )
-            for verdict in records.verdicts
+            for assessment in records.assessments
         ],
         "records": {
             "time": [0, *(later - earlier for earlier, later in pairwise(times))] if times else [],
@@ -59,14 +59,14 @@ def of(records: Records, ranked: Ranked, in_order: Sequence[int], parts: int) ->
             "sourceThread": [records.source_threads[each] for each in in_order],
             "newThread": [records.new_threads[each] for each in in_order],
             "start": [records.start_of[each] for each in in_order],
-            "verdict": [records.verdict_of[each] for each in in_order],
+            "verdict": [records.assessment_of[each] for each in in_order],
             "repeats": [records.repeats[each] for each in in_order],
         },
     }
 
 
-def _life(process: Process) -> tuple[str, int, str, str]:
+def _process(process: Process) -> tuple[str, int, str, str]:
     """Return name, id, image, and what else can be searched for."""
     others = process.command_line, process.parent_image, process.parent_command_line, process.user
-    searched = "\n".join(words.shown(text) for text in others if text)
-    return words.program(process.image), process.pid, words.shown(process.image or ""), searched
+    searched = "\n".join(labels.shown(text) for text in others if text)
+    return labels.program(process.image), process.pid, labels.shown(process.image or ""), searched

@@ -1,4 +1,4 @@
-"""Puts the page together: what can be read without a script, the data, the scripts, and what may run at all."""
+"""Puts the page together: the HTML that needs no script, the data, the scripts, and what may run at all."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from typing import TYPE_CHECKING, Any, Final
 
 import jinja2
 
-from etwdetect.results.report import data, limits, words
-from etwdetect.results.report.pairs import Ranked
+from etwdetect.results.report import data, labels, limits
+from etwdetect.results.report.sections import Ranked
 from etwdetect.results.wording import plural
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from etwdetect.results.report.origins import Origin
+    from etwdetect.results.report.inputs import ReportInput
     from etwdetect.results.report.records import Records
 
-MOST_PARTS: Final = 200
-"""How many pairs get a part of the page."""
+MAX_SECTIONS: Final = 200
+"""How many pairs get a section on the page."""
 ROWS: Final = 50
 """How many rows the table shows at once; the first ones are there without a script."""
-MOST_TOLD: Final = 1_000
+MAX_LISTED: Final = 1_000
 """How many warnings, notes or inputs are listed."""
 
 _HERE: Final = Path(__file__).parent
@@ -39,11 +39,11 @@ _SCRIPTS: Final = (
 _STYLE: Final = "page/page.css"
 
 
-def render(records: Records, origins: Sequence[Origin], version: str, filtered_out: int = 0) -> str:
+def render(records: Records, inputs: Sequence[ReportInput], version: str, filtered_out: int = 0) -> str:
     """Return the page, made by *version* of etwdetect; the same for the same arguments."""
     ranked = Ranked(records)
     in_order = sorted(range(len(records)), key=records.times.__getitem__)
-    parts = min(ranked.count, MOST_PARTS)
+    section_count = min(ranked.count, MAX_SECTIONS)
     scripts = [_read(name) for name in _SCRIPTS]
     style = _read(_STYLE)
     return _template().render(
@@ -51,21 +51,21 @@ def render(records: Records, origins: Sequence[Origin], version: str, filtered_o
         policy=_policy(scripts, style),
         style=style,
         scripts=scripts,
-        data=data.script_json({**data.of(records, ranked, in_order, parts), "rows": ROWS}),
-        origins=origins,
-        most_told=MOST_TOLD,
+        data=data.script_json({**data.of(records, ranked, in_order, section_count), "rows": ROWS}),
+        inputs=inputs,
+        most_listed=MAX_LISTED,
         records=records,
         filtered_out=filtered_out,
         losses=_losses(records),
-        first=words.moment(records.times[in_order[0]]) if in_order else None,
-        last=words.moment(max(records.last_times)) if in_order else None,
+        first=labels.moment(records.times[in_order[0]]) if in_order else None,
+        last=labels.moment(max(records.last_times)) if in_order else None,
         threads=sum(records.counts.values()),
         pairs=ranked.count,
-        parts_shown=parts,
+        section_count=section_count,
         severities=_severities(records),
         matrix=_matrix(records),
-        rows=[_row(records, ranked, parts, each) for each in in_order[:ROWS]],
-        parts=ranked.parts(parts),
+        rows=[_row(records, ranked, section_count, each) for each in in_order[:ROWS]],
+        sections=ranked.sections(section_count),
         limits=limits,
     )
 
@@ -75,9 +75,9 @@ def _read(name: str) -> str:
 
 
 def _policy(scripts: Sequence[str], style: str) -> str:
-    """Return the Content-Security-Policy: nothing is loaded, and nothing runs but what stands in this page.
+    """Return the Content-Security-Policy: nothing is loaded, and only scripts of this page run.
 
-    Trusted types keep any script from making HTML out of text; guard.js has the one policy, for the empty text.
+    Trusted types keep every script from making HTML of text; the one policy, in guard.js, allows only empty text.
     """
     return "; ".join(
         (
@@ -104,19 +104,19 @@ def _template() -> jinja2.Template:
         lstrip_blocks=True,
         loader=jinja2.FileSystemLoader(_HERE / "page"),
     )
-    environment.filters.update(plural=plural, shown=words.shown)
+    environment.filters.update(plural=plural, shown=labels.shown)
     return environment.get_template("report.html.j2")
 
 
 def _losses(records: Records) -> list[str]:
-    """Return the evidence that tells of losses: of saved records nothing else does."""
-    words_of_all = {word for verdict in records.verdicts for word in verdict.evidence}
-    return sorted(word for word in words_of_all if word.partition(":")[0] in limits.LOSSES)
+    """Return the evidence of losses, which saved records have no other trace of."""
+    evidence = {word for assessment in records.assessments for word in assessment.evidence}
+    return sorted(word for word in evidence if word.partition(":")[0] in limits.LOSSES)
 
 
 def _severities(records: Records) -> list[str | None]:
     return sorted(
-        {severity for _, severity in records.counts}, key=lambda each: (words.severity_rank(each), each or "")
+        {severity for _, severity in records.counts}, key=lambda each: (labels.severity_rank(each), each or "")
     )
 
 
@@ -126,29 +126,29 @@ def _matrix(records: Records) -> list[tuple[str, list[int], int]]:
     lines = []
     for kind in {kind for kind, _ in records.counts}:
         counts = [records.counts[kind, severity] for severity in severities]
-        lines.append((words.shown(kind) if kind is not None else words.NO_KIND, counts, sum(counts)))
+        lines.append((labels.shown(kind) if kind is not None else labels.NO_KIND, counts, sum(counts)))
     return sorted(lines, key=lambda line: (-line[2], line[0]))
 
 
-def _row(records: Records, ranked: Ranked, parts: int, number: int) -> Mapping[str, Any]:
+def _row(records: Records, ranked: Ranked, section_count: int, number: int) -> Mapping[str, Any]:
     """Return what the table's row of a record shows."""
     pair = records.pair_of[number]
     place = ranked.order.index(pair)
-    source, target = (records.lives[each].process for each in records.pairs[pair])
+    source, target = (records.processes[each].process for each in records.pairs[pair])
     start = records.starts[records.start_of[number]]
-    verdict = records.verdicts[records.verdict_of[number]]
+    assessment = records.assessments[records.assessment_of[number]]
     return {
-        "time": words.moment(records.times[number]),
-        "severity": words.severity(verdict),
-        "rank": words.severity_rank(verdict.severity),
-        "kind": words.kind(verdict),
-        "source": (words.program(source.image), source.pid, records.source_threads[number]),
-        "target": (words.program(target.image), target.pid, records.new_threads[number]),
-        "source_image": words.shown(source.image or ""),
-        "target_image": words.shown(target.image or ""),
-        "start": words.start_short(start),
-        "start_long": words.start_long(start),
-        "signs": words.signs(verdict),
+        "time": labels.moment(records.times[number]),
+        "severity": labels.severity(assessment),
+        "rank": labels.severity_rank(assessment.severity),
+        "kind": labels.kind(assessment),
+        "source": (labels.program(source.image), source.pid, records.source_threads[number]),
+        "target": (labels.program(target.image), target.pid, records.new_threads[number]),
+        "source_image": labels.shown(source.image or ""),
+        "target_image": labels.shown(target.image or ""),
+        "start": labels.start_short(start),
+        "start_long": labels.start_long(start),
+        "signs": labels.signs(assessment),
         "repeats": records.repeats[number],
-        "part": place + 1 if place < parts else None,
+        "section": place + 1 if place < section_count else None,
     }

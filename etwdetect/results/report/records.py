@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
     from etwdetect.enrich.detection import Detection, Detector
 
-MOST_RECORDS: Final = 250_000
+MAX_RECORDS: Final = 250_000
 """How many detections a report lists; a browser holds them in memory, and so do we."""
-MOST_TEXT: Final = 32 << 20
+MAX_TEXT: Final = 32 << 20
 """How many characters of different texts a report holds before it lists no further detection."""
 
-MOST_KINDS: Final = 200
+MAX_KINDS: Final = 200
 """How many kinds are counted each by itself."""
 OTHER_KINDS: Final = "other kinds"
 OTHER_SEVERITY: Final = "other severity"
@@ -43,8 +43,8 @@ class StartPoint(NamedTuple):
     absent: tuple[tuple[str, str], ...]
 
 
-class Verdict(NamedTuple):
-    """What is said of a detection besides its processes and its start; *reason* is for the kind, or for none."""
+class Assessment(NamedTuple):
+    """All of a detection but its processes and its start; *reason* is why it has its kind, or none."""
 
     severity: str | None
     kind: str | None
@@ -55,15 +55,15 @@ class Verdict(NamedTuple):
 
 
 @dataclass(slots=True)
-class Life:
-    """One life of a process id, on one machine, with all that any of its detections tells of it."""
+class ReportedProcess:
+    """One process on one machine (not a process id, which is used again), with all that is known of it."""
 
     process: Process
     host: str | None
     absent: dict[str, str]
 
-    def learn(self, process: Process) -> None:
-        """Take what *process*, a later telling of the same life, knows beyond the earlier ones."""
+    def merge(self, process: Process) -> None:
+        """Add what *process*, the same one in a later detection, has that was not known."""
         if process != self.process:
             known, new = self.process, process
             values = (getattr(known if getattr(new, name) is None else new, name) for name in _FIELDS)
@@ -71,31 +71,31 @@ class Life:
 
 
 class Records:
-    """Takes detections one by one; at most *most* of them, and *most_text* characters, are listed.
+    """Lists detections, at most *most* of them with at most *most_text* characters.
 
-    What comes after that is counted by kind and severity, and in `unlisted`. The columns have one item a listed
-    detection; `pairs` are indexes of `lives`, source first.
+    Beyond that they are counted by kind and severity, and in `unlisted`. The columns have one item a listed
+    detection; `pairs` are indexes of `processes`, source first.
     """
 
-    def __init__(self, most: int = MOST_RECORDS, most_text: int = MOST_TEXT) -> None:
+    def __init__(self, most: int = MAX_RECORDS, most_text: int = MAX_TEXT) -> None:
         self.counts: Counter[tuple[str | None, str | None]] = Counter()
         """By kind and severity, repeats that were folded into one included."""
         self.unlisted = 0
-        self.lives: list[Life] = []
+        self.processes: list[ReportedProcess] = []
         self.times = array("q")
         self.pair_of = array("I")
         self.source_threads = array("I")
         self.new_threads = array("I")
         self.start_of = array("I")
-        self.verdict_of = array("I")
+        self.assessment_of = array("I")
         self.repeats = array("Q")
         self.last_times = array("q")
         self._most = most
         self._text_left = most_text
-        self._lives: dict[Hashable, int] = {}
+        self._processes: dict[Hashable, int] = {}
         self._pairs: dict[tuple[int, int], int] = _numbers()
         self._starts: dict[StartPoint, int] = _numbers()
-        self._verdicts: dict[Verdict, int] = _numbers()
+        self._assessments: dict[Assessment, int] = _numbers()
         self._seen_texts: set[str] = set()
 
     def __len__(self) -> int:
@@ -108,66 +108,68 @@ class Records:
 
     @property
     def starts(self) -> list[StartPoint]:
-        """Each place where a thread starts."""
+        """Each place where threads start."""
         return list(self._starts)
 
     @property
-    def verdicts(self) -> list[Verdict]:
-        """Each different thing that is said of detections."""
-        return list(self._verdicts)
+    def assessments(self) -> list[Assessment]:
+        """Each different assessment."""
+        return list(self._assessments)
 
-    def add(self, detection: Detection, origin: int) -> None:
-        """Take a detection of the input with the number *origin*."""
+    def add(self, detection: Detection, input_number: int) -> None:
+        """Add a detection of the input with this number."""
         self._count(detection)
         if len(self) >= self._most or self._text_left <= 0:
             self.unlisted += detection.count
             return
         thread, start = detection.thread, detection.start
-        whys = tuple(why for why in detection.absent if why[0].startswith("Start"))
-        source = self._life(detection, detection.source, origin, "Source")
-        target = self._life(detection, detection.target, origin, "Target")
+        absent = tuple(each for each in detection.absent if each[0].startswith("Start"))
+        source = self._process(detection, detection.source, input_number, "Source")
+        target = self._process(detection, detection.target, input_number, "Target")
         self.times.append(thread.time)
         self.pair_of.append(self._pairs[source, target])
         self.source_threads.append(thread.creator_tid)
         self.new_threads.append(thread.tid)
         self.repeats.append(detection.count)
         self.last_times.append(thread.time if detection.last_time is None else min(detection.last_time, _LATEST))
-        place = thread.start_address, detection.pointer_size, start.module, start.offset, start.function, whys
+        place = thread.start_address, detection.pointer_size, start.module, start.offset, start.function, absent
         self.start_of.append(self._starts[StartPoint(*place)])
         reason = detection.reason or dict(detection.absent).get("Kind")
-        said = _severity(detection), detection.kind, reason, detection.sigma, thread.evidence
-        self.verdict_of.append(self._verdicts[Verdict(*said, detection.detector)])
-        self._weigh(start.module, start.function, detection.kind, detection.reason)
-        self._weigh(*detection.sigma, *thread.evidence, *chain.from_iterable(detection.absent), detection.host)
+        assessed = _severity(detection), detection.kind, reason, detection.sigma, thread.evidence
+        self.assessment_of.append(self._assessments[Assessment(*assessed, detection.detector)])
+        self._count_text(start.module, start.function, detection.kind, detection.reason)
+        self._count_text(
+            *detection.sigma, *thread.evidence, *chain.from_iterable(detection.absent), detection.host
+        )
 
     def _count(self, detection: Detection) -> None:
         kind, severity = detection.kind, _severity(detection)
-        if (kind, severity) not in self.counts and len(self.counts) >= MOST_KINDS:
+        if (kind, severity) not in self.counts and len(self.counts) >= MAX_KINDS:
             kind = OTHER_KINDS
         self.counts[kind, severity] += detection.count
 
-    def _life(self, detection: Detection, process: Process, origin: int, side: str) -> int:
-        """Return the number of the life that *process* is of.
+    def _process(self, detection: Detection, process: Process, input_number: int, side: str) -> int:
+        """Return the number of *process*.
 
-        Where start time or machine are not known, only the same program in the same input is the same life.
+        Where start time or machine are not known, only the same program in the same input is the same process.
         """
-        host, born = detection.host, process.start_time
-        known = (host, process.pid, born)
-        key: Hashable = known if host and born is not None else (*known, origin, process.image)
-        number = self._lives.setdefault(key, len(self.lives))
-        if number == len(self.lives):
-            self.lives.append(Life(process, host, {}))
-        life = self.lives[number]
-        life.learn(process)
+        host, start_time = detection.host, process.start_time
+        known = (host, process.pid, start_time)
+        key: Hashable = known if host and start_time is not None else (*known, input_number, process.image)
+        number = self._processes.setdefault(key, len(self.processes))
+        if number == len(self.processes):
+            self.processes.append(ReportedProcess(process, host, {}))
+        reported = self.processes[number]
+        reported.merge(process)
         if detection.absent:
-            life.absent.update(
+            reported.absent.update(
                 (name.removeprefix(side), why) for name, why in detection.absent if name.startswith(side)
             )
-        self._weigh(process.image, process.command_line, process.user, process.guid)
-        self._weigh(process.parent_image, process.parent_command_line)
+        self._count_text(process.image, process.command_line, process.user, process.guid)
+        self._count_text(process.parent_image, process.parent_command_line)
         return number
 
-    def _weigh(self, *texts: str | None) -> None:
+    def _count_text(self, *texts: str | None) -> None:
         for text in texts:
             if text is not None and text not in self._seen_texts:
                 self._seen_texts.add(text)
@@ -175,7 +177,7 @@ class Records:
 
 
 def _severity(detection: Detection) -> str | None:
-    """Return the severity; only in records of others there are words that are not in SEVERITIES."""
+    """Return the severity, OTHER_SEVERITY where it is not in SEVERITIES, which only edited records have."""
     known = detection.severity is None or detection.severity in SEVERITIES
     return detection.severity if known else OTHER_SEVERITY
 

@@ -7,7 +7,7 @@ import pytest
 
 from etwdetect.core.rule import RemoteThread
 from etwdetect.enrich.detection import Detection, Process, Start
-from etwdetect.results.report.origins import Origin
+from etwdetect.results.report.inputs import ReportInput
 from etwdetect.results.report.page import render
 from etwdetect.results.report.records import Records
 from tests.results.report.browser import start_browser
@@ -80,7 +80,7 @@ def hostile():
 
 
 def origin(**known):
-    return Origin("trace.etl", **known)
+    return ReportInput("trace.etl", **known)
 
 
 def page_of(detections, origins=(), filtered_out=0):

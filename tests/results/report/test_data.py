@@ -4,9 +4,9 @@ from itertools import accumulate
 import pytest
 
 from etwdetect.results.report import data
-from etwdetect.results.report.pairs import Ranked
+from etwdetect.results.report.labels import start_long
 from etwdetect.results.report.records import Records, StartPoint
-from etwdetect.results.report.words import start_long
+from etwdetect.results.report.sections import Ranked
 from tests.results.report.conftest import HOSTILE, START, attach, detection, hostile
 
 

@@ -5,7 +5,7 @@ import hashlib
 import re
 from html.parser import HTMLParser
 
-from etwdetect.results.report.page import MOST_PARTS, ROWS
+from etwdetect.results.report.page import MAX_SECTIONS, ROWS
 from tests.results.report.conftest import HOSTILE, attach, detection, hostile, origin, page_of
 
 
@@ -130,9 +130,9 @@ def test_pairs_beyond_the_bound_have_no_part_and_the_page_says_so():
     def source(number):
         return detection(source=detection().source.__class__(number, f"{number}.exe"))
 
-    page = page_of(source(number) for number in range(MOST_PARTS + 3))
-    assert f'id="pair-{MOST_PARTS}"' in page
-    assert f'id="pair-{MOST_PARTS + 1}"' not in page
+    page = page_of(source(number) for number in range(MAX_SECTIONS + 3))
+    assert f'id="pair-{MAX_SECTIONS}"' in page
+    assert f'id="pair-{MAX_SECTIONS + 1}"' not in page
     assert "3 beyond the 200 worst have no part here" in Parsed(page).text
 
 

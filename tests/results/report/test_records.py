@@ -1,8 +1,8 @@
 from dataclasses import replace
 
 from etwdetect.enrich.detection import Process
-from etwdetect.results.report.pairs import Ranked
-from etwdetect.results.report.records import MOST_KINDS, OTHER_KINDS, OTHER_SEVERITY, Records
+from etwdetect.results.report.records import MAX_KINDS, OTHER_KINDS, OTHER_SEVERITY, Records
+from etwdetect.results.report.sections import Ranked
 from tests.results.report.conftest import CONSOLE, DEBUGGER, EDITOR, SECOND, START, STRANGER, attach, detection
 
 
@@ -16,17 +16,17 @@ def records_of(detections, **bounds):
 def test_every_life_pair_start_and_verdict_is_there_once():
     records = records_of((0, each) for each in attach())
     assert len(records) == 5
-    assert [life.process.pid for life in records.lives] == [7392, 8336, 640, 4120]
+    assert [life.process.pid for life in records.processes] == [7392, 8336, 640, 4120]
     assert records.pairs == [(0, 1), (2, 1), (3, 1)]
     assert list(records.pair_of) == [0, 0, 1, 1, 2]
     assert len(records.starts) == 4
-    assert len(records.verdicts) == 3
+    assert len(records.assessments) == 3
 
 
 def test_what_a_later_record_tells_of_a_life_completes_it():
     known = Process(8336, start_time=EDITOR.start_time, command_line="notepad.exe a.txt")
     records = records_of([(0, detection(host="A")), (0, detection(target=known, host="A"))])
-    assert [life.process for life in records.lives] == [
+    assert [life.process for life in records.processes] == [
         DEBUGGER,
         replace(EDITOR, command_line="notepad.exe a.txt"),
     ]
@@ -75,7 +75,7 @@ def test_repeats_that_were_folded_count():
 
 def test_times_and_counts_of_hostile_records_have_room():
     records = records_of([(0, detection(count=(1 << 53) - 1, last_time=(1 << 64) - 1))])
-    part = next(iter(Ranked(records).parts(1)))
+    part = next(iter(Ranked(records).sections(1)))
     assert part.threads == (1 << 53) - 1
     assert part.last == f"FILETIME {(1 << 63) - 1}"
 
@@ -83,15 +83,15 @@ def test_times_and_counts_of_hostile_records_have_room():
 def test_hostile_kinds_and_severities_do_not_fill_the_summary():
     made = [(0, detection(kind=f"kind {number}", severity=f"severity {number}")) for number in range(1_000)]
     records = records_of(made)
-    assert len(records.counts) == MOST_KINDS + 1
-    assert records.counts[OTHER_KINDS, OTHER_SEVERITY] == 1_000 - MOST_KINDS
-    assert {verdict.severity for verdict in records.verdicts} == {OTHER_SEVERITY}
+    assert len(records.counts) == MAX_KINDS + 1
+    assert records.counts[OTHER_KINDS, OTHER_SEVERITY] == 1_000 - MAX_KINDS
+    assert {verdict.severity for verdict in records.assessments} == {OTHER_SEVERITY}
 
 
 def test_pairs_come_by_severity_then_by_number():
     often = [(0, each) for each in 3 * [detection(source=CONSOLE)]]
     ranked = Ranked(records_of([(0, detection()), *often, (0, detection(source=STRANGER, severity="low"))]))
-    assert [(part.source, part.threads) for part in ranked.parts(10)] == [
+    assert [(part.source, part.threads) for part in ranked.sections(10)] == [
         ("invoice.exe 4120", 1),
         ("csrss.exe 640", 3),
         ("windbg.exe 7392", 1),
@@ -100,17 +100,17 @@ def test_pairs_come_by_severity_then_by_number():
 
 def test_a_pair_tells_why_something_is_not_known():
     absent = ("SourceUser", "the trace does not tell"), ("StartFunction", "no file"), ("Kind", "no rule fits")
-    part = next(iter(Ranked(records_of([(0, detection(source=CONSOLE, absent=absent))])).parts(1)))
+    part = next(iter(Ranked(records_of([(0, detection(source=CONSOLE, absent=absent))])).sections(1)))
     facts = {row.label: row for row in part.process_rows}
     assert facts["User"].source == ("the trace does not tell", False)
     assert facts["User"].target == ("not known", False)
     assert part.starts[0].function == ("no file", False)
-    assert part.verdicts[0].kind == "kind not known"
-    assert part.verdicts[0].reason == ("no rule fits", True)
+    assert part.assessments[0].kind == "kind not known"
+    assert part.assessments[0].reason == ("no rule fits", True)
 
 
 def test_a_pair_with_many_starts_lists_the_most_frequent_and_counts_the_rest():
     detections = [detection(address=16 * number) for number in range(50)] + [detection(address=0xABC)] * 2
-    part = next(iter(Ranked(records_of((0, each) for each in detections)).parts(1)))
+    part = next(iter(Ranked(records_of((0, each) for each in detections)).sections(1)))
     assert part.starts[0].threads == 2
     assert len(part.starts) + part.more_starts == 51

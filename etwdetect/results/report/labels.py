@@ -1,4 +1,4 @@
-r"""How the report names things; what a browser shows of a trace's texts has passed through here.
+r"""The texts of a report; all text from a trace that a browser shows is made harmless here.
 
 >>> program("C:\\Windows\\notepad.exe"), program(None)
 ('notepad.exe', 'unknown program')
@@ -18,9 +18,9 @@ from etwdetect.results.wording import printable
 
 if TYPE_CHECKING:
     from etwdetect.enrich.detection import Process
-    from etwdetect.results.report.records import StartPoint, Verdict
+    from etwdetect.results.report.records import Assessment, StartPoint
 
-LONGEST: Final = 2_048
+MAX_SHOWN: Final = 2_048
 """How many characters of one text are shown."""
 
 NOT_RATED: Final = "not rated"
@@ -31,9 +31,9 @@ NOT_KNOWN: Final = "not known"
 
 
 def shown(text: str) -> str:
-    """Return *text* with what does not print escaped, and cut where it is longer than any honest one."""
-    if len(text) > LONGEST:
-        return f"{printable(text[:LONGEST])} … ({len(text) - LONGEST:,} more characters)"
+    """Return *text* with what does not print escaped, cut after MAX_SHOWN characters."""
+    if len(text) > MAX_SHOWN:
+        return f"{printable(text[:MAX_SHOWN])} … ({len(text) - MAX_SHOWN:,} more characters)"
     return printable(text)
 
 
@@ -42,9 +42,9 @@ def program(image: str | None) -> str:
     return shown(file_name(image)) if image else NO_PROGRAM
 
 
-def life(process: Process) -> str:
-    """Return what to call one life of a process id."""
-    return f"{program(process.image)} {process.pid}"
+def process(of: Process) -> str:
+    """Return the name and id of a process."""
+    return f"{program(of.image)} {of.pid}"
 
 
 def offset(number: int) -> str:
@@ -58,14 +58,14 @@ def address(start: StartPoint) -> str | None:
 
 
 def start_short(start: StartPoint) -> str:
-    """Return the best that is known of a start in one word: function, place in a module, or address."""
+    """Return the most exact of what is known of a start: function, place in a module, or address."""
     if start.module is None:
         return address(start) or NOT_KNOWN
     return _place(program(start.module), start)
 
 
 def start_long(start: StartPoint) -> str:
-    """Return the place in its module, that with its path, and the address."""
+    """Return the place in the module, with its path, and the address."""
     place = start.module and _place(shown(start.module), start)
     return " ".join(filter(None, (place, address(start)))) or NOT_KNOWN
 
@@ -77,29 +77,29 @@ def _place(module: str, start: StartPoint) -> str:
 
 
 def severity_rank(severity: str | None) -> int:
-    """Return a smaller number for the worse: what has no severity comes last."""
+    """Return a rank that is smaller for a worse severity; no severity comes last."""
     if severity is None:
         return len(SEVERITIES) + 1
     return SEVERITIES.index(severity) if severity in SEVERITIES else len(SEVERITIES)
 
 
-def severity(verdict: Verdict) -> str:
-    """Return the severity in words."""
-    return NOT_RATED if verdict.severity is None else shown(verdict.severity)
+def severity(assessment: Assessment) -> str:
+    """Return the severity as text."""
+    return NOT_RATED if assessment.severity is None else shown(assessment.severity)
 
 
-def kind(verdict: Verdict) -> str:
-    """Return the kind in words."""
-    return NO_KIND if verdict.kind is None else shown(verdict.kind)
+def kind(assessment: Assessment) -> str:
+    """Return the kind as text."""
+    return NO_KIND if assessment.kind is None else shown(assessment.kind)
 
 
-def signs(verdict: Verdict) -> str:
+def signs(assessment: Assessment) -> str:
     """Return the evidence and the Sigma rules in one line."""
-    return ", ".join((*(f"Sigma: {shown(rule)}" for rule in verdict.sigma), *map(shown, verdict.evidence)))
+    return ", ".join((*(f"Sigma: {shown(rule)}" for rule in assessment.sigma), *map(shown, assessment.evidence)))
 
 
 def moment(time: int) -> str:
-    """Return the FILETIME *time* in UTC, in full; a time that no calendar has, as its number."""
+    """Return the FILETIME *time* in UTC with its date; past the year 9999 as a number."""
     try:
         return filetime.full_time(filetime.utc(time))
     except OverflowError:

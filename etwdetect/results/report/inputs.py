@@ -1,19 +1,14 @@
-"""The inputs of a report, and what is to be said of each."""
+"""The inputs of a report, as the page shows them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
 
-from etwdetect.offline import summary
-from etwdetect.results.report import words
-
-if TYPE_CHECKING:
-    from etwdetect.offline import Scan
+from etwdetect.results.report import labels
 
 
 @dataclass(frozen=True, slots=True)
-class Origin:
+class ReportInput:
     """One input, or several that were joined.
 
     *error* says why nothing of it could be read; *warnings* what of it is missing or could not be read, *notes*
@@ -30,24 +25,9 @@ class Origin:
     events: int | None = None
     span: tuple[int, int] | None = None
 
-    @classmethod
-    def of(cls, scan: Scan, error: str | None = None) -> Self:
-        """Return what is to be said of *scan* once it has ended."""
-        counts = scan.rule.counts
-        return cls(
-            summary.name(scan),
-            error,
-            tuple(summary.warnings(scan)),
-            tuple(summary.notes(scan)),
-            counts.remote,
-            counts.seen,
-            scan.events_read,
-            scan.span,
-        )
-
     @property
     def outcome(self) -> str:
-        """How the reading went, in words."""
+        """The result of reading it, for people."""
         if self.error is not None:
             return "not read"
         return "read, see above" if self.warnings else "read"
@@ -55,9 +35,9 @@ class Origin:
     @property
     def first(self) -> str | None:
         """The time of its first event."""
-        return self.span and words.moment(self.span[0])
+        return self.span and labels.moment(self.span[0])
 
     @property
     def last(self) -> str | None:
         """The time of its last event."""
-        return self.span and words.moment(self.span[1])
+        return self.span and labels.moment(self.span[1])

@@ -1,4 +1,4 @@
-"""The page's part for each pair: a source life, a target life, and all that happened between them."""
+"""The page's section for each pair of processes: a source, a target, and all remote threads between them."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from etwdetect.results.fields import BY_NAME, PROCESS_ATTRIBUTES, FieldType
-from etwdetect.results.report import words
+from etwdetect.results.report import labels
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from etwdetect.results.report.records import Life, Records, StartPoint
+    from etwdetect.results.report.records import Records, ReportedProcess, StartPoint
 
-MOST_LINES: Final = 10
-"""How many different starts, or verdicts, are listed of a pair."""
+MAX_LINES: Final = 10
+"""How many different starts, or assessments, are listed of a pair."""
 
 PROCESS_LABELS: Final = {
     "Image": "Image",
@@ -56,7 +56,7 @@ class StartLine(NamedTuple):
     address: Cell
 
 
-class VerdictLine(NamedTuple):
+class AssessmentLine(NamedTuple):
     """One thing that is said of threads of a pair."""
 
     threads: int
@@ -68,8 +68,8 @@ class VerdictLine(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
-    """One part of the page. *number* counts from 1, the worst pair first."""
+class PairSection:
+    """One section of the page. *number* counts from 1, the worst pair first."""
 
     number: int
     source: str
@@ -84,8 +84,8 @@ class Pair:
     process_rows: Sequence[ProcessRow]
     starts: Sequence[StartLine]
     more_starts: int
-    verdicts: Sequence[VerdictLine]
-    more_verdicts: int
+    assessments: Sequence[AssessmentLine]
+    more_assessments: int
 
 
 class Ranked:
@@ -96,14 +96,14 @@ class Ranked:
 
     def __init__(self, records: Records) -> None:
         self._records = records
-        verdict_ranks = [words.severity_rank(verdict.severity) for verdict in records.verdicts]
+        assessment_ranks = [labels.severity_rank(assessment.severity) for assessment in records.assessments]
         self._of_pair: defaultdict[int, list[int]] = defaultdict(list)
         for number, pair in enumerate(records.pair_of):
             self._of_pair[pair].append(number)
         self.threads = [sum(records.repeats[each] for each in self._of_pair[pair]) for pair in range(self.count)]
         """By pair: how many threads were created."""
         self.ranks = [
-            min(verdict_ranks[records.verdict_of[each]] for each in self._of_pair[pair])
+            min(assessment_ranks[records.assessment_of[each]] for each in self._of_pair[pair])
             for pair in range(self.count)
         ]
         """By pair: the worst `severity_rank`."""
@@ -117,78 +117,79 @@ class Ranked:
         """How many there are."""
         return len(self._of_pair)
 
-    def parts(self, most: int) -> Iterable[Pair]:
-        """Yield the worst pairs, at most *most*."""
+    def sections(self, most: int) -> Iterable[PairSection]:
+        """Yield the sections of the worst pairs, at most *most*."""
         records = self._records
-        lives, pairs, starts, verdicts = records.lives, records.pairs, records.starts, records.verdicts
+        processes, pairs = records.processes, records.pairs
+        starts, assessments = records.starts, records.assessments
         for number, pair in enumerate(self.order[:most], 1):
             mine = self._of_pair[pair]
-            source, target = (lives[each] for each in pairs[pair])
+            source, target = (processes[each] for each in pairs[pair])
             by_start: Counter[int] = Counter()
-            by_verdict: Counter[int] = Counter()
+            by_assessment: Counter[int] = Counter()
             for each in mine:
                 by_start[records.start_of[each]] += records.repeats[each]
-                by_verdict[records.verdict_of[each]] += records.repeats[each]
-            by_rank = sorted(by_verdict, key=lambda key: (words.severity_rank(verdicts[key].severity), key))
-            yield Pair(
+                by_assessment[records.assessment_of[each]] += records.repeats[each]
+            by_rank = sorted(by_assessment, key=lambda key: (labels.severity_rank(assessments[key].severity), key))
+            yield PairSection(
                 number,
-                words.life(source.process),
-                words.life(target.process),
-                words.shown(target.host) if target.host else None,
+                labels.process(source.process),
+                labels.process(target.process),
+                labels.shown(target.host) if target.host else None,
                 self.threads[pair],
-                words.moment(min(records.times[each] for each in mine)),
-                words.moment(max(records.last_times[each] for each in mine)),
-                words.severity(verdicts[by_rank[0]]),
+                labels.moment(min(records.times[each] for each in mine)),
+                labels.moment(max(records.last_times[each] for each in mine)),
+                labels.severity(assessments[by_rank[0]]),
                 self.ranks[pair],
-                ", ".join(dict.fromkeys(words.kind(verdicts[each]) for each in by_rank[:MOST_LINES])),
+                ", ".join(dict.fromkeys(labels.kind(assessments[each]) for each in by_rank[:MAX_LINES])),
                 [_process_row(name, source, target) for name in PROCESS_LABELS],
-                [_start_line(starts[each], count) for each, count in by_start.most_common(MOST_LINES)],
-                max(len(by_start) - MOST_LINES, 0),
-                [_verdict_line(records, each, by_verdict[each]) for each in by_rank[:MOST_LINES]],
-                max(len(by_rank) - MOST_LINES, 0),
+                [_start_line(starts[each], count) for each, count in by_start.most_common(MAX_LINES)],
+                max(len(by_start) - MAX_LINES, 0),
+                [_assessment_line(records, each, by_assessment[each]) for each in by_rank[:MAX_LINES]],
+                max(len(by_rank) - MAX_LINES, 0),
             )
 
 
-def _process_row(name: str, source: Life, target: Life) -> ProcessRow:
+def _process_row(name: str, source: ReportedProcess, target: ReportedProcess) -> ProcessRow:
     return ProcessRow(PROCESS_LABELS[name], _process_cell(name, source), _process_cell(name, target))
 
 
-def _process_cell(name: str, life: Life) -> Cell:
-    process = life.process
+def _process_cell(name: str, of: ReportedProcess) -> Cell:
+    process = of.process
     value = getattr(process, PROCESS_ATTRIBUTES[name])
     if name == "ParentImage" and process.parent_pid is not None:
-        return Cell(f"{words.shown(value) if value else words.NO_PROGRAM}, process {process.parent_pid}")
+        return Cell(f"{labels.shown(value) if value else labels.NO_PROGRAM}, process {process.parent_pid}")
     if value is None:
-        return _missing(life.absent.get(name))
+        return _missing(of.absent.get(name))
     is_time = BY_NAME[f"Source{name}"].type is FieldType.FILETIME
-    return Cell(words.moment(value) if is_time else words.shown(str(value)))
+    return Cell(labels.moment(value) if is_time else labels.shown(str(value)))
 
 
 def _missing(why: str | None) -> Cell:
-    return Cell(words.shown(why) if why else words.NOT_KNOWN, is_known=False)
+    return Cell(labels.shown(why) if why else labels.NOT_KNOWN, is_known=False)
 
 
 def _start_line(start: StartPoint, count: int) -> StartLine:
     absent = dict(start.absent)
-    offset = None if start.offset is None else words.offset(start.offset)
+    offset = None if start.offset is None else labels.offset(start.offset)
     texts = (
         ("StartFunction", start.function),
         ("StartModule", start.module),
         ("StartModuleOffset", offset),
-        ("StartAddress", words.address(start)),
+        ("StartAddress", labels.address(start)),
     )
-    cells = (_missing(absent.get(name)) if text is None else Cell(words.shown(text)) for name, text in texts)
+    cells = (_missing(absent.get(name)) if text is None else Cell(labels.shown(text)) for name, text in texts)
     return StartLine(count, *cells)
 
 
-def _verdict_line(records: Records, number: int, count: int) -> VerdictLine:
-    verdict = records.verdicts[number]
-    reason = _missing(words.NO_REASON) if verdict.reason is None else Cell(words.shown(verdict.reason))
-    return VerdictLine(
+def _assessment_line(records: Records, number: int, count: int) -> AssessmentLine:
+    assessment = records.assessments[number]
+    reason = _missing(labels.NO_REASON) if assessment.reason is None else Cell(labels.shown(assessment.reason))
+    return AssessmentLine(
         count,
-        words.severity(verdict),
-        words.severity_rank(verdict.severity),
-        words.kind(verdict),
+        labels.severity(assessment),
+        labels.severity_rank(assessment.severity),
+        labels.kind(assessment),
         reason,
-        words.signs(verdict),
+        labels.signs(assessment),
     )
