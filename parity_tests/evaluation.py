@@ -96,7 +96,7 @@ def _background(comparison: Comparison, wanted: Sequence[ExpectedRecord]) -> Ite
             del left[found]
     if others:
         shown = [
-            f"{who} ({times:,} times)" if times > 1 else who for who, times in others.most_common(_MOST_SHOWN)
+            f"{ids} ({times:,} times)" if times > 1 else ids for ids, times in others.most_common(_MOST_SHOWN)
         ]
         more = f", and {len(others) - _MOST_SHOWN:,} more pairs of processes" if len(others) > _MOST_SHOWN else ""
         yield f"background that both report: {', '.join(shown)}{more}"

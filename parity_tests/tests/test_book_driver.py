@@ -3,16 +3,16 @@
 import pytest
 
 from etwdetect.core.rule import RemoteThread
-from parity_tests.evaluation import wanted_of
+from parity_tests.evaluation import expected_records
 from parity_tests.tests import book_driver
 from parity_tests.timeline import expand
 from tests.shipped_scenarios import SCENARIOS
 
 
-def fits(reported, expected, ids):
-    wanted = wanted_of(expected, "driver", ids)
-    return len(reported) == len(wanted) and all(
-        each.fits(RemoteThread(0, *record)) for each, record in zip(wanted, reported, strict=True)
+def match(reported, expected, ids):
+    records = expected_records(expected, "driver", ids)
+    return len(reported) == len(records) and all(
+        each.matches(RemoteThread(0, *record)) for each, record in zip(records, reported, strict=True)
     )
 
 
@@ -21,12 +21,12 @@ def test_the_published_driver_would_report_what_the_scenario_says(scenario):
     timeline = expand(scenario)
     reported = book_driver.reports(timeline.kernel_events())
     if scenario.book_driver is None:
-        assert fits(reported, scenario.expect, timeline.processes), (
+        assert match(reported, scenario.expect, timeline.processes), (
             "it would report something else; say so in book_driver"
         )
     else:
-        assert fits(reported, scenario.book_driver.reports, timeline.processes), reported
-        assert not fits(reported, scenario.expect, timeline.processes), "it would report the same: no book_driver"
+        assert match(reported, scenario.book_driver.reports, timeline.processes), reported
+        assert not match(reported, scenario.expect, timeline.processes), "it would report the same: no book_driver"
 
 
 def test_each_known_fault_of_the_published_driver_has_a_scenario():

@@ -8,7 +8,7 @@ from parity_tests.imagefiles import EXPORTED, write_images
 
 
 @pytest.mark.parametrize("image", addresses.SYSTEM_IMAGES)
-def test_an_image_exports_its_functions_where_stories_start_threads(tmp_path, image):
+def test_an_image_exports_its_functions_where_timelines_start_threads(tmp_path, image):
     write_images(tmp_path)
     base = addresses.image_base(image)
     expected = {
@@ -19,7 +19,7 @@ def test_an_image_exports_its_functions_where_stories_start_threads(tmp_path, im
 
 
 @pytest.mark.parametrize("image", addresses.SYSTEM_IMAGES)
-def test_an_image_is_of_the_build_that_stories_load(tmp_path, image):
+def test_an_image_is_of_the_build_that_timelines_load(tmp_path, image):
     write_images(tmp_path)
     stamp = addresses.time_stamp(image)
     assert read_build(tmp_path / image) == (stamp, addresses.IMAGE_SIZE, stamp)

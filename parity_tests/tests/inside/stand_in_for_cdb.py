@@ -2,7 +2,7 @@
 
 It is a real debugger, by the debug API, and takes the orders that parity_tests.windows.cdb gives, in the words
 of cdb's documentation. It breaks in when the event named after its process id is set, because Wine has no
-Ctrl+Break. As all who make threads in Wine, it tells both detectors of them itself, on the thread that made them.
+Ctrl+Break. It notifies both detectors of its threads itself, as every creator of threads does in Wine.
 The environment variable STAND_IN_FOR_CDB says what it is to do wrong.
 """
 
@@ -17,7 +17,7 @@ import threading
 from ctypes import wintypes
 
 from parity_tests.windows import api
-from parity_tests.windows.notifier import Teller
+from parity_tests.windows.notifier import Notifier
 
 EVENT_NAME = "etwdetect-break-{}"
 FAULT = os.environ.get("STAND_IN_FOR_CDB")
@@ -40,19 +40,19 @@ class Debugger:
     """Debugs one process on the main thread; the thread that serves breaks is another one, as in cdb."""
 
     def __init__(self):
-        self.teller = Teller()
+        self.notifier = Notifier()
         self.pid = 0
         self.stands_still = True
         self.breaking = False
         self.broken = queue.Queue()
-        self.told = threading.Event()
+        self.notified = threading.Event()
         self.asked_to_break = kernel32.CreateEventW(None, 0, 0, EVENT_NAME.format(os.getpid()))
         threading.Thread(target=self.serve_breaks, daemon=True).start()
 
     def attach(self, pid):
         self.pid = pid
         api.debug(pid)
-        self.debug(lambda tid: self.teller.thread_created(pid, tid))
+        self.debug(lambda tid: self.notifier.thread_created(pid, tid))
 
     def start(self, command):
         """Start *command*, without our handles (-noinh)."""
@@ -62,8 +62,8 @@ class Debugger:
         started = api.start_process(command, debugged=True)
         api.survive()
         self.pid = started.pid
-        self.teller.process_created(started, command, None)
-        self.teller.thread_created(*started)
+        self.notifier.process_created(started, command, None)
+        self.notifier.thread_created(*started)
         self.debug(lambda _: None)
 
     def look(self, pid):
@@ -77,8 +77,8 @@ class Debugger:
                 continue  # as cdb: nothing is there to be broken into, and the break is lost
             self.breaking = True
             api.break_into(self.pid)
-            self.teller.thread_created(self.pid, self.broken.get())
-            self.told.set()
+            self.notifier.thread_created(self.pid, self.broken.get())
+            self.notified.set()
 
     def debug(self, first_stop):
         """Take what happens in the debuggee, and commands whenever it stands still, until it or we go."""
@@ -92,8 +92,8 @@ class Debugger:
             if kind == EXCEPTION and exception == api.BREAKPOINT:
                 if self.breaking:
                     self.broken.put(tid)
-                    self.told.wait()
-                    self.told.clear()
+                    self.notified.wait()
+                    self.notified.clear()
                     self.breaking = False
                 else:
                     first_stop(tid)

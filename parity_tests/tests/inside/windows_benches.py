@@ -155,7 +155,7 @@ def driver():
 
 @pytest.fixture
 def firmware():
-    """Returns a function that says who made this machine; it is told back at the end."""
+    """Returns a function that sets the manufacturer of this machine; the old one is restored at the end."""
     before = bios_words()
 
     def say(*words):
