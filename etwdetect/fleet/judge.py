@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from etwdetect.core.events import Loss, ProcessRundown, ProcessStart, ProcessStop, ThreadRundown, ThreadStart
 from etwdetect.core.rule import RemoteThreadRule
-from etwdetect.core.rule_state import RuleState, check_version, rule_from, state_of
+from etwdetect.core.rule_state import RuleState, check_version
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -88,7 +88,7 @@ class RecordingJudge:
         if state is not None:
             self._pointer_size, last, rule = state
             self._last = tuple(last)
-            self._rule = None if rule is None else rule_from(RuleState(*rule))
+            self._rule = None if rule is None else RemoteThreadRule.restore(RuleState(*rule))
 
     def judge(self, row: Row) -> Hit | Fault | None:
         """Take the next row; return the remote thread that it is, if it is one, or what is wrong with it."""
@@ -126,7 +126,7 @@ class RecordingJudge:
     def state(self) -> list[Any]:
         """Return all that is needed to go on from here, in plain values."""
         now = self._last[0]
-        return [self._pointer_size, self._last, None if self._rule is None else state_of(self._rule, now)]
+        return [self._pointer_size, self._last, None if self._rule is None else self._rule.snapshot(now)]
 
 
 def check_state(state: list[Any]) -> None:
