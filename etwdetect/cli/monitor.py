@@ -20,7 +20,7 @@ from etwdetect.live.eventlog import EventLog
 from etwdetect.live.lookups import live_enricher
 from etwdetect.live.monitor import Monitor
 from etwdetect.live.session import Plan
-from etwdetect.live.stream import SETTLE
+from etwdetect.live.stream import GRACE_PERIOD
 from etwdetect.results.rotation import MEBIBYTE, Rotation
 from etwdetect.results.sigma.fields import Source
 
@@ -65,7 +65,7 @@ def command(  # noqa: PLR0913, PLR0917 (one parameter an option)
     pywintrace.load()  # which is not possible everywhere
     stop = threading.Event()
     results.come_from(Source.LIVE, functions=enrichment.files is not None)
-    enricher = live_enricher("etw", SETTLE, enrichment.files, enrichment.kinds)
+    enricher = live_enricher("etw", GRACE_PERIOD, enrichment.files, enrichment.kinds)
     rotation = Rotation(None if rotate is None else round(rotate * MEBIBYTE), keep)
     with on_interruption(stop.set), _event_log(events) as tap:
         plan = Plan(kernel_logger=kernel_logger)

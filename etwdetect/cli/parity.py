@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from etwdetect.cli import say
-from etwdetect.cli.inputs import Traces
+from etwdetect.cli.inputs import Inputs
 from etwdetect.cli.options import check_output
 from etwdetect.cli.signals import on_interruption
 from etwdetect.cli.status import Status, of_all
@@ -111,7 +111,7 @@ def run(  # noqa: PLR0913 (the command line)
             raise click.UsageError("--bench trace takes recordings, TRACE..., and goes alone")
         paths = [Path(name) for name in names]
         _check_reports(paths, junit, json)
-        traces = Traces(paths, join=False)
+        traces = Inputs(paths, join=False)
         results = runner.replay_all(traces.scans())
         return of_all([*_run(results, len(traces), junit, json), *traces.statuses], found=False)
     found = _find(folder, names)

@@ -14,7 +14,7 @@ from etwdetect.fleet.files import local
 from etwdetect.offline import Scan
 from etwdetect.offline.inputs import find_inputs
 from etwdetect.sources.eventdata.schema import Recording, RecordingStart, to_row
-from etwdetect.sources.eventdata.writer import recorded, recording_name
+from etwdetect.sources.eventdata.writer import recording_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from etwdetect.fleet.files import TraceFile
     from etwdetect.offline.inputs import Input
     from etwdetect.sources.etl.reader import Trace
-    from etwdetect.sources.eventdata.trace import RecordedInput, RecordedTrace
+    from etwdetect.sources.eventdata.trace import EventDataInput, EventDataTrace
 
 _BLOCK: Final = 10_000
 """How many rows are handed over at a time."""
@@ -66,14 +66,14 @@ def _rows_in(path: str, here: Path, host: str | None) -> Iterator[dict[str, Any]
             yield _fault(error, name, here, path)
 
 
-def _rows_of(found: Input | RecordedInput, name: str, host: str | None) -> Iterator[dict[str, Any]]:
-    opening: AbstractContextManager[Trace | RecordedTrace] = found.open()
+def _rows_of(found: Input | EventDataInput, name: str, host: str | None) -> Iterator[dict[str, Any]]:
+    opening: AbstractContextManager[Trace | EventDataTrace] = found.open()
     with opening as trace:
         scan = Scan([trace])
         recording = Recording(name, "")
-        for seq, event in enumerate(recorded(scan)):
+        for seq, event in enumerate(scan.recording()):
             if isinstance(event, RecordingStart):
-                called = _host_in(name, host) or scan.host or name
+                called = _host_in(name, host) or scan.result().host or name
                 recording = Recording(called, recording_name(name, event.start_time))
             yield to_row(recording, seq, event)
     for damage in trace.damages.described:

@@ -17,12 +17,12 @@ from etwdetect.core.errors import NotATraceError, OtherContentError
 from etwdetect.results.saved import HEAD, SavedResults, looks_saved
 from etwdetect.sources import packed
 from etwdetect.sources.etl.reader import Trace
-from etwdetect.sources.eventdata import SUFFIXES, is_recorded
+from etwdetect.sources.eventdata import SUFFIXES, is_event_data
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from etwdetect.sources.eventdata.trace import RecordedInput
+    from etwdetect.sources.eventdata.trace import EventDataInput
 
 
 _FILES: Final = (stat.S_IFREG, 0)
@@ -88,7 +88,7 @@ class _UnreadableInput(Input):
         raise self.error
 
 
-def find_inputs(path: str | os.PathLike[str]) -> Iterator[Input | RecordedInput]:
+def find_inputs(path: str | os.PathLike[str]) -> Iterator[Input | EventDataInput]:
     """Yield the traces at *path*, in the order of their names.
 
     Raises NotATraceError where there is nothing, a directory or an archive without a trace, or saved results.
@@ -102,7 +102,7 @@ def find_inputs(path: str | os.PathLike[str]) -> Iterator[Input | RecordedInput]
         raise NotATraceError(str(path), "holds saved results, and no events to find others in")
 
 
-def find_all(path: str | os.PathLike[str]) -> Iterator[Input | RecordedInput | SavedInput]:
+def find_all(path: str | os.PathLike[str]) -> Iterator[Input | EventDataInput | SavedInput]:
     """Yield the traces and the saved results at *path*, in the order of their names.
 
     Of a directory, traces alone: the results in it are likely to be of those. What can't be read in it is yielded
@@ -155,7 +155,7 @@ def _kind(path: Path) -> int:
         return 0
 
 
-def _in_file(path: Path) -> Iterator[Input | RecordedInput | SavedInput]:
+def _in_file(path: Path) -> Iterator[Input | EventDataInput | SavedInput]:
     if _kind(path) not in _FILES:
         raise NotATraceError(str(path), "is neither a file nor a directory")
     try:
@@ -172,7 +172,7 @@ def _in_file(path: Path) -> Iterator[Input | RecordedInput | SavedInput]:
         head = head_of_gz(path, HEAD)
     if looks_saved(head):
         yield SavedInput(path)
-    elif is_recorded(head[:4]):
+    elif is_event_data(head[:4]):
         from etwdetect.sources.eventdata.trace import find_recordings  # noqa: PLC0415 (lazy import: fast start-up)
 
         yield from find_recordings(path)

@@ -326,7 +326,7 @@ def test_more_processes_than_the_table_holds_are_told(etwdetect, tmp_path):
     starts = [ProcessStart(START + number, 100, 101, 1000 + number, 100) for number in range(16_385)]
     late = ThreadStart(START + 30 * SECOND, 100, 101, 1000, 5)
     done = etwdetect("scan", write_trace(tmp_path / "a.etl", [*starts, late]))
-    assert "more than 16,384 processes waited for their first thread; 1 were forgotten" in done.err
+    assert "more than 16,384 processes waited for their first thread; 1 were evicted from the table" in done.err
     assert "[table-overflow]" in done.out
 
 
@@ -349,7 +349,7 @@ def test_thread_starts_that_two_providers_tell_of_count_once(etwdetect, tmp_path
     done = etwdetect("scan", path)
     assert done.status == 0
     assert len(done.out.splitlines()) == 1
-    assert "two providers tell of thread starts; the 2 of the one that tells of fewer are left out" in done.err
+    assert "two providers logged thread starts; the 2 of the one that logged fewer are left out" in done.err
 
 
 def test_a_zip_member_that_could_fill_the_memory_is_refused(etwdetect, tmp_path):

@@ -36,8 +36,8 @@ def told_of(folder):
     ("name", "content", "why"),
     [
         ("a.zip", b"PK\3\4 and no more", "is a .zip that cannot be read"),
-        ("a.jsonl", b'{"schema_version": 2, "host": "H", "recording": "r"}\n', "a newer etwdetect reads it"),
-        ("a.parquet", b"PAR1 cut short", "is no readable Parquet file"),
+        ("a.jsonl", b'{"schema_version": 2, "host": "H", "recording": "r"}\n', "a newer etwdetect can read it"),
+        ("a.parquet", b"PAR1 cut short", "is not a readable Parquet file"),
     ],
 )
 def test_what_cannot_be_read_in_a_directory_is_told_beside_the_others(folder, name, content, why):

@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
 
-from etwdetect.offline import summary
 from etwdetect.results.report import words
-
-if TYPE_CHECKING:
-    from etwdetect.offline import Scan
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,21 +24,6 @@ class Origin:
     thread_starts: int | None = None
     events: int | None = None
     span: tuple[int, int] | None = None
-
-    @classmethod
-    def of(cls, scan: Scan, error: str | None = None) -> Self:
-        """Return what is to be said of *scan* once it has ended."""
-        counts = scan.rule.counts
-        return cls(
-            summary.name(scan),
-            error,
-            tuple(summary.warnings(scan)),
-            tuple(summary.notes(scan)),
-            counts.remote,
-            counts.seen,
-            scan.events_read,
-            scan.span,
-        )
 
     @property
     def outcome(self) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from struct import Struct
+from struct import error as struct_error
 from typing import TYPE_CHECKING, Final
 
 from etwdetect.core.errors import PayloadError
@@ -26,6 +28,13 @@ _TYPES: Final[dict[tuple[bytes, int], EventType]] = {
 }
 """By provider and event id or, for the classic classes, opcode."""
 
+IMAGE_PIDS: Final = {
+    size: Struct(f"<{kernel_process.EVENTS[5].layouts[0].offset_of('ProcessID', size)}xI").unpack_from
+    for size in (4, 8)
+}
+"""By pointer size: returns the process id in an image event's payload, as the only item; struct.error where the
+payload is too short. It stands in the same place in every version of both providers but the classic version 0."""
+
 _IMAGE_BUILDERS: Final = frozenset((event_types.image_load, event_types.image_rundown, event_types.image_unload))
 
 # RT_LostEvent, MSDN: 32 an event was lost, 33 a buffer, 34 a file.
@@ -44,6 +53,17 @@ def classic_opcodes(*, images: bool) -> dict[bytes, frozenset[int]]:
 def image_kind(hook: bytes) -> str:
     """Return the kind of the kernel's image event whose hook id has these two bytes: the first is its opcode."""
     return system_trace.EVENTS[IMAGE][hook[0]].kind
+
+
+def image_pid(raw: RawEvent) -> int | None:
+    """Return the process of an image event without decoding the rest; None where the payload is too short."""
+    if raw.version == 0 and raw.provider != KERNEL_PROCESS:
+        return raw.pid  # the classic version 0 has no process id but the header's
+    try:
+        pid: int = IMAGE_PIDS[raw.pointer_size](raw.payload)[0]
+    except struct_error:
+        return None
+    return pid
 
 
 class Decoder:

@@ -6,6 +6,7 @@ a field begins where the one before it ends.
 
 from __future__ import annotations
 
+from itertools import takewhile
 from struct import Struct
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -55,6 +56,11 @@ class Layout:
     def reader(self, pointer_size: int, names: tuple[str, ...]) -> Reader:
         """Return a reader of the fields *names* for payloads whose pointers have *pointer_size* bytes."""
         return Reader(self.fields, pointer_size, names)
+
+    def offset_of(self, name: str, pointer_size: int) -> int:
+        """Return where the field *name* begins, in bytes; every field before it must have a fixed size."""
+        before = takewhile(lambda field: field.name != name, self.fields)
+        return sum(_SIZES[_FIXED[pointer_size][field.type]] for field in before)
 
     def pack(self, pointer_size: int, values: Mapping[str, Value]) -> bytes:
         """Return a payload of this layout; fields that *values* does not name are zero, empty or absent."""
