@@ -1,4 +1,4 @@
-"""How a command ends early: by its user, or because nobody reads its output any more."""
+"""How a command ends early: interrupted by the user, or because the reader of its output is gone."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ _CLOSING_EVENTS: Final = frozenset((2, 6))
 """CTRL_CLOSE_EVENT and CTRL_SHUTDOWN_EVENT."""
 
 _LOGOFF: Final = 5
-"""CTRL_LOGOFF_EVENT: services get it, and nobody else, whenever any user logs off."""
+"""CTRL_LOGOFF_EVENT: only services get it, whenever any user logs off."""
 
-_MORE_THAN_WINDOWS_WAITS: Final = 60.0
+_LONGER_THAN_WINDOWS_WAITS: Final = 60.0
 
 _STOPPING_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
-"""Ctrl+C, and a polite kill."""
+"""Ctrl+C and a plain kill."""
 
-# What a pipe gives whose reader is gone; on Windows it is the second.
+# Writing to a pipe whose reader is gone gives EPIPE, on Windows EINVAL.
 _BROKEN_PIPE: Final = frozenset((errno.EPIPE, errno.EINVAL))
 
 
 @contextlib.contextmanager
 def on_interruption(stop: Callable[[], object]) -> Iterator[None]:
-    """Call *stop* when the user asks for an end, also by closing the console; asked again, Python ends at once."""
+    """Call *stop* at Ctrl+C, kill or the closing of the console; a second Ctrl+C ends Python at once."""
     before = {number: signal.getsignal(number) for number in _STOPPING_SIGNALS}
 
     def restore() -> None:
@@ -58,9 +58,9 @@ def on_interruption(stop: Callable[[], object]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _on_console_event(stop: Callable[[], object]) -> Iterator[None]:
-    """Call *stop* on Windows' own events: at the first Ctrl+Break, and when the console is closed.
+    """Call *stop* on console events of Windows: the first Ctrl+Break, and closing the console.
 
-    The logging off of a user is no end: the default handler might take it for one.
+    Ignore user logoff: the default handler would end the program.
     """
     handled: set[int] = set()
 
@@ -72,8 +72,8 @@ def _on_console_event(stop: Callable[[], object]) -> Iterator[None]:
         handled.add(event)
         stop()
         if event in _CLOSING_EVENTS:
-            # Windows ends the process once this returns, or after five seconds; the main thread does it before.
-            time.sleep(_MORE_THAN_WINDOWS_WAITS)
+            # Windows ends the process when this returns, or after five seconds; the main thread ends it before.
+            time.sleep(_LONGER_THAN_WINDOWS_WAITS)
         return True
 
     if sys.platform == "win32":
@@ -82,7 +82,7 @@ def _on_console_event(stop: Callable[[], object]) -> Iterator[None]:
         try:
             yield
         finally:
-            # Windows holds a lock while a handler runs: this would wait for it.
+            # Windows holds a lock while a handler runs: removing it then would deadlock.
             if handled.isdisjoint(_CLOSING_EVENTS):
                 ctypes.windll.kernel32.SetConsoleCtrlHandler(handler, False)  # noqa: FBT003
     else:
@@ -90,12 +90,12 @@ def _on_console_event(stop: Callable[[], object]) -> Iterator[None]:
 
 
 def is_broken_pipe(error: OSError) -> bool:
-    """Whether *error*, of a write to standard output, means that its reader is gone."""
+    """Whether *error*, from writing to standard output, means that its reader is gone."""
     return error.errno in _BROKEN_PIPE
 
 
 def close_quietly(stream: TextIO) -> None:
-    """Send *stream*, which can't be written, nowhere: at its end the interpreter would try again, and complain."""
+    """Redirect *stream*, which can't be written, to the null device: Python would fail to flush it on exit."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, stream.fileno())
     os.close(nowhere)

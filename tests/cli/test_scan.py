@@ -438,6 +438,20 @@ def test_an_input_that_may_not_be_read_keeps_no_other_from_being_read(etwdetect,
     assert "secret.etl: cannot be opened: Permission denied" in done.err
 
 
+@pytest.mark.parametrize("command", [("scan",), ("explain",), ("report", "-o", "page.html"), ("events",)])
+def test_a_file_of_a_directory_that_cannot_be_read_keeps_no_other_from_being_read(etwdetect, tmp_path, command):
+    folder = tmp_path / "traces"
+    folder.mkdir()
+    (folder / "a.zip").write_bytes(b"PK\3\4 and no more")
+    write_trace(folder / "b.etl", attack())
+    name, *options = command
+    options = [str(tmp_path / each) if each.endswith(".html") else each for each in options]
+    done = etwdetect(name, folder, *options)
+    assert done.status == 1
+    assert "a.zip: is a .zip that cannot be read" in done.err
+    assert "b.etl: 1 remote thread in 1 thread start" in done.err or "b.etl: 3 of 4 events written" in done.err
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="says so in other words")
 @pytest.mark.parametrize("form", ["text", "sqlite"])
 def test_an_output_path_that_the_system_refuses_to_look_at_is_wrong_usage(etwdetect, tmp_path, form):

@@ -64,7 +64,7 @@ def test_a_folder_that_cannot_be_looked_into_is_told(folder, monkeypatch):
         return scandir(where)
 
     monkeypatch.setattr(os, "scandir", denied)
-    assert told_of(folder) == {"sound.etl": "", "locked": f"{locked}: cannot be looked into: Permission denied"}
+    assert told_of(folder) == {"sound.etl": "", "locked": f"{locked}: cannot be listed: Permission denied"}
 
 
 def test_a_directory_in_which_nothing_can_be_read_is_not_called_one_without_a_trace(tmp_path):

@@ -1,4 +1,4 @@
-"""From an event's payload to a record of events.py, for the two providers that tell of processes."""
+"""Decodes payloads to the records of core/events.py, for both providers of process events."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _LOST_KINDS: Final = {32: (1, 0), 33: (0, 1), 34: (0, 1)}
 
 
 def classic_opcodes(*, images: bool) -> dict[bytes, frozenset[int]]:
-    """Return the opcodes that `Decoder` knows of each classic class, those of images only where asked for."""
+    """Return the opcodes that `Decoder` knows of each classic class; those of images only with *images*."""
     return {
         provider: frozenset(kinds)
         for provider, kinds in system_trace.EVENTS.items()
@@ -67,11 +67,11 @@ def image_pid(raw: RawEvent) -> int | None:
 
 
 class Decoder:
-    """Turns raw events into events, and counts what it saw.
+    """Decodes raw events and counts them.
 
-    *counts* has the events by kind, *unknown_versions* those of a version that is newer than any known layout,
-    as (kind, version). *images* says whether image events are wanted; those that are not are handed to *aside*,
-    where it is given: undecoded, but with their payload's pointer size. *damaged* is called with the file offset
+    `counts` has the number of events by kind, `unknown_versions` those of a version newer than any known layout,
+    by (kind, version). *images* says whether to decode image events; otherwise they are passed to *aside*, where
+    it is given: undecoded, but with the pointer size of their payload. *damaged* is called with the file offset
     and the reason for each payload that is too short for its version.
     """
 
@@ -89,7 +89,7 @@ class Decoder:
         self._aside = aside
 
     def decode(self, raw: RawEvent) -> Event | None:
-        """Return the event that *raw* is, or None where it is none of ours or can't be read."""
+        """Return the event in *raw*, or None where it is of no known kind or can't be read."""
         if raw.provider == LOST_EVENTS:
             self.counts["LostEvents"] += 1
             return Loss(raw.time, *_LOST_KINDS.get(raw.opcode, (1, 0)))
@@ -112,7 +112,7 @@ class Decoder:
         return self._at_least_its_pid(event_type, raw)
 
     def _at_least_its_pid(self, event_type: EventType, raw: RawEvent) -> Event | None:
-        """Return a process event whose payload is damaged behind its pid: without it the rule would err."""
+        """Return a process event with a payload damaged after its process id: the rule needs it."""
         if event_type.grows:
             return None
         try:
