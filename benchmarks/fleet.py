@@ -136,7 +136,9 @@ def stream(spark: Any, lake: Path, work: Path, events: int) -> None:  # noqa: AN
         parquet.write_table(table.slice(number * step, step), path)
         os.utime(path, (1_600_000_000 + number, 1_600_000_000 + number))
     del table
-    fleet = Fleet([str(source)], str(work / "out"), ["parquet"], lateness="20 seconds", buckets=8, files_a_batch=1)
+    fleet = Fleet(
+        [str(source)], str(work / "out"), formats=["parquet"], lateness="20 seconds", buckets=8, files_a_batch=1
+    )
     query = fleet.start(spark, lambda _: None, once=True)
     timed("stream, 10 batches", events, query.awaitTermination)
     told = [dict(progress) for progress in query.recentProgress]
@@ -173,7 +175,12 @@ def burst(work: Path, hosts: int = 20_000, triggers: int = 6) -> None:
         os.utime(path, (1_600_000_000 + number, 1_600_000_000 + number))
     spark = spark_session("local[2]", partitions=4)
     fleet = Fleet(
-        [str(source)], str(work / "burst-out"), ["parquet"], lateness="2 seconds", buckets=16, files_a_batch=1
+        [str(source)],
+        str(work / "burst-out"),
+        formats=["parquet"],
+        lateness="2 seconds",
+        buckets=16,
+        files_a_batch=1,
     )
     query = fleet.start(spark, lambda _: None, once=True)
     query.awaitTermination()

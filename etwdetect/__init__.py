@@ -17,23 +17,23 @@ __all__ = ["IncompleteTraceWarning", "__version__", "scan"]
 
 
 class IncompleteTraceWarning(UserWarning):
-    """Something of a trace is missing: what was found may be false, and more may have been there."""
+    """A trace is incomplete: remote threads may be missing, and those found may be false."""
 
 
 def scan(path: str | os.PathLike[str]) -> Iterator[RemoteThread]:
     """Yield the remote threads in the trace file(s) at *path*, each trace's in time order.
 
-    *path* is an .etl file, one in a .zip or .gz, or a directory of such; each is judged alone. Raises
-    `etwdetect.errors.NotATraceError` for the first that can't be read at all. For whatever else is amiss with
-    one (damage, lost events, nothing that could show a remote thread) an IncompleteTraceWarning is issued when
-    its last remote thread has been yielded.
+    *path* is an .etl file, one in a .zip or .gz, a file of events, or a directory of such; each trace is scanned
+    on its own. Raises `etwdetect.errors.NotATraceError` for the first that can't be read at all. For any other
+    defect of a trace (damage, lost events, no events that could show a remote thread) an IncompleteTraceWarning is
+    issued after its last remote thread.
 
     >>> for thread in scan("samples/windbg-attach.etl"):
     ...     print(thread.creator_pid, thread.creator_tid, "->", thread.pid, thread.tid)
     7392 4788 -> 8336 9384
     7392 13092 -> 8336 13288
     """
-    # Here and not above, so that a program that only imports etwdetect starts fast.
+    # Lazy imports: a program that imports etwdetect starts fast.
     from etwdetect.offline import Scan, summary  # noqa: PLC0415
     from etwdetect.offline.inputs import find_inputs  # noqa: PLC0415
 
@@ -42,5 +42,5 @@ def scan(path: str | os.PathLike[str]) -> Iterator[RemoteThread]:
             work = Scan([trace])
             for detection in work.detections():
                 yield detection.thread
-            for line in summary.warnings(work):
+            for line in summary.warnings(work.result()):
                 warnings.warn(line, IncompleteTraceWarning, stacklevel=2)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from etwdetect.cli.inputs import Traces
+from etwdetect.cli.inputs import Inputs
 from etwdetect.cli.parity import check_reports, report_options, show_results
 from etwdetect.cli.status import Status, of_all
 from etwdetect.results.wording import printable
@@ -91,7 +91,7 @@ def run(  # noqa: PLR0913 (the command line)
             raise click.UsageError("--bench trace needs recordings (TRACE...) and cannot be combined with others")
         paths = [Path(name) for name in names]
         check_reports(paths, junit, json)
-        traces = Traces(paths, join=False)
+        traces = Inputs(paths, join=False)
         results = runner.replay_all(traces.scans())
         return of_all([*show_results(results, len(traces), junit, json), *traces.statuses], found=False)
     found = _find(folder, names)

@@ -28,9 +28,10 @@ def outcome(data):
     except NotATraceError:
         return None
     found = sum(1 for _ in scan.detections())
-    lines = [*summary.warnings(scan), *summary.notes(scan), *summary.stats(scan), summary.closing(scan, 0)]
+    result = scan.result()
+    lines = [*summary.warnings(result), *summary.notes(result), *summary.stats(result), summary.closing(result, 0)]
     assert all(line.isprintable() for line in lines)
-    return found, scan.damages > 0
+    return found, result.damages > 0
 
 
 def mutated(data, chance):
@@ -105,8 +106,9 @@ def test_a_file_that_is_cut_while_it_is_read_keeps_what_was_read(tmp_path):
         scan = Scan([Trace(file, "a.etl")])
         file.truncate(3 * 4096)
         assert list(scan.detections()) == []
-        assert scan.damages == 1
-        assert scan.events_read == 3
+        result = scan.result()
+        assert result.damages == 1
+        assert result.events_read == 3
 
 
 def test_ten_thousand_damaged_places_are_counted_and_the_first_described(tmp_path):
@@ -117,7 +119,8 @@ def test_ten_thousand_damaged_places_are_counted_and_the_first_described(tmp_pat
             file.write(bad_buffer)
     scan = Scan([Trace(io.BytesIO(path.read_bytes()), "a.etl")])
     assert len(list(scan.detections())) == 1
-    assert scan.damages == 10_000
-    warnings = list(summary.warnings(scan))
+    result = scan.result()
+    assert result.damages == 10_000
+    warnings = list(summary.warnings(result))
     assert warnings[0].startswith("a.etl: offset 0x2048: no record begins with the marker 0xc07f")
     assert "a.etl: 9,990 more places are damaged" in warnings

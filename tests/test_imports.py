@@ -1,49 +1,51 @@
-"""The house: a room imports only from rooms to its left in the way of an event."""
+"""The packages import each other exactly as the table of the architecture page says, and load nothing early."""
 
 import ast
+import graphlib
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-PACKAGE = Path(__file__).parents[1] / "etwdetect"
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "etwdetect"
+PAGE = ROOT / "docs" / "contributing" / "architecture.md"
 
-WORDS = {"events", "errors"}
-LEFT = WORDS | {"raw", "etl", "decode", "order", "rule", "enrich", "recorded"}
-ROOMS = {
-    "events": set(),
-    "errors": set(),
-    "raw": set(),
-    "etl": WORDS | {"raw"},
-    "decode": WORDS | {"raw"},
-    "order": {"events"},
-    "rule": {"events"},
-    "rule_state": {"rule"},
-    "enrich": {"events", "errors", "rule"},
-    "filters": {"rule"},
-    "offline": LEFT,
-    "output": WORDS | {"enrich", "rule", "offline"},
-    "packing": {"errors"},
-    "recorded": WORDS | {"etl", "packing"},
-    "saved": {"enrich", "output"},
-    "inputs": {"errors", "etl", "packing", "recorded", "saved"},
-    "kdetector": {"errors", "rule"},
-    "live": LEFT | {"kdetector", "output"},
-    "report": {"enrich", "offline", "output", "rule"},
-    "sigma": {"errors", "enrich", "output"},
-    "sinks": {"errors", "enrich", "output"},
-}
-"""What each room may import of the others: the table of docs/architecture.md. Other rooms may import any."""
+UNLISTED = {"__init__", "__main__", "_version", "errors"}
+"""Modules without a row: the entry points, the version, and the public names of the exceptions."""
+
+ANYTHING = {"cli"}
+"""May import every package, and must not import each of them."""
 
 
-def room(module):
-    return module.split(".")[1] if "." in module else ""
+def table():
+    """Return by package, as the page has it, the packages that it may import."""
+    page = PAGE.read_text("utf-8")
+    rows_of_page = re.search(r"(?m)^\| package \| what it does \| may import \|\n(?:\|.*\n)+", page)[0]
+    heading, _, *lines = rows_of_page.splitlines()
+    assert heading.count("|") == 4
+    rows = {}
+    for line in lines:
+        names, _, imports = (cell.strip() for cell in line.strip("|").split(" | "))
+        allowed = {"everything"} if imports == "everything" else set(re.findall("[a-z]+", imports))
+        for name in re.findall(r"`(\w+)", names):
+            rows[name] = set() if imports.startswith("nothing") else allowed
+    return rows
+
+
+TABLE = table()
+
+
+def package(module):
+    """Return the package or top module of etwdetect that *module*, a dotted name, belongs to."""
+    return module.split(".")[1] if "." in module else "__init__"
 
 
 def own_imports(path):
-    """The modules of this package that the file at *path* imports anywhere, for types too."""
-    here = ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts)
+    """The modules of etwdetect that the file at *path* imports anywhere, for types too."""
+    here = ".".join(path.relative_to(ROOT).with_suffix("").parts)
     for node in ast.walk(ast.parse(path.read_text("utf-8"), path)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if alias.name.split(".")[0] == "etwdetect")
@@ -55,25 +57,56 @@ def own_imports(path):
                 yield node.module
 
 
-def files_of(name):
-    return [PACKAGE / f"{name}.py", *(PACKAGE / name).rglob("*.py")]
+def imported():
+    """Return by package what its files import of other packages, as {package: {file: modules}}."""
+    found = {}
+    for path in PACKAGE.rglob("*.py"):
+        parts = path.relative_to(PACKAGE).with_suffix("").parts
+        for module in own_imports(path):
+            other = package(module)
+            if other != parts[0] and other != "_version":
+                found.setdefault(parts[0], {}).setdefault(other, set()).add(f"{path.name} imports {module}")
+    return found
 
 
-@pytest.mark.parametrize("name", ROOMS)
-def test_a_room_imports_only_from_rooms_to_its_left(name):
-    files = [path for path in files_of(name) if path.exists()]
-    assert files
-    imported = {(path.name, module) for path in files for module in own_imports(path)}
-    allowed = ROOMS[name] | {name, ""}  # the package itself has the version
-    assert {(path, module) for path, module in imported if room(module) not in allowed} == set()
+IMPORTED = imported()
+
+
+def test_every_package_has_a_row_in_the_table_and_every_row_a_package():
+    packages = {path.stem for path in PACKAGE.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
+    assert set(TABLE) == packages - UNLISTED
+
+
+@pytest.mark.parametrize("name", sorted(TABLE))
+def test_a_package_imports_what_the_table_says_and_nothing_else(name):
+    found, allowed = IMPORTED.get(name, {}), TABLE[name]
+    if name in ANYTHING:
+        assert allowed == {"everything"}
+        assert set(found) <= set(TABLE)
+        return
+    assert {other: files for other, files in found.items() if other not in allowed} == {}
+    assert allowed - set(found) == set(), "the table allows what nothing imports"
+
+
+def test_no_package_imports_itself_by_way_of_others():
+    order = graphlib.TopologicalSorter({name: set(found) for name, found in IMPORTED.items()})
+    order.prepare()  # CycleError names the packages of a circle
+
+
+def test_no_package_imports_the_parity_tests():
+    """They are not in the wheel; only the command that loads them knows them."""
+    importing = {
+        path.relative_to(PACKAGE).as_posix()
+        for path in PACKAGE.rglob("*.py")
+        if re.search(r"(?m)^\s*(from|import) parity_tests\b", path.read_text("utf-8"))
+    }
+    assert importing <= {"cli/parity.py"}
 
 
 def test_this_test_sees_the_imports_that_there_are():
-    assert set(own_imports(PACKAGE / "core" / "rule.py")) == {"etwdetect.core.events"}
+    assert set(own_imports(PACKAGE / "core" / "rule.py")) == {"etwdetect.core.events", "etwdetect.core.rule_state"}
     assert "etwdetect.core.rule" in set(own_imports(PACKAGE / "enrich" / "detection.py"))  # for types alone
-    assert "etwdetect.sources.decode.kernel_process" not in set(
-        own_imports(PACKAGE / "sources" / "decode" / "layout.py")
-    )
+    assert TABLE["pipeline"] == {"core", "enrich"}
 
 
 HEAVY = "etw", "numpy", "pyfwnt", "click", "pyarrow", "pyspark", "sigma", "tempfile", "zipfile"
@@ -91,7 +124,7 @@ def test_importing_the_package_imports_nothing_heavy():
     assert loaded_by("import etwdetect") == set()
 
 
-def test_importing_the_way_of_a_trace_imports_nothing_heavy():
+def test_importing_the_modules_of_a_scan_imports_nothing_heavy():
     """numpy and the decompression are loaded by the traces that need them."""
     assert (
         loaded_by(
@@ -115,6 +148,6 @@ def test_nothing_but_its_own_command_imports_the_fleet():
     importing = {
         path.relative_to(PACKAGE).as_posix()
         for path in PACKAGE.rglob("*.py")
-        if any(room(module) == "fleet" for module in own_imports(path))
+        if any(package(module) == "fleet" for module in own_imports(path))
     }
     assert {path for path in importing if not path.startswith("fleet/")} == {"cli/fleet.py"}

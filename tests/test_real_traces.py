@@ -57,9 +57,10 @@ def scan_of():
 @each_trace
 def test_a_real_trace_is_read_without_damage_to_its_end(path):
     scan, _ = scanned(path.read_bytes())
-    assert scan.damages == 0
+    result = scan.result()
+    assert result.damages == 0
     assert scan.traces[0].bytes_read == path.stat().st_size
-    assert scan.events_read > 0
+    assert result.events_read > 0
 
 
 def test_server_2022_has_its_three_remote_threads_and_no_other(scan_of):
@@ -74,57 +75,69 @@ def test_server_2022_has_its_three_remote_threads_and_no_other(scan_of):
         ("csrss.exe", "crank-agent.exe"),
         ("csrss.exe", "cmd.exe"),
     ]
-    assert scan.rule.counts.remote == 3
-    assert scan.rule.counts.excluded == 11  # creator 4 ten times, target 4 once
+    result = scan.result()
+    assert result.thread_starts.remote == 3
+    assert result.thread_starts.excluded == 11  # creator 4 ten times, target 4 once
 
 
 def test_server_2022_has_the_events_of_its_readme(scan_of):
     scan, _ = scan_of("kernel-logger-server2022.etl")
-    assert scan.events_read == 28_693
-    assert (scan.counts["ThreadStart"], scan.counts["ThreadStop"], scan.counts["ThreadDCStart"]) == (96, 102, 1122)
-    assert (scan.counts["ProcessStart"], scan.counts["ProcessStop"], scan.counts["ProcessDCStart"]) == (2, 2, 98)
+    result = scan.result()
+    counts = result.counts
+    assert result.events_read == 28_693
+    assert (counts["ThreadStart"], counts["ThreadStop"], counts["ThreadDCStart"]) == (96, 102, 1122)
+    assert (counts["ProcessStart"], counts["ProcessStop"], counts["ProcessDCStart"]) == (2, 2, 98)
 
 
 def test_windows_8_has_one_first_thread_and_none_remote(scan_of):
     scan, detections = scan_of("kernel-logger-win8.etl")
     assert detections == []
-    assert (scan.rule.counts.first, scan.rule.counts.excluded, scan.rule.counts.seen) == (1, 1, 9)
+    result = scan.result()
+    assert (result.thread_starts.first, result.thread_starts.excluded, result.thread_starts.seen) == (1, 1, 9)
 
 
 def test_windows_8_has_the_events_of_its_readme(scan_of):
     scan, _ = scan_of("kernel-logger-win8.etl")
-    assert scan.events_read == 179_474
-    assert (scan.counts["ThreadStart"], scan.counts["ThreadStop"], scan.counts["ThreadDCStart"]) == (9, 15, 670)
+    result = scan.result()
+    counts = result.counts
+    assert result.events_read == 179_474
+    assert (counts["ThreadStart"], counts["ThreadStop"], counts["ThreadDCStart"]) == (9, 15, 670)
     # One of each from the kernel logger, and one from Kernel-Process, which has extended items.
-    assert (scan.counts["ProcessStart"], scan.counts["ProcessStop"], scan.counts["ProcessDCStart"]) == (2, 2, 32)
+    assert (counts["ProcessStart"], counts["ProcessStop"], counts["ProcessDCStart"]) == (2, 2, 32)
 
 
 def test_windows_7_has_four_first_threads_and_none_remote(scan_of):
     scan, detections = scan_of("kernel-process-win7.etl")
     assert detections == []
-    assert (scan.rule.counts.first, scan.rule.counts.own, scan.rule.counts.seen) == (4, 283, 287)
+    result = scan.result()
+    assert (result.thread_starts.first, result.thread_starts.own, result.thread_starts.seen) == (4, 283, 287)
 
 
 def test_windows_7_has_the_events_of_its_readme(scan_of):
     scan, _ = scan_of("kernel-process-win7.etl")
-    assert scan.events_read == 10_344
-    assert (scan.counts["ThreadStart"], scan.counts["ThreadStop"]) == (287, 264)
-    assert (scan.counts["ProcessStart"], scan.counts["ProcessStop"]) == (4, 4)
+    result = scan.result()
+    counts = result.counts
+    assert result.events_read == 10_344
+    assert (counts["ThreadStart"], counts["ThreadStop"]) == (287, 264)
+    assert (counts["ProcessStart"], counts["ProcessStop"]) == (4, 4)
 
 
 def test_lost_events_are_counted(scan_of):
     scan, detections = scan_of("lost-events.etl")
-    assert (scan.events_lost, scan.counts.total(), detections) == (3, 0, [])
+    result = scan.result()
+    assert (result.events_lost, result.counts.total(), detections) == (3, 0, [])
 
 
 def test_a_trace_without_our_events_is_read_all_the_same(scan_of):
     scan, detections = scan_of("no-process-events.etl")
-    assert (scan.events_read, scan.counts.total(), detections) == (114, 0, [])
+    result = scan.result()
+    assert (result.events_read, result.counts.total(), detections) == (114, 0, [])
 
 
 def test_a_32_bit_trace_of_two_events_has_two_events(scan_of):
     scan, _ = scan_of("tiny-32bit.etl")
-    assert (scan.events_read, scan.traces[0].header.pointer_size) == (2, 4)
+    result = scan.result()
+    assert (result.events_read, scan.traces[0].header.pointer_size) == (2, 4)
 
 
 @pytest.mark.parametrize(("name", "version"), PAYLOAD_TRACES)
@@ -176,9 +189,10 @@ def test_a_real_trace_cut_anywhere_gives_what_came_before_and_says_that_it_is_cu
             scan, _ = scanned(data[:cut])
         except NotATraceError:
             continue
-        assert scan.events_read <= whole.events_read
+        result = scan.result()
+        assert result.events_read <= whole.result().events_read
         assert scan.traces[0].bytes_read <= cut
-        if scan.damages == 0:
+        if result.damages == 0:
             # Only unused space is missing, or the cut lies between two buffers.
             assert cut in buffer_ends(data) or not any(data[cut:])
 

@@ -1,4 +1,4 @@
-"""The options about what is added to a detection: image files to find functions in, and rules for kinds."""
+"""Options for enrichment: image files to find functions in, and rules for kinds."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
     from etwdetect.enrich.imagefiles import ImageFiles
 
-_MOST_TOLD: Final = 10
+_MOST_SHOWN: Final = 10
 
 
 @dataclass(frozen=True)
 class Enrichment:
-    """What a scan or a session adds its words with; *files* is None where there are no image files.
+    """What a scan or a session enriches its detections with; *files* is None without image files.
 
-    *chosen* says that the user asked for something of it.
+    *chosen* says that the user gave an option for it.
     """
 
     files: ImageFiles | None = None
@@ -33,20 +33,20 @@ class Enrichment:
     chosen: bool = False
 
     def complaints(self) -> Iterator[str]:
-        """Yield a line for each image file that was given but is not the right one, and one if none was there."""
+        """Yield a line for each image file that does not match the trace, and one if none was found."""
         if self.files is None:
             return
         refused = self.files.refused
-        for path, why in islice(refused.items(), _MOST_TOLD):
+        for path, why in islice(refused.items(), _MOST_SHOWN):
             yield printable(f"--images: {path}: {why}")
-        if len(refused) > _MOST_TOLD:
-            yield f"--images: {len(refused) - _MOST_TOLD:,} more files cannot be used"
+        if len(refused) > _MOST_SHOWN:
+            yield f"--images: {len(refused) - _MOST_SHOWN:,} more files cannot be used"
         if self.files.asked and not self.files.found:
-            yield "--images: none of the images that threads start in is there"
+            yield "--images: none of the images that threads start in was found"
 
 
 def _files(folder: Path | None) -> ImageFiles:
-    from etwdetect.enrich.imagefiles import ImageFiles  # noqa: PLC0415 (most scans open no image)
+    from etwdetect.enrich.imagefiles import ImageFiles  # noqa: PLC0415 (lazy import: fast start-up)
 
     return ImageFiles(folder)
 
@@ -54,7 +54,7 @@ def _files(folder: Path | None) -> ImageFiles:
 def enrichment_options(*, live: bool = False) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Add --images and --rules to a command, which gets them as one argument: `enrichment`, an Enrichment.
 
-    A *live* command reads the image files of this machine where it is given no others.
+    A *live* command reads the image files of this machine unless --images is given.
     """
     default = "this machine's own" if live else "none"
 

@@ -10,18 +10,16 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from etwdetect.cli import options, say, stdio
-from etwdetect.cli.inputs import Traces
+from etwdetect.cli.inputs import Inputs, Source, TraceSource, consume
 from etwdetect.cli.status import Status, of_all
-from etwdetect.core.errors import EtwDetectError
-from etwdetect.offline import summary
 from etwdetect.sources.eventdata.jsonl import JsonLinesWriter
 from etwdetect.sources.eventdata.schema import Recording, RecordingStart
-from etwdetect.sources.eventdata.writer import EventWriter, recorded, recording_name
+from etwdetect.sources.eventdata.writer import EventWriter, recording_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from etwdetect.offline import Scan
+    from etwdetect.offline.result import ScanResult
 
 _FORMATS: Final = ("jsonl", "parquet")
 
@@ -35,21 +33,19 @@ _FORMATS: Final = ("jsonl", "parquet")
 )
 @click.option("--join", is_flag=True, help="Take the traces for consecutive files of one session.")
 def command(traces: Sequence[Path], form: str, output: Path | None, host: str | None, *, join: bool) -> Status:
-    """Write the events of traces as data, for `etwdetect scan`, `etwdetect fleet` or a lake.
+    """Write the events of traces as data, for `etwdetect scan`, `etwdetect fleet` or a data lake.
 
     TRACE is what `etwdetect scan` takes. docs/events.md describes the rows.
     """
     if form == "parquet" and output is None:
         raise click.UsageError("--format parquet needs --output")
-    found = Traces(traces, join=join)
-    statuses = found.statuses
+    found = Inputs(traces, join=join)
     try:
         with stdio.writing(output), _writer(form, output, traces) as writer:
-            for scan in found.scans():
-                statuses.append(_write(found, scan, writer, host))
+            consume(found, _Written(writer, host))
     except stdio.OutputEndedError as ended:
-        statuses.append(stdio.conclude(ended))
-    return of_all(statuses, found=False)
+        found.statuses.append(stdio.conclude(ended))
+    return of_all(found.statuses, found=False)
 
 
 @contextmanager
@@ -59,7 +55,7 @@ def _writer(form: str, output: Path | None, inputs: Sequence[Path]) -> Iterator[
         sys.stdout.flush()
         return
     if form == "parquet":
-        # An extra, and asked for first: without it, the output stays as it is.
+        # An extra, imported before the output is opened: without it the output stays as it is.
         from etwdetect.sources.eventdata.parquet import ParquetWriter  # noqa: PLC0415
     with options.open_output(output, inputs) as stream:
         writer: EventWriter = ParquetWriter(stream.buffer) if form == "parquet" else JsonLinesWriter(stream)
@@ -67,24 +63,31 @@ def _writer(form: str, output: Path | None, inputs: Sequence[Path]) -> Iterator[
         writer.close()
 
 
-def _write(found: Traces, scan: Scan, writer: EventWriter, host: str | None) -> Status:
-    """Write the events of *scan*; return what is to be said of it."""
-    written = 0
-    name = scan.traces[0].name
-    try:
-        for event in found.until_stopped(scan, recorded(scan)):
+class _Written:
+    """Writes all events with *writer*; *host*, where given, names the machine instead of the trace."""
+
+    def __init__(self, writer: EventWriter, host: str | None) -> None:
+        self._writer = writer
+        self._host = host
+        self._count = 0
+
+    def take(self, source: Source) -> None:
+        """Write the events of *source*."""
+        assert isinstance(source, TraceSource)  # saved results are not among the inputs
+        self._count = 0
+        for event in source.recording():
             if isinstance(event, RecordingStart):
-                recording = recording_name(name, event.start_time)
-                called = scan.host or name if host is None else host
-                writer.begin(Recording(called, recording), event)
+                self._writer.begin(self._recording(source.result(), event.start_time), event)
             else:
-                writer.write(event)
-                written += 1
-    except EtwDetectError as error:
-        say(f"{summary.name(scan)}: {error}")
-        return Status.ERROR
-    warnings = list(summary.warnings(scan))
-    for line in (*warnings, *summary.notes(scan)):
-        say(line)
-    say(f"{summary.name(scan)}: {written:,} of {scan.events_read:,} events written")
-    return Status.INCOMPLETE if warnings else Status.DONE
+                self._writer.write(event)
+                self._count += 1
+
+    def close(self, source: Source, failure: str | None) -> None:
+        """Print the closing line."""
+        if failure is None and isinstance(source, TraceSource):
+            say(f"{source.name}: {self._count:,} of {source.result().events_read:,} events written")
+
+    def _recording(self, result: ScanResult, start_time: int) -> Recording:
+        name = result.files[0].name
+        host = (result.host or name) if self._host is None else self._host
+        return Recording(host, recording_name(name, start_time))

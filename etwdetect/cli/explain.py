@@ -8,21 +8,20 @@ import click
 
 from etwdetect.cli import options, say
 from etwdetect.cli.enrichment import Enrichment, enrichment_options
-from etwdetect.cli.inputs import Traces, status_of_saved
+from etwdetect.cli.inputs import Inputs, Source, consume
 from etwdetect.cli.status import Status, of_all
-from etwdetect.core.errors import EtwDetectError
 from etwdetect.enrich.fields import FIELDS
-from etwdetect.offline import summary
 from etwdetect.results.clock import Clock
 from etwdetect.results.formats.text import text_line
 from etwdetect.results.wording import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from etwdetect.enrich.detection import Detection
     from etwdetect.enrich.kinds import Judgement, Kinds
+    from etwdetect.results.filters import Filter
 
 
 @click.command()
@@ -34,51 +33,43 @@ if TYPE_CHECKING:
 def command(inputs: Sequence[Path], enrichment: Enrichment, *, utc: bool, join: bool, **filters: Any) -> Status:  # noqa: ANN401
     """Print for each remote thread which rule decided its kind and its severity, and what the other rules missed.
 
-    INPUT is what `etwdetect scan` takes. Saved results keep the kind that they were saved with; the rules are
-    shown as they judge the record now.
+    INPUT is what `etwdetect scan` takes. Saved results keep the kind that they were saved with; below it is what
+    the rules say of the record now.
     """
     wanted = options.make_filter(**filters, utc=utc)
-    found = Traces(inputs, join=join, enrichment=enrichment, results=True)
-    clock = Clock(in_utc=utc)
-    clock.dates = True
-
-    def explain(detections: Iterator[Detection]) -> int:
-        """Print the explanations; return how many *detections* were filtered out."""
-        filtered_out = 0
-        for detection in detections:
-            if not wanted.passes(detection.thread):
-                filtered_out += 1
-                continue
-            click.echo(text_line(detection, clock))
-            for line in explanation(detection, enrichment.kinds):
-                click.echo(f"  {line}")
-        return filtered_out
-
-    for scan in found.scans():
-        try:
-            closing = summary.closing(scan, explain(found.until_stopped(scan, scan.detections())))
-        except EtwDetectError as error:
-            say(f"{summary.name(scan)}: {error}")
-            found.statuses.append(Status.ERROR)
-            continue
-        warnings = list(summary.warnings(scan))
-        _tell(warnings, closing)
-        found.statuses.append(Status.INCOMPLETE if warnings else Status.DONE)
-    for saved in found.saved():
-        closing = saved.closing(explain(found.until_stopped(saved, saved.detections())))
-        _tell(saved.warnings(), closing)
-        found.statuses.append(status_of_saved(saved))
+    found = Inputs(inputs, join=join, enrichment=enrichment, saved=True)
+    consume(found, _Explained(wanted, enrichment.kinds, Clock(in_utc=utc)))
     return of_all(found.statuses, found=False)
 
 
-def _tell(warnings: Iterable[str], closing: str) -> None:
-    """Print what is to be said of an input."""
-    for line in (*warnings, closing):
-        say(line)
+class _Explained:
+    """Prints why the rules *kinds* judge each detection as they do, for those that *wanted* passes."""
+
+    def __init__(self, wanted: Filter, kinds: Kinds, clock: Clock) -> None:
+        self._wanted = wanted
+        self._kinds = kinds
+        self._clock = clock
+        self._clock.dates = True
+        self._filtered_out = 0
+
+    def take(self, source: Source) -> None:
+        """Print the explanations of the detections of *source*."""
+        self._filtered_out = 0
+        for detection in source.detections():
+            if not self._wanted.passes(detection.thread):
+                self._filtered_out += 1
+                continue
+            click.echo(text_line(detection, self._clock))
+            for line in explanation(detection, self._kinds):
+                click.echo(f"  {line}")
+
+    def close(self, source: Source, failure: str | None) -> None:  # noqa: ARG002 (it is said already)
+        """Print the closing line."""
+        say(source.closing(self._filtered_out))
 
 
 def explanation(detection: Detection, kinds: Kinds) -> Iterator[str]:
-    """Yield the lines that say what *detection* is taken for and why, for each rule, and for what is missing."""
+    """Yield the lines that say what kind *detection* is and why, what each rule says, and what is not known."""
     absent = dict(detection.absent)
     yield printable(f"kind: {detection.kind or 'not known'}; severity: {detection.severity or 'not known'}")
     yield f"because {printable(detection.reason or absent.get('Kind', 'no rule has a kind for it'))}"
@@ -91,7 +82,7 @@ def explanation(detection: Detection, kinds: Kinds) -> Iterator[str]:
 
 
 def _made(judgement: Judgement, detection: Detection) -> str:
-    """Return what one rule made of *detection*."""
+    """Return what one rule says of *detection*."""
     missed = judgement.missed
     if missed is None:
         return f"fits, decides {' and '.join(judgement.decided)}" if judgement.decided else "fits, but comes later"

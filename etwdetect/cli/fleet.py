@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from etwdetect.fleet.run import Fleet, Written
 
 _INPUT_FORMATS: Final = ("etl", "jsonl", "parquet")
-_STOPPED_WITHIN: Final = 0.5
-"""Seconds between two looks at whether a stream has ended."""
+_POLL_SECONDS: Final = 0.5
+"""Seconds between two checks whether a stream has ended."""
 
 
 @click.command()
@@ -35,14 +35,14 @@ _STOPPED_WITHIN: Final = 0.5
 @click.option("--format", "form", type=click.Choice(("parquet", "json")), default="parquet", show_default=True)
 @click.option("--master", help="Spark's master URL; by default an embedded Spark on all cores of this machine.")
 @click.option("--names/--no-names", default=True, show_default=True,
-              help="Tell programs, users, modules and kinds; a stream can't.")  # fmt: skip
-@click.option("--stream", is_flag=True, help="Go on with what is to come in INPUT, until Ctrl+C.")
-@click.option("--once", is_flag=True, help="With --stream: end when all that is there has been read.")
-@click.option("--lateness", default="10 minutes", show_default=True, help="How late a stream's rows may come.")
-@click.option("--buckets", type=click.IntRange(1), help="Into how many parts to divide the hosts.")
+              help="Add programs, users, modules and kinds; not possible with --stream.")  # fmt: skip
+@click.option("--stream", is_flag=True, help="Continue with new files in INPUT, until Ctrl+C.")
+@click.option("--once", is_flag=True, help="With --stream: end when all existing files have been read.")
+@click.option("--lateness", default="10 minutes", show_default=True, help="How late rows of a stream may come.")
+@click.option("--buckets", type=click.IntRange(1), help="The number of parts that the hosts are divided into.")
 @click.option("--host-pattern", help="A regular expression that finds the host in a trace's path.")
 @click.option("--input-format", "formats", type=click.Choice(_INPUT_FORMATS), multiple=True,
-              help="What INPUT holds; by default the files' names tell.")  # fmt: skip
+              help="The formats in INPUT; by default by the names of the files.")  # fmt: skip
 @click.option("--files-per-batch", type=click.IntRange(1), help="How many new files a stream reads at once.")
 @click.option("--exit-code", is_flag=True, help="End with status 10, or 11 if incomplete, on any remote thread.")
 def command(  # noqa: PLR0913, PLR0917 (one parameter an option)
@@ -67,7 +67,7 @@ def command(  # noqa: PLR0913, PLR0917 (one parameter an option)
     store. The folder --output gets the remote threads (records) and what could not be read (faults).
     """
     if once and not stream:
-        raise click.UsageError("--once is for --stream")
+        raise click.UsageError("--once requires --stream")
     try:
         from etwdetect.fleet.detect import DEFAULT_BUCKETS, parse_lateness  # noqa: PLC0415 (an extra)
         from etwdetect.fleet.run import Fleet  # noqa: PLC0415
@@ -76,11 +76,21 @@ def command(  # noqa: PLR0913, PLR0917 (one parameter an option)
         raise MissingExtraError("A fleet", str(error.name), "spark") from error
     _checked("--lateness", parse_lateness, lateness)
     _checked("--host-pattern", re.compile, host_pattern or "")
-    fleet = Fleet(inputs, output, formats, form, host_pattern, buckets, lateness, files_per_batch, names)
+    fleet = Fleet(
+        inputs,
+        output,
+        formats=formats,
+        form=form,
+        host=host_pattern,
+        buckets=buckets,
+        lateness=lateness,
+        files_a_batch=files_per_batch,
+        names=names,
+    )
     settings = {"spark.ui.showConsoleProgress": str(sys.stderr.isatty()).lower()}
     if stream:
-        # More tasks than buckets would be empty. Each starts a Python worker and opens a store for its state, so
-        # more than keep this machine busy only cost time; a cluster has room for all.
+        # More tasks than buckets would be empty. Each starts a Python worker and opens a state store, so more than
+        # keep this machine busy only cost time; a cluster can run all of them.
         most = buckets or DEFAULT_BUCKETS
         here = 2 * (os.cpu_count() or 1) if master is None or master.startswith("local[") else most
         settings["spark.sql.shuffle.partitions"] = str(min(most, here))
@@ -113,7 +123,7 @@ def _checked(option: str, check: Callable[[str], object], value: str) -> None:
 
 
 def _stream(fleet: Fleet, spark: SparkSession, *, once: bool) -> Written:
-    """Run the stream until it ends or the user asks; return what was written meanwhile."""
+    """Run the stream until it ends or the user interrupts it; return what was written."""
     from etwdetect.fleet.run import Written  # noqa: PLC0415
 
     total = Written(0, 0)
@@ -133,7 +143,7 @@ def _stream(fleet: Fleet, spark: SparkSession, *, once: bool) -> Written:
 
 def _wait(query: StreamingQuery, asked: threading.Event) -> None:
     while query.isActive:
-        if asked.wait(_STOPPED_WITHIN):
+        if asked.wait(_POLL_SECONDS):
             query.stop()
             return
     failed = query.exception()

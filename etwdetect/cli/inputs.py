@@ -1,10 +1,11 @@
-"""Reads the inputs that a command is given, one after the other."""
+"""Reads the inputs of a command one after the other: `consume` is the one loop that the commands share."""
 
 from __future__ import annotations
 
 import sys
+from abc import ABC, abstractmethod
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 import click
 
@@ -13,7 +14,7 @@ from etwdetect.cli.enrichment import Enrichment
 from etwdetect.cli.signals import on_interruption
 from etwdetect.cli.status import Status
 from etwdetect.core.errors import EtwDetectError, NotATraceError
-from etwdetect.offline import Scan
+from etwdetect.offline import Scan, summary
 from etwdetect.offline.inputs import SavedInput, find_all, find_inputs
 from etwdetect.results.wording import printable
 
@@ -22,120 +23,261 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
+    from etwdetect.core.events import Event
+    from etwdetect.enrich.detection import Detection
     from etwdetect.offline.inputs import Input
+    from etwdetect.offline.result import ScanResult
     from etwdetect.results.saved import SavedResults
     from etwdetect.sources.etl.reader import Trace
-    from etwdetect.sources.eventdata.trace import RecordedInput, RecordedTrace
-
-    _Find = Callable[[Path], Iterator[Input | RecordedInput | SavedInput]]
+    from etwdetect.sources.eventdata.schema import RecordingStart
+    from etwdetect.sources.eventdata.trace import EventDataInput, EventDataTrace
 
 _LONG: Final = 32 << 20
-"""From how many bytes on a trace gets a progress bar."""
+"""The least size in bytes of a trace that gets a progress bar."""
 
 _Item = TypeVar("_Item")
 
 
-class Traces:
-    """The inputs at *paths*: traces, each alone or, with *join*, all as one; with *results*, saved ones as well.
+class Source(ABC):
+    """One input that was opened: traces (one, or several joined), or saved results.
 
-    *enrichment* is what to add words with. *statuses* gets an error for each trace that can't be read, *errors*
-    says which; the command adds the statuses of the scans.
+    The user can interrupt the reading: then `interrupted` is set, and the iterators end early.
     """
 
-    def __init__(
-        self, paths: Sequence[Path], *, join: bool, enrichment: Enrichment | None = None, results: bool = False
-    ) -> None:
-        self.statuses: list[Status] = []
-        self.errors: list[NotATraceError] = []
-        found = list(self._find(paths, find_all if results else find_inputs))
-        self._saved = [each for each in found if isinstance(each, SavedInput)]
-        inputs = [each for each in found if not isinstance(each, SavedInput)]
-        self._groups = [inputs] if join and inputs else [[each] for each in inputs]
-        self._interrupted = False
-        self._enrichment = enrichment or Enrichment()
+    def __init__(self, name: str) -> None:
+        self.name = name
+        """The name for messages, printable."""
+        self.interrupted = False
 
-    def __len__(self) -> int:
-        """How many scans there will be, and saved results."""
-        return len(self._groups) + len(self._saved)
+    @abstractmethod
+    def detections(self) -> Iterator[Detection]:
+        """Yield the remote threads; once only. EtwDetectError where the rest can't be read."""
 
-    def scans(self) -> Iterator[Scan]:
-        """Open the traces and yield a scan of each, until Ctrl+C ends the reading; then tell of images."""
-        for group in self._groups:
-            if self._interrupted:
-                break
-            with ExitStack() as stack:
-                opened = [trace for each in group if (trace := self._open(stack, each)) is not None]
-                if opened:
-                    opened.sort(key=lambda trace: trace.header.start_time or 0)
-                    progress = stack.enter_context(_progress(opened))
-                    words = self._enrichment
-                    yield Scan(opened, progress=progress, files=words.files, kinds=words.kinds)
-        for line in self._enrichment.complaints():
-            say(line)
+    @abstractmethod
+    def warnings(self) -> Sequence[str]:
+        """Return a line for each reason why the result is incomplete."""
 
-    def saved(self) -> Iterator[SavedResults]:
-        """Open the saved results, one after the other, until Ctrl+C ends the reading."""
-        if self._saved and self._enrichment.chosen:
-            say("saved results keep their functions and kinds: --images and --rules are for traces")
-        for each in self._saved:
-            if self._interrupted:
-                break
-            with ExitStack() as stack:
-                try:
-                    results = stack.enter_context(each.open())
-                except NotATraceError as error:
-                    self._failed(error)
-                else:
-                    yield results
+    @abstractmethod
+    def notes(self) -> Sequence[str]:
+        """Return a line for each thing that is worth knowing where nothing is missing."""
 
-    def until_stopped(self, scan: Scan | SavedResults, items: Iterator[_Item]) -> Iterator[_Item]:
-        """Yield *items* of *scan*; Ctrl+C ends the reading, and a second one the rest."""
+    @abstractmethod
+    def closing(self, filtered_out: int) -> str:
+        """Return the line that closes the reading."""
 
-        def stop() -> None:
-            scan.stop()
-            self._interrupted = True
+    @abstractmethod
+    def status(self) -> Status:
+        """Return how the reading ended."""
 
-        with on_interruption(stop):
+    @abstractmethod
+    def _stop(self) -> None:
+        """Read no further."""
+
+    def _until_interrupted(self, items: Iterator[_Item]) -> Iterator[_Item]:
+        """Yield *items*. The first Ctrl+C ends the reading, the second one the program."""
+
+        def interrupt() -> None:
+            self._stop()
+            self.interrupted = True
+
+        with on_interruption(interrupt):
             while True:
                 try:
                     item = next(items)
                 except StopIteration:
                     return
                 except OSError as error:
-                    raise EtwDetectError(f"events cannot be put in a temporary file: {error.strerror}") from error
+                    raise EtwDetectError(f"the temporary file cannot be written: {error.strerror}") from error
                 yield item
 
-    def _find(self, paths: Sequence[Path], find: _Find) -> Iterator[Input | RecordedInput | SavedInput]:
+
+class TraceSource(Source):
+    """Traces or files of events, which are scanned."""
+
+    def __init__(self, scan: Scan) -> None:
+        super().__init__(summary.name(scan.result()))
+        self._scan = scan
+
+    def result(self) -> ScanResult:
+        """Return what was found so far; from the first item on, all but what the rule finds is complete."""
+        return self._scan.result()
+
+    def detections(self) -> Iterator[Detection]:
+        """Yield the remote threads that the scan finds."""
+        return self._until_interrupted(self._scan.detections())
+
+    def recording(self) -> Iterator[Event | RecordingStart]:
+        """Yield the events behind the RecordingStart that describes them, instead of the detections."""
+        return self._until_interrupted(self._scan.recording())
+
+    def warnings(self) -> Sequence[str]:
+        """Return what makes the scan incomplete."""
+        return list(summary.warnings(self.result()))
+
+    def notes(self) -> Sequence[str]:
+        """Return what else is worth knowing of the scan."""
+        return list(summary.notes(self.result()))
+
+    def closing(self, filtered_out: int) -> str:
+        """Return the counts of the scan in one line."""
+        return summary.closing(self.result(), filtered_out)
+
+    def status(self) -> Status:
+        """Return INCOMPLETE where there are warnings."""
+        return Status.INCOMPLETE if self.warnings() else Status.DONE
+
+    def _stop(self) -> None:
+        self._scan.stop()
+
+
+class SavedSource(Source):
+    """Saved results, which are read."""
+
+    def __init__(self, saved: SavedResults) -> None:
+        super().__init__(printable(saved.name))
+        self._saved = saved
+
+    @property
+    def records(self) -> int:
+        """How many records were read."""
+        return self._saved.records
+
+    def detections(self) -> Iterator[Detection]:
+        """Yield the saved detections."""
+        return self._until_interrupted(self._saved.detections())
+
+    def warnings(self) -> Sequence[str]:
+        """Return which lines are not records."""
+        return list(self._saved.warnings())
+
+    def notes(self) -> Sequence[str]:
+        """Return nothing: there is nothing else to know."""
+        return ()
+
+    def closing(self, filtered_out: int) -> str:
+        """Return the number of records in one line."""
+        return self._saved.closing(filtered_out)
+
+    def status(self) -> Status:
+        """Return ERROR where no line is a record, INCOMPLETE where some are not."""
+        if not self._saved.faults and not self._saved.stopped:
+            return Status.DONE
+        return Status.INCOMPLETE if self._saved.records or self._saved.stopped else Status.ERROR
+
+    def _stop(self) -> None:
+        self._saved.stop()
+
+
+class Inputs:
+    """The inputs at *paths*: traces, each on its own or, with *join*, all as one; with *saved*, saved results too.
+
+    *enrichment* is for the scans. *errors* are those of the inputs that can't be read; *statuses* has one for each
+    input that is done, in their order.
+    """
+
+    def __init__(
+        self, paths: Sequence[Path], *, join: bool, enrichment: Enrichment | None = None, saved: bool = False
+    ) -> None:
+        self.statuses: list[Status] = []
+        self.errors: list[NotATraceError] = []
+        found = list(self._find(paths, saved=saved))
+        self._saved = [each for each in found if isinstance(each, SavedInput)]
+        traces = [each for each in found if not isinstance(each, SavedInput)]
+        self._groups = [traces] if join and traces else [[each] for each in traces]
+        self._enrichment = enrichment or Enrichment()
+        self._interrupted = False
+
+    def __len__(self) -> int:
+        """How many sources there are, including those that can't be opened."""
+        return len(self._groups) + len(self._saved)
+
+    def opened(self) -> Iterator[Source]:
+        """Open the inputs and yield them one after the other, traces first, until the user interrupts one."""
+        for scan in self.scans():
+            traces = TraceSource(scan)
+            yield traces
+            self._interrupted = traces.interrupted
+        for line in self._enrichment.complaints():
+            say(line)
+        if self._saved and self._enrichment.chosen:
+            say("saved results keep their functions and kinds: --images and --rules are for traces")
+        yield from self._opened_results()
+
+    def scans(self) -> Iterator[Scan]:
+        """Open the traces and yield a scan of each."""
+        for group in self._groups:
+            if self._interrupted:
+                return
+            with ExitStack() as stack:
+                traces: list[Trace | EventDataTrace] = []
+                for each in group:
+                    with self._failing():
+                        opening: AbstractContextManager[Trace | EventDataTrace] = each.open()  # this may fail, too
+                        traces.append(stack.enter_context(opening))
+                if traces:
+                    traces.sort(key=lambda trace: trace.header.start_time or 0)
+                    progress = stack.enter_context(_progress(traces))
+                    files, kinds = self._enrichment.files, self._enrichment.kinds
+                    yield Scan(traces, progress=progress, files=files, kinds=kinds)
+
+    def _opened_results(self) -> Iterator[Source]:
+        for each in self._saved:
+            if self._interrupted:
+                return
+            with self._failing(), each.open() as saved:
+                source = SavedSource(saved)
+                yield source
+                self._interrupted = source.interrupted
+
+    def _find(self, paths: Sequence[Path], *, saved: bool) -> Iterator[Input | EventDataInput | SavedInput]:
+        find: Callable[[Path], Iterator[Input | EventDataInput | SavedInput]] = find_all if saved else find_inputs
         for path in paths:
-            try:
+            with self._failing():
                 yield from find(path)
-            except NotATraceError as error:
-                self._failed(error)
 
-    def _open(self, stack: ExitStack, found: Input | RecordedInput) -> Trace | RecordedTrace | None:
-        opening: AbstractContextManager[Trace | RecordedTrace] = found.open()
+    @contextmanager
+    def _failing(self) -> Iterator[None]:
+        """Note an input that can't be read at all, and continue with the others."""
         try:
-            return stack.enter_context(opening)
+            yield
         except NotATraceError as error:
-            self._failed(error)
-            return None
-
-    def _failed(self, error: NotATraceError) -> None:
-        say(printable(str(error)))
-        self.errors.append(error)
-        self.statuses.append(Status.ERROR)
+            say(printable(str(error)))
+            self.errors.append(error)
+            self.statuses.append(Status.ERROR)
 
 
-def status_of_saved(saved: SavedResults) -> Status:
-    """Return the status of *saved*, which was read."""
-    if not saved.faults and not saved.stopped:
-        return Status.DONE
-    return Status.INCOMPLETE if saved.records or saved.stopped else Status.ERROR
+class Consumer(Protocol):
+    """What a command does with each of its inputs."""
+
+    def take(self, source: Source) -> None:
+        """Read all of *source*; EtwDetectError where that is not possible."""
+
+    def close(self, source: Source, failure: str | None) -> None:
+        """Say what was found in *source*; *failure* says why not all of it could be read."""
+
+
+def consume(inputs: Inputs, consumer: Consumer) -> None:
+    """Give each of *inputs* to *consumer*, say what is wrong with it, and add its status to `Inputs.statuses`.
+
+    An input that fails keeps no other from being read.
+    """
+    for source in inputs.opened():
+        failure = None
+        try:
+            consumer.take(source)
+        except EtwDetectError as error:
+            failure = f"{source.name}: {error}"
+            say(failure)
+        finally:  # also where the output has ended
+            for line in (*source.warnings(), *source.notes()):
+                say(line)
+            consumer.close(source, failure)
+        inputs.statuses.append(source.status() if failure is None else Status.ERROR)
 
 
 @contextmanager
-def _progress(traces: Sequence[Trace | RecordedTrace]) -> Iterator[Callable[[int], None] | None]:
-    """Show a progress bar on standard error while traces are read, if they are long and someone looks on."""
+def _progress(traces: Sequence[Trace | EventDataTrace]) -> Iterator[Callable[[int], None] | None]:
+    """Show a progress bar on standard error while traces are read, if they are large and it is a terminal."""
     size = sum(trace.size for trace in traces)
     if size < _LONG or not sys.stderr.isatty():
         yield None

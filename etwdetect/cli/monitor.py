@@ -20,7 +20,7 @@ from etwdetect.live.eventlog import EventLog
 from etwdetect.live.lookups import live_enricher
 from etwdetect.live.monitor import Monitor
 from etwdetect.live.session import Plan
-from etwdetect.live.stream import SETTLE
+from etwdetect.live.stream import GRACE_PERIOD
 from etwdetect.results.fields import Source
 from etwdetect.results.rotation import MEBIBYTE, Rotation
 
@@ -37,17 +37,17 @@ _ABOVE_ZERO = click.FloatRange(min=0, min_open=True)
 @results_options
 @enrichment_options(live=True)
 @click.option("--kernel-logger", is_flag=True, help="Use a system logger session instead of the provider.")
-@click.option("--duration", type=_ABOVE_ZERO, help="Stop after so many seconds.")
-@click.option("--strict", is_flag=True, help="End, with status 3, when the session is taken away from outside.")
-@click.option("--stats", type=_ABOVE_ZERO, help="Print statistics on standard error every so many seconds.")
+@click.option("--duration", type=_ABOVE_ZERO, help="Stop after this many seconds.")
+@click.option("--strict", is_flag=True, help="End with status 3 when another program stops the session.")
+@click.option("--stats", type=_ABOVE_ZERO, help="Print statistics on standard error at this interval, in seconds.")
+@click.option("--rotate", type=_ABOVE_ZERO, metavar="MB", help="Begin a new --output at this size, in megabytes.")
 @click.option(
-    "--rotate", type=_ABOVE_ZERO, metavar="MB", help="Begin a new --output when it has so many megabytes."
+    "--keep", type=click.IntRange(min=1), default=9, show_default=True, help="How many rotated files to keep."
 )
 @click.option(
-    "--keep", type=click.IntRange(min=1), default=9, show_default=True, help="How many older ones to keep."
-)
-@click.option(
-    "--events", type=click.Path(dir_okay=False, path_type=Path), help="Add all events to this file, as JSON lines."
+    "--events",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Append all events to this file, as JSON lines.",
 )
 def command(  # noqa: PLR0913, PLR0917 (one parameter an option)
     results: Results,
@@ -62,17 +62,17 @@ def command(  # noqa: PLR0913, PLR0917 (one parameter an option)
     strict: bool,
 ) -> Status:
     """Print remote threads as they happen, until Ctrl+C."""
-    pywintrace.load()  # which is not possible everywhere
+    pywintrace.load()  # fails at once where live sessions are not possible
     stop = threading.Event()
     results.come_from(Source.LIVE, functions=enrichment.files is not None)
-    enricher = live_enricher("etw", SETTLE, enrichment.files, enrichment.kinds)
+    enricher = live_enricher("etw", GRACE_PERIOD, enrichment.files, enrichment.kinds)
     rotation = Rotation(None if rotate is None else round(rotate * MEBIBYTE), keep)
     with on_interruption(stop.set), _event_log(events) as tap:
         plan = Plan(kernel_logger=kernel_logger)
         monitor = Monitor(stop.is_set, say, enricher, plan=plan, strict=strict, duration=duration, tap=tap)
         try:
             with results.open(live=True, rotation=rotation), contextlib.closing(monitor.turns()) as turns:
-                for detections in _telling(turns, monitor, stats):
+                for detections in _with_statistics(turns, monitor, stats):
                     for detection in detections:
                         results.show(detection)
                     results.tick(monitor.clock.time())
@@ -86,7 +86,7 @@ def command(  # noqa: PLR0913, PLR0917 (one parameter an option)
 
 @contextlib.contextmanager
 def _event_log(path: Path | None) -> Iterator[Callable[[Event], None] | None]:
-    """Open the file for all events, and give what writes to it."""
+    """Open the file for all events; give the function that writes to it."""
     if path is None:
         yield None
         return
@@ -94,12 +94,14 @@ def _event_log(path: Path | None) -> Iterator[Callable[[Event], None] | None]:
         yield log.write
 
 
-def _telling(turns: Iterable[list[Detection]], monitor: Monitor, every: float | None) -> Iterator[list[Detection]]:
+def _with_statistics(
+    turns: Iterable[list[Detection]], monitor: Monitor, every: float | None
+) -> Iterator[list[Detection]]:
     """Yield the *turns*, and print statistics *every* so many seconds."""
-    told_at, told = time.monotonic(), 0
+    last, counted = time.monotonic(), 0
     for detections in turns:
         yield detections
         now, received = time.monotonic(), monitor.intake.received
-        if every is not None and now - told_at >= every:
-            say(summary.statistics(monitor, (received - told) / (now - told_at)))
-            told_at, told = now, received
+        if every is not None and now - last >= every:
+            say(summary.statistics(monitor, (received - counted) / (now - last)))
+            last, counted = now, received

@@ -1,4 +1,4 @@
-"""The options that several commands have in common."""
+"""Options that several commands share."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _MOST_SECONDS: Final = 31_536_000.0
 """A year."""
 
 INPUT_PATH: Final = click.Path(readable=False, path_type=Path)
-"""The type of an input's path. Whether it can be read, its reading says, and the others are read all the same."""
+"""The type of an input's path. Readability is checked when it is opened, so that one bad input stops no other."""
 
 _PID: Final = click.IntRange(0, 0xFFFFFFFF)
 
@@ -44,11 +44,11 @@ class _Moment(click.ParamType[datetime]):
         try:
             return datetime.fromisoformat(value)
         except ValueError:
-            self.fail(f"{value!r} is no time such as 2026-11-23T13:08:15.280", param, ctx)
+            self.fail(f"{value!r} is not a time such as 2026-11-23T13:08:15.280", param, ctx)
 
 
 class _Seconds(click.ParamType[float]):
-    """A number of seconds above 0, for an option that may stand without it."""
+    """A number of seconds above 0, for an option whose value may be left out."""
 
     name = "seconds"
 
@@ -56,8 +56,8 @@ class _Seconds(click.ParamType[float]):
         try:
             seconds = float(value)
         except ValueError:
-            self.fail(f"{value!r} is no number of seconds; put --fold last, or write --fold=60", param, ctx)
-        if not 0 < seconds < _MOST_SECONDS:  # which no NaN is, either
+            self.fail(f"{value!r} is not a number of seconds; put --fold last, or write --fold=60", param, ctx)
+        if not 0 < seconds < _MOST_SECONDS:  # also false for NaN
             self.fail(f"{value} is not between 0 and {_MOST_SECONDS:,}", param, ctx)
         return seconds
 
@@ -72,21 +72,26 @@ def output_options(command: _Command) -> _Command:
             is_flag=False,
             flag_value=60.0,
             metavar="[SECONDS]",
-            help="Join repeats of one source, target and start within so many seconds (60) into one.",
+            help="Fold repeats of the same source, target and start within SECONDS (60) into one.",
         ),
         click.option(
             "--sigma",
             type=click.Path(exists=True, path_type=Path),
             multiple=True,
             metavar="RULES",
-            help="Name the Sigma rules that fire: a rule file or a directory of them; may be repeated.",
+            help="Name the Sigma rules that match: a rule file or a directory; may be repeated.",
         ),
-        click.option("--to", multiple=True, metavar="URL", help=f"Send them there besides: {FORMS}."),
+        click.option("--to", multiple=True, metavar="URL", help=f"Also send the results to URL: {FORMS}."),
         click.option("--exit-code", is_flag=True, help=found),
         click.option("--utc", is_flag=True, help="Show and take times in UTC instead of local time."),
         click.option("--output", "-o", type=click.Path(dir_okay=False, path_type=Path), help="Write to a file."),
         click.option(
-            "--format", "form", type=click.Choice(FORMATS), default="text", show_default=True, help="How to write."
+            "--format",
+            "form",
+            type=click.Choice(FORMATS),
+            default="text",
+            show_default=True,
+            help="The output format.",
         ),
     )
     return _all(options, command)
@@ -119,7 +124,7 @@ def make_filter(  # noqa: PLR0913 (one parameter an option)
     *,
     utc: bool,
 ) -> Filter:
-    """Return the filter that the values of `filter_options` ask for."""
+    """Return the filter for the values of `filter_options`."""
     return Filter(
         _filetime(since, utc=utc),
         _filetime(until, utc=utc),
@@ -136,12 +141,12 @@ def _filetime(moment: datetime | None, *, utc: bool) -> int | None:
         try:
             moment = moment.replace(tzinfo=UTC) if utc else moment.astimezone()
         except (OSError, OverflowError, ValueError) as error:
-            raise click.UsageError(f"{moment} is no time on this machine's clock") from error
+            raise click.UsageError(f"{moment} cannot be converted on this machine: give a time zone") from error
     return filetime.from_datetime(moment)
 
 
 def open_output(output: Path, inputs: Sequence[Path] = ()) -> TextIO:
-    """Open *output* for text, in UTF-8; UsageError where that cannot be, or it is one of the *inputs*."""
+    """Open *output* for UTF-8 text; UsageError where it can't be written or is one of the *inputs*."""
     check_output(output, inputs)
     try:
         return output.open("w", encoding="utf-8", newline="")
@@ -152,6 +157,6 @@ def open_output(output: Path, inputs: Sequence[Path] = ()) -> TextIO:
 def check_output(output: Path, inputs: Sequence[Path], option: str = "--output") -> None:
     """Raise UsageError where *output*, given with *option*, is one of the *inputs*."""
     for each in inputs:
-        with contextlib.suppress(OSError):  # one of both is not there, or nobody may know
+        with contextlib.suppress(OSError):  # one of them is missing or not accessible
             if output.samefile(each):
                 raise click.UsageError(f"{option} {output} is one of the inputs")

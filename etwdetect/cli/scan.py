@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING, Final
 
 import click
 
 from etwdetect.cli import options, say, tell
 from etwdetect.cli.enrichment import Enrichment, enrichment_options
-from etwdetect.cli.inputs import Traces, status_of_saved
+from etwdetect.cli.inputs import Inputs, Source, TraceSource, consume
 from etwdetect.cli.results import Results, results_options
-from etwdetect.cli.status import Status
-from etwdetect.core.errors import EtwDetectError
 from etwdetect.core.raw import KERNEL_PROCESS, THREAD
 from etwdetect.offline import summary
-from etwdetect.results.fields import Source
+from etwdetect.results.fields import Source as SigmaSource
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
-    from etwdetect.enrich.detection import Detection
-    from etwdetect.offline import Scan
-    from etwdetect.results.saved import SavedResults
+    from etwdetect.cli.status import Status
 
-_SOURCES: Final = {THREAD: Source.KERNEL_LOGGER, KERNEL_PROCESS: Source.KERNEL_PROCESS}
+_SOURCES: Final = {THREAD: SigmaSource.KERNEL_LOGGER, KERNEL_PROCESS: SigmaSource.KERNEL_PROCESS}
 
 
 @click.command()
@@ -39,74 +36,53 @@ def command(
     """Print the remote threads in recorded traces.
 
     TRACE is an .etl file, one inside a .zip or .gz, a file of events (.jsonl, .jsonl.gz, .parquet), or a directory
-    of such. Each is judged alone. What was written with --format json can be given, too, also packed.
+    of such. Each is scanned on its own. Results saved with --format json can be given, too, also packed.
     """
-    found = Traces(traces, join=join, enrichment=enrichment, results=True)
+    found = Inputs(traces, join=join, enrichment=enrichment, saved=True)
     with results.open(traces):
         results.clock.dates = len(found) > 1
-        for scan in found.scans():
-            found.statuses.append(_show(found, scan, results, stats=stats))
-            results.flush()
-        for saved in found.saved():
-            found.statuses.append(_show_saved(found, saved, results))
-            results.flush()
+        consume(found, _Shown(results, stats=stats))
     return results.status(found.statuses)
 
 
-def _show(found: Traces, scan: Scan, results: Results, *, stats: bool) -> Status:
-    """Give the detections of *scan* to *results*; return what is to be said of it."""
-    filtered_out = 0
-    try:
-        for detection in _announced(scan, found.until_stopped(scan, scan.detections()), results):
-            results.clock.dates = results.clock.dates or _spans_days(scan, results)
-            filtered_out += not results.show(detection)
-    except EtwDetectError as error:
-        say(f"{summary.name(scan)}: {error}")
-        return Status.ERROR
-    finally:
-        incomplete = _tell(scan, filtered_out, stats=stats)
-    return Status.INCOMPLETE if incomplete else Status.DONE
+class _Shown:
+    """Gives all detections to *results*; with *stats*, prints statistics about each scan."""
 
+    def __init__(self, results: Results, *, stats: bool) -> None:
+        self._results = results
+        self._stats = stats
+        self._filtered_out = 0
 
-def _show_saved(found: Traces, saved: SavedResults, results: Results) -> Status:
-    """Give the detections of *saved* to *results*; return what is to be said of it."""
-    filtered_out = 0
-    results.clock.dates = True  # they may be of any day
-    results.come_from()  # which of the sources it was, each record knows for itself
-    try:
-        for detection in found.until_stopped(saved, saved.detections()):
-            filtered_out += not results.show(detection)
-    finally:
-        for line in saved.warnings():
-            say(line)
-        say(saved.closing(filtered_out))
-    return status_of_saved(saved)
+    def take(self, source: Source) -> None:
+        """Show the detections of *source*."""
+        self._results.flush()  # what waits is of the input before, whose times are others
+        self._filtered_out = 0
+        detections = source.detections()
+        first = next(detections, None)  # now the source is known
+        self._prepare(source)
+        if first is not None:
+            for detection in chain((first,), detections):
+                self._filtered_out += not self._results.show(detection)
 
+    def close(self, source: Source, failure: str | None) -> None:  # noqa: ARG002 (it is said already)
+        """Print the statistics and the closing line."""
+        if self._stats and isinstance(source, TraceSource):
+            for line in summary.stats(source.result()):
+                tell(line)
+        say(source.closing(self._filtered_out))
 
-def _announced(scan: Scan, detections: Iterator[Detection], results: Results) -> Iterator[Detection]:
-    """Yield *detections*; before the first, once *scan* has read its trace, say what it lacks for Sigma."""
-    first = next(detections, None)
-    results.come_from(
-        *(_SOURCES[provider] for provider in scan.thread_providers if provider in _SOURCES),
-        functions=scan.finds_functions,
-        modules=any(kind.startswith("Image") for kind in scan.counts),
-    )
-    if first is not None:
-        yield first
-        yield from detections
-
-
-def _tell(scan: Scan, filtered_out: int, *, stats: bool) -> bool:
-    """Print what is to be said of *scan*; return whether it was incomplete."""
-    warnings = list(summary.warnings(scan))
-    for line in (*warnings, *summary.notes(scan)):
-        say(line)
-    for line in summary.stats(scan) if stats else ():
-        tell(line)
-    say(summary.closing(scan, filtered_out))
-    return bool(warnings)
-
-
-def _spans_days(scan: Scan, results: Results) -> bool:
-    first, last = (results.clock.moment(time).date() for time in scan.span or (0, 0))
-    return first != last
+    def _prepare(self, source: Source) -> None:
+        """Say what *source* lacks for Sigma, and show dates where it spans days."""
+        results = self._results
+        if isinstance(source, TraceSource):
+            result = source.result()
+            results.come_from(
+                *(_SOURCES[provider] for provider in result.thread_providers if provider in _SOURCES),
+                functions=result.finds_functions,
+                modules=any(kind.startswith("Image") for kind in result.counts),
+            )
+            first, last = (results.clock.moment(time).date() for time in result.span or (0, 0))
+            results.clock.dates = results.clock.dates or first != last
+        else:
+            results.come_from()  # each record names the detector that it is from
+            results.clock.dates = True  # they may be of any day

@@ -20,17 +20,17 @@ _CLOSING_EVENTS: Final = frozenset((2, 6))
 """CTRL_CLOSE_EVENT and CTRL_SHUTDOWN_EVENT."""
 
 _LOGOFF: Final = 5
-"""CTRL_LOGOFF_EVENT: services get it, and nobody else, whenever any user logs off."""
+"""CTRL_LOGOFF_EVENT: only services get it, whenever any user logs off."""
 
-_MORE_THAN_WINDOWS_WAITS: Final = 60.0
+_LONGER_THAN_WINDOWS_WAITS: Final = 60.0
 
 _STOPPING_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
-"""Ctrl+C, and a polite kill."""
+"""Ctrl+C and a plain kill."""
 
 
 @contextlib.contextmanager
 def on_interruption(stop: Callable[[], object]) -> Iterator[None]:
-    """Call *stop* when the user asks for an end, also by closing the console; asked again, Python ends at once."""
+    """Call *stop* at Ctrl+C, kill or the closing of the console; a second Ctrl+C ends Python at once."""
     before = {number: signal.getsignal(number) for number in _STOPPING_SIGNALS}
 
     def restore() -> None:
@@ -52,9 +52,9 @@ def on_interruption(stop: Callable[[], object]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _on_console_event(stop: Callable[[], object]) -> Iterator[None]:
-    """Call *stop* on Windows' own events: at the first Ctrl+Break, and when the console is closed.
+    """Call *stop* on console events of Windows: the first Ctrl+Break, and closing the console.
 
-    The logging off of a user is no end: the default handler might take it for one.
+    Ignore user logoff: the default handler would end the program.
     """
     handled: set[int] = set()
 
@@ -66,8 +66,8 @@ def _on_console_event(stop: Callable[[], object]) -> Iterator[None]:
         handled.add(event)
         stop()
         if event in _CLOSING_EVENTS:
-            # Windows ends the process once this returns, or after five seconds; the main thread does it before.
-            time.sleep(_MORE_THAN_WINDOWS_WAITS)
+            # Windows ends the process when this returns, or after five seconds; the main thread ends it before.
+            time.sleep(_LONGER_THAN_WINDOWS_WAITS)
         return True
 
     if sys.platform == "win32":
@@ -76,7 +76,7 @@ def _on_console_event(stop: Callable[[], object]) -> Iterator[None]:
         try:
             yield
         finally:
-            # Windows holds a lock while a handler runs: this would wait for it.
+            # Windows holds a lock while a handler runs: removing it then would deadlock.
             if handled.isdisjoint(_CLOSING_EVENTS):
                 ctypes.windll.kernel32.SetConsoleCtrlHandler(handler, False)  # noqa: FBT003
     else:

@@ -1,4 +1,4 @@
-"""The exit statuses: what a script that calls etwdetect can go by."""
+"""The exit statuses, for scripts that call etwdetect."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Status(IntEnum):
 
 
 def of_all(statuses: Iterable[Status], *, found: bool) -> Status:
-    """Return the status for several inputs: an error beats an incomplete one, *found* beats both."""
+    """Return the status for several inputs: ERROR beats INCOMPLETE, and *found* beats both."""
     each = set(statuses)
     if found:
         return Status.FOUND if each <= {Status.DONE} else Status.FOUND_INCOMPLETE

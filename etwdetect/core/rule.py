@@ -1,7 +1,7 @@
 """The rule: which thread creations are remote.
 
-The same rule, row for row, is the KDetector driver's; docs/architecture.md has the table. Nothing here knows
-bytes, files, clocks or Windows: events go in, in time order, and remote threads come out.
+The KDetector driver applies the same rule, row for row; the architecture page has the table. This module knows
+no bytes, files, clocks or Windows: events go in, in time order, and remote threads come out.
 """
 
 from __future__ import annotations
@@ -22,15 +22,17 @@ from etwdetect.core.events import (
     ThreadRundown,
     ThreadStart,
 )
+from etwdetect.core.rule_state import STATE_VERSION, RuleState, check_version
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
+    from typing import Self
 
 DEFAULT_BOUND: Final = 16_384
-"""How many processes may wait for their first thread, in this detector and in the driver."""
+"""How many entries the new-process table has, in this detector and in the driver."""
 
 SESSION_START_MARGIN: Final = 10_000_000
-"""One second, in 100 ns units: how close to the session's start a target's birth is in doubt."""
+"""One second, in 100 ns units: within it of the session's start, a process may have started unseen."""
 
 EXCLUDED_PIDS: Final = frozenset((IDLE_PID, SYSTEM_PID))
 
@@ -57,7 +59,7 @@ class NewProcessTable:
 
     def __init__(self, bound: int = DEFAULT_BOUND) -> None:
         if bound < 1:
-            raise ValueError(f"the new-process table needs room for at least one process, not {bound}")
+            raise ValueError(f"the bound of the new-process table must be at least 1, not {bound}")
         self.bound = bound
         self.evictions = 0
         self._pids: OrderedDict[int, None] = OrderedDict()
@@ -69,7 +71,7 @@ class NewProcessTable:
         return iter(self._pids)
 
     def add(self, pid: int) -> int | None:
-        """Make *pid* the newest entry; return the pid that had to leave for it, if any."""
+        """Make *pid* the newest entry; return the pid that was evicted for it, if any."""
         self._pids[pid] = None
         self._pids.move_to_end(pid)
         if len(self._pids) <= self.bound:
@@ -83,6 +85,15 @@ class NewProcessTable:
             return False
         del self._pids[pid]
         return True
+
+    def snapshot(self) -> tuple[tuple[int, ...], int]:
+        """Return the entries, the oldest first, and the number of evictions."""
+        return tuple(self._pids), self.evictions
+
+    def restore(self, pids: Iterable[int], evictions: int) -> None:
+        """Take over what `snapshot` returned."""
+        self._pids = OrderedDict.fromkeys(pids)
+        self.evictions = evictions
 
 
 @dataclass
@@ -104,8 +115,8 @@ class RuleCounts:
 class RemoteThreadRule:
     """Applies the rule to events that come in time order.
 
-    *session_start* is the FILETIME at which the trace or session begins, where there is one: a process that
-    was born just before it and gets its first thread just after it looks like the target of a remote thread.
+    *session_start* is the FILETIME at which the trace or session begins, None where it is not known: a process
+    that started just before it and gets its first thread just after it looks like the target of a remote thread.
     """
 
     def __init__(self, bound: int = DEFAULT_BOUND, session_start: int | None = None) -> None:
@@ -137,6 +148,29 @@ class RemoteThreadRule:
                 self._buffers_lost += buffers
         return None
 
+    def snapshot(self, now: int) -> RuleState:
+        """Return the state that `restore` needs to continue from here; `counts` is not part of it.
+
+        *now* is the FILETIME of the last event: what no later event can need is left out.
+        """
+        pids, evictions = self.table.snapshot()
+        start, known = self._start.snapshot(now)
+        overflow = self._overflow.snapshot()
+        lost = self._events_lost, self._buffers_lost
+        return RuleState(STATE_VERSION, self.table.bound, pids, evictions, start, known, *overflow, *lost)
+
+    @classmethod
+    def restore(cls, state: RuleState) -> Self:
+        """Return a rule that continues where `snapshot` was called; ValueError for a state of another version."""
+        check_version(state.version)
+        rule = cls(state.bound, state.session_start)
+        rule.table.restore(state.new_processes, state.evictions)
+        rule._start.restore(state.known)
+        rule._overflow.restore(state.overflowed, began=state.overflow_began, everything=state.all_overflowed)
+        rule._events_lost = state.events_lost
+        rule._buffers_lost = state.buffers_lost
+        return rule
+
     def _thread_started(self, event: ThreadStart) -> RemoteThread | None:
         creator, target = event.creator_pid, event.pid
         is_first = self.table.take(target)
@@ -167,10 +201,10 @@ class RemoteThreadRule:
 
 
 class _SessionStart:
-    """Knows which targets may have been born unseen, within the margin of the session's start."""
+    """Knows which targets may have started unseen, within the margin of the session's start."""
 
     _MOST_KNOWN = 65_536
-    """No machine starts so many in a second; past it more targets are doubted, and memory stays bounded."""
+    """No machine starts so many in a second. Targets beyond this bound count as unknown."""
 
     def __init__(self, session_start: int | None) -> None:
         self._time = session_start
@@ -189,7 +223,7 @@ class _SessionStart:
             self._know(event.pid)
 
     def has_a_thread(self, event: ThreadRundown) -> None:
-        """Take the finding of a thread: its process has had its first one."""
+        """Take a thread that was found to exist: its process has had its first one."""
         if self._in_margin(event.time):
             self._know(event.pid)
 
@@ -200,12 +234,21 @@ class _SessionStart:
     def doubts(self, event: ThreadStart) -> bool:
         return self._in_margin(event.time) and event.pid not in self._known
 
+    def snapshot(self, now: int) -> tuple[int | None, tuple[int, ...]]:
+        """Return the session's start and the known processes; nothing once the margin is over at *now*."""
+        if self._time is None or now - self._time > SESSION_START_MARGIN:
+            return None, ()
+        return self._time, tuple(sorted(self._known))
+
+    def restore(self, known: Iterable[int]) -> None:
+        self._known = set(known)
+
 
 class _Overflow:
     """Knows which targets the new-process table may have evicted before their first thread came.
 
-    These are the evicted ones, and, as the design asks, every process born since the first eviction. Should
-    they outnumber the table itself, every target is in doubt from then on.
+    These are the evicted ones and every process that started since the first eviction. Once they outnumber the
+    table itself, every target is in doubt.
     """
 
     def __init__(self, bound: int) -> None:
@@ -229,3 +272,12 @@ class _Overflow:
 
     def doubts(self, pid: int) -> bool:
         return self._everything or pid in self._pids
+
+    def snapshot(self) -> tuple[tuple[int, ...], bool, bool]:
+        """Return the processes in doubt, whether anything was evicted, and whether every target is in doubt."""
+        return tuple(sorted(self._pids)), self._began, self._everything
+
+    def restore(self, pids: Iterable[int], *, began: bool, everything: bool) -> None:
+        self._pids = set(pids)
+        self._began = began
+        self._everything = everything

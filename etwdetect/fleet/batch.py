@@ -1,4 +1,4 @@
-"""The rule over a lake: one partition for all rows of a recording, in order, then judge."""
+"""The rule over a data lake: all rows of a recording in one partition, in order, are judged."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pyspark.sql import functions as F  # noqa: N812
 from pyspark.sql.pandas.types import to_arrow_schema
 
 from etwdetect.fleet.blocks import judge_blocks
-from etwdetect.fleet.columns import RESULTS, judge_rows, or_false
+from etwdetect.fleet.columns import RESULTS, or_false, rule_rows
 from etwdetect.fleet.judge import THREAD_START
 from etwdetect.fleet.results import result_rows
 
@@ -22,20 +22,20 @@ if TYPE_CHECKING:
 _ORDER: Final = ("time", "code", "seq")
 
 
-def judged(events: DataFrame, partitions: int | None) -> DataFrame:
-    """Return RESULTS for the rows *events*, judged in *partitions* or in as many as Spark thinks right."""
-    rows = judge_rows(events)
-    # Nobody asks where a thread begins that a process made in itself.
+def remote_threads(events: DataFrame, partitions: int | None) -> DataFrame:
+    """Return RESULTS for the rows *events*, in *partitions*, or in as many as Spark chooses."""
+    rows = rule_rows(events)
+    # Start addresses of own threads are unused.
     own = (F.col("code") == THREAD_START) & (F.col("first") == F.col("pid"))
     rows = rows.withColumn("text", F.when(~or_false(own), F.col("text")))
-    # One number sorts faster than two texts. Recordings that share it are told apart in Python.
+    # One number sorts faster than two strings. Recordings with equal hashes are separated in Python.
     rows = rows.withColumn("key", F.xxhash64("host", "recording"))
     rows = rows.repartition(partitions, "key") if partitions else rows.repartition("key")
     return rows.sortWithinPartitions("key", *_ORDER).mapInArrow(_judge, RESULTS)
 
 
 def _judge(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """Judge sorted rows; memory is one batch and one recording's state."""
+    """Judge sorted rows; memory is bounded by one batch and the state of one recording."""
     schema = to_arrow_schema(RESULTS)
     hits = judge_blocks(batches)
     while block := list(islice(hits, 1000)):

@@ -1,4 +1,4 @@
-"""Rows in Arrow's columns: into tuples for a judge, and without those that change nothing. It knows no Spark."""
+"""Rows in Arrow columns: into tuples for a judge, without the rows that change nothing. It imports no Spark."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from etwdetect.fleet.judge import Fault, Hit, Row
+    from etwdetect.fleet.fault import Fault
+    from etwdetect.fleet.judge import Hit, Row
 
     Flags = npt.NDArray[np.bool_]
 
@@ -53,8 +54,8 @@ def unpacked(block: bytes) -> Iterator[tuple[str, str, Row]]:
     yield from rows_of(pa.ipc.read_record_batch(pa.py_buffer(block), _SCHEMA))
 
 
-def judge_blocks(blocks: Iterable[pa.RecordBatch]) -> Iterator[tuple[str, str, Hit | Fault]]:
-    """Judge blocks of rows with a key besides: all of a key together and in order; recordings may share a key."""
+def judge_blocks(blocks: Iterable[pa.RecordBatch]) -> Iterator[Hit | Fault]:
+    """Judge blocks of keyed rows: all rows of a key together and in order; recordings may share a key."""
     judge = SortedJudge()
     for block in blocks:
         if block.num_rows:
@@ -66,36 +67,36 @@ def judge_blocks(blocks: Iterable[pa.RecordBatch]) -> Iterator[tuple[str, str, H
 
 
 def _matters(block: pa.RecordBatch, judge: SortedJudge) -> Flags:
-    """Return which rows are to be judged: all but threads of a process in itself that can't change anything.
+    """Return which rows must be judged: all but own threads that can't change anything.
 
-    All that such a thread can do is to take its process out of the new-process table. So it is idle where the
-    process is not in it: where the last that happened to the process is a thread or its exit, or, with nothing of
-    it in the block before, where no judge has it in its table. The same id in another recording may keep a row
-    here. It drops none, because at a recording's beginning the table is empty.
+    An own thread, one that a process creates in itself, can only take its process out of the new-process table. It
+    changes nothing where the process is not in the table: where the last event of the process in this block is a
+    thread start or its exit or, without one in the block, where no judge has it in its table. The same id in
+    another recording may keep a row here, but never drops one, because the table of a new recording is empty.
     """
     key, host, recording = (_differs(block.column(name)) for name in (_KEY, "host", "recording"))
     if bool(np.any((host | recording) & ~key)):
-        return np.ones(block.num_rows, np.bool_)  # recordings share a key: so rare that it may be slow
+        return np.ones(block.num_rows, np.bool_)  # recordings share a key: rare, so this may be slow
     code, pid, first = (_numbers(block.column(name)) for name in ("code", "pid", "first"))
     own = (code == THREAD_START) & (pid == first)
-    moves = np.flatnonzero((code == THREAD_START) | (code == PROCESS_START) | (code == PROCESS_STOP))
-    moves = moves[np.argsort(pid[moves], kind="stable")]  # those of a process one after the other
-    follows = ~_begins(pid[moves])
-    started = np.concatenate(([False], code[moves[:-1]] == PROCESS_START))
-    waits = np.zeros(block.num_rows, np.bool_)
-    waits[moves] = follows & started
-    waiting = judge.waiting(block.column(_KEY)[0].as_py())
-    if waiting:
-        fresh = moves[~follows]
-        waits[fresh] = np.isin(pid[fresh], waiting)
-    # The first row of a recording that is no fault tells the judge whether its beginning is there.
+    changes = np.flatnonzero((code == THREAD_START) | (code == PROCESS_START) | (code == PROCESS_STOP))
+    changes = changes[np.argsort(pid[changes], kind="stable")]  # grouped by process, in order
+    follows = ~_begins(pid[changes])
+    started = np.concatenate(([False], code[changes[:-1]] == PROCESS_START))
+    is_new = np.zeros(block.num_rows, np.bool_)
+    is_new[changes] = follows & started
+    new_processes = judge.new_processes(block.column(_KEY)[0].as_py())
+    if new_processes:
+        firsts = changes[~follows]
+        is_new[firsts] = np.isin(pid[firsts], new_processes)
+    # The first row of a recording that is not a fault tells the judge whether the RecordingStart is there.
     maybe_first = key | np.concatenate(([True], code[:-1] == FAULT))
-    matters: Flags = ~own | waits | maybe_first
+    matters: Flags = ~own | is_new | maybe_first
     return matters
 
 
 def _differs(column: pa.Array) -> Flags:
-    """Return where a value is another than the one before it; the first is."""
+    """Return where a value differs from the one before it; the first one does."""
     changes = pc.fill_null(pc.not_equal(column.slice(1), column.slice(0, len(column) - 1)), True)  # noqa: FBT003
     return np.concatenate(([True], changes.to_numpy(zero_copy_only=False)))
 

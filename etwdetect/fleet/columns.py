@@ -1,4 +1,4 @@
-"""The columns on Spark's side: those of events, those of what comes out, and what makes a row of events valid."""
+"""The columns in Spark: of events and of results, and what makes a row of events valid."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ FILE_COLUMNS: Final = (
     T.StructField("offset", T.LongType()),
     T.StructField("fault", T.StringType()),
 )
-"""Of a row that stands for what could not be read: the file, the place in bytes, and what is wrong."""
+"""The columns of a row for what could not be read: the file, the offset in bytes, and what is wrong."""
 
 EVENTS: Final = T.StructType(
     [*(T.StructField(column.name, _TYPES[column.type]) for column in COLUMNS), *FILE_COLUMNS]
@@ -53,7 +53,7 @@ FAULTS: Final = T.StructType(
         *FILE_COLUMNS,
     ]
 )
-"""What is told of a row that is at fault, as far as it is known."""
+"""The columns of a fault, null where they are not known; `fault.Fault` has the same."""
 
 RESULTS: Final = T.StructType(
     [
@@ -61,8 +61,8 @@ RESULTS: Final = T.StructType(
         *(T.StructField(field.name, _RECORD_TYPES[field.type]) for field in FIELDS),
     ]
 )
-"""What comes out: a remote thread, under the fields of docs/output.md, or a fault. (host, recording, seq) is the
-row of events that it comes from."""
+"""The columns of the result: a remote thread, with the fields of docs/output.md, or a fault. host, recording and
+seq name the row of events that it comes from."""
 
 _ID_COLUMNS: Final = ("creator_pid", "creator_tid", "pid", "tid")
 _NEEDED: Final = ("host", "kind", "recording", "schema_version", "seq", "time")
@@ -74,11 +74,11 @@ MOST_NAME: Final = 4096
 """The longest name of a host or recording, in bytes of UTF-8: each row has both."""
 _MOST_ADDRESS: Final = 18
 _MOST_TOLD: Final = 200
-"""How many characters are told of a value that makes no sense."""
+"""How many characters of an invalid value a fault shows."""
 
 
 def completed(df: DataFrame, host: str) -> DataFrame:
-    """Return *df* with every column of EVENTS, in its type; *host* is what it calls the host."""
+    """Return *df* with every column of EVENTS, in its type; *host* is its column with the host."""
     if host != "host":
         df = df.withColumn("host", F.col(host))
     return df.select(*(_of(df, field).alias(field.name) for field in EVENTS))
@@ -88,12 +88,12 @@ def _of(df: DataFrame, field: T.StructField) -> Column:
     if field.name not in df.columns:
         return F.lit(None).cast(field.dataType)
     column = F.col(field.name).cast(field.dataType)
-    # A file may call any bytes a string, which Python would not take for one.
+    # A string column of a file may hold bytes that are not valid UTF-8, which Python rejects.
     return F.make_valid_utf8(column) if isinstance(field.dataType, T.StringType) else column
 
 
 def code_of() -> Column:
-    """Return the code of the kind of a row of events, or null where the rule does not know the kind."""
+    """Return the code of the kind of a row of events, null for kinds that the rule ignores."""
     code = F.when(F.col("kind") == "ThreadStart", F.lit(THREAD_START))  # most are
     for kind, (number, *_) in CODES.items():
         code = code.when(F.col("kind") == kind, F.lit(number))
@@ -121,8 +121,8 @@ def fault_of() -> Column:
             lacks = reduce(lambda some, more: some | more, (F.col(name).isNull() for name in missing))
             fault = fault.when((F.col("code") == code) & lacks, F.lit(f"lacks one of {', '.join(missing)}"))
     fault = fault.when(_is_negative(_COUNT_COLUMNS), F.lit("has a number below zero"))
-    fault = fault.when(_is_no_pointer_size(), F.lit("has a pointer_size that is none"))
-    return fault.when(_is_no_id(), F.lit("has an id that is none"))
+    fault = fault.when(_is_no_pointer_size(), F.lit("has an invalid pointer_size"))
+    return fault.when(_is_no_id(), F.lit("has an invalid id"))
 
 
 def _is_long(name: str) -> Column:
@@ -141,13 +141,13 @@ def _is_no_id() -> Column:
     return _is_negative(_ID_COLUMNS) | (F.greatest(*_ID_COLUMNS) > 0xFFFFFFFF)
 
 
-def judge_rows(events: DataFrame) -> DataFrame:
-    """Return the rows that mean something to the rule, and those at fault, of *events*, which are `completed`.
+def rule_rows(events: DataFrame) -> DataFrame:
+    """Return the rows of *events* (`completed`) that the rule uses, and the faults.
 
-    Behind host and recording they have the columns of `judge.Row`.
+    After host and recording they have the columns of `judge.Row`.
     """
-    # Spark makes one method of all that is here, and Java compiles none of more than 8,000 bytes: a test holds it.
-    # So rows of other kinds go first, and not by a question for the whole of `fault_of`.
+    # Spark generates one method from these expressions, and Java compiles none above 8,000 bytes (a test checks
+    # it). So rows of other kinds are dropped first, without evaluating all of `fault_of`.
     rows = events.where(~or_false(F.col("kind").isin(_OTHER_KINDS) & _is_sound()))
     rows = rows.withColumn("code", code_of()).withColumn("fault", fault_of())
     is_fault = F.col("fault").isNotNull()
@@ -168,7 +168,7 @@ def judge_rows(events: DataFrame) -> DataFrame:
 
 
 def _is_sound() -> Column:
-    """Whether a row of a kind that the rule does not know has no fault; null where something is missing."""
+    """Whether a row of a kind that the rule ignores has no fault; null where something is missing."""
     bad = _is_negative(_COUNT_COLUMNS), _is_no_pointer_size(), _is_no_id(), *map(_is_long, _NAMES)
     good = [F.col("fault").isNull(), F.col("schema_version") == SCHEMA_VERSION]
     good += [F.col(name).isNotNull() for name in _NEEDED]

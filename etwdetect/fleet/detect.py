@@ -27,33 +27,34 @@ def detect(
 ) -> DataFrame:
     """Return the remote threads in *df*, rows of docs/events.md, in `columns.RESULTS`.
 
-    *df* may be a batch or a stream. *host* is its column with the machine's name. *buckets* is how many parts the
-    hosts are divided into; for a batch Spark decides where it is not given, for a stream it is DEFAULT_BUCKETS and
-    can't be changed during a checkpoint's life. A stream judges rows in order that come no later than *lateness*
-    ("90 seconds", "10 minutes") after later ones of the same recording; a batch sorts them all.
+    *df* may be a batch or a stream. *host* is its column with the machine's name. *buckets* is the number of parts
+    that the hosts are divided into: by default Spark decides for a batch, and a stream has DEFAULT_BUCKETS; it
+    can't change within a checkpoint. A stream accepts rows up to *lateness* ("90 seconds", "10 minutes") after
+    later rows of the same recording; a batch sorts all rows.
 
-    With *names*, which a stream can't have, a record has all that a scan tells of it: programs, users, modules,
-    the kind. It takes every event twice, and several times as long; without, it has ids, address and evidence.
+    With *names*, which are not possible with a stream, a record has all fields of a scan: programs, users,
+    modules, the kind. This reads every event twice and takes several times as long. Without, a record has ids,
+    start address and evidence.
 
-    A row with a `fault` is no remote thread: it stands for a row or a file that could not be read, or for a row
-    that came too late. ValueError for a *lateness* that is none, or *buckets* below 1.
+    A row with a `fault` is not a remote thread: it stands for a row or a file that could not be read, or for a row
+    that came too late. ValueError for an invalid *lateness* or *buckets*.
     """
     if buckets is not None and buckets < 1:
-        raise ValueError(f"{buckets} is no number of buckets")
+        raise ValueError(f"buckets must be at least 1, not {buckets}")
     milliseconds = parse_lateness(lateness)
     events = completed(df, host)
     if names:
         if df.isStreaming:
-            raise ValueError("a stream is judged without names")
-        return named.judged(events, buckets)
+            raise ValueError("names are not possible with a stream")
+        return named.remote_threads(events, buckets)
     if df.isStreaming:
-        return streaming.judged(events, buckets or DEFAULT_BUCKETS, milliseconds)
-    return batch.judged(events, buckets)
+        return streaming.remote_threads(events, buckets or DEFAULT_BUCKETS, milliseconds)
+    return batch.remote_threads(events, buckets)
 
 
 def parse_lateness(lateness: str) -> int:
     """Return *lateness*, a number and a unit, in milliseconds."""
     found = re.fullmatch(r"\s*(\d{1,9})\s*([a-z]+?)s?\s*", lateness)
     if found is None or found[2] not in _UNITS:
-        raise ValueError(f"{lateness!r} is no time such as '90 seconds' or '10 minutes'")
+        raise ValueError(f"{lateness!r} is not a duration such as '90 seconds' or '10 minutes'")
     return int(found[1]) * _UNITS[found[2]]

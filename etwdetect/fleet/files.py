@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 TRACE_ENDINGS: Final = (".etl", ".etl.gz", ".zip")
-"""What files of traces in a folder are called."""
+"""How the names of trace files in a folder end."""
 
 
 class TraceFile(NamedTuple):
-    """A file with a trace, or a .zip of some: its size in bytes, and when it was modified (Unix seconds)."""
+    """A file with a trace, or a .zip with several: size in bytes, time of modification in Unix seconds."""
 
     path: str
     size: int
@@ -29,7 +29,7 @@ class TraceFile(NamedTuple):
 
 
 def list_traces(path: str) -> list[TraceFile]:
-    """Return the file at *path*, or all in it called like traces; NotATraceError where it is missing."""
+    """Return the file at *path*, or all trace files in that folder; NotATraceError where it is missing."""
     infos, prefix, alone = _files_at(path)
     return [
         TraceFile(prefix + each.path, each.size or 0, int((each.mtime_ns or 0) // 1_000_000_000))
@@ -39,7 +39,7 @@ def list_traces(path: str) -> list[TraceFile]:
 
 
 def names_at(path: str) -> list[str]:
-    """Return the paths of the files at *path*, itself or all in it; NotATraceError where it is not there."""
+    """Return the path of the file, or of all files in the folder; NotATraceError where *path* is missing."""
     return [each.path for each in _files_at(path)[0]]
 
 
@@ -50,7 +50,7 @@ def exists(path: str) -> bool:
 
 
 def _files_at(path: str) -> tuple[list[fs.FileInfo], str, bool]:
-    """Return the files at *path*, what stands before each of their own paths, and whether it is itself the one."""
+    """Return the files at *path*, the prefix of their paths, and whether *path* itself is the file."""
     files, inner = _system(path)
     prefix = path[: -len(inner)] if path.endswith(inner) else ""
     try:
@@ -66,7 +66,7 @@ def _files_at(path: str) -> tuple[list[fs.FileInfo], str, bool]:
 
 @contextmanager
 def local(path: str) -> Iterator[Path]:
-    """Give a file a path on this machine; what lies elsewhere is copied for as long as it is needed."""
+    """Give a file a path on this machine; a remote file is copied for the duration of the context."""
     files, inner = _system(path)
     if isinstance(files, fs.LocalFileSystem):
         yield Path(inner)
@@ -83,10 +83,10 @@ def local(path: str) -> Iterator[Path]:
 
 def _system(path: str) -> tuple[fs.FileSystem, str]:
     scheme = urlsplit(path).scheme
-    if len(scheme) < 2:  # a drive's letter is none
+    if len(scheme) < 2:  # a drive letter is not a scheme
         return fs.LocalFileSystem(), str(Path(path).absolute())
     try:
         files, inner = fs.FileSystem.from_uri(path)
     except (ValueError, OSError) as error:
-        raise NotATraceError(path, f"is on no file system that pyarrow knows: {error}") from error
+        raise NotATraceError(path, f"is on a file system that pyarrow does not support: {error}") from error
     return files, inner

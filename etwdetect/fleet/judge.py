@@ -1,19 +1,18 @@
-"""The rule over the rows of many recordings: the part of the fleet engine that knows no Spark.
+"""The rule over the rows of many recordings: the part of the fleet engine that does not import Spark.
 
-A row here is a tuple: time, code (what kind of event, in the order of the rule), seq, and five values whose
-meaning depends on the code (`CODES`). Rows of one recording are judged in the order of their first three values.
+A row here is a tuple: time, code (the kind of event, in the order of the rule), seq, and five values whose meaning
+depends on the code (`CODES`). Rows of one recording are judged in the order of their first three values.
 """
 
 from __future__ import annotations
 
-import json
 import re
-from collections import defaultdict
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from etwdetect.core.events import Loss, ProcessRundown, ProcessStart, ProcessStop, ThreadRundown, ThreadStart
 from etwdetect.core.rule import RemoteThreadRule
-from etwdetect.core.rule_state import RuleState, check_version, rule_from, state_of
+from etwdetect.core.rule_state import RuleState, check_version
+from etwdetect.fleet.fault import Fault
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -24,10 +23,10 @@ if TYPE_CHECKING:
 _ADDRESS: Final = re.compile("0x[0-9a-fA-F]{1,16}")
 
 Row = tuple[int, int, int, int | None, int | None, int | None, int | None, str | None]
-"""time, code, seq, first, second, pid, tid, text. The text is the start address."""
+"""time, code, seq, first, second, pid, tid, text. The text is the start address, or a fault as JSON."""
 
 FAULT: Final = -1
-"""The code of a row that could not be read or makes no sense: it goes through, its text being the fault."""
+"""The code of a row that could not be read or is invalid: its text is the fault, which is passed on."""
 
 RECORDING_START: Final = 0
 PROCESS_STOP: Final = 2
@@ -45,8 +44,7 @@ CODES: Final = {
 }
 """By kind: its code, and the columns of docs/events.md that its first and second value come from.
 
-At equal times, codes order rows as `etwdetect.core.order` orders events. Kinds that are not here mean nothing to
-the rule.
+At equal times, codes order rows as `etwdetect.core.order` orders events. The rule ignores other kinds.
 """
 
 _EVENTS: Final[dict[int, Callable[..., Event]]] = {
@@ -59,39 +57,36 @@ _EVENTS: Final[dict[int, Callable[..., Event]]] = {
 
 
 class Hit(NamedTuple):
-    """A remote thread, the seq of its row, and the machine's pointer size in bytes."""
+    """A remote thread, the row that it comes from, and the machine's pointer size in bytes."""
 
+    host: str
+    recording: str
     seq: int
     thread: RemoteThread
     pointer_size: int
 
 
-class Fault(NamedTuple):
-    """A row that goes through: its seq, and what is wrong, as JSON: fault, and file and offset where known."""
-
-    seq: int | None
-    text: str
-
-
 class RecordingJudge:
-    """Applies the rule to the rows of one recording, which come in order; a row that comes twice counts once.
+    """Applies the rule to the rows of *recording* on *host*, which come in order; duplicate rows count once.
 
-    Rows that come before the RecordingStart, or without one, are judged too: what was before them is not known, so
-    all hits are marked as after a loss.
+    Rows before the RecordingStart, or without one, are judged too. What came before them is not known, so all hits
+    carry the evidence of a loss.
     """
 
-    def __init__(self, state: list[Any] | None = None) -> None:
-        """Begin with nothing, or go on from a `state`; ValueError where that is of another version."""
+    def __init__(self, host: str, recording: str, state: list[Any] | None = None) -> None:
+        """Begin with nothing, or continue from a `snapshot`; ValueError where that is of another version."""
+        self._host = host
+        self._recording = recording
         self._rule: RemoteThreadRule | None = None
         self._pointer_size = 8
         self._last: tuple[int, int, int] = (0, -1, 0)
         if state is not None:
             self._pointer_size, last, rule = state
             self._last = tuple(last)
-            self._rule = None if rule is None else rule_from(RuleState(*rule))
+            self._rule = None if rule is None else RemoteThreadRule.restore(RuleState(*rule))
 
     def judge(self, row: Row) -> Hit | Fault | None:
-        """Take the next row; return the remote thread that it is, if it is one, or what is wrong with it."""
+        """Take the next row; return the remote thread that it is, or what is wrong with it, or None."""
         time, code, seq, first, second, pid, tid, address = row
         if self._last == (time, code, seq):
             return None
@@ -113,24 +108,23 @@ class RecordingJudge:
     def _hit(self, seq: int, thread: RemoteThread, address: str | None) -> Hit | Fault:
         if address is not None:
             if not _ADDRESS.fullmatch(address):
-                return Fault(
-                    seq, json.dumps({"fault": "has a start_address that is no address such as 0x7FFC0000"})
-                )
+                fault = "has a start_address that is not an address such as 0x7FFC0000"
+                return Fault(fault, self._host, self._recording, seq)
             thread = thread._replace(start_address=int(address, 16))
-        return Hit(seq, thread, self._pointer_size)
+        return Hit(self._host, self._recording, seq, thread, self._pointer_size)
 
-    def waiting(self) -> Iterable[int]:
+    def new_processes(self) -> Iterable[int]:
         """Return the processes in the new-process table."""
         return () if self._rule is None else self._rule.table
 
-    def state(self) -> list[Any]:
-        """Return all that is needed to go on from here, in plain values."""
+    def snapshot(self) -> list[Any]:
+        """Return the state to continue from, in plain values."""
         now = self._last[0]
-        return [self._pointer_size, self._last, None if self._rule is None else state_of(self._rule, now)]
+        return [self._pointer_size, self._last, None if self._rule is None else self._rule.snapshot(now)]
 
 
 def check_state(state: list[Any]) -> None:
-    """Raise ValueError where *state*, a `RecordingJudge.state`, is of another version."""
+    """Raise ValueError where *state*, a `RecordingJudge.snapshot`, is of another version."""
     rule = state[2]
     if rule is not None:
         check_version(rule[0])
@@ -141,18 +135,22 @@ class SortedJudge:
 
     def __init__(self) -> None:
         self._key: int | None = None
-        self._judges: defaultdict[tuple[str, str], RecordingJudge] = defaultdict(RecordingJudge)
+        self._judges: dict[tuple[str, str], RecordingJudge] = {}
 
-    def judge(self, key: int, host: str, recording: str, row: Row) -> tuple[str, str, Hit | Fault] | None:
-        """Take the next row; return the remote thread that it is, or what is wrong with it, and where."""
+    def judge(self, key: int, host: str, recording: str, row: Row) -> Hit | Fault | None:
+        """Take the next row; return the remote thread that it is, or what is wrong with it, or None."""
         if row[1] == FAULT:
-            return host, recording, Fault(row[2], row[7] or "")
+            return Fault.of_text(host, recording, row[2], row[7])
         if key != self._key:
             self._key = key
             self._judges.clear()
-        found = self._judges[host, recording].judge(row)
-        return None if found is None else (host, recording, found)
+        judge = self._judges.get((host, recording))
+        if judge is None:
+            judge = self._judges[host, recording] = RecordingJudge(host, recording)
+        return judge.judge(row)
 
-    def waiting(self, key: int) -> list[int]:
+    def new_processes(self, key: int) -> list[int]:
         """Return the processes of *key* that are in a new-process table now."""
-        return [pid for judge in self._judges.values() for pid in judge.waiting()] if key == self._key else []
+        if key != self._key:
+            return []
+        return [pid for judge in self._judges.values() for pid in judge.new_processes()]

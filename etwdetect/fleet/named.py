@@ -1,4 +1,4 @@
-"""The rule and all that a scan adds to its hits, over a lake: every event, twice, in order."""
+"""The rule and all that a scan adds to its hits, over a data lake: every event twice, in order."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pyspark.sql.pandas.types import to_arrow_schema
 
 from etwdetect.fleet.columns import EVENTS, RESULTS, code_of, fault_of
 from etwdetect.fleet.judge import THREAD_START
-from etwdetect.fleet.two_pass import EVENT, FORESIGHT, judge_twice
+from etwdetect.fleet.two_pass import JUDGE, PRESCAN, judge_in_two_passes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 _RECORDING: Final = ("host", "recording")
 
 
-def judged(events: DataFrame, partitions: int | None) -> DataFrame:
-    """Return RESULTS, with everything that a scan tells, for the rows *events*."""
-    between = THREAD_START - 1  # kinds that the rule knows nothing of stand before the thread starts
+def remote_threads(events: DataFrame, partitions: int | None) -> DataFrame:
+    """Return RESULTS, with all fields that a scan has, for the rows *events*."""
+    between = THREAD_START - 1  # kinds that the rule ignores come before thread starts
     rank = F.coalesce(F.col("code"), F.lit(between))
     rows = events.withColumn("code", code_of()).withColumn("fault", fault_of()).withColumn("rank", rank)
-    phases = F.when(F.col("fault").isNull(), F.array(F.lit(FORESIGHT), F.lit(EVENT))).otherwise(
-        F.array(F.lit(EVENT))
+    phases = F.when(F.col("fault").isNull(), F.array(F.lit(PRESCAN), F.lit(JUDGE))).otherwise(
+        F.array(F.lit(JUDGE))
     )
     rows = rows.withColumn("phase", F.explode(phases))
     rows = rows.repartition(partitions, *_RECORDING) if partitions else rows.repartition(*_RECORDING)
@@ -37,6 +37,6 @@ def judged(events: DataFrame, partitions: int | None) -> DataFrame:
 
 def _judge(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     schema = to_arrow_schema(RESULTS)
-    results = judge_twice(row for batch in batches for row in batch.to_pylist())
+    results = judge_in_two_passes(row for batch in batches for row in batch.to_pylist())
     while block := list(islice(results, 1000)):
         yield pa.RecordBatch.from_pylist(block, schema)

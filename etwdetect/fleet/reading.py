@@ -10,11 +10,12 @@ from pyspark.sql.pandas.types import to_arrow_schema
 
 from etwdetect.core.errors import EtwDetectError, NotATraceError
 from etwdetect.fleet.columns import EVENTS
+from etwdetect.fleet.fault import Fault
 from etwdetect.fleet.files import local
 from etwdetect.offline import Scan
 from etwdetect.offline.inputs import find_inputs
 from etwdetect.sources.eventdata.schema import Recording, RecordingStart, to_row
-from etwdetect.sources.eventdata.writer import recorded, recording_name
+from etwdetect.sources.eventdata.writer import recording_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -24,14 +25,14 @@ if TYPE_CHECKING:
     from etwdetect.fleet.files import TraceFile
     from etwdetect.offline.inputs import Input
     from etwdetect.sources.etl.reader import Trace
-    from etwdetect.sources.eventdata.trace import RecordedInput, RecordedTrace
+    from etwdetect.sources.eventdata.trace import EventDataInput, EventDataTrace
 
 _BLOCK: Final = 10_000
-"""How many rows are handed over at a time."""
+"""How many rows are in one batch."""
 
 
 def batches(files: Iterable[TraceFile], host: str | None) -> Iterator[pa.RecordBatch]:
-    """Yield the rows of the traces in *files*; what can't be read is a row with a fault."""
+    """Yield the rows of the traces in *files*; what can't be read becomes a row with a fault."""
     schema = to_arrow_schema(EVENTS)
     block: list[dict[str, Any]] = []
     for file in files:
@@ -48,7 +49,7 @@ def _rows(path: str, host: str | None) -> Iterator[dict[str, Any]]:
         with local(path) as here:
             yield from _rows_in(path, here, host)
     except (EtwDetectError, OSError) as error:
-        yield {"file": path, "fault": str(error)}
+        yield Fault(str(error), file=path).to_row()
 
 
 def _rows_in(path: str, here: Path, host: str | None) -> Iterator[dict[str, Any]]:
@@ -56,31 +57,31 @@ def _rows_in(path: str, here: Path, host: str | None) -> Iterator[dict[str, Any]
     try:
         inputs = list(find_inputs(here))
     except NotATraceError as error:
-        yield _fault(error, path, here, path)
+        yield _fault(error, path, here, path).to_row()
         return
     for found in inputs:
         name = path + found.name.removeprefix(str(here))
         try:
             yield from _rows_of(found, name, host)
         except (EtwDetectError, OSError) as error:
-            yield _fault(error, name, here, path)
+            yield _fault(error, name, here, path).to_row()
 
 
-def _rows_of(found: Input | RecordedInput, name: str, host: str | None) -> Iterator[dict[str, Any]]:
-    opening: AbstractContextManager[Trace | RecordedTrace] = found.open()
+def _rows_of(found: Input | EventDataInput, name: str, host: str | None) -> Iterator[dict[str, Any]]:
+    opening: AbstractContextManager[Trace | EventDataTrace] = found.open()
     with opening as trace:
         scan = Scan([trace])
         recording = Recording(name, "")
-        for seq, event in enumerate(recorded(scan)):
+        for seq, event in enumerate(scan.recording()):
             if isinstance(event, RecordingStart):
-                called = _host_in(name, host) or scan.host or name
+                called = _host_in(name, host) or scan.result().host or name
                 recording = Recording(called, recording_name(name, event.start_time))
             yield to_row(recording, seq, event)
     for damage in trace.damages.described:
-        yield {"file": name, "offset": damage.offset, "fault": damage.what}
+        yield Fault(damage.what, file=name, offset=damage.offset).to_row()
     more = trace.damages.count - len(trace.damages.described)
     if more:
-        yield {"file": name, "fault": f"{more:,} more places are damaged"}
+        yield Fault(f"{more:,} more places are damaged", file=name).to_row()
 
 
 def _host_in(name: str, pattern: str | None) -> str | None:
@@ -88,6 +89,6 @@ def _host_in(name: str, pattern: str | None) -> str | None:
     return found and (found[1] if found.re.groups else found[0])
 
 
-def _fault(error: Exception, name: str, here: Path, path: str) -> dict[str, Any]:
+def _fault(error: Exception, name: str, here: Path, path: str) -> Fault:
     offset = error.offset if isinstance(error, NotATraceError) else None
-    return {"file": name, "offset": offset, "fault": str(error).replace(str(here), path)}
+    return Fault(str(error).replace(str(here), path), file=name, offset=offset)

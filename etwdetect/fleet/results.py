@@ -1,8 +1,7 @@
-"""From what was found to the rows that come out."""
+"""From hits and faults to the rows of the result."""
 
 from __future__ import annotations
 
-import json
 import re
 from typing import TYPE_CHECKING, Any, Final
 
@@ -13,22 +12,25 @@ from etwdetect.results.record import to_dict
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from etwdetect.fleet.judge import Fault
+    from etwdetect.fleet.fault import Fault
 
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
 
-def result_rows(found: Iterable[tuple[str, str, Hit | Fault]]) -> Iterator[dict[str, Any]]:
-    """Yield the row of each (host, recording, hit or fault)."""
-    for host, recording, each in found:
-        known = json.loads(each.text) if not isinstance(each, Hit) else record_of(_detection(each))
-        yield {"host": host, "recording": recording, "seq": each.seq} | known
+def result_rows(found: Iterable[Hit | Fault]) -> Iterator[dict[str, Any]]:
+    """Yield the row of each hit or fault."""
+    for each in found:
+        if isinstance(each, Hit):
+            place = {"host": each.host, "recording": each.recording, "seq": each.seq}
+            yield place | record_of(_detection(each))
+        else:
+            yield each.to_row()
 
 
 def record_of(detection: Detection) -> dict[str, Any]:
-    r"""Return the fields of *detection* in Unicode that Spark takes.
+    r"""Return the fields of *detection* in valid Unicode, which Spark requires.
 
-    A surrogate without its other half, which Windows lets a name have, becomes its escape, such as ``\udc80``.
+    An unpaired surrogate, which names in Windows may contain, becomes its escape, such as ``\udc80``.
     """
     return {name: _unicode(value) for name, value in to_dict(detection).items()}
 

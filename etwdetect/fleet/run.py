@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from functools import reduce
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
@@ -27,10 +27,10 @@ Format = Literal["parquet", "json"]
 _CORRUPT: Final = "_corrupt"
 _GLOBS: Final = {"jsonl": "*.{jsonl,jsonl.gz}", "parquet": "*.parquet"}
 _ENDINGS: Final = {"etl": TRACE_ENDINGS, "jsonl": (".jsonl", ".jsonl.gz"), "parquet": (".parquet",)}
-"""By format: what its files are called."""
+"""By format: how the names of its files end."""
 
 _EVERY: Final = "10 seconds"
-"""How often a stream looks for new files, and for hosts that have fallen silent."""
+"""How often a stream looks for new files and for silent hosts."""
 
 RECORDS_FOLDER: Final = "records"
 FAULTS_FOLDER: Final = "faults"
@@ -38,11 +38,11 @@ CHECKPOINT_FOLDER: Final = "checkpoint"
 
 
 class OutputExistsError(EtwDetectError):
-    """The output folder has something in it that would be mixed up with what is to be written."""
+    """The output folder already holds results."""
 
 
 class Written(NamedTuple):
-    """How many rows were written; *batch* is the number of a stream's batch."""
+    """How many rows were written; *batch* is the number of the batch in a stream."""
 
     records: int
     faults: int
@@ -53,13 +53,14 @@ class Written(NamedTuple):
 class Fleet:
     """What to read, how to judge it, and where to write it.
 
-    *formats* are those of etl, jsonl and parquet to look for in each of *inputs*; without, what is there tells.
-    *host* is the option of the format "etl". *files_a_batch* bounds what a stream reads at once. *names* are told
-    in a batch only.
+    *formats* are those of etl, jsonl and parquet to look for in each of *inputs*; by default the file names
+    tell. *host* is the option of the format "etl". *files_a_batch* bounds what a stream reads at once. *names* are
+    for a batch only.
     """
 
     inputs: Sequence[str]
     output: str
+    _: KW_ONLY
     formats: Sequence[str] = ()
     form: Format = "parquet"
     host: str | None = None
@@ -69,43 +70,43 @@ class Fleet:
     names: bool = True
 
     def check(self) -> None:
-        """Raise NotATraceError where an input is not there, or what it holds can't be told."""
+        """Raise NotATraceError where an input is missing or its format is not known."""
         for path in self.inputs:
             list_traces(path)
             if not self.formats:
                 _formats_at(path)
 
     def run(self, spark: SparkSession) -> Written:
-        """Judge all that is there now. OutputExistsError where there is an output already."""
+        """Judge all that is there now. OutputExistsError where the output folder already holds results."""
         for folder in (RECORDS_FOLDER, FAULTS_FOLDER, CHECKPOINT_FOLDER):
             if exists(f"{self.output}/{folder}"):
-                raise OutputExistsError(f"{self.output} has {folder} already: name a new folder")
+                raise OutputExistsError(f"{self.output} already has {folder}: choose a new folder")
         spark.conf.set(BLOCK_BYTES, MOST_BLOCK_BYTES if self.names else UNCOUNTED_BLOCK_BYTES)
         results = detect(self._read(spark, stream=False), buckets=self.buckets, names=self.names)
         return self._write(results, "")
 
     def start(
-        self, spark: SparkSession, tell: Callable[[Written], object], *, once: bool = False
+        self, spark: SparkSession, on_batch: Callable[[Written], object], *, once: bool = False
     ) -> StreamingQuery:
-        """Begin to judge what is there and what is to come; *tell* is called after every batch.
+        """Start a stream over existing and future files; *on_batch* is called after every batch.
 
-        With *once* the query ends when all that is there now has been read. With the same output folder it goes on
-        where it ended, however it ended. OutputExistsError where the output has no checkpoint to go on from.
+        With *once* the query ends when all existing files have been read. With the same output folder it continues
+        where it ended, however it ended. OutputExistsError where the output has no checkpoint to continue from.
         """
         if exists(f"{self.output}/{RECORDS_FOLDER}") and not exists(f"{self.output}/{CHECKPOINT_FOLDER}"):
             raise OutputExistsError(
-                f"{self.output} has records but no checkpoint to go on from: name a new folder"
+                f"{self.output} has records but no checkpoint to continue from: choose a new folder"
             )
         results = detect(
             self._read(spark, stream=True), buckets=self.buckets or DEFAULT_BUCKETS, lateness=self.lateness
         )
 
         def write(batch: DataFrame, number: int) -> None:
-            # A batch that is done again after a crash writes the same folder again, so nothing is there twice.
-            tell(self._write(batch, f"/batch={number:09}")._replace(batch=number))
+            # A batch that is repeated after a crash overwrites the same folder, so nothing is duplicated.
+            on_batch(self._write(batch, f"/batch={number:09}")._replace(batch=number))
 
-        spark.conf.set(BLOCK_BYTES, MOST_BLOCK_BYTES)  # a row on its way to the state is itself a block of rows
-        # A batch without data is for the clocks of silent hosts. With `once` there would be no end to them.
+        spark.conf.set(BLOCK_BYTES, MOST_BLOCK_BYTES)  # a row for the state is itself a block of rows
+        # Batches without data flush silent hosts. With `once` they would never end.
         spark.conf.set("spark.sql.streaming.noDataMicroBatches.enabled", not once)
         writer = results.writeStream.foreachBatch(write).option(
             "checkpointLocation", f"{self.output}/{CHECKPOINT_FOLDER}"
@@ -149,7 +150,7 @@ class Fleet:
                 reader = reader.option("host", self.host)
             return reader.format("etl").load(path)
         if not self.formats:
-            reader = reader.option("pathGlobFilter", _GLOBS[form])  # there may be files of other formats
+            reader = reader.option("pathGlobFilter", _GLOBS[form])  # the folder may hold other formats, too
         events = T.StructType([field for field in EVENTS if field not in FILE_COLUMNS])
         if form == "parquet":
             rows = reader.schema(events).parquet(path)
@@ -158,7 +159,7 @@ class Fleet:
             schema = T.StructType([*events, T.StructField(_CORRUPT, T.StringType())])
             rows = reader.schema(schema).option("columnNameOfCorruptRecord", _CORRUPT).json(path)
             fault = F.when(
-                F.col(_CORRUPT).isNotNull(), F.concat(F.lit("is no row: "), F.substring(_CORRUPT, 1, 200))
+                F.col(_CORRUPT).isNotNull(), F.concat(F.lit("is not a valid row: "), F.substring(_CORRUPT, 1, 200))
             )
         return rows.select(
             *events.names,
@@ -169,14 +170,14 @@ class Fleet:
 
 
 def _formats_at(path: str) -> list[str]:
-    """Return which formats the files at *path* have, by their names; NotATraceError where they have none."""
+    """Return the formats of the files at *path*, by their names; NotATraceError where there are none."""
     names = [name.lower() for name in names_at(path)]
     found = [form for form, endings in _ENDINGS.items() if any(name.endswith(endings) for name in names)]
     if not found and path.lower().endswith(".gz") and len(names) == 1:
-        return ["etl"]  # a packed file that is named itself may be called anything
+        return ["etl"]  # a packed file that is given directly may have any name
     if not found:
         raise NotATraceError(
             path,
-            "has no .etl, .etl.gz, .zip, .jsonl, .jsonl.gz or .parquet; --input-format says what is to come",
+            "has no .etl, .etl.gz, .zip, .jsonl, .jsonl.gz or .parquet; --input-format says what will come",
         )
     return found

@@ -29,7 +29,7 @@ _PARTITION_BYTES: Final = 64 << 20
 """Files are read together up to this size; a larger one alone."""
 
 _WINDOW: Final = 7 * 86_400
-"""Seven days, in seconds: a file that is older than the newest one by more is not looked for, as Spark does it."""
+"""Seven days, in seconds: files older than the newest one by more are ignored, as in Spark's own sources."""
 
 
 def register(spark: SparkSession) -> None:
@@ -42,7 +42,7 @@ class EtlDataSource(DataSource):
 
     @classmethod
     def name(cls) -> str:
-        """Return what the format is called."""
+        """Return the name of the format."""
         return "etl"
 
     def schema(self) -> StructType:
@@ -66,7 +66,7 @@ class _Partition(InputPartition):
 
 
 class _Files:
-    """What both readers know: the options, and how to read a partition."""
+    """What both readers share: the options, and how to read a partition."""
 
     def __init__(self, options: Any) -> None:  # noqa: ANN401
         self.path = options.get("path")
@@ -91,7 +91,7 @@ class _Files:
 
     def read(self, partition: InputPartition) -> Iterator[pa.RecordBatch]:
         assert isinstance(partition, _Partition)  # as `partitions` made it
-        # Here, because this runs on a worker.
+        # Imported here because this runs on a worker.
         from etwdetect.fleet.reading import batches  # noqa: PLC0415
 
         return batches(partition.files, self.host)
@@ -109,9 +109,9 @@ class _Reader(DataSourceReader):
 
 
 class _StreamReader(DataSourceStreamReader):
-    """Its offset has the files that were read, so that a restart from a checkpoint needs no listing.
+    """Its offset holds the files that were read, so that a restart from a checkpoint needs no listing.
 
-    ``{"newest": seconds, "seen": {path: [size, modified]}}``; *seen* goes back seven days from the newest file.
+    ``{"newest": seconds, "seen": {path: [size, modified]}}``; *seen* covers seven days before the newest file.
     """
 
     def __init__(self, options: Any) -> None:  # noqa: ANN401

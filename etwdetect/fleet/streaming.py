@@ -1,7 +1,7 @@
-"""The rule over a stream: hosts hashed into buckets, each bucket's rows held back until they are in order.
+"""The rule over a stream: hosts are hashed into buckets, and each bucket reorders its rows.
 
-The state has versions (`held.STATE_VERSION`, `rule_state.STATE_VERSION`); the number of buckets is fixed for a
-checkpoint's life.
+The state has versions (`reorder.STATE_VERSION`, `rule_state.STATE_VERSION`). The number of buckets can't change
+within a checkpoint.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pyspark.sql import types as T  # noqa: N812
 from pyspark.sql.streaming.stateful_processor import StatefulProcessor
 
 from etwdetect.fleet.blocks import packed, unpacked
-from etwdetect.fleet.columns import RESULTS, judge_rows
+from etwdetect.fleet.columns import RESULTS, rule_rows
 from etwdetect.fleet.reorder import Bucket
 from etwdetect.fleet.results import result_rows
 
@@ -28,19 +28,20 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
     from pyspark.sql.streaming.stateful_processor import ExpiredTimerInfo, StatefulProcessorHandle, TimerValues
 
-    from etwdetect.fleet.judge import Fault, Hit, Row
+    from etwdetect.fleet.fault import Fault
+    from etwdetect.fleet.judge import Hit, Row
 
 _TEXT: Final = T.StructType([T.StructField("value", T.StringType())])
 
 _PACKED: Final = T.StructType([T.StructField("bucket", T.LongType()), T.StructField("block", T.BinaryType())])
 
 
-def judged(events: DataFrame, buckets: int, lateness: int) -> DataFrame:
+def remote_threads(events: DataFrame, buckets: int, lateness: int) -> DataFrame:
     """Return RESULTS for the stream *events*; *lateness* is in milliseconds."""
-    rows = judge_rows(events)
+    rows = rule_rows(events)
     rows = rows.withColumn("bucket", F.pmod(F.xxhash64("host"), F.lit(buckets)))
-    # Spark gives a stateful processor its rows one by one, each through pandas: so these are blocks of rows.
-    judged = (
+    # Spark passes rows to a stateful processor one by one through pandas, so each row here is a block of rows.
+    found = (
         rows.mapInArrow(_packed, _PACKED)
         .groupBy("bucket")
         .transformWithStateInPandas(
@@ -50,11 +51,11 @@ def judged(events: DataFrame, buckets: int, lateness: int) -> DataFrame:
             timeMode="ProcessingTime",
         )
     )
-    return judged.select(F.from_json("value", RESULTS).alias("result")).select("result.*")
+    return found.select(F.from_json("value", RESULTS).alias("result")).select("result.*")
 
 
 class _Buckets(StatefulProcessor):
-    """Keeps one `Bucket` a grouping key, as text."""
+    """Keeps one `Bucket` per grouping key, as text."""
 
     def __init__(self, lateness: int) -> None:
         self._lateness = lateness
@@ -67,7 +68,7 @@ class _Buckets(StatefulProcessor):
         self, key: Any, rows: Iterator[pd.DataFrame], timerValues: TimerValues  # noqa: ANN401, ARG002, N803
     ) -> Iterator[pd.DataFrame]:  # fmt: skip
         now = timerValues.getCurrentProcessingTimeInMs()
-        with _no_search_for_cycles():
+        with _no_garbage_collection():
             bucket = self._bucket()
             found = [*bucket.take(_rows(rows), now), *bucket.flush(now)]
             self._keep(bucket)
@@ -76,7 +77,7 @@ class _Buckets(StatefulProcessor):
     def handleExpiredTimer(  # noqa: N802
         self, key: Any, timerValues: TimerValues, expiredTimerInfo: ExpiredTimerInfo  # noqa: ANN401, ARG002, N803
     ) -> Iterator[pd.DataFrame]:  # fmt: skip
-        with _no_search_for_cycles():
+        with _no_garbage_collection():
             bucket = self._bucket()
             found = list(bucket.flush(timerValues.getCurrentProcessingTimeInMs()))
             self._keep(bucket)
@@ -99,8 +100,8 @@ class _Buckets(StatefulProcessor):
 
 
 @contextmanager
-def _no_search_for_cycles() -> Iterator[None]:
-    """Spare Python the search for cycles while a state is made, which has many objects and no cycle."""
+def _no_garbage_collection() -> Iterator[None]:
+    """Suspend the cyclic garbage collector: a state has many objects and no cycles."""
     gc.disable()
     try:
         yield
@@ -121,5 +122,5 @@ def _rows(frames: Iterable[pd.DataFrame]) -> Iterator[tuple[str, str, Row]]:
             yield from unpacked(block)
 
 
-def _results(found: list[tuple[str, str, Hit | Fault]]) -> pd.DataFrame:
+def _results(found: list[Hit | Fault]) -> pd.DataFrame:
     return pd.DataFrame({"value": [json.dumps(row) for row in result_rows(found)]}, dtype=object)

@@ -1,8 +1,8 @@
-"""All that a scan tells, over the rows of many recordings: the part of `named` that knows no Spark.
+"""All that a scan tells, over the rows of many recordings: the part of `named` that imports no Spark.
 
-What a scan knows ahead of time (a listing at the end of a trace names the processes of its beginning) it knows
-from reading everything before it judges anything. Here every row stands in its recording twice: first all of them
-as foresight, then all of them to be judged. So memory does not grow with a recording.
+A scan reads everything before it judges anything: a rundown at the end of a trace names the processes of its
+beginning. Here every row comes twice per recording instead: first all rows for the prescan, then all rows to be
+judged. So memory does not grow with the size of a recording.
 """
 
 from __future__ import annotations
@@ -13,81 +13,77 @@ from typing import TYPE_CHECKING, Any, Final
 from etwdetect.core.events import Loss
 from etwdetect.core.rule import RemoteThreadRule
 from etwdetect.enrich.enricher import Enricher
+from etwdetect.fleet.fault import Fault
 from etwdetect.fleet.results import record_of
+from etwdetect.pipeline import Pipeline
 from etwdetect.sources.eventdata.schema import Recording, RecordingStart, from_row
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from etwdetect.core.events import Event
-    from etwdetect.enrich.detection import Detection
 
-FORESIGHT: Final = 0
-EVENT: Final = 1
-"""What a row stands there for: its column `phase`."""
-
-_FAULT: Final = ("host", "recording", "seq", "file", "offset", "fault")
+PRESCAN: Final = 0
+JUDGE: Final = 1
+"""The values of the column `phase`: what a row is for."""
 
 
-class _Scan:
-    """The rule and the names over one recording."""
+class _RecordingScan:
+    """Rule and enrichment over *recording*; *start* is None where the row that begins it is missing."""
 
-    def __init__(self, start: RecordingStart | None) -> None:
-        self._rule = RemoteThreadRule(session_start=None if start is None else start.start_time)
+    def __init__(self, recording: Recording, start: RecordingStart | None) -> None:
+        self._recording = recording
         if start is None:
-            self._enricher = Enricher()
-            self._rule.observe(Loss(0, 1))
+            enricher = Enricher()
         else:
-            self._enricher = Enricher(pointer_size=start.pointer_size, machine=str(start.boot_time))
-        self.foresee = self._enricher.foresee
+            enricher = Enricher(pointer_size=start.pointer_size, machine=str(start.boot_time))
+        rule = RemoteThreadRule(session_start=None if start is None else start.start_time)
+        self._pipeline = Pipeline(rule, enricher)
+        if start is None:
+            rule.observe(Loss(0, 1))
+        self.prescan = enricher.foresee
         self._seqs: deque[int] = deque()
+        """The rows of the remote threads whose grace period is not over."""
 
-    def judge(self, seq: int, event: Event) -> Iterator[tuple[int, Detection]]:
-        """Yield what has settled before *event*, the next one, each with the seq of its row; then take it."""
-        yield from self.settled(event.time - 1)
-        self._enricher.observe(event)
-        hit = self._rule.observe(event)
-        if hit is not None:
-            self._enricher.add(hit)
+    def judge(self, seq: int, event: Event) -> Iterator[dict[str, Any]]:
+        """Yield the records whose grace period is over before *event*, the next one; then take it."""
+        yield from self.take(event.time - 1)
+        if self._pipeline.observe(event) is not None:
             self._seqs.append(seq)
 
-    def settled(self, now: int | None = None) -> Iterator[tuple[int, Detection]]:
-        """Yield what has settled by *now*, or all that is left."""
-        for detection in self._enricher.take(now):
-            yield self._seqs.popleft(), detection
+    def take(self, now: int | None = None) -> Iterator[dict[str, Any]]:
+        """Yield the records whose grace period is over at *now*, or all that are left."""
+        host, name = self._recording
+        for detection in self._pipeline.take(now):
+            yield {"host": host, "recording": name, "seq": self._seqs.popleft()} | record_of(detection)
 
 
-def judge_twice(rows: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Judge sorted rows of events, each with its phase; yield what is known of the columns of what comes out."""
+def judge_in_two_passes(rows: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Judge sorted rows of events, each with its phase; yield the rows of the result."""
     here: Recording | None = None
-    scan = _Scan(None)
+    scan: _RecordingScan | None = None
     last = (-1, -1)
     for row in rows:
         if row["fault"] is not None:
-            yield {name: row[name] for name in _FAULT}
+            yield Fault.of_row(row).to_row()
             continue
         try:
             recording, seq, event = from_row(row)
         except ValueError as error:
-            if row["phase"] == EVENT:
-                yield {name: row[name] for name in _FAULT} | {"fault": str(error)}
+            if row["phase"] == JUDGE:
+                yield Fault.of_row(row, str(error)).to_row()
             continue
-        if recording != here:
-            if here is not None:
-                yield from _told(here, scan.settled())
+        if scan is None or recording != here:
+            if scan is not None:
+                yield from scan.take()
             here, last = recording, (-1, -1)
-            scan = _Scan(event if isinstance(event, RecordingStart) else None)
+            scan = _RecordingScan(recording, event if isinstance(event, RecordingStart) else None)
         if (row["phase"], seq) == last or isinstance(event, RecordingStart):
-            continue  # a row that is there twice
+            continue  # a duplicate row
         last = row["phase"], seq
-        if row["phase"] == FORESIGHT:
-            scan.foresee(event)
+        if row["phase"] == PRESCAN:
+            scan.prescan(event)
         else:
-            yield from _told(recording, scan.judge(seq, event))
-    if here is not None:
-        yield from _told(here, scan.settled())
-
-
-def _told(recording: Recording, found: Iterable[tuple[int, Detection]]) -> Iterator[dict[str, Any]]:
-    for seq, detection in found:
-        yield {"host": recording.host, "recording": recording.name, "seq": seq} | record_of(detection)
+            yield from scan.judge(seq, event)
+    if scan is not None:
+        yield from scan.take()

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from operator import attrgetter
-from struct import Struct, error
+from struct import error
 from typing import TYPE_CHECKING, Final
 
 from etwdetect.core.raw import KERNEL_PROCESS
 from etwdetect.live.callback import raw_event
+from etwdetect.sources.decode import IMAGE_PIDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -31,9 +32,6 @@ MOST_PROCESSES: Final = 65_536
 _LOAD_ID: Final = 5
 _LOAD_OPCODES: Final = frozenset((3, 10))
 """Of classic events; 3 is a listing when a system logger starts."""
-
-_PIDS: Final = {4: Struct("<8xI").unpack_from, 8: Struct("<16xI").unpack_from}
-"""By pointer size: in all versions since Windows Vista the process id stands behind two pointers."""
 
 _ID: Final = 1
 _OPCODE: Final = 3
@@ -65,7 +63,7 @@ class ImageShelf:
         shelves, too_many = self._shelves, []
         for fields in images:
             try:
-                (pid,) = _PIDS[fields[_POINTER_SIZE]](fields[_PAYLOAD])
+                (pid,) = IMAGE_PIDS[fields[_POINTER_SIZE]](fields[_PAYLOAD])
             except error:
                 self.damaged += 1
                 continue

@@ -15,7 +15,7 @@ from etwdetect.live.errors import CallbackError, LiveError, SessionGoneError
 from etwdetect.live.lookups import Lookups, live_enricher
 from etwdetect.live.losses import Losses
 from etwdetect.live.session import FLUSH_MILLISECONDS, Plan
-from etwdetect.live.stream import SETTLE, Stream
+from etwdetect.live.stream import GRACE_PERIOD, Stream
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -56,7 +56,7 @@ class Monitor:
         self.stream = Stream(
             self.clock.time(),
             FLUSH_MILLISECONDS * 10_000,
-            enricher or live_enricher("etw", SETTLE),
+            enricher or live_enricher("etw", GRACE_PERIOD),
             Lookups(),
             tap,
             bound=bound,

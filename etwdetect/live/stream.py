@@ -1,4 +1,4 @@
-"""The way of a live event, from the bytes that the callback took to a detection."""
+"""Turns live events, as the callback queued them, into detections."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from etwdetect.core.rule import DEFAULT_BOUND, RemoteThreadRule
 from etwdetect.live.callback import raw_event
 from etwdetect.live.deferred_images import ImageShelf
 from etwdetect.live.window import ReorderWindow
+from etwdetect.pipeline import Pipeline
 from etwdetect.sources.decode import Decoder
 
 if TYPE_CHECKING:
@@ -17,25 +18,26 @@ if TYPE_CHECKING:
 
     from etwdetect.core.events import Event
     from etwdetect.core.raw import RawEvent
+    from etwdetect.core.rule import RemoteThread
     from etwdetect.enrich.detection import Detection
     from etwdetect.enrich.enricher import Enricher
     from etwdetect.live.callback import Fields
     from etwdetect.live.lookups import Lookups
 
 WINDOW_SECONDS: Final = 0.1
-"""How late an event may be. On real traces a process's start and its first thread, on two processors, stand up to
-1 ms apart, and up to 11 ms where an endpoint product looks at each."""
+"""How late an event may come. On real traces, a process start and the start of its first thread are up to 1 ms
+apart where they happen on two processors, and up to 11 ms where an endpoint product inspects each."""
 
-SETTLE: Final = 200_000
-"""20 ms, in 100 ns units: how long after a thread's start an image event may still tell of its module."""
+GRACE_PERIOD: Final = 200_000
+"""20 ms, in 100 ns units: how long after a thread's start an image event may still name its module."""
 
 
 class Stream:
-    """Decodes, orders and judges live events; `release` gives the detections.
+    """Decodes and sorts live events and runs them through the rule; `release` yields the detections.
 
-    *session_start* is the FILETIME at which the session began, *delay* how long, in 100 ns units, an event may be
-    on its way until the window has it. *lookups* ask the system about a hit, and *enricher* is told the answers.
-    *tap* is given every event in order, also those of images, and the answers. *bound* is that of the new-process
+    *session_start* is the FILETIME at which the session began, *delay* how long, in 100 ns units, Windows may take
+    to deliver an event. *lookups* ask the system about each remote thread, and *enricher* gets the answers. *tap*
+    is called with every event in order, including image events and the answers. *bound* is that of the new-process
     table.
     """
 
@@ -49,10 +51,11 @@ class Stream:
         *,
         bound: int = DEFAULT_BOUND,
     ) -> None:
-        self.rule = RemoteThreadRule(bound, session_start)
+        self._pipeline = Pipeline(RemoteThreadRule(bound, session_start), enricher, self._look_around)
+        self.rule = self._pipeline.rule
         self.window = ReorderWindow(WINDOW_SECONDS)
         self.lost = Loss(session_start, 0)
-        """All that was lost so far."""
+        """What was lost so far."""
         self._damaged = 0
         self._decoder = Decoder(self._note_damage, images=True)
         self._enricher = enricher
@@ -63,24 +66,24 @@ class Stream:
 
     @property
     def damaged(self) -> int:
-        """The events whose payload is too short for its version."""
+        """How many events had a payload too short for its version."""
         return self._damaged + self._images.damaged
 
     @property
     def counts(self) -> Counter[str]:
-        """The events by kind; of images only those that were looked into."""
+        """The number of events by kind; of image events only those that were decoded."""
         return self._decoder.counts
 
     @property
     def unknown_versions(self) -> Counter[tuple[str, int]]:
-        """The events of a version that is newer than any known layout, by kind and version."""
+        """The number of events of a version newer than any known layout, by (kind, version)."""
         return self._decoder.unknown_versions
 
     def add(self, raws: list[RawEvent], images: list[Fields], now: float) -> int:
-        """Take what came by *now*, in seconds; return how many events in it say that another one was lost."""
+        """Take what was delivered by *now*, in seconds; return how many of the events report a lost event."""
         if self._tap is None:
             for pid in self._images.put(images):
-                self._tell_images(pid)
+                self._observe_images(pid)
         else:
             raws += map(raw_event, images)
         events = [event for raw in raws if (event := self._decoder.decode(raw)) is not None]
@@ -91,41 +94,40 @@ class Stream:
         return losses
 
     def know(self, events: Iterable[Event]) -> None:
-        """Take what is known ahead of all that the window still holds: the processes that were there before."""
+        """Take the processes that were there before the session: they come before all that the window holds."""
         for event in events:
-            self._judge(event)
+            self._observe(event)
 
     def lose(self, loss: Loss) -> None:
-        """Take that events were lost: every detection from now on says so, and so do those that are still held."""
+        """Take a loss of events: every detection that is not released yet carries it as evidence."""
         self.lost = Loss(loss.time, self.lost.events + loss.events, self.lost.buffers + loss.buffers)
-        self.rule.observe(loss)
         if self._tap is not None:
             self._tap(loss)
-        self._enricher.observe(loss)
+        self._pipeline.observe(loss)
 
     def release(self, now: float | None = None, time: int | None = None) -> Iterator[Detection]:
-        """Yield what was found by *now*, which is the FILETIME *time*; without them, all that is left."""
+        """Yield the detections up to *now*, in seconds, which is the FILETIME *time*; all without both."""
         for event in self.window.release(now):
-            self._judge(event)
-        yield from self._enricher.take(None if time is None else time - self._behind)
+            self._observe(event)
+        yield from self._pipeline.take(None if time is None else time - self._behind)
 
-    def _judge(self, event: Event) -> None:
+    def _observe(self, event: Event) -> None:
         if self._tap is not None:
             self._tap(event)
         if isinstance(event, (ProcessStart, ProcessStop)):
             self._images.drop(event.pid, event.time)
         self._lookups.observe(event)
-        self._enricher.observe(event)
-        hit = self.rule.observe(event)
-        if hit is not None:
-            self._tell_images(hit.pid, hit.time + SETTLE)
-            for told in self._lookups.about(hit):
-                if self._tap is not None:
-                    self._tap(told)
-                self._enricher.observe(told)
-            self._enricher.add(hit)
+        self._pipeline.observe(event)
 
-    def _tell_images(self, pid: int, until: int | None = None) -> None:
+    def _look_around(self, thread: RemoteThread) -> None:
+        """Show the enricher what it must know of *thread*: the target's images, and what the system answers."""
+        self._observe_images(thread.pid, thread.time + GRACE_PERIOD)
+        for answer in self._lookups.about(thread):
+            if self._tap is not None:
+                self._tap(answer)
+            self._enricher.observe(answer)
+
+    def _observe_images(self, pid: int, until: int | None = None) -> None:
         for raw in self._images.take(pid, until):
             event = self._decoder.decode(raw)
             if event is not None:

@@ -1,4 +1,4 @@
-"""The way of a recorded trace, from its file to detections: `Scan`."""
+"""Recorded traces, from files to detections: `Scan`."""
 
 from etwdetect.offline.scan import Scan
 

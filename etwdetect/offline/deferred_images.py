@@ -1,8 +1,8 @@
-"""Keeps image events aside, undecoded, until it is known of which processes they matter.
+"""Defers image events, undecoded, until a remote thread needs those of its processes.
 
-Images are many, and most of them are of processes that nobody makes a thread in. Which ones matter is known only
-when the rule has seen all events in order. So they are put away in as few steps as possible: in memory up to a
-limit, beyond it in a temporary file that no one else can open.
+There are many image events, and most belong to processes without a remote thread. Which ones are needed is known
+only after the rule has seen all events in order. So they are stored in as few steps as possible: in memory up to
+a limit, beyond it in an anonymous temporary file.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from collections import Counter
 from struct import Struct
 from typing import TYPE_CHECKING, Final
 
-from etwdetect.core.raw import KERNEL_PROCESS, RawEvent
+from etwdetect.core.raw import RawEvent
+from etwdetect.sources.decode import image_pid
 from etwdetect.sources.etl import records
 
 if TYPE_CHECKING:
@@ -23,28 +24,25 @@ if TYPE_CHECKING:
     from etwdetect.sources.etl.clock import Clock
 
 DEFAULT_LIMIT: Final = 8 << 20
-"""How many bytes are held in memory."""
+"""How many bytes are kept in memory."""
 
 MOST_PLACES: Final = 1 << 21
-"""How many of them can be found by their processes: 32 MiB."""
+"""How many events are indexed by process: 32 MiB."""
 
 MOST_OF_ONE: Final = 1 << 18
-"""How many of those may be of one process id."""
+"""How many events of one process id are indexed."""
 
 _ENTRY: Final = Struct("<IH")
-"""Before each event: how many bytes it has, and the number of its clock or _READ."""
+"""Before each event: its size in bytes, and the number of its clock or _READ."""
 _READ: Final = 0xFFFF
-"""It is an event that was read from its record already: _HEAD and the payload. Else it is the record."""
+"""In place of a clock's number: the entry is a parsed event, _HEAD and payload. Otherwise it is the record."""
 _HEAD: Final = Struct("<HHBBqIQ16s")
-_PID: Final = Struct("<I")
-_PID_AT: Final = {4: 8, 8: 16}
-"""By pointer size: where the process id stands in a payload, behind two pointers."""
 
 
-class ImageLog:
-    """Takes the image events of traces in any order, and gives those of a process back in order of time.
+class DeferredImages:
+    """Takes the image events of traces in any order, and yields those of a process in time order.
 
-    *complete* is False once there were too many to find them all again.
+    `complete` is False if there were too many to index, or some had no valid time stamp.
     """
 
     def __init__(self, limit: int = DEFAULT_LIMIT) -> None:
@@ -52,25 +50,25 @@ class ImageLog:
         self.hooks: Counter[bytes] = Counter()
         """How many kernel records were added, by the two bytes of their hook id."""
         self._limit = limit
-        self._held = bytearray()
+        self._buffer = bytearray()
         self._clocks: list[Clock] = []
         self._file: IO[bytes] | None = None
         self._blocks: list[int] = []
-        """How many bytes each block in the file has."""
+        """The size of each block in the file, in bytes."""
         self._in_file = 0
         self._places: dict[int, array[int]] | None = None
 
     def add(self, raw: RawEvent) -> None:
         """Take one event; OSError where the temporary file can't be written."""
         provider, event_id, version, opcode, time, pid, _, pointer_size, payload, offset = raw
-        self._held += _ENTRY.pack(_HEAD.size + len(payload), _READ)
-        self._held += _HEAD.pack(event_id, version, opcode, pointer_size, time, pid, offset, provider)
-        self._held += payload
-        if len(self._held) >= self._limit:
+        self._buffer += _ENTRY.pack(_HEAD.size + len(payload), _READ)
+        self._buffer += _HEAD.pack(event_id, version, opcode, pointer_size, time, pid, offset, provider)
+        self._buffer += payload
+        if len(self._buffer) >= self._limit:
             self._spill()
 
     def taker(self, clock: Clock) -> Callable[[bytes], None]:
-        """Return what takes the kernel's own records of a trace as they are; its time stamps are those of *clock*.
+        """Return a function that takes the kernel's own records of a trace, whose time stamps *clock* converts.
 
         OSError where the temporary file can't be written.
         """
@@ -79,23 +77,23 @@ class ImageLog:
 
         def take(record: bytes) -> None:
             self.hooks[record[6:8]] += 1
-            self._held += _ENTRY.pack(len(record), number)
-            self._held += record
-            if len(self._held) >= self._limit:
+            self._buffer += _ENTRY.pack(len(record), number)
+            self._buffer += record
+            if len(self._buffer) >= self._limit:
                 self._spill()
 
         return take
 
     def __iter__(self) -> Iterator[RawEvent]:
-        """Yield all events in the order in which they came."""
+        """Yield all events in the order in which they were added."""
         for _, block in self._all_blocks():
             for _, event in self._events(block):
                 yield event
 
     def of(self, pid: int, first: int = 0) -> Iterator[RawEvent]:
-        """Yield the events of process *pid* from the *first* on, in order of time.
+        """Yield the events of process *pid* in time order, without the ones before number *first*.
 
-        Those of one time are in the order in which they came. No event may be added any more.
+        Events of equal times keep the order in which they were added. No event may be added afterwards.
         """
         if self._places is None:
             self._places = self._index()
@@ -103,12 +101,12 @@ class ImageLog:
             yield self._at(self._places[pid][index])
 
     def _index(self) -> dict[int, array[int]]:
-        """Return where the events of each process are; one too short to tell its process is of none."""
+        """Return the places of each process's events; an event too short to hold a process id has none."""
         found: dict[int, tuple[array[int], array[int]]] = {}
         count = 0
         for start, block in self._all_blocks():
             for at, event in self._events(block):
-                pid = _process(event)
+                pid = image_pid(event)
                 if pid is None:
                     continue
                 times, places = found.setdefault(pid, (array("q"), array("Q")))
@@ -121,7 +119,7 @@ class ImageLog:
         return {pid: _in_order(*found.pop(pid)) for pid in tuple(found)}
 
     def _events(self, block: bytes | bytearray) -> Iterator[tuple[int, RawEvent]]:
-        """Yield each event of *block*, and where in it that is; what has no sound time stamp is left out."""
+        """Yield each event of *block* and its place there; events without a valid time stamp are left out."""
         at = 0
         while at < len(block):
             try:
@@ -140,16 +138,16 @@ class ImageLog:
         return RawEvent(provider, event_id, version, opcode, time, pid, pid, pointer_size, payload, offset)
 
     def _all_blocks(self) -> Iterator[tuple[int, bytes | bytearray]]:
-        """Yield the place of each block, and its bytes."""
+        """Yield the place of each block and its bytes."""
         start = 0
         for size in self._blocks:
             yield start, self._read(start, size)
             start += size
-        yield start, self._held
+        yield start, self._buffer
 
     def _at(self, place: int) -> RawEvent:
         if place >= self._in_file:
-            return self._event(self._held, place - self._in_file)
+            return self._event(self._buffer, place - self._in_file)
         size = _ENTRY.size + int.from_bytes(self._read(place, 4), "little")
         return self._event(self._read(place, size), 0)
 
@@ -160,26 +158,15 @@ class ImageLog:
 
     def _spill(self) -> None:
         if self._file is None:
-            import tempfile  # noqa: PLC0415 (a small trace is scanned at once)
+            import tempfile  # noqa: PLC0415 (lazy import: fast start-up)
 
             self._file = tempfile.TemporaryFile()  # noqa: SIM115
-            weakref.finalize(self, self._file.close)  # the events may never be asked for
+            weakref.finalize(self, self._file.close)  # the events may never be read
         self._file.seek(0, 2)
-        self._file.write(self._held)
-        self._blocks.append(len(self._held))
-        self._in_file += len(self._held)
-        self._held = bytearray()
-
-
-def _process(event: RawEvent) -> int | None:
-    """Return which process *event* is about: the payload tells, or the header of the very first version."""
-    if event.version == 0 and event.provider != KERNEL_PROCESS:
-        return event.pid
-    at = _PID_AT[event.pointer_size]
-    if len(event.payload) < at + _PID.size:
-        return None
-    pid: int = _PID.unpack_from(event.payload, at)[0]
-    return pid
+        self._file.write(self._buffer)
+        self._blocks.append(len(self._buffer))
+        self._in_file += len(self._buffer)
+        self._buffer = bytearray()
 
 
 def _in_order(times: array[int], places: array[int]) -> array[int]:

@@ -1,4 +1,4 @@
-"""Gives an enricher the images of the processes of a remote thread, when there is one and not before."""
+"""Gives the enrichment the image events of a remote thread's processes, once there is one and not before."""
 
 from __future__ import annotations
 
@@ -14,71 +14,74 @@ if TYPE_CHECKING:
 
     from etwdetect.core.events import Event
     from etwdetect.core.rule import RemoteThread
-    from etwdetect.enrich.detection import Detection
     from etwdetect.enrich.enricher import Enricher
-    from etwdetect.offline.deferred_images import ImageLog
+    from etwdetect.offline.deferred_images import DeferredImages
 
 _MOST_AT_ONCE: Final = 4096
-"""How many events of a process are kept while they are told; the others are decoded a second time."""
+"""How many events of a process are kept between the prescan and the replay; the rest is decoded twice."""
 
 
-class ImageFeed:
-    """Tells *enricher* of images out of *log*: those up to a remote thread, and those soon after it.
+class ImageReplay:
+    """Replays image events out of *images* to *enricher*: those up to a remote thread, and those soon after it.
 
-    The enricher then knows what it would if it had observed all image events in their turn. *damaged* counts those
+    The enricher then knows what it would if it had observed all image events in time order. `damaged` counts those
     that could not be read.
     """
 
-    def __init__(self, log: ImageLog, enricher: Enricher) -> None:
+    def __init__(self, images: DeferredImages, enricher: Enricher) -> None:
         self.damaged = 0
-        self._log = log
+        self._images = images
         self._enricher = enricher
-        self._told: dict[int, int] = {}
-        """By process: how many of its image events the enricher has observed or need not."""
+        self._replayed: dict[int, int] = {}
+        """By process: how many of its image events the enricher has observed or does not need."""
         self._due: deque[tuple[int, int]] = deque()
-        """For the two processes of each remote thread of late: until when their images matter to it."""
-        self._ahead = Decoder(self._note_damage, images=True)
-        self._in_turn = Decoder(lambda *_: None, images=True)
+        """For both processes of each recent remote thread: the end of its grace period, and the process id."""
+        self._prescan_decoder = Decoder(self._note_damage, images=True)
+        self._replay_decoder = Decoder(lambda *_: None, images=True)
 
-    def settled(self, event: Event | None) -> Iterator[Detection]:
-        """Yield what has settled before *event*, the next in time order, or all that is left."""
+    def advance(self, event: Event | None) -> Iterator[int]:
+        """Replay what is due before *event*, the next in time order; None replays all that is left.
+
+        Yield the end of each grace period that is over: the detections up to there can be taken.
+        """
         while self._due and (event is None or self._due[0][0] < event.time):
             until = self._due[0][0]
             while self._due and self._due[0][0] == until:
-                self._tell(self._due.popleft()[1], until)
-            yield from self._enricher.take(until)
+                self._replay(self._due.popleft()[1], until)
+            yield until
         if self._due and isinstance(event, ProcessStart | ProcessStop):
-            self._tell(event.pid, event.time - 1)
+            self._replay(event.pid, event.time - 1)
 
-    def found(self, thread: RemoteThread) -> None:
-        """Take the remote thread that the last event is, before the enricher does."""
+    def look_around(self, thread: RemoteThread) -> None:
+        """Replay the images that matter to *thread*, the event observed last; call it before `Enricher.add`."""
         for pid in self._enricher.involved(thread):
-            self._tell(pid, thread.time)
+            self._replay(pid, thread.time)
         until = thread.time + self._enricher.settle
         self._due += (until, thread.creator_pid), (until, thread.pid)
 
-    def _tell(self, pid: int, until: int) -> None:
-        known = [] if pid in self._told else self._foresee(pid, until)
-        told = self._told.setdefault(pid, 0)
-        later = ((raw.time, self._in_turn.decode(raw)) for raw in self._log.of(pid, told + len(known)))
+    def _replay(self, pid: int, until: int) -> None:
+        prescanned = [] if pid in self._replayed else self._prescan(pid, until)
+        replayed = self._replayed.setdefault(pid, 0)
+        rest = self._images.of(pid, replayed + len(prescanned))
+        decoded = ((raw.time, self._replay_decoder.decode(raw)) for raw in rest)
         since = self._enricher.since(pid)
-        for time, event in chain(known, later):
+        for time, event in chain(prescanned, decoded):
             if time > until:
                 break
-            self._told[pid] += 1
+            self._replayed[pid] += 1
             if time >= since and event is not None:
                 self._enricher.observe(event)
 
-    def _foresee(self, pid: int, until: int) -> list[tuple[int, Event | None]]:
-        """Tell the enricher ahead of all images of *pid*; return the first of them and their times."""
+    def _prescan(self, pid: int, until: int) -> list[tuple[int, Event | None]]:
+        """Show the enricher all images of *pid* ahead of time; return the first ones with their times."""
         first: list[tuple[int, Event | None]] = []
-        for raw in self._log.of(pid):
-            event = self._ahead.decode(raw)
+        for raw in self._images.of(pid):
+            event = self._prescan_decoder.decode(raw)
             if event is not None:
                 self._enricher.foresee(event)
             if len(first) < _MOST_AT_ONCE:
                 first.append((raw.time, event))
-        if not self._log.complete:
+        if not self._images.complete:
             self._enricher.observe(Loss(until, 1))
         return first
 

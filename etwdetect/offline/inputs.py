@@ -1,6 +1,6 @@
-"""Finds what a path names: traces, also inside .zip and .gz, files of events, saved results, all of a directory.
+"""Finds the inputs at a path: traces, also inside .zip and .gz, files of events, saved results, directories.
 
-What kind of input a file is, its content says, in `_in_file` and `_in_archive`, and never its name.
+The content of a file decides what kind of input it is, in `_in_file` and `_in_archive`, never its name.
 """
 
 from __future__ import annotations
@@ -17,32 +17,32 @@ from etwdetect.core.errors import NotATraceError, OtherContentError
 from etwdetect.results.saved import HEAD, SavedResults, looks_saved
 from etwdetect.sources import packed
 from etwdetect.sources.etl.reader import Trace
-from etwdetect.sources.eventdata import SUFFIXES, is_recorded
+from etwdetect.sources.eventdata import SUFFIXES, is_event_data
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from etwdetect.sources.eventdata.trace import RecordedInput
+    from etwdetect.sources.eventdata.trace import EventDataInput
 
 
 _FILES: Final = (stat.S_IFREG, 0)
-"""What may be opened, by `_kind`: a pipe would be waited for."""
+"""What may be opened, by `_kind`: opening a pipe would block."""
 
 
 @dataclass(frozen=True)
 class _MaybePacked:
-    """One input that was found: the file it is in, and its name there if that is a .zip."""
+    """One input that was found: its file, and its name in the file if that is a .zip."""
 
     path: Path
     member: str | None = None
 
     @property
     def name(self) -> str:
-        """What messages call it."""
+        """The name for messages."""
         return str(self.path) if self.member is None else f"{self.path}!{self.member}"
 
     def _plain(self, stack: ExitStack) -> tuple[IO[bytes], str | None]:
-        """Return the file as it was before it was packed, and what went wrong with unpacking it."""
+        """Return the unpacked file, and what went wrong with unpacking it."""
         return packed.plain(stack, self.path, self.name, self.member)
 
 
@@ -66,7 +66,7 @@ class Input(_MaybePacked):
 
 @dataclass(frozen=True)
 class SavedInput(_MaybePacked):
-    """Saved json that was found."""
+    """Saved results that were found."""
 
     @contextmanager
     def open(self) -> Iterator[SavedResults]:
@@ -79,16 +79,16 @@ class SavedInput(_MaybePacked):
 
 @dataclass(frozen=True)
 class _UnreadableInput(Input):
-    """Something in a directory that can't be looked into."""
+    """Something in a directory that can't be read."""
 
     error: NotATraceError = field(kw_only=True)
 
     def open(self) -> NoReturn:
-        """Say why."""
+        """Raise the error."""
         raise self.error
 
 
-def find_inputs(path: str | os.PathLike[str]) -> Iterator[Input | RecordedInput]:
+def find_inputs(path: str | os.PathLike[str]) -> Iterator[Input | EventDataInput]:
     """Yield the traces at *path*, in the order of their names.
 
     Raises NotATraceError where there is nothing, a directory or an archive without a trace, or saved results.
@@ -99,15 +99,15 @@ def find_inputs(path: str | os.PathLike[str]) -> Iterator[Input | RecordedInput]
         if not isinstance(found, SavedInput):
             yield found
     if only_saved:
-        raise NotATraceError(str(path), "holds saved results, and no events to find others in")
+        raise NotATraceError(str(path), "holds saved results, not events")
 
 
-def find_all(path: str | os.PathLike[str]) -> Iterator[Input | RecordedInput | SavedInput]:
+def find_all(path: str | os.PathLike[str]) -> Iterator[Input | EventDataInput | SavedInput]:
     """Yield the traces and the saved results at *path*, in the order of their names.
 
-    Of a directory, traces alone: the results in it are likely to be of those. What can't be read in it is yielded
-    too, and says so when it is opened. Raises NotATraceError where there is nothing, a directory without a trace
-    or an archive without either.
+    Of a directory, only the traces: saved results in it are likely to be of those. What can't be read in it is
+    yielded too, and raises its error when it is opened. Raises NotATraceError where there is nothing, a directory
+    without a trace, or an archive without either.
     """
     path = Path(path)
     if _kind(path) != stat.S_IFDIR:
@@ -124,7 +124,7 @@ def find_all(path: str | os.PathLike[str]) -> Iterator[Input | RecordedInput | S
                     found = True
                     yield each_input
         except OtherContentError:
-            continue  # nobody named it
+            continue  # the user did not name it
         except NotATraceError as error:
             found = True
             yield _UnreadableInput(each, error=error)
@@ -133,11 +133,11 @@ def find_all(path: str | os.PathLike[str]) -> Iterator[Input | RecordedInput | S
 
 
 def _candidates(folder: Path, unreadable: list[Input]) -> Iterator[Path]:
-    """Yield the files in *folder*, and below, that are called as inputs are; add folders that can't be read."""
+    """Yield the files below *folder* with names of inputs; add folders that can't be read to *unreadable*."""
 
     def add(error: OSError) -> None:
         where = Path(error.filename)
-        why = NotATraceError(str(where), f"cannot be looked into: {error.strerror}")
+        why = NotATraceError(str(where), f"cannot be listed: {error.strerror}")
         unreadable.append(_UnreadableInput(where, error=why))
 
     for here, _, names in os.walk(folder, onerror=add):
@@ -148,14 +148,14 @@ def _candidates(folder: Path, unreadable: list[Input]) -> Iterator[Path]:
 
 
 def _kind(path: Path) -> int:
-    """Return what *path* is, S_IFREG or another of `stat`'s; 0 where only opening it will say."""
+    """Return the type of *path*, such as stat.S_IFREG; 0 where only opening it will tell."""
     try:
         return stat.S_IFMT(path.stat().st_mode)
     except OSError:
         return 0
 
 
-def _in_file(path: Path) -> Iterator[Input | RecordedInput | SavedInput]:
+def _in_file(path: Path) -> Iterator[Input | EventDataInput | SavedInput]:
     if _kind(path) not in _FILES:
         raise NotATraceError(str(path), "is neither a file nor a directory")
     try:
@@ -172,7 +172,7 @@ def _in_file(path: Path) -> Iterator[Input | RecordedInput | SavedInput]:
         head = head_of_gz(path, HEAD)
     if looks_saved(head):
         yield SavedInput(path)
-    elif is_recorded(head[:4]):
+    elif is_event_data(head[:4]):
         from etwdetect.sources.eventdata.trace import find_recordings  # noqa: PLC0415 (lazy import: fast start-up)
 
         yield from find_recordings(path)

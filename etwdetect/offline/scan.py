@@ -1,22 +1,26 @@
-"""A recorded trace through all rooms: decoding, order, the rule, and what is known around each remote thread."""
+"""Scans a recorded trace: decoding, time order, the rule, and what is known about each remote thread."""
 
 from __future__ import annotations
 
 import time
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from etwdetect.core.events import Loss, MachineName, ThreadStop, VolumeMapping
 from etwdetect.core.raw import IMAGE, KERNEL_PROCESS, LOST_EVENTS
 from etwdetect.core.rule import DEFAULT_BOUND, RemoteThreadRule
 from etwdetect.enrich.enricher import Enricher
-from etwdetect.offline.deferred_images import ImageLog
-from etwdetect.offline.image_replay import ImageFeed
+from etwdetect.offline.deferred_images import DeferredImages
+from etwdetect.offline.image_replay import ImageReplay
+from etwdetect.offline.result import FileDamages, ScanResult
 from etwdetect.offline.sorters import Sorters
+from etwdetect.pipeline import Pipeline
 from etwdetect.sources.decode import Decoder, classic_opcodes, image_kind
 from etwdetect.sources.etl.reader import Trace
 from etwdetect.sources.etl.records import hook_ids
 from etwdetect.sources.etl.walk import Wanted
+from etwdetect.sources.eventdata.schema import RecordingStart
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -26,30 +30,30 @@ if TYPE_CHECKING:
     from etwdetect.enrich.detection import Detection
     from etwdetect.enrich.imagefiles import ImageFiles
     from etwdetect.enrich.kinds import Kinds
-    from etwdetect.sources.eventdata.trace import RecordedTrace
+    from etwdetect.sources.eventdata.trace import EventDataTrace
 
 _PROGRESS_EVERY: Final = 1024
 """How many events of interest pass between two calls of *progress*."""
 
 
 def _wanted() -> Wanted:
-    """Return what to find in a trace: all that `Decoder` knows, the kernel's records of images to be put aside."""
+    """Return what to look for in a trace: all that `Decoder` knows, with the kernel's image records apart."""
     opcodes = classic_opcodes(images=True)
     hooks = [hook for provider in opcodes if provider != IMAGE for hook in hook_ids(provider, opcodes[provider])]
     return Wanted(hooks, (KERNEL_PROCESS, LOST_EVENTS, *opcodes), hook_ids(IMAGE, opcodes[IMAGE]))
 
 
 class Scan:
-    """One trace, or consecutive files of one session, through decoding, time order, rule and names.
+    """One trace, or consecutive files of one session, through decoding, time order, rule and enrichment.
 
     *bound* is that of the new-process table. *progress*, where given, is called now and then with the number of
-    bytes read so far of the file at hand. *files* are the image files to find start functions in, *kinds* the
-    rules for kinds. The counts are complete when `detections` has ended.
+    bytes read so far of the current file. *files* are the image files to find start functions in, *kinds* the
+    rules for kinds. Use one of `detections`, `events` and `recording`, once; `result` tells the rest.
     """
 
     def __init__(
         self,
-        traces: Sequence[Trace | RecordedTrace],
+        traces: Sequence[Trace | EventDataTrace],
         bound: int = DEFAULT_BOUND,
         progress: Callable[[int], None] | None = None,
         *,
@@ -57,104 +61,95 @@ class Scan:
         kinds: Kinds | None = None,
     ) -> None:
         self.traces = traces
-        self.session_start = min(
-            (trace.header.start_time for trace in traces if trace.header.start_time is not None), default=None
-        )
-        self.rule = RemoteThreadRule(bound, self.session_start)
-        self.counts: Counter[str] = Counter()
-        self.unknown_versions: Counter[tuple[str, int]] = Counter()
-        self.span: tuple[int, int] | None = None
-        """The FILETIMEs of the first and the last event of interest; known before the first detection."""
-        self.seconds = 0.0
-        self.told_twice = 0
-        """How many thread starts were left out because another provider tells of them too."""
-        self.thread_providers: frozenset[bytes] = frozenset()
-        """The GUIDs of the providers that tell of thread starts, empty for a file of events; known with `span`."""
-        self.host: str | None = None
-        """The machine's name where a trace tells it; known before the first detection."""
-        self.finds_functions = files is not None
-        """Whether there are image files to find functions in."""
-        self._progress = progress
-        self.pointer_size = max(trace.header.pointer_size for trace in traces)
-        self.boot_time = max(trace.header.boot_time for trace in traces)
+        starts = (trace.header.start_time for trace in traces if trace.header.start_time is not None)
+        self._session_start = min(starts, default=None)
+        self._pointer_size = max(trace.header.pointer_size for trace in traces)
+        self._boot_time = max(trace.header.boot_time for trace in traces)
+        self.rule = RemoteThreadRule(bound, self._session_start)
         self._enricher = Enricher(
-            pointer_size=self.pointer_size,
-            # The moment of the boot tells machines apart where none of them gives its name.
-            machine=str(self.boot_time),
+            pointer_size=self._pointer_size,
+            # The boot time tells machines apart where no trace gives the name of one.
+            machine=str(self._boot_time),
             files=files,
             kinds=kinds,
         )
-        self._images = ImageLog()
-        self._feed = ImageFeed(self._images, self._enricher)
+        self._images = DeferredImages()
+        self._replay = ImageReplay(self._images, self._enricher)
+        self._pipeline = Pipeline(self.rule, self._enricher, self._replay.look_around)
+        self._progress = progress
+        self._sorters: Sorters | None = None
+        self._finds_functions = files is not None
+        self._counts: Counter[str] = Counter()
+        self._unknown_versions: Counter[tuple[str, int]] = Counter()
+        self._span: tuple[int, int] | None = None
+        self._host: str | None = None
         self._loss_records = 0
-        self._loss_told = Loss(0, 0)
+        self._losses_in_place = Loss(0, 0)
         """The losses that stand in their place among the events, which only files of events have."""
+        self._started = time.perf_counter()
+        self._seconds = 0.0
 
-    @property
-    def events_read(self) -> int:
-        """All records of all kinds that were read."""
-        return sum(trace.events_read for trace in self.traces)
+    def result(self) -> ScanResult:
+        """Return what was found so far; complete when `detections`, `events` or `recording` has ended.
 
-    @property
-    def damages(self) -> int:
-        """How many places could not be read."""
-        return sum(trace.damages.count for trace in self.traces)
-
-    @property
-    def images_damaged(self) -> int:
-        """How many image events of the processes of remote threads could not be read."""
-        return self._feed.damaged
-
-    @property
-    def events_lost(self) -> int:
-        """How many events Windows lost while it recorded, at the least.
-
-        An unfinalised log has no count, but marks the buffers that follow a loss.
+        After `read`, only what the rule and the enrichment found is still missing.
         """
-        counted = sum(trace.header.events_lost for trace in self.traces)
-        return max(counted, self._loss_records, sum(trace.loss_marks for trace in self.traces))
-
-    @property
-    def buffers_lost(self) -> int:
-        """How many whole buffers Windows lost while it recorded."""
-        return sum(trace.header.buffers_lost for trace in self.traces)
-
-    @property
-    def stopped(self) -> bool:
-        """Whether `stop` was called before all was read."""
-        return any(trace.stopped for trace in self.traces)
+        sorters, table = self._sorters or Sorters(), self.rule.table
+        return ScanResult(
+            files=tuple(
+                FileDamages(trace.name, trace.damages.count, tuple(trace.damages.described))
+                for trace in self.traces
+            ),
+            span=self._span,
+            host=self._host,
+            thread_providers=sorters.thread_providers,
+            finds_functions=self._finds_functions,
+            events_read=sum(trace.events_read for trace in self.traces),
+            counts=Counter(self._counts),
+            unknown_versions=Counter(self._unknown_versions),
+            duplicate_thread_starts=sorters.duplicate_thread_starts,
+            events_lost=self._events_lost(),
+            buffers_lost=self._buffers_lost(),
+            images_damaged=self._replay.damaged,
+            thread_starts=replace(self.rule.counts),
+            table_size=len(table),
+            table_bound=table.bound,
+            evictions=table.evictions,
+            stopped=any(trace.stopped for trace in self.traces),
+            seconds=self._seconds,
+        )
 
     def stop(self) -> None:
-        """Read no further: `detections` goes on with what was read so far."""
+        """Read no further: `detections` continues with what was read so far."""
         for trace in self.traces:
             if trace.bytes_read < trace.size:
                 trace.stop()
 
-    def detections(self) -> Iterator[Detection]:
-        """Read everything, then yield the remote threads in time order; once only.
+    def read(self) -> None:
+        """Read all traces; the other methods do it where it is not done. OSError as from `detections`."""
+        self._sorted()
 
-        OSError where events that are too many for memory can't be put in a temporary file.
+    def detections(self) -> Iterator[Detection]:
+        """Read everything, then yield the remote threads in time order.
+
+        OSError where events that do not fit in memory can't be written to a temporary file.
         """
-        started = time.perf_counter()
-        sorters = self._sorted()
-        images = self._feed
-        for event in self._in_order(sorters):
-            yield from images.settled(event)
-            self._enricher.observe(event)
-            hit = self.rule.observe(event)
-            if hit is not None:
-                images.found(hit)
-                self._enricher.add(hit)
-        self.seconds = time.perf_counter() - started
-        yield from images.settled(None)
-        self.seconds = time.perf_counter() - started
+        observe, advance = self._pipeline.observe, self._replay.advance
+        for event in self._in_order():
+            for until in advance(event):
+                yield from self._pipeline.take(until)
+            observe(event)
+        self._seconds = time.perf_counter() - self._started
+        for until in advance(None):
+            yield from self._pipeline.take(until)
+        self._seconds = time.perf_counter() - self._started
 
     def events(self) -> Iterator[Event]:
-        """Read everything, then yield the events in the order in which the rule takes them; once only.
+        """Read everything, then yield the events in the order in which the rule takes them.
 
-        All that is missing stands before all else, because a trace does not tell when it was lost; a damaged
-        place is at least one event that was not seen. OSError as from `detections`, which goes another way: it
-        looks into image events only where there is a remote thread.
+        The first one is a Loss of all that is missing, because a trace does not tell when it was lost; a damaged
+        place counts as one lost event. OSError as from `detections`, which decodes image events only where there
+        is a remote thread.
         """
         sorters = self._sorted()
         decoder = Decoder(lambda *_: None, images=True)
@@ -162,61 +157,87 @@ class Scan:
             event = decoder.decode(raw)
             if event is not None:
                 sorters.images.add(event)
-        yield from self._in_order(sorters)
+        yield from self._in_order()
+
+    def recording(self) -> Iterator[Event | RecordingStart]:
+        """Read everything, then yield the `events` behind the RecordingStart that describes them.
+
+        A Loss of nothing is left out.
+        """
+        events = self.events()
+        loss = next(events)
+        start = self._session_start or 0
+        first = min(start, *(self._span or (start,)))
+        yield RecordingStart(first, start, self._pointer_size, self._boot_time)
+        if isinstance(loss, Loss) and (loss.events or loss.buffers):
+            yield loss._replace(time=first)
+        yield from events
 
     def _sorted(self) -> Sorters:
-        """Read everything."""
-        sorters = Sorters()
-        for trace in self.traces:
-            if isinstance(trace, Trace):
-                self._read(trace, sorters)
-            else:
-                self._read_events(trace, sorters)
-        self.thread_providers = sorters.thread_providers
-        for hook, count in self._images.hooks.items():
-            self.counts[image_kind(hook)] += count
-        return sorters
+        if self._sorters is None:
+            self._started = time.perf_counter()
+            self._sorters = Sorters()
+            for trace in self.traces:
+                if isinstance(trace, Trace):
+                    self._read(trace, self._sorters)
+                else:
+                    self._read_events(trace, self._sorters)
+            for hook, count in self._images.hooks.items():
+                self._counts[image_kind(hook)] += count
+        return self._sorters
 
-    def _in_order(self, sorters: Sorters) -> Iterator[Event]:
-        events_lost = self.events_lost - self._loss_told.events + self.damages
-        yield Loss(self.session_start or 0, events_lost, self.buffers_lost - self._loss_told.buffers)
+    def _in_order(self) -> Iterator[Event]:
+        sorters = self._sorted()
+        events_lost = self._events_lost() - self._losses_in_place.events + self._damages()
+        buffers_lost = self._buffers_lost() - self._losses_in_place.buffers
+        yield Loss(self._session_start or 0, events_lost, buffers_lost)
         yield from sorters.in_order()
+
+    def _events_lost(self) -> int:
+        # An unfinalised log has no count, but marks the buffers that follow a loss.
+        counted = sum(trace.header.events_lost for trace in self.traces)
+        return max(counted, self._loss_records, sum(trace.loss_marks for trace in self.traces))
+
+    def _buffers_lost(self) -> int:
+        return sum(trace.header.buffers_lost for trace in self.traces)
+
+    def _damages(self) -> int:
+        return sum(trace.damages.count for trace in self.traces)
 
     def _read(self, trace: Trace, sorters: Sorters) -> None:
         decoder = Decoder(trace.damages.add, aside=self._images.add)
         for number, raw in enumerate(trace.records(_wanted(), self._images.taker(trace.clock))):
             event = decoder.decode(raw)
             if event is not None:
-                self._take(event, sorters.of(event, raw.provider))
+                self._add(event, sorters.of(event, raw.provider))
             if self._progress and number % _PROGRESS_EVERY == 0:
                 self._progress(trace.bytes_read)
-        self.counts += decoder.counts
-        self.unknown_versions += decoder.unknown_versions
-        self.told_twice = sorters.told_twice
+        self._counts += decoder.counts
+        self._unknown_versions += decoder.unknown_versions
 
-    def _read_events(self, trace: RecordedTrace, sorters: Sorters) -> None:
+    def _read_events(self, trace: EventDataTrace, sorters: Sorters) -> None:
         for number, event in enumerate(trace.events()):
             sorter = sorters.of(event, b"")
             if isinstance(event, Loss):
-                told = self._loss_told
-                self._loss_told = Loss(0, told.events + event.events, told.buffers + event.buffers)
+                before = self._losses_in_place
+                self._losses_in_place = Loss(0, before.events + event.events, before.buffers + event.buffers)
                 sorter.add(event)
             else:
-                self._take(event, sorter)
+                self._add(event, sorter)
             if self._progress and number % _PROGRESS_EVERY == 0:
                 self._progress(trace.bytes_read)
-        self.counts += trace.kinds
+        self._counts += trace.kinds
 
-    def _take(self, event: Event, sorter: EventSorter) -> None:
+    def _add(self, event: Event, sorter: EventSorter) -> None:
         if isinstance(event, Loss):
             self._loss_records += event.events + event.buffers
             return
         if isinstance(event, ThreadStop):
-            return  # which neither the rule nor the names take anything from
+            return  # neither the rule nor the enrichment uses it
         if isinstance(event, MachineName):
-            self.host = self.host or event.name or None
-        if not isinstance(event, VolumeMapping | MachineName):  # which are not of a moment
-            first, last = self.span or (event.time, event.time)
-            self.span = min(first, event.time), max(last, event.time)
+            self._host = self._host or event.name or None
+        if not isinstance(event, VolumeMapping | MachineName):  # their times say nothing
+            first, last = self._span or (event.time, event.time)
+            self._span = min(first, event.time), max(last, event.time)
         self._enricher.foresee(event)
         sorter.add(event)

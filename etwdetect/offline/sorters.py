@@ -1,4 +1,4 @@
-"""The events of a trace in order of time, with each thread start told once."""
+"""Sorts the events of a trace by time, without duplicate thread starts."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 
 class Sorters:
-    """Sorts the events of all providers, and keeps the thread starts of each apart.
+    """Sorts the events of all providers, with the thread starts of each provider apart.
 
-    A recording may hold both the NT Kernel Logger and Microsoft-Windows-Kernel-Process. To the rule the second
-    telling of a first thread would be a remote one, so the thread starts of one provider alone are taken: of
-    the one that has more. Processes may be told of twice, which changes nothing.
+    A recording may hold both the NT Kernel Logger and Microsoft-Windows-Kernel-Process. The rule would take the
+    duplicate of a first thread for a remote thread, so only the thread starts of one provider are used: of the one
+    that has more. Duplicate process events change nothing.
     """
 
     def __init__(self) -> None:
@@ -28,7 +28,7 @@ class Sorters:
         self._thread_starts: dict[bytes, EventSorter] = {}
 
     def of(self, event: Event, provider: bytes) -> EventSorter:
-        """Return the sorter that *event* belongs in."""
+        """Return the sorter for *event*, which *provider* logged."""
         if not isinstance(event, ThreadStart):
             return self._others
         if provider not in self._thread_starts:
@@ -37,19 +37,19 @@ class Sorters:
 
     @property
     def thread_providers(self) -> frozenset[bytes]:
-        """The providers that tell of thread starts."""
-        return frozenset(self._thread_starts)
+        """The GUIDs of the providers that logged thread starts; those in files of events have none."""
+        return frozenset(filter(None, self._thread_starts))
 
     @property
     def _chosen(self) -> EventSorter:
         return max(self._thread_starts.values(), key=len, default=EventSorter())
 
     @property
-    def told_twice(self) -> int:
-        """How many thread starts are left out."""
+    def duplicate_thread_starts(self) -> int:
+        """How many thread starts are left out because another provider logged more."""
         return sum(map(len, self._thread_starts.values())) - len(self._chosen)
 
     def in_order(self) -> Iterator[Event]:
-        """Yield the events in order; once only."""
+        """Yield the events in time order; once only."""
         images = [self.images] if self.images else []
         return heapq.merge(self._others, self._chosen, *images, key=order_of)

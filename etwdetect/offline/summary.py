@@ -1,4 +1,4 @@
-"""What is said of a scan besides its detections: what is amiss, what was seen, and at what speed."""
+"""The messages about a scan: what is missing, what was seen, and how fast."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from etwdetect.results.wording import plural, printable
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from etwdetect.offline import Scan
+    from etwdetect.offline.result import ScanResult
 
 _DAMAGES_SHOWN: Final = 10
 _VERSIONS_SHOWN: Final = 5
@@ -20,76 +20,77 @@ _PROCESS_KINDS: Final = frozenset(
 )
 
 
-def name(scan: Scan) -> str:
-    """Return what to call the scan's input or inputs."""
-    first = printable(scan.traces[0].name)
-    return first if len(scan.traces) == 1 else f"{first} and {len(scan.traces) - 1} more, joined"
+def name(result: ScanResult) -> str:
+    """Return the name of the scan's input or inputs."""
+    first = printable(result.files[0].name)
+    return first if len(result.files) == 1 else f"{first} and {len(result.files) - 1} more, joined"
 
 
-def warnings(scan: Scan) -> Iterator[str]:
-    """Yield a line for each reason why the scan may have missed something, or found what was not there."""
-    for trace in scan.traces:
-        for damage in trace.damages.described[:_DAMAGES_SHOWN]:
-            yield f"{printable(trace.name)}: offset {damage.offset:#x}: {damage.what}"
-        more = trace.damages.count - _DAMAGES_SHOWN
+def warnings(result: ScanResult) -> Iterator[str]:
+    """Yield a line for each reason why the scan may have missed remote threads or found false ones."""
+    for file in result.files:
+        for offset, what in file.described[:_DAMAGES_SHOWN]:
+            yield f"{printable(file.name)}: offset {offset:#x}: {what}"
+        more = file.count - _DAMAGES_SHOWN
         if more > 0:
-            yield f"{printable(trace.name)}: {more:,} more places are damaged"
-    if scan.stopped:
-        yield f"{name(scan)}: interrupted: what was not read by then is not in the result"
-    if scan.events_lost or scan.buffers_lost:
+            yield f"{printable(file.name)}: {more:,} more places are damaged"
+    if result.stopped:
+        yield f"{name(result)}: interrupted: what was not read by then is not in the result"
+    if result.events_lost or result.buffers_lost:
         yield (
-            f"{name(scan)}: {scan.events_lost:,} events and {scan.buffers_lost:,} buffers were lost while it was"
-            " recorded: remote threads may be missing, and those found may be first threads"
+            f"{name(result)}: {result.events_lost:,} events and {result.buffers_lost:,} buffers were lost while it"
+            " was recorded: remote threads may be missing, and those found may be first threads"
         )
-    if not scan.counts.keys() & _THREAD_KINDS:
-        missing = "thread" if scan.counts.keys() & _PROCESS_KINDS else "process or thread"
-        yield f"{name(scan)}: has no {missing} events, so it can't show a remote thread"
+    if not result.counts.keys() & _THREAD_KINDS:
+        missing = "thread" if result.counts.keys() & _PROCESS_KINDS else "process or thread"
+        yield f"{name(result)}: has no {missing} events, so it can't show a remote thread"
 
 
-def notes(scan: Scan) -> Iterator[str]:
-    """Yield a line for each thing that is worth knowing though nothing is missing."""
-    for kind in sorted({kind for kind, _ in scan.unknown_versions}):
-        versions = sorted(version for each, version in scan.unknown_versions if each == kind)
+def notes(result: ScanResult) -> Iterator[str]:
+    """Yield a line for each thing that is worth knowing where nothing is missing."""
+    for kind in sorted({kind for kind, _ in result.unknown_versions}):
+        versions = sorted(version for each, version in result.unknown_versions if each == kind)
         shown = ", ".join(map(str, versions[:_VERSIONS_SHOWN])) + (" …" if len(versions) > _VERSIONS_SHOWN else "")
-        count = sum(scan.unknown_versions[kind, version] for version in versions)
+        count = sum(result.unknown_versions[kind, version] for version in versions)
         yield (
-            f"{name(scan)}: {count:,} {kind} events have the unknown version {shown};"
-            " of them only what every version has is used"
+            f"{name(result)}: {count:,} {kind} events have the unknown version {shown};"
+            " only the fields that every version has are used of them"
         )
-    if scan.told_twice:
+    if result.duplicate_thread_starts:
         yield (
-            f"{name(scan)}: two providers tell of thread starts; the {scan.told_twice:,} of the one that tells of"
-            " fewer are left out"
+            f"{name(result)}: two providers logged thread starts;"
+            f" the {result.duplicate_thread_starts:,} of the one that logged fewer are left out"
         )
-    if scan.counts.keys() & _THREAD_KINDS and not scan.counts.keys() & _PROCESS_KINDS:
-        yield f"{name(scan)}: has no process events: the first thread of a new process looks remote in it"
-    if scan.rule.table.evictions:
+    if result.counts.keys() & _THREAD_KINDS and not result.counts.keys() & _PROCESS_KINDS:
+        yield f"{name(result)}: has no process events: the first thread of a new process looks remote in it"
+    if result.evictions:
         yield (
-            f"{name(scan)}: more than {scan.rule.table.bound:,} processes waited for their first thread;"
-            f" {scan.rule.table.evictions:,} were forgotten"
+            f"{name(result)}: more than {result.table_bound:,} processes waited for their first thread;"
+            f" {result.evictions:,} were evicted from the table"
         )
-    if scan.images_damaged:
-        yield f"{name(scan)}: {scan.images_damaged:,} image events cannot be read: start modules may be missing"
-    if scan.rule.counts.unknown:
-        yield f"{name(scan)}: {scan.rule.counts.unknown:,} thread starts do not tell their creator"
+    if result.images_damaged:
+        count = result.images_damaged
+        yield f"{name(result)}: {count:,} image events cannot be read: start modules may be missing"
+    if result.thread_starts.unknown:
+        yield f"{name(result)}: {result.thread_starts.unknown:,} thread starts have no known creator"
 
 
-def closing(scan: Scan, filtered_out: int) -> str:
-    """Return the line that closes a scan."""
-    counts = scan.rule.counts
+def closing(result: ScanResult, filtered_out: int) -> str:
+    """Return the line that closes a result."""
+    counts = result.thread_starts
     hidden = f" ({filtered_out:,} filtered out)" if filtered_out else ""
     return (
-        f"{name(scan)}: {plural(counts.remote, 'remote thread')}{hidden} in"
-        f" {plural(counts.seen, 'thread start')}, {plural(scan.events_read, 'event')}"
+        f"{name(result)}: {plural(counts.remote, 'remote thread')}{hidden} in"
+        f" {plural(counts.seen, 'thread start')}, {plural(result.events_read, 'event')}"
     )
 
 
-def stats(scan: Scan) -> Iterator[str]:
+def stats(result: ScanResult) -> Iterator[str]:
     """Yield the statistics, a line each."""
-    counts, table = scan.rule.counts, scan.rule.table
-    rows: list[tuple[str, object]] = [("events read", scan.events_read)]
-    rows += [(f"  {kind}", count) for kind, count in sorted(scan.counts.items())]
-    rows += [("  other", scan.events_read - sum(scan.counts.values()))]
+    counts = result.thread_starts
+    rows: list[tuple[str, object]] = [("events read", result.events_read)]
+    rows += [(f"  {kind}", count) for kind, count in sorted(result.counts.items())]
+    rows += [("  other", result.events_read - sum(result.counts.values()))]
     rows += [
         ("thread starts", counts.seen),
         ("  own", counts.own),
@@ -97,15 +98,15 @@ def stats(scan: Scan) -> Iterator[str]:
         ("  excluded", counts.excluded),
         ("  unknown creator", counts.unknown),
         ("  remote", counts.remote),
-        ("new-process table", len(table)),
-        ("  evictions", table.evictions),
-        ("events lost", scan.events_lost),
-        ("buffers lost", scan.buffers_lost),
-        ("damaged places", scan.damages),
-        ("seconds", f"{scan.seconds:.3f}"),
-        ("events per second", round(scan.events_read / max(scan.seconds, 1e-9))),
+        ("new-process table", result.table_size),
+        ("  evictions", result.evictions),
+        ("events lost", result.events_lost),
+        ("buffers lost", result.buffers_lost),
+        ("damaged places", result.damages),
+        ("seconds", f"{result.seconds:.3f}"),
+        ("events per second", round(result.events_read / max(result.seconds, 1e-9))),
     ]
-    rows += [("unknown versions", sum(scan.unknown_versions.values()))]
+    rows += [("unknown versions", sum(result.unknown_versions.values()))]
     width = max(len(label) for label, _ in rows)
     for label, value in rows:
         yield f"{label:{width}}  {value if isinstance(value, str) else f'{value:,}'}"

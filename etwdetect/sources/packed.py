@@ -1,6 +1,6 @@
-"""What is inside a .gz or a .zip, as the file that it was before.
+"""Opens files that may be packed as .gz or .zip.
 
-What unpacks is in `packing.unpack`, and loaded where something is packed: a small trace is scanned at once.
+The unpacking itself is in `archive`, which is loaded only for packed files: fast start-up.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ ZIP_MAGIC: Final = b"PK\x03\x04"
 
 
 def plain(stack: ExitStack, path: Path, name: str, member: str | None = None) -> tuple[IO[bytes], str | None]:
-    """Return the file at *path*, or *member* of that .zip, as it was before it was packed, and what went wrong.
+    """Return the unpacked file at *path*, or *member* of that .zip, and what went wrong with unpacking.
 
-    It stays open as long as *stack*. What came before a fault is in it; NotATraceError, with the *name* of it all,
+    It stays open as long as *stack*. What could be unpacked before a fault is in it; NotATraceError, with *name*,
     where that is nothing.
     """
     try:

@@ -55,7 +55,8 @@ class FileBench(Bench):
             detections = list(scan.detections())
         records = [detection.thread for detection in detections]
         kinds = [detection.kind for detection in detections]
-        etw = etw_side(scan.rule, records, scan.events_lost, scan.buffers_lost, kinds)
+        result = scan.result()
+        etw = etw_side(scan.rule, records, result.events_lost, result.buffers_lost, kinds)
         return Observation(etw, driver_side(timeline.kernel_events(), bound), Equality.EXACT, timeline.processes)
 
 

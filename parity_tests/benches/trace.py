@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from etwdetect.core.rule import RemoteThread
     from etwdetect.enrich.detection import Detector
     from etwdetect.offline import Scan
+    from etwdetect.offline.result import ScanResult
 
 
 def replay(scan: Scan) -> Result:
@@ -41,7 +42,8 @@ def replay(scan: Scan) -> Result:
             yield event
 
     driver = driver_side(kernel_events(observed()), scan.rule.table.bound)
-    etw = etw_side(scan.rule, records, scan.events_lost, scan.buffers_lost)
+    result = scan.result()
+    etw = etw_side(scan.rule, records, result.events_lost, result.buffers_lost)
     comparison = explain(compare(records, driver.records), _has_unknown_creator)
     return Result(
         scan.traces[0].name,
@@ -49,9 +51,9 @@ def replay(scan: Scan) -> Result:
         time.perf_counter() - began,
         comparison,
         tuple(differences(comparison, etw, driver, same_events=True)),
-        tuple(_notes(scan)),
+        tuple(_notes(result)),
         {"etw": etw.statistics, "driver": driver.statistics},
-        incomplete=scan.damages > 0,
+        incomplete=result.damages > 0,
     )
 
 
@@ -59,11 +61,11 @@ def _has_unknown_creator(record: RemoteThread, side: Detector) -> bool:
     return side == "driver" and record.creator_pid == UNKNOWN_ID
 
 
-def _notes(scan: Scan) -> list[str]:
-    notes = [] if scan.rule.counts.seen else ["the trace has no thread start, so nothing was compared"]
-    if scan.damages:
-        notes.append(f"{scan.damages:,} places in the trace could not be read; both sides lack the events there")
-    if scan.events_lost or scan.buffers_lost:
-        lost = f"{scan.events_lost:,} events and {scan.buffers_lost:,} buffers"
+def _notes(result: ScanResult) -> list[str]:
+    notes = [] if result.thread_starts.seen else ["the trace has no thread start, so nothing was compared"]
+    if result.damages:
+        notes.append(f"{result.damages:,} places in the trace could not be read; both sides lack the events there")
+    if result.events_lost or result.buffers_lost:
+        lost = f"{result.events_lost:,} events and {result.buffers_lost:,} buffers"
         notes.append(f"{lost} were lost during recording; both sides lack them")
     return notes

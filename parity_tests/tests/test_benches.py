@@ -67,7 +67,7 @@ def test_the_file_has_the_losses_and_the_listings_of_the_story():
     write_trace(file, expand(scenario), 1)
     scan = Scan([Trace(file, "timeline.etl")])
     listed = {event.pid for event in scan.events() if isinstance(event, ProcessRundown)}
-    assert scan.events_lost == 1
+    assert scan.result().events_lost == 1
     assert {0, 4} < listed
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from etwdetect.core.events import ImageLoad
+from etwdetect.core.events import ImageLoad, ProcessRundown, ProcessStart, ProcessStop
 from tests.traces_by_writer import START, attack, write_trace
 
 ROOT = Path(__file__).parents[2]
@@ -42,6 +42,16 @@ def test_it_says_which_rule_decided_and_what_each_other_one_missed(etwdetect):
     assert "  other (kinds.toml): fits, but comes later" in lines
     assert "  no SourceUser: the trace does not tell" in lines
     assert (done.status, len([line for line in lines if not line.startswith(" ")])) == (0, 2)
+
+
+@pytest.mark.parametrize("command", [("scan",), ("explain",), ("report", "-o", "page.html"), ("events",)])
+def test_what_is_worth_knowing_of_a_trace_is_said_by_every_command(etwdetect, tmp_path, command):
+    events = [event for event in attack() if not isinstance(event, ProcessStart | ProcessStop | ProcessRundown)]
+    name, *options = command
+    options = [str(tmp_path / each) if each.endswith(".html") else each for each in options]
+    done = etwdetect(name, write_trace(tmp_path / "threads.etl", events), *options)
+    assert "has no process events: the first thread of a new process looks remote in it" in done.err
+    assert done.status == 0
 
 
 def test_it_says_why_a_kind_is_not_known(etwdetect):
@@ -105,7 +115,7 @@ def test_what_is_not_there_is_an_error_of_usage(etwdetect, options):
 def test_it_is_told_when_images_are_of_no_use(etwdetect, tmp_path, command):
     name, *options = command
     run = (name, SAMPLE, SAMPLE, *options, "--images")
-    none = "etwdetect: --images: none of the images that threads start in is there"
+    none = "etwdetect: --images: none of the images that threads start in was found"
     assert etwdetect(*run, tmp_path, cwd=tmp_path).err.splitlines()[-1] == none
     (tmp_path / "ntdll.dll").write_bytes(b"MZ")
     refused = etwdetect(*run, tmp_path, cwd=tmp_path).err.splitlines()[-1]

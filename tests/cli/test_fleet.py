@@ -36,8 +36,8 @@ def test_without_the_extra_the_remedy_is_told(tmp_path, package):
     ("arguments", "fault"),
     [
         ([], "Missing option '--output'"),
-        (["-o", "out", "--once"], "--once is for --stream"),
-        (["-o", "out", "--lateness", "soon"], "'soon' is no time such as '90 seconds' or '10 minutes'"),
+        (["-o", "out", "--once"], "--once requires --stream"),
+        (["-o", "out", "--lateness", "soon"], "'soon' is not a duration such as '90 seconds' or '10 minutes'"),
         (["-o", "out", "--host-pattern", "("], "--host-pattern"),
         (["-o", "out", "--buckets", "0"], "--buckets"),
     ],

@@ -221,4 +221,4 @@ def test_no_event_of_a_trace_makes_it_pass_for_saved_results(etwdetect, tmp_path
 def test_a_command_for_events_says_that_saved_results_have_none(etwdetect, saved):
     done = etwdetect("events", saved())
     assert done.status == 1
-    assert "saved.json: holds saved results, and no events to find others in" in done.err
+    assert "saved.json: holds saved results, not events" in done.err

@@ -326,7 +326,7 @@ def test_more_processes_than_the_table_holds_are_told(etwdetect, tmp_path):
     starts = [ProcessStart(START + number, 100, 101, 1000 + number, 100) for number in range(16_385)]
     late = ThreadStart(START + 30 * SECOND, 100, 101, 1000, 5)
     done = etwdetect("scan", write_trace(tmp_path / "a.etl", [*starts, late]))
-    assert "more than 16,384 processes waited for their first thread; 1 were forgotten" in done.err
+    assert "more than 16,384 processes waited for their first thread; 1 were evicted from the table" in done.err
     assert "[table-overflow]" in done.out
 
 
@@ -349,7 +349,7 @@ def test_thread_starts_that_two_providers_tell_of_count_once(etwdetect, tmp_path
     done = etwdetect("scan", path)
     assert done.status == 0
     assert len(done.out.splitlines()) == 1
-    assert "two providers tell of thread starts; the 2 of the one that tells of fewer are left out" in done.err
+    assert "two providers logged thread starts; the 2 of the one that logged fewer are left out" in done.err
 
 
 def test_a_zip_member_that_could_fill_the_memory_is_refused(etwdetect, tmp_path):
@@ -436,6 +436,20 @@ def test_an_input_that_may_not_be_read_keeps_no_other_from_being_read(etwdetect,
     done = etwdetect("scan", tmp_path / "secret.etl", SAMPLE)
     assert (done.status, len(done.out.splitlines())) == (1, 2)
     assert "secret.etl: cannot be opened: Permission denied" in done.err
+
+
+@pytest.mark.parametrize("command", [("scan",), ("explain",), ("report", "-o", "page.html"), ("events",)])
+def test_a_file_of_a_directory_that_cannot_be_read_keeps_no_other_from_being_read(etwdetect, tmp_path, command):
+    folder = tmp_path / "traces"
+    folder.mkdir()
+    (folder / "a.zip").write_bytes(b"PK\3\4 and no more")
+    write_trace(folder / "b.etl", attack())
+    name, *options = command
+    options = [str(tmp_path / each) if each.endswith(".html") else each for each in options]
+    done = etwdetect(name, folder, *options)
+    assert done.status == 1
+    assert "a.zip: is a .zip that cannot be read" in done.err
+    assert "b.etl: 1 remote thread in 1 thread start" in done.err or "b.etl: 3 of 4 events written" in done.err
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="says so in other words")

@@ -173,7 +173,7 @@ def test_the_table_holds_16384_processes_by_default():
 
 @pytest.mark.parametrize("bound", [0, -1])
 def test_a_table_without_room_is_refused(bound):
-    with pytest.raises(ValueError, match="at least one process"):
+    with pytest.raises(ValueError, match="must be at least 1, not"):
         NewProcessTable(bound)
 
 

@@ -1,4 +1,4 @@
-"""A rule that is put away and taken up again between any two events goes on as if nothing had been."""
+"""A rule that is saved and restored between any two events decides as one that was not."""
 
 import json
 
@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from etwdetect.core.events import Loss, ProcessRundown, ProcessStart, ProcessStop, ThreadRundown, ThreadStart
 from etwdetect.core.order import order_of
 from etwdetect.core.rule import SESSION_START_MARGIN, RemoteThreadRule
-from etwdetect.core.rule_state import STATE_VERSION, RuleState, rule_from, state_of
+from etwdetect.core.rule_state import STATE_VERSION, RuleState
 
 T0 = 1_000 * SESSION_START_MARGIN
 
@@ -34,8 +34,8 @@ def test_restarts_between_any_two_events_change_nothing(events, bound, session_s
     cut = RemoteThreadRule(bound, session_start)
     for number, event in enumerate(events):
         if number in restarts and number:
-            stored = json.loads(json.dumps(state_of(cut, events[number - 1].time)))
-            cut = rule_from(RuleState(*stored))
+            stored = json.loads(json.dumps(cut.snapshot(events[number - 1].time)))
+            cut = RemoteThreadRule.restore(RuleState(*stored))
         assert cut.observe(event) == whole.observe(event)
         assert cut.table.evictions == whole.table.evictions
 
@@ -43,12 +43,12 @@ def test_restarts_between_any_two_events_change_nothing(events, bound, session_s
 def test_what_is_known_of_the_sessions_start_is_left_out_when_it_is_over():
     rule = RemoteThreadRule(session_start=T0)
     rule.observe(ProcessStart(T0, 1, 2, 3))
-    assert state_of(rule, T0 + SESSION_START_MARGIN).known == (3,)
-    later = state_of(rule, T0 + SESSION_START_MARGIN + 1)
-    assert (later.session_start, later.known, later.waiting) == (None, (), (3,))
+    assert rule.snapshot(T0 + SESSION_START_MARGIN).known == (3,)
+    later = rule.snapshot(T0 + SESSION_START_MARGIN + 1)
+    assert (later.session_start, later.known, later.new_processes) == (None, (), (3,))
 
 
 def test_a_state_of_another_version_is_refused():
-    state = state_of(RemoteThreadRule(), 0)._replace(version=STATE_VERSION + 1)
-    with pytest.raises(ValueError, match="the rule's state has version 2, and this is version 1"):
-        rule_from(state)
+    state = RemoteThreadRule().snapshot(0)._replace(version=STATE_VERSION + 1)
+    with pytest.raises(ValueError, match="the rule's state has version 2; this etwdetect reads version 1"):
+        RemoteThreadRule.restore(state)

@@ -68,7 +68,7 @@ def test_blocks_of_any_size_give_what_their_rows_give_one_by_one(seed, size, who
             start = T0 + rng.randrange(2)  # rows may come before it
             made = rows(few_ids(rng, rng.randrange(60)), start)
             each += [("H", name, row) for row in (made if whole else made[rng.randrange(2) :])]
-        fault = (T0 + rng.randrange(9), FAULT, 7, None, None, None, None, "{}")
+        fault = (T0 + rng.randrange(9), FAULT, 7, None, None, None, None, '{"fault": "bad"}')
         each += [("H", str(key), fault)] * rng.randrange(2)
         each.sort(key=lambda row: row[2][:3])
         keyed += [(key, *row) for row in each]

@@ -48,12 +48,12 @@ def test_traces_and_events_give_the_records_of_their_scan_and_broken_ones_are_to
         rows = [row for row in lines(out / "records") if row["host"] == host]
         assert [{name: row[name] for name in row if name[0].isupper()} for row in rows] == expected
     told = {Path(row["file"]).name: row["fault"] for row in lines(out / "faults")}
-    assert told["cut.jsonl"].startswith('is no row: {"schema_version":1,"host":"PC4')
+    assert told["cut.jsonl"].startswith('is not a valid row: {"schema_version":1,"host":"PC4')
     assert "is not a trace" in told["bad.etl"]
 
     again = etwdetect("fleet", *arguments)
     assert again.status == 1
-    assert "has records already: name a new folder" in again.err
+    assert "already has records: choose a new folder" in again.err
 
 
 def start(folder, out):

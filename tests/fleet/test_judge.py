@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from etwdetect.core.events import Loss, ProcessStart, ThreadStart
 from etwdetect.core.order import order_of
-from etwdetect.fleet.judge import CODES, FAULT, Fault, RecordingJudge, SortedJudge
+from etwdetect.fleet.fault import Fault
+from etwdetect.fleet.judge import CODES, FAULT, RecordingJudge, SortedJudge
 from etwdetect.fleet.reorder import FORGET_AFTER, Bucket
 from etwdetect.sources.eventdata.schema import KINDS, RecordingStart
 from tests.fleet.histories import SECOND, T0, history, single_process
@@ -43,7 +44,7 @@ def rows(events, start_time=T0):
 
 
 def judged(sorted_rows):
-    judge = RecordingJudge()
+    judge = RecordingJudge("H", "1")
     return [hit.thread for hit in map(judge.judge, sorted_rows) if hit]
 
 
@@ -56,8 +57,8 @@ def in_batches(batches, lateness=LATENESS, *, restart=lambda _: False, keys=("H"
         found += bucket.take([(*keys, row) for row in batch], now)
         now += 1
     found += Bucket(lateness, bucket.to_json()).flush(now + lateness)
-    hits = [each.thread for *_, each in found if not isinstance(each, Fault)]
-    return hits, [json.loads(each.text)["fault"] for *_, each in found if isinstance(each, Fault)]
+    hits = [each.thread for each in found if not isinstance(each, Fault)]
+    return hits, [each.fault for each in found if isinstance(each, Fault)]
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -93,25 +94,27 @@ def test_a_recording_without_its_beginning_marks_its_hits():
 
 def test_a_hit_at_no_address_is_a_fault():
     start, thread = rows([ThreadStart(T0 + 60 * SECOND, 10, 1, 20, 2, 0x7FF0)])
-    judge = RecordingJudge()
+    judge = RecordingJudge("H", "1")
     assert judge.judge(start) is None
-    assert "no address" in judge.judge((*thread[:-1], "0x1_0")).text
+    fault = judge.judge((*thread[:-1], "0x1_0"))
+    assert "not an address" in fault.fault
+    assert fault[1:] == ("H", "1", 1, None, None)
 
 
 def test_each_recording_is_judged_alone_and_faults_go_through():
     start = rows([ProcessStart(T0 + 60 * SECOND, 1, 2, 20)])
     remote = rows([ThreadStart(T0 + 61 * SECOND, 10, 1, 20, 2)])
-    fault = (0, FAULT, None, None, None, None, None, '{"fault": "bad"}')
+    fault = (0, FAULT, None, None, None, None, None, '{"fault": "bad", "file": "f", "offset": 7}')
     keyed = [(1, "A", "1", row) for row in start]
     keyed += [(1, "A", "2", row) for row in remote]  # two recordings that share a key
     keyed += [(2, "B", "2", fault), *((2, "B", "2", row) for row in remote)]
     judge = SortedJudge()
     found = [each for each in (judge.judge(*row) for row in keyed) if each]
-    assert [(host, name) for host, name, _ in found] == [("A", "2"), ("B", "2"), ("B", "2")]
-    assert found[1][2] == Fault(None, '{"fault": "bad"}')
+    assert [(each.host, each.recording) for each in found] == [("A", "2"), ("B", "2"), ("B", "2")]
+    assert found[1] == Fault("bad", "B", "2", file="f", offset=7)
 
 
-# -- rows that are held back
+# -- rows that wait to be judged in order
 
 
 @settings(max_examples=40)
@@ -173,7 +176,7 @@ def test_a_host_whose_clock_is_ahead_makes_no_other_host_late():
     found = list(bucket.take([("AHEAD", "1", row) for row in ahead], 0))
     found += bucket.take([("OURS", "1", row) for row in ours], 1)
     found += bucket.flush(1 + LATENESS)
-    assert [(host, each.thread.tid) for host, _, each in found] == [("OURS", 2)]
+    assert [(each.host, each.thread.tid) for each in found] == [("OURS", 2)]
 
 
 def test_a_silent_recording_is_judged_to_its_end_after_the_lateness():
@@ -233,4 +236,4 @@ def test_two_hosts_in_one_bucket_are_judged_apart():
     bucket = Bucket(LATENESS)
     found = [*bucket.take(keyed, 0), *bucket.flush(LATENESS)]
     for name, events in histories.items():
-        assert [each.thread for host, _, each in found if host == name] == single_process(events)
+        assert [each.thread for each in found if each.host == name] == single_process(events)

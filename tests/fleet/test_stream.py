@@ -68,8 +68,14 @@ def read(spark, folder):
 
 def test_late_and_shuffled_rows_within_the_lateness_and_restarts_change_nothing(spark, tmp_path):
     batches, expected = arrivals(8, 300, 3, lateness=20)
-    fleet = Fleet([str(tmp_path / "in")], str(tmp_path / "out"), ["parquet"], lateness="20 seconds", buckets=2,
-                  files_a_batch=1)  # fmt: skip
+    fleet = Fleet(
+        [str(tmp_path / "in")],
+        str(tmp_path / "out"),
+        formats=["parquet"],
+        lateness="20 seconds",
+        buckets=2,
+        files_a_batch=1,
+    )
     for stop in (2, len(batches)):  # a restart between
         write_batches(tmp_path / "in", batches[:stop])
         run_once(fleet, spark)
@@ -83,18 +89,20 @@ def test_a_row_that_comes_too_late_is_put_aside_and_a_bad_one_too(spark, tmp_pat
         Recording("H", "1"), [ThreadStart(T0 + 5 * SECOND, 10, 1, 20, 2), ThreadStart(T0 + FAR, 8, 1, 8, 2)]
     )
     write_batches(tmp_path / "in", [[row[0], row[2]], [row[1], row[1] | {"pid": -1}]])
-    fleet = Fleet([str(tmp_path / "in")], str(tmp_path / "out"), ["parquet"], buckets=1, files_a_batch=1)
+    fleet = Fleet([str(tmp_path / "in")], str(tmp_path / "out"), formats=["parquet"], buckets=1, files_a_batch=1)
     told = run_once(fleet, spark)
     late, bad = faults(read(spark, tmp_path / "out" / "faults"))
     assert late.startswith("came 999395.000 seconds later than rows of its recording may: ")
-    assert bad == "has an id that is none"
+    assert bad == "has an invalid id"
     assert sum(each.faults for each in told) == 2
     assert not (tmp_path / "out" / "records").exists()
 
 
 def test_a_silent_host_is_judged_to_its_end_when_nothing_more_comes(spark, tmp_path):
     write_batches(tmp_path / "in", [rows(Recording("H", "1"), [ThreadStart(T0 + 5 * SECOND, 10, 1, 20, 2)])])
-    fleet = Fleet([str(tmp_path / "in")], str(tmp_path / "out"), ["parquet"], lateness="2 seconds", buckets=1)
+    fleet = Fleet(
+        [str(tmp_path / "in")], str(tmp_path / "out"), formats=["parquet"], lateness="2 seconds", buckets=1
+    )
     told = []
     query = fleet.start(spark, told.append)
     deadline = time.monotonic() + 120
@@ -107,8 +115,16 @@ def test_a_silent_host_is_judged_to_its_end_when_nothing_more_comes(spark, tmp_p
 def test_traces_that_arrive_in_a_folder_are_read_once_each(spark, tmp_path):
     folder = tmp_path / "in"
     folder.mkdir()
-    fleet = Fleet([str(folder)], str(tmp_path / "out"), ["etl"], lateness="0 seconds", buckets=1, host="PC[0-9]",
-                  form="json", files_a_batch=1)  # fmt: skip
+    fleet = Fleet(
+        [str(folder)],
+        str(tmp_path / "out"),
+        formats=["etl"],
+        lateness="0 seconds",
+        buckets=1,
+        host="PC[0-9]",
+        form="json",
+        files_a_batch=1,
+    )
     late = ThreadStart(T0 + FAR, 300, 1, 300, 2)
     for number in range(3):
         write_trace(folder / f"PC{number}.etl", [*attack(), late])
@@ -127,5 +143,5 @@ def test_a_stream_has_no_names(spark, tmp_path):
     from etwdetect.fleet.detect import detect  # noqa: PLC0415
 
     events = spark.readStream.schema(EVENTS).parquet(str(tmp_path))
-    with pytest.raises(ValueError, match="a stream is judged without names"):
+    with pytest.raises(ValueError, match="names are not possible with a stream"):
         detect(events, names=True)

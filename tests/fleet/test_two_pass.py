@@ -7,7 +7,7 @@ import pytest
 from etwdetect.core.events import ImageLoad, ProcessRundown, ThreadStart
 from etwdetect.enrich.enricher import SETTLE
 from etwdetect.fleet.results import record_of
-from etwdetect.fleet.two_pass import EVENT, FORESIGHT, judge_twice
+from etwdetect.fleet.two_pass import JUDGE, PRESCAN, judge_in_two_passes
 from etwdetect.offline import Scan
 from etwdetect.offline.inputs import find_inputs
 from etwdetect.sources.eventdata.jsonl import JsonLinesWriter
@@ -35,9 +35,9 @@ def scanned(tmp_path, events):
 
 def named(events):
     rows = [to_row(HERE, seq, event) for seq, event in enumerate((START, *events))]
-    rows = [dict.fromkeys(NAMES) | row | {"phase": phase} for phase in (FORESIGHT, EVENT) for row in rows]
+    rows = [dict.fromkeys(NAMES) | row | {"phase": phase} for phase in (PRESCAN, JUDGE) for row in rows]
     own = {"host", "recording", "seq"}
-    return [{name: value for name, value in row.items() if name not in own} for row in judge_twice(rows)]
+    return [{name: value for name, value in row.items() if name not in own} for row in judge_in_two_passes(rows)]
 
 
 @pytest.mark.parametrize("late", [-1, 0, 1])

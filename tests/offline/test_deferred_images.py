@@ -1,4 +1,4 @@
-"""Image events that wait undecoded: that none is lost, and that a scan knows what it would have known in time."""
+"""Deferred image events: none is lost, and a scan knows what it would know had it decoded them in turn."""
 
 import io
 
@@ -12,8 +12,9 @@ from etwdetect.core.raw import IMAGE, RawEvent
 from etwdetect.core.rule import RemoteThreadRule
 from etwdetect.enrich.enricher import Enricher
 from etwdetect.offline import Scan, deferred_images
-from etwdetect.offline.deferred_images import ImageLog
-from etwdetect.offline.image_replay import ImageFeed
+from etwdetect.offline.deferred_images import DeferredImages
+from etwdetect.offline.image_replay import ImageReplay
+from etwdetect.pipeline import Pipeline
 from etwdetect.sources.decode.encode import encode
 from etwdetect.sources.etl.reader import Trace
 from etwdetect.sources.etl.writer import TraceOptions, TraceWriter
@@ -29,10 +30,10 @@ def raw(pid, time, **options):
 
 
 def filled(events, limit=8 << 20):
-    log = ImageLog(limit)
+    images = DeferredImages(limit)
     for event in events:
-        log.add(event)
-    return log
+        images.add(event)
+    return images
 
 
 @limits
@@ -51,10 +52,10 @@ def test_an_event_with_the_largest_numbers_that_a_header_has_comes_back_as_it_wa
 @limits
 def test_the_events_of_a_process_come_in_order_of_time(limit):
     events = [raw(pid, time) for time in (5, 3, 9, 3) for pid in (20, 30)]
-    log = filled(events, limit)
-    assert [event.time for event in log.of(20)] == [3, 3, 5, 9]
-    assert [event.time for event in log.of(20, 2)] == [5, 9]
-    assert list(log.of(99)) == []
+    images = filled(events, limit)
+    assert [event.time for event in images.of(20)] == [3, 3, 5, 9]
+    assert [event.time for event in images.of(20, 2)] == [5, 9]
+    assert list(images.of(99)) == []
 
 
 def test_the_process_stands_in_the_payload_or_for_the_first_version_in_the_header():
@@ -71,31 +72,32 @@ def test_the_kernels_records_are_kept_as_they_are_and_read_when_they_are_asked_f
     payload = (
         u64(0x10000) + u64(0x1000) + u32(20) + u32(3) + u32(4) + u32(0) + u64(0) + u32(0) * 4 + utf16("a.dll")
     )
-    log = ImageLog(limit)
-    take = log.taker(Trace(io.BytesIO(first_buffer()), "a.etl").clock)
+    images = DeferredImages(limit)
+    take = images.taker(Trace(io.BytesIO(first_buffer()), "a.etl").clock)
     take(system_record(0x1403, payload, version=2, pid=99, time=ANCHOR + 2))
     take(system_record(0x030A, payload, version=2, pid=99, time=ANCHOR + 1))
-    assert [(event.opcode, event.payload) for event in log.of(20)] == [(10, payload), (3, payload)]
-    assert [event.time for event in log] == [START_TIME + 2, START_TIME + 1]
-    assert log.hooks == {b"\x03\x14": 1, b"\x0a\x03": 1}
+    assert [(event.opcode, event.payload) for event in images.of(20)] == [(10, payload), (3, payload)]
+    assert [event.time for event in images] == [START_TIME + 2, START_TIME + 1]
+    assert images.hooks == {b"\x03\x14": 1, b"\x0a\x03": 1}
 
 
 def test_a_record_without_a_sound_time_is_left_out_and_it_knows():
-    log = filled([raw(20, 1)])
-    log.taker(Trace(io.BytesIO(first_buffer()), "a.etl").clock)(system_record(0x1403, bytes(60), time=-(1 << 62)))
-    assert [event.time for event in log] == [1]
-    assert not log.complete
+    images = filled([raw(20, 1)])
+    take = images.taker(Trace(io.BytesIO(first_buffer()), "a.etl").clock)
+    take(system_record(0x1403, bytes(60), time=-(1 << 62)))
+    assert [event.time for event in images] == [1]
+    assert not images.complete
 
 
 def test_more_than_can_be_found_are_not_found_and_it_knows(monkeypatch):
     monkeypatch.setattr(deferred_images, "MOST_OF_ONE", 3)
-    log = filled([raw(20, time) for time in range(5)])
-    assert [event.time for event in log.of(20)] == [0, 1, 2]
-    assert not log.complete
+    images = filled([raw(20, time) for time in range(5)])
+    assert [event.time for event in images.of(20)] == [0, 1, 2]
+    assert not images.complete
     monkeypatch.setattr(deferred_images, "MOST_PLACES", 2)
-    log = filled([raw(pid, 1) for pid in range(5)])
-    assert [len(list(log.of(pid))) for pid in range(5)] == [1, 1, 0, 0, 0]
-    assert not log.complete
+    images = filled([raw(pid, 1) for pid in range(5)])
+    assert [len(list(images.of(pid))) for pid in range(5)] == [1, 1, 0, 0, 0]
+    assert not images.complete
 
 
 # -- fed late, or in their turn
@@ -128,7 +130,8 @@ HISTORIES = st.lists(st.integers(1, 4), max_size=25).flatmap(
 
 def in_turn(events):
     """The detections of an enricher that observes images as they come."""
-    enricher, rule, found = Enricher(), RemoteThreadRule(), []
+    enricher, found = Enricher(), []
+    pipeline = Pipeline(RemoteThreadRule(), enricher)
     for event in events:
         if not isinstance(event, ImageLoad | ImageUnload):
             enricher.foresee(event)
@@ -136,35 +139,31 @@ def in_turn(events):
         if isinstance(event, ImageLoad | ImageUnload):
             enricher.foresee(event)
     for event in events:
-        found += enricher.take(event.time - 1)
-        enricher.observe(event)
-        hit = rule.observe(event)
-        if hit is not None:
-            enricher.add(hit)
-    return [*found, *enricher.take()]
+        found += pipeline.take(event.time - 1)
+        pipeline.observe(event)
+    return [*found, *pipeline.take()]
 
 
 def fed_late(events):
-    """The detections of one that is told of images where there is a remote thread."""
-    log, others = ImageLog(), []
+    """The detections of one that gets images only where there is a remote thread."""
+    images, others = DeferredImages(), []
     for event in events:
         if isinstance(event, ImageLoad | ImageUnload):
             # A trace knows no listing by this provider: the flag travels as the id.
-            log.add(_with_rundown(event))
+            images.add(_with_rundown(event))
         else:
             others.append(event)
-    enricher, rule, found = Enricher(), RemoteThreadRule(), []
-    feed = ImageFeed(log, enricher)
+    enricher, found = Enricher(), []
+    replay = ImageReplay(images, enricher)
+    pipeline = Pipeline(RemoteThreadRule(), enricher, replay.look_around)
     for event in others:
         enricher.foresee(event)
-    for event in others:
-        found += feed.settled(event)
-        enricher.observe(event)
-        hit = rule.observe(event)
-        if hit is not None:
-            feed.found(hit)
-            enricher.add(hit)
-    return [*found, *feed.settled(None)]
+    for event in [*others, None]:
+        for until in replay.advance(event):
+            found += pipeline.take(until)
+        if event is not None:
+            pipeline.observe(event)
+    return found
 
 
 def _with_rundown(event):
@@ -202,13 +201,14 @@ def test_the_images_of_a_whole_trace_name_its_starts():
 
 
 def test_a_damaged_image_event_makes_what_is_known_of_images_uncertain():
-    log = filled([raw(20, 1), raw(20, 2)._replace(payload=raw(20, 2).payload[:21])])
+    images = filled([raw(20, 1), raw(20, 2)._replace(payload=raw(20, 2).payload[:21])])
     enricher = Enricher()
-    feed = ImageFeed(log, enricher)
+    replay = ImageReplay(images, enricher)
     enricher.observe(ProcessStart(0, 10, 11, 20, image="a.exe"))
     (hit,) = (RemoteThreadRule().observe(ThreadStart(9, 10, 11, 20, 22, 0x999_0000)),)
-    feed.found(hit)
+    replay.look_around(hit)
     enricher.add(hit)
-    (found,) = feed.settled(None)
-    assert feed.damaged == 1
+    (until,) = replay.advance(None)
+    (found,) = enricher.take(until)
+    assert replay.damaged == 1
     assert "may not be all" in dict(found.absent)["StartModule"]

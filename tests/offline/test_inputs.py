@@ -36,8 +36,8 @@ def told_of(folder):
     ("name", "content", "why"),
     [
         ("a.zip", b"PK\3\4 and no more", "is a .zip that cannot be read"),
-        ("a.jsonl", b'{"schema_version": 2, "host": "H", "recording": "r"}\n', "a newer etwdetect reads it"),
-        ("a.parquet", b"PAR1 cut short", "is no readable Parquet file"),
+        ("a.jsonl", b'{"schema_version": 2, "host": "H", "recording": "r"}\n', "a newer etwdetect can read it"),
+        ("a.parquet", b"PAR1 cut short", "is not a readable Parquet file"),
     ],
 )
 def test_what_cannot_be_read_in_a_directory_is_told_beside_the_others(folder, name, content, why):
@@ -64,7 +64,7 @@ def test_a_folder_that_cannot_be_looked_into_is_told(folder, monkeypatch):
         return scandir(where)
 
     monkeypatch.setattr(os, "scandir", denied)
-    assert told_of(folder) == {"sound.etl": "", "locked": f"{locked}: cannot be looked into: Permission denied"}
+    assert told_of(folder) == {"sound.etl": "", "locked": f"{locked}: cannot be listed: Permission denied"}
 
 
 def test_a_directory_in_which_nothing_can_be_read_is_not_called_one_without_a_trace(tmp_path):

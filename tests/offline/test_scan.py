@@ -53,8 +53,9 @@ def test_a_remote_thread_comes_out_with_the_names_that_the_trace_knows():
         None,
         8,
     )
-    assert (scan.rule.counts.first, scan.rule.counts.remote) == (1, 1)
-    assert scan.counts == {"ProcessStart": 1, "ThreadStart": 2}
+    result = scan.result()
+    assert (result.thread_starts.first, result.thread_starts.remote) == (1, 1)
+    assert result.counts == {"ProcessStart": 1, "ThreadStart": 2}
 
 
 def test_a_first_thread_that_stands_before_its_process_in_the_file_is_no_remote_thread():
@@ -63,7 +64,8 @@ def test_a_first_thread_that_stands_before_its_process_in_the_file_is_no_remote_
         buffer(thread_start((10, 11), 20, 21, time=LATER + 1), cpu=1),
         buffer(process_start((10, 11), 20, time=LATER), cpu=0),
     )
-    assert (hits, scan.rule.counts.first) == ([], 1)
+    result = scan.result()
+    assert (hits, result.thread_starts.first) == ([], 1)
 
 
 def test_at_one_tick_of_a_coarse_clock_a_process_starts_before_its_first_thread():
@@ -72,7 +74,8 @@ def test_at_one_tick_of_a_coarse_clock_a_process_starts_before_its_first_thread(
         buffer(process_start((10, 11), 20, time=LATER), cpu=0),
         clock=2,
     )
-    assert (hits, scan.rule.counts.first) == ([], 1)
+    result = scan.result()
+    assert (hits, result.thread_starts.first) == ([], 1)
 
 
 def test_detections_come_in_the_order_of_time():
@@ -94,8 +97,9 @@ def test_an_unknown_version_of_a_process_start_still_makes_its_first_thread_firs
         KERNEL_PROCESS, 1, u32(20) + b"\xee" * 40, version=99, pid=10, tid=11, time=LATER - 1
     )
     scan, hits = scanned(buffer(start, REMOTE))
-    assert (hits, scan.rule.counts.first, scan.damages) == ([], 1, 0)
-    assert scan.unknown_versions == {("ProcessStart", 99): 1}
+    result = scan.result()
+    assert (hits, result.thread_starts.first, result.damages) == ([], 1, 0)
+    assert result.unknown_versions == {("ProcessStart", 99): 1}
 
 
 @pytest.mark.parametrize(
@@ -134,8 +138,9 @@ def test_the_files_of_one_session_are_one_trace_in_the_order_of_time():
     later = Trace(io.BytesIO(first_buffer(REMOTE)), "2.etl")
     scan = Scan([later, earlier])
     assert list(scan.detections()) == []
-    assert scan.rule.counts.first == 1
-    assert scan.span == (START_TIME + 60 * SECOND - 1, START_TIME + 60 * SECOND)
+    result = scan.result()
+    assert result.thread_starts.first == 1
+    assert result.span == (START_TIME + 60 * SECOND - 1, START_TIME + 60 * SECOND)
 
 
 def test_progress_is_told_in_bytes_of_the_file():
@@ -152,4 +157,5 @@ def test_10_000_processes_without_a_thread_leave_only_the_newest_in_a_small_tabl
     buffers = [buffer(*starts[at : at + 20]) for at in range(0, len(starts), 20)]
     scan = Scan([Trace(io.BytesIO(first_buffer() + b"".join(buffers)), "some.etl")], bound=16)
     assert list(scan.detections()) == []
-    assert (len(scan.rule.table), scan.rule.table.evictions) == (16, 9_984)
+    result = scan.result()
+    assert (result.table_size, result.evictions) == (16, 9_984)

@@ -1,8 +1,10 @@
-"""From an event's payload to a record of events.py, for the two providers that tell of processes."""
+"""Decodes payloads to the records of core/events.py, for both providers of process events."""
 
 from __future__ import annotations
 
 from collections import Counter
+from struct import Struct
+from struct import error as struct_error
 from typing import TYPE_CHECKING, Final
 
 from etwdetect.core.errors import PayloadError
@@ -26,6 +28,13 @@ _TYPES: Final[dict[tuple[bytes, int], EventType]] = {
 }
 """By provider and event id or, for the classic classes, opcode."""
 
+IMAGE_PIDS: Final = {
+    size: Struct(f"<{kernel_process.EVENTS[5].layouts[0].offset_of('ProcessID', size)}xI").unpack_from
+    for size in (4, 8)
+}
+"""By pointer size: returns the process id in an image event's payload, as the only item; struct.error where the
+payload is too short. It stands in the same place in every version of both providers but the classic version 0."""
+
 _IMAGE_BUILDERS: Final = frozenset((event_types.image_load, event_types.image_rundown, event_types.image_unload))
 
 # RT_LostEvent, MSDN: 32 an event was lost, 33 a buffer, 34 a file.
@@ -33,7 +42,7 @@ _LOST_KINDS: Final = {32: (1, 0), 33: (0, 1), 34: (0, 1)}
 
 
 def classic_opcodes(*, images: bool) -> dict[bytes, frozenset[int]]:
-    """Return the opcodes that `Decoder` knows of each classic class, those of images only where asked for."""
+    """Return the opcodes that `Decoder` knows of each classic class; those of images only with *images*."""
     return {
         provider: frozenset(kinds)
         for provider, kinds in system_trace.EVENTS.items()
@@ -46,12 +55,23 @@ def image_kind(hook: bytes) -> str:
     return system_trace.EVENTS[IMAGE][hook[0]].kind
 
 
-class Decoder:
-    """Turns raw events into events, and counts what it saw.
+def image_pid(raw: RawEvent) -> int | None:
+    """Return the process of an image event without decoding the rest; None where the payload is too short."""
+    if raw.version == 0 and raw.provider != KERNEL_PROCESS:
+        return raw.pid  # the classic version 0 has no process id but the header's
+    try:
+        pid: int = IMAGE_PIDS[raw.pointer_size](raw.payload)[0]
+    except struct_error:
+        return None
+    return pid
 
-    *counts* has the events by kind, *unknown_versions* those of a version that is newer than any known layout,
-    as (kind, version). *images* says whether image events are wanted; those that are not are handed to *aside*,
-    where it is given: undecoded, but with their payload's pointer size. *damaged* is called with the file offset
+
+class Decoder:
+    """Decodes raw events and counts them.
+
+    `counts` has the number of events by kind, `unknown_versions` those of a version newer than any known layout,
+    by (kind, version). *images* says whether to decode image events; otherwise they are passed to *aside*, where
+    it is given: undecoded, but with the pointer size of their payload. *damaged* is called with the file offset
     and the reason for each payload that is too short for its version.
     """
 
@@ -69,7 +89,7 @@ class Decoder:
         self._aside = aside
 
     def decode(self, raw: RawEvent) -> Event | None:
-        """Return the event that *raw* is, or None where it is none of ours or can't be read."""
+        """Return the event in *raw*, or None where it is of no known kind or can't be read."""
         if raw.provider == LOST_EVENTS:
             self.counts["LostEvents"] += 1
             return Loss(raw.time, *_LOST_KINDS.get(raw.opcode, (1, 0)))
@@ -92,7 +112,7 @@ class Decoder:
         return self._at_least_its_pid(event_type, raw)
 
     def _at_least_its_pid(self, event_type: EventType, raw: RawEvent) -> Event | None:
-        """Return a process event whose payload is damaged behind its pid: without it the rule would err."""
+        """Return a process event with a payload damaged after its process id: the rule needs it."""
         if event_type.grows:
             return None
         try:

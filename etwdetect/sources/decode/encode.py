@@ -1,6 +1,6 @@
-"""From a record of events.py to a Microsoft-Windows-Kernel-Process event: decoding, the other way.
+"""Encodes records of core/events.py as Microsoft-Windows-Kernel-Process events.
 
-For samples, tests and parity scenarios, which are written in events and read as traces.
+For samples, tests and parity scenarios, which are written as events and read as traces.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ if TYPE_CHECKING:
     from etwdetect.sources.decode.layout import Value
 
 _OPCODES: Final = {1: 1, 2: 2, 3: 1, 4: 2, 5: 0, 6: 0, 15: 0}
-"""By event id, as the manifest has them."""
+"""By event id: the opcode in the manifest."""
 
 _NEWEST_COMMON: Final = {1: 3, 2: 2, 3: 1, 4: 1, 5: 0, 6: 0, 15: 1}
 """By event id, the version that Windows 10 1903 to Windows 11 23H2 write."""
 
 
 def encode(event: Event, pointer_size: int = 8, version: int | None = None) -> RawEvent:
-    """Return *event* as the provider logs it, in the given *version* or Windows 10's.
+    """Return *event* as the provider logs it, in *version*, by default that of Windows 10.
 
-    Raises ValueError for an event that the provider has no form for.
+    Raises ValueError for an event that the provider does not log.
     """
     pid = tid = UNKNOWN_ID
     match event:

@@ -1,4 +1,4 @@
-"""From the values that a layout gives to the records of events.py."""
+"""Builds the records of core/events.py from the values that a layout reads."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from etwdetect.core.raw import RawEvent
     from etwdetect.sources.decode.layout import Layout, Reader
 
-# The values come from readers that were asked for just these fields, in this order: their types follow from
-# the layouts, which mypy can't see.
+# The values are those of the fields that an EventType names, in its order. Their types follow from the layouts,
+# which mypy can't see.
 Builder = Callable[..., Event]
 
 _ID_MASK: Final = 0xFFFFFFFF
@@ -34,17 +34,17 @@ _POINTER_SIZES: Final = (4, 8)
 
 
 def process_start(raw: RawEvent, pid: int, parent_pid: int | None, *rest: Any) -> ProcessStart:  # noqa: ANN401
-    """Build the start of process *pid*; the header is the creator's."""
+    """Build the start of process *pid*; the header has the creator's ids."""
     return ProcessStart(raw.time, raw.pid, raw.tid, pid & _ID_MASK, _id(parent_pid), *rest)
 
 
 def process_rundown(raw: RawEvent, pid: int, parent_pid: int | None, *rest: Any) -> ProcessRundown:  # noqa: ANN401
-    """Build the finding of process *pid*; the header tells nothing."""
+    """Build the rundown of process *pid*; the header's ids mean nothing."""
     return ProcessRundown(raw.time, pid & _ID_MASK, _id(parent_pid), *rest)
 
 
 def _id(value: int | None) -> int | None:
-    """Return the process id that *value* is: the first version gives ids the size of a pointer."""
+    """Return *value* as a process id: in the first version, ids have the size of a pointer."""
     return None if value is None else value & _ID_MASK
 
 
@@ -54,12 +54,12 @@ def process_stop(raw: RawEvent, pid: int, *_: Any) -> ProcessStop:  # noqa: ANN4
 
 
 def thread_start(raw: RawEvent, pid: int, tid: int, start_address: int | None) -> ThreadStart:
-    """Build the start of thread *tid* in process *pid*; the header is the creator's."""
+    """Build the start of thread *tid* in process *pid*; the header has the creator's ids."""
     return ThreadStart(raw.time, raw.pid, raw.tid, pid, tid, start_address)
 
 
 def thread_rundown(raw: RawEvent, pid: int, tid: int, start_address: int | None) -> ThreadRundown:
-    """Build the finding of a thread; the header is that thread's own, or nobody's."""
+    """Build the rundown of a thread; the header has that thread's ids or none."""
     return ThreadRundown(raw.time, pid, tid, start_address)
 
 
@@ -77,17 +77,17 @@ def image_load(  # noqa: PLR0913, PLR0917 (the fields of the event)
     stamp: int | None,
     image: str | None,
 ) -> ImageLoad:
-    """Build the mapping of an image; its first version leaves the process to the header."""
+    """Build the load of an image; in its first version only the header has the process id."""
     return ImageLoad(raw.time, raw.pid if pid is None else pid, base, size, checksum, stamp, image)
 
 
 def image_rundown(raw: RawEvent, *values: Any) -> ImageLoad:  # noqa: ANN401
-    """Build the finding of an image that is mapped."""
+    """Build the rundown of a mapped image."""
     return image_load(raw, *values)._replace(rundown=True)
 
 
 def image_unload(raw: RawEvent, pid: int | None, base: int, size: int, *rest: Any) -> ImageUnload:  # noqa: ANN401
-    """Build the unmapping of an image."""
+    """Build the unload of an image."""
     return ImageUnload(raw.time, raw.pid if pid is None else pid, base, size, rest[-1])
 
 
@@ -103,12 +103,12 @@ def machine_name(raw: RawEvent, name: str) -> MachineName:
 
 @dataclass(frozen=True)
 class EventType:
-    """One kind of event: its layouts by version, the fields to read of them, and what to build of those.
+    """One kind of event: its layouts by version, the fields to read, and the function that builds the record.
 
-    Events that *grow* only ever get fields at their end, so an unknown later version is read as the latest
-    known one. Of other events an unknown version gives the process id alone, which has always stood at the
-    start of the payload or, *pid_behind_pointer*, behind one pointer. Of those with *either_pointer_size* the
-    header may be of a 32-bit program that logged a 64-bit kernel's layout, so the payload itself tells.
+    Events that *grow* only ever get fields at their end, so an unknown later version is read as the latest known
+    one. Of other events, an unknown version is read for the process id alone, which has always been at the start
+    of the payload or, with *pid_behind_pointer*, after one pointer. With *either_pointer_size*, the header may be
+    of a 32-bit program that logged the layout of a 64-bit kernel, so the payload decides.
     """
 
     kind: str

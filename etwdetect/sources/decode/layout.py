@@ -1,11 +1,12 @@
-"""Payload layouts as data, and readers made of them.
+"""Payload layouts as data, and the readers for them.
 
-A layout is a line of text: the payload's fields in their order, each a name and a type. Payloads are packed:
-a field begins where the one before it ends.
+A layout is a line of text: the fields of the payload in order, each a name and a type. Payloads are packed: a
+field begins where the one before it ends.
 """
 
 from __future__ import annotations
 
+from itertools import takewhile
 from struct import Struct
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -30,9 +31,9 @@ Value = int | str | bytes | None
 class Field(NamedTuple):
     """One field: its name, and its type.
 
-    Types: *u8 u16 u32 u64* unsigned integers; *ptr* 4 or 8 bytes; *sid* a security identifier of 8 bytes and
-    4 more for each subauthority; *user* such a one behind a TOKEN_USER (8 or 16 bytes), or a u32 of 0 where
-    there is none; *ansi* and *utf16* strings up to a NUL.
+    Types: *u8 u16 u32 u64* are unsigned integers; *ptr* has 4 or 8 bytes; *sid* is a security identifier of
+    8 bytes and 4 more for each subauthority; *user* is a security identifier after a TOKEN_USER (8 or 16 bytes),
+    or a u32 of 0; *ansi* and *utf16* are strings up to a NUL.
     """
 
     name: str
@@ -47,7 +48,7 @@ class Layout:
         self.fields = tuple(Field(*part.split()) for part in text.split(","))
 
     def then(self, text: str) -> Layout:
-        """Return this layout with the fields of *text* behind it: what a newer version is."""
+        """Return this layout with the fields of *text* appended, as newer versions are made."""
         longer = Layout(text)
         longer.fields = self.fields + longer.fields
         return longer
@@ -56,16 +57,20 @@ class Layout:
         """Return a reader of the fields *names* for payloads whose pointers have *pointer_size* bytes."""
         return Reader(self.fields, pointer_size, names)
 
+    def offset_of(self, name: str, pointer_size: int) -> int:
+        """Return where the field *name* begins, in bytes; every field before it must have a fixed size."""
+        before = takewhile(lambda field: field.name != name, self.fields)
+        return sum(_SIZES[_FIXED[pointer_size][field.type]] for field in before)
+
     def pack(self, pointer_size: int, values: Mapping[str, Value]) -> bytes:
         """Return a payload of this layout; fields that *values* does not name are zero, empty or absent."""
         return b"".join(_pack_field(field.type, pointer_size, values.get(field.name)) for field in self.fields)
 
 
 class Reader:
-    """Reads chosen fields of a payload, and nothing else of it.
+    """Reads chosen fields of a payload.
 
-    *size* is the least number of bytes that such a payload has: all of its fields of fixed size that stand
-    before the first string or SID.
+    `size` is the least size of such a payload in bytes: of all fields before the first string or SID.
     """
 
     def __init__(self, fields: tuple[Field, ...], pointer_size: int, names: tuple[str, ...]) -> None:
@@ -88,7 +93,7 @@ class Reader:
         self.size = self._struct.size
         self._pointer_size = pointer_size
         read += [field.name for field, wanted in self._tail if wanted]
-        # Where each of the asked names stands in what is read; None is what a layout does not have.
+        # The index of each name in what is read; None for a field that this layout does not have.
         order = tuple(read.index(name) if name in read else None for name in names)
         self._order = None if order == tuple(range(len(read))) else order
 
@@ -107,7 +112,7 @@ class Reader:
         return tuple(None if index is None else values[index] for index in self._order)
 
     def fits(self, payload: bytes) -> bool:
-        """Whether *payload* holds all fields of this layout, and then nothing but zeroes."""
+        """Whether *payload* holds all fields of this layout, followed only by zeroes."""
         try:
             if len(payload) < self.size:
                 return False
@@ -117,7 +122,7 @@ class Reader:
         return not any(payload[end:])
 
     def _read_tail(self, payload: bytes, tail: Sequence[tuple[Field, bool]]) -> tuple[tuple[Value, ...], int]:
-        """Return the chosen values of the *tail* behind the fixed fields, and where the tail ends."""
+        """Return the chosen values of the *tail* after the fixed fields, and where the tail ends."""
         at = self.size
         values: list[Value] = []
         for field, wanted in tail:
@@ -164,7 +169,7 @@ def _read_field(payload: bytes, at: int, field: Field, pointer_size: int) -> tup
 
 
 def _read_ansi(payload: bytes, at: int) -> tuple[str, int]:
-    """Read a string of the recording machine's ANSI code page, which the trace does not name."""
+    """Read a string in the recording machine's ANSI code page, which the trace does not name."""
     end = payload.find(b"\0", at)
     text, next_at = (payload[at:], len(payload)) if end < 0 else (payload[at:end], end + 1)
     return text.decode("ascii", "backslashreplace"), next_at
@@ -184,15 +189,15 @@ def _read_utf16(payload: bytes, at: int) -> tuple[str, int]:
 def _read_sid(payload: bytes, at: int) -> tuple[bytes, int]:
     """[MS-DTYP] 2.4.2.2: u8 revision 1, u8 count of subauthorities (15 at most), 6 + 4 · count bytes."""
     if payload[at : at + 1] != b"\1" or payload[at + 1 : at + 2] > b"\x0f":
-        raise PayloadError("a security identifier that is none")
+        raise PayloadError("an invalid security identifier")
     end = at + 8 + 4 * payload[at + 1] if at + 1 < len(payload) else len(payload) + 1
     return payload[at:end], end
 
 
 def _read_user(payload: bytes, at: int, pointer_size: int) -> tuple[bytes | None, int]:
-    """Read the SID behind a TOKEN_USER, whose pointer means nothing, or the u32 of 0 that stands for none.
+    """Read the SID after a TOKEN_USER, whose pointer means nothing, or a u32 of 0 where there is no SID.
 
-    That pointer can be 0 too, in events that a program wrote for itself: then the SID behind it tells.
+    In events written by programs, that pointer can be 0, too: then there is a SID after it.
     """
     sid_at = at + _TOKEN_USER_SIZES[pointer_size]
     if payload[at : at + 4] != bytes(4):

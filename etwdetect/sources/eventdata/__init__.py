@@ -1,6 +1,6 @@
-"""Events as data: one row an event, in JSON lines or Parquet, for a scan elsewhere or a whole fleet's.
+"""Events as data: one row per event, in JSON lines or Parquet, for a scan elsewhere or for a whole fleet.
 
-Here is only what tells such a file from others; `trace` reads it.
+This module only recognises such files; `trace` reads them.
 """
 
 from __future__ import annotations
@@ -8,13 +8,13 @@ from __future__ import annotations
 from typing import Final
 
 SUFFIXES: Final = (".jsonl", ".jsonl.gz", ".parquet")
-"""What files of events in a directory are called."""
+"""How the names of files of events end."""
 
 PARQUET_MAGIC: Final = b"PAR1"
 FIRST_BYTE: Final = b"{"
-"""What a file of JSON lines begins with."""
+"""The first byte of a file of JSON lines."""
 
 
-def is_recorded(magic: bytes) -> bool:
+def is_event_data(magic: bytes) -> bool:
     """Whether a file that begins with *magic* (4 bytes) may be one of events."""
     return magic == PARQUET_MAGIC or magic.startswith(FIRST_BYTE)

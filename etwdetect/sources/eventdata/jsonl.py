@@ -1,6 +1,6 @@
-"""Events as JSON lines: each line one row, in ASCII, its columns in their order.
+"""Events as JSON lines: one row per line, in ASCII, with the columns in their order.
 
-A file may hold many recordings, also interleaved, and a line that was cut short; nothing is trusted.
+A file may hold many recordings, also interleaved, and truncated lines; nothing in it is trusted.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
     from _typeshed import SupportsWrite
 
-    from etwdetect.sources.eventdata.schema import Recorded, Recording
+    from etwdetect.sources.eventdata.schema import EventRow, Recording
 
 MOST_LINE: Final = 1 << 20
-"""The longest line that is read, in bytes; the two strings of a row have 64 KiB at the most."""
+"""The longest line that is read, in bytes; the two strings of a row have at most 64 KiB."""
 
 
 class JsonLinesWriter(EventWriter):
-    """Appends events to *stream*, a line each, as they come; each line is one call of the stream's write."""
+    """Writes each event to *stream* as one line, with one call of its write method."""
 
     def __init__(self, stream: SupportsWrite[str]) -> None:
         super().__init__()
@@ -33,7 +33,7 @@ class JsonLinesWriter(EventWriter):
         self._stream.write(json.dumps(row, separators=(",", ":")) + "\n")
 
     def close(self) -> None:
-        """Write what is left: nothing is. The stream stays open."""
+        """Do nothing: every event is written at once. The stream stays open."""
 
 
 class JsonLinesFile:
@@ -43,7 +43,7 @@ class JsonLinesFile:
         self._file = file
 
     def places(self) -> Iterator[tuple[int, int, Recording | str]]:
-        """Yield for each line where it begins, where it ends, and the recording, or what is wrong with it."""
+        """Yield each line's begin, end and recording; in place of the recording, what is wrong with the line."""
         head = b"\n"
         known: Recording | str = ""
         for begin, end, line in self._lines(0, None):
@@ -54,15 +54,15 @@ class JsonLinesFile:
                 except ValueError as error:
                     known = str(error)
                 else:
-                    # Our own writer puts these columns first; another's lines are parsed, each of them.
+                    # Our own writer puts these columns first; lines of other writers are all parsed.
                     at = line.find(b'"seq":')
                     head = line[:at] if at > 0 and line.startswith(b'{"schema_version":') else b"\n"
             yield begin, end, known
 
-    def rows(self, begin: int, end: int, recording: Recording) -> Iterator[tuple[int, Recorded | str]]:
-        """Yield the rows of *recording* between two places of the file, each with its offset.
+    def rows(self, begin: int, end: int, recording: Recording) -> Iterator[tuple[int, EventRow | str]]:
+        """Yield the rows of *recording* between two offsets of the file, each with its offset.
 
-        For a row that can't be read, whatever it belongs to, its fault stands in its place.
+        In place of a row that can't be read, of any recording, comes what is wrong with it.
         """
         at = begin
         try:
@@ -77,7 +77,7 @@ class JsonLinesFile:
             yield at, f"the file cannot be read: {error.strerror}"
 
     def _lines(self, begin: int, end: int | None) -> Iterator[tuple[int, int, bytes]]:
-        """Yield each line's beginning, end and bytes; of one that is too long, no more than MOST_LINE bytes."""
+        """Yield each line's begin, end and bytes, at most MOST_LINE bytes of a line that is too long."""
         self._file.seek(begin)
         at = begin
         while (end is None or at < end) and (line := self._file.readline(MOST_LINE)):
@@ -97,16 +97,16 @@ class JsonLinesFile:
 
 
 def _parse(line: bytes) -> dict[str, Any]:
-    """Return the object that *line* is; ValueError where it is none."""
+    """Return the JSON object in *line*; ValueError where there is none."""
     if not line.endswith(b"\n"):
         if len(line) == MOST_LINE:
             raise ValueError(f"a line is longer than {MOST_LINE:,} bytes")
         if not line.rstrip().endswith(b"}"):
-            raise ValueError("the last line is cut short")
+            raise ValueError("the last line is truncated")
     try:
         row = json.loads(line)
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"a line is no JSON: {error}") from error
+        raise ValueError(f"a line is not valid JSON: {error}") from error
     if not isinstance(row, dict):
-        raise ValueError("a line is no JSON object")  # noqa: TRY004 (the line's fault, not the caller's)
+        raise ValueError("a line is not a JSON object")  # noqa: TRY004 (the line's fault, not the caller's)
     return row

@@ -24,10 +24,10 @@ except ImportError as error:
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from etwdetect.sources.eventdata.schema import Recorded, RecordingStart
+    from etwdetect.sources.eventdata.schema import EventRow, RecordingStart
 
 _BLOCK: Final = 50_000
-"""How many rows are held and written as one row group."""
+"""How many rows are buffered and written as one row group."""
 
 _UNREADABLE: Final = (pa.ArrowException, OSError, ValueError)
 """What pyarrow raises on a damaged file."""
@@ -41,7 +41,7 @@ ARROW_SCHEMA: Final = pa.schema(
 
 
 class ParquetWriter(EventWriter):
-    """Writes the events of recordings, one after the other, to *file*; `close` makes it readable."""
+    """Writes the events of recordings, one after the other, to *file*, which is readable after `close`."""
 
     def __init__(self, file: IO[bytes]) -> None:
         super().__init__()
@@ -49,8 +49,8 @@ class ParquetWriter(EventWriter):
         self._rows: list[dict[str, Any]] = []
 
     def begin(self, recording: Recording, start: RecordingStart) -> None:
-        """Begin a recording: `write` is for its events from now on."""
-        self._flush()  # a row group is of one recording
+        """Begin a recording: `write` adds events to it from now on."""
+        self._flush()  # a row group holds one recording
         super().begin(recording, start)
 
     def _append(self, row: dict[str, Any]) -> None:
@@ -59,7 +59,7 @@ class ParquetWriter(EventWriter):
             self._flush()
 
     def close(self) -> None:
-        """Write what is left, and the end of the file."""
+        """Write the buffered rows and the end of the file."""
         self._flush()
         self._parquet.close()
 
@@ -72,22 +72,22 @@ class ParquetWriter(EventWriter):
 class ParquetFile:
     """A Parquet file of events, open for reading. A place is a row group.
 
-    ValueError where it can't be read, NoEventsError where it is one of other things.
+    ValueError where it can't be read, NoEventsError where it holds something else than events.
     """
 
     def __init__(self, file: IO[bytes]) -> None:
         try:
             self._parquet = pq.ParquetFile(file)
         except _UNREADABLE as error:
-            raise ValueError(f"is no readable Parquet file: {_first_line(error)}") from error
+            raise ValueError(f"is not a readable Parquet file: {_first_line(error)}") from error
         names = set(self._parquet.schema_arrow.names)
         self._columns = [column.name for column in COLUMNS if column.name in names]
         missing = {"schema_version", "host", "recording", "seq", "kind", "time"} - names
         if missing:
-            raise NoEventsError(f"is no file of events: it has no column {min(missing)}")
+            raise NoEventsError(f"is not a file of events: it has no column {min(missing)}")
 
     def places(self) -> Iterator[tuple[int, int, Recording | str]]:
-        """Yield for each row group its number, the next, and each recording in it, or what is wrong with it."""
+        """Yield each row group's number, the next one, and each recording in it, or what is wrong with it."""
         for group in range(self._parquet.num_row_groups):
             try:
                 table = self._parquet.read_row_group(group, columns=["schema_version", "host", "recording"])
@@ -101,10 +101,10 @@ class ParquetFile:
                 except ValueError as error:
                     yield group, group + 1, str(error)
 
-    def rows(self, begin: int, end: int, recording: Recording) -> Iterator[tuple[int, Recorded | str]]:
+    def rows(self, begin: int, end: int, recording: Recording) -> Iterator[tuple[int, EventRow | str]]:
         """Yield the rows of *recording* between two row groups, each with its group.
 
-        For a row that can't be read, whatever it belongs to, its fault stands in its place.
+        In place of a row that can't be read, of any recording, comes what is wrong with it.
         """
         for group in range(begin, end):
             try:
@@ -114,7 +114,7 @@ class ParquetFile:
                 yield group, f"row group {group} cannot be read: {_first_line(error)}"
 
 
-def _read(rows: list[dict[str, Any]], recording: Recording) -> Iterator[Recorded | str]:
+def _read(rows: list[dict[str, Any]], recording: Recording) -> Iterator[EventRow | str]:
     for row in rows:
         try:
             if recording_of(row) == recording:

@@ -1,7 +1,7 @@
-"""The rows: which columns there are, and how an event becomes one and is read back.
+"""The rows of events: the columns, and how an event is written to a row and read back.
 
 docs/events.md describes the columns for users. A row is a mapping from a column's name to its value, without
-the columns that are not known.
+the columns whose values are not known.
 
 >>> event = ThreadStart(10, 1, 2, 3, 4, 0x7FFC0000)
 >>> row = to_row(Recording("HOST1", "boot-7"), 3, event)
@@ -37,20 +37,20 @@ if TYPE_CHECKING:
     from etwdetect.core.events import Event
 
 SCHEMA_VERSION: Final = 1
-"""It grows when a column changes its meaning or a new kind of row matters to the rule, not with new columns."""
+"""Raise it when a column changes its meaning or a new kind of row matters to the rule, not with new columns."""
 
 POINTER_SIZES: Final = (4, 8)
-"""What a pointer_size can be, in bytes."""
+"""The valid values of pointer_size, in bytes."""
 
-NEWER: Final = "a newer etwdetect reads it"
+NEWER: Final = "a newer etwdetect can read it"
 
 
 class NoEventsError(ValueError):
-    """Something is sound, but no rows of events."""
+    """A file is valid but does not hold rows of events."""
 
 
 class Recording(NamedTuple):
-    """What a row belongs to: one session, recorded or live, on one *host*; *name* is unique on it."""
+    """One session, recorded or live, on one *host*; *name* is unique on that host."""
 
     host: str
     name: str
@@ -70,8 +70,8 @@ class RecordingStart(NamedTuple):
     boot_time: int = 0
 
 
-class Recorded(NamedTuple):
-    """An event, where it belongs, and its place there."""
+class EventRow(NamedTuple):
+    """One row: an event, its recording and its number there."""
 
     recording: Recording
     seq: int
@@ -94,11 +94,11 @@ KINDS: Final[dict[str, Any]] = {
         MachineName,
     )
 }
-"""The records that have rows, by name. Thread exits have none: nothing is taken from them."""
+"""The records that have rows, by name. Thread exits have none, because nothing uses them."""
 
 
 class Column(NamedTuple):
-    """A column: its name, its type (int32, int64, string or bool) and what to do with a value both ways."""
+    """A column: its name, its type (int32, int64, string or bool), and how to write and read a value."""
 
     name: str
     type: str
@@ -114,8 +114,8 @@ def _integer(bits: int, *, signed: bool = False) -> Callable[[Any], int]:
     low, high = (-1 << bits - 1, 1 << bits - 1) if signed else (0, 1 << bits)
 
     def read(value: Any) -> int:  # noqa: ANN401
-        if type(value) is not int or not low <= value < high:  # a bool is no number
-            raise ValueError(f"{value!r} is no number from {low} to {high - 1}")
+        if type(value) is not int or not low <= value < high:  # a bool is an int, too
+            raise ValueError(f"{value!r} is not a number from {low} to {high - 1}")
         return value
 
     return read
@@ -123,13 +123,13 @@ def _integer(bits: int, *, signed: bool = False) -> Callable[[Any], int]:
 
 def _text(value: Any) -> str:  # noqa: ANN401
     if not isinstance(value, str):
-        raise TypeError(f"{value!r} is no text")
+        raise TypeError(f"{value!r} is not a string")
     return value
 
 
 def _truth(value: Any) -> bool:  # noqa: ANN401
     if not isinstance(value, bool):
-        raise TypeError(f"{value!r} is neither true nor false")
+        raise TypeError(f"{value!r} is not true or false")
     return value
 
 
@@ -144,12 +144,12 @@ def _write_address(value: int) -> str:
 
 def _read_address(value: Any) -> int:  # noqa: ANN401
     if not _ADDRESS.fullmatch(_text(value)):
-        raise ValueError(f"{value!r} is no address such as 0x7FFC0000")
+        raise ValueError(f"{value!r} is not an address such as 0x7FFC0000")
     return int(value, 16)
 
 
 def _write_u64(value: int) -> int:
-    """Return the signed number of the same 64 bits: only a damaged or hostile event needs the highest one."""
+    """Return the signed number of the same 64 bits: only damaged or hostile events set the highest bit."""
     return value if value < 1 << 63 else value - (1 << 64)
 
 
@@ -158,9 +158,9 @@ def _read_u64(value: Any) -> int:  # noqa: ANN401
 
 
 def _write_name(value: str) -> str:
-    """Return *value* as valid Unicode, which Parquet asks for, so that `_read_name` gives it back.
+    """Return *value* as valid Unicode, which Parquet requires; `_read_name` reverses it.
 
-    A surrogate without its other half is written as NUL and four hex digits. No name of Windows has a NUL.
+    An unpaired surrogate is written as NUL and four hex digits. Names in Windows never contain a NUL.
     """
     return _UNWRITABLE.sub(lambda found: f"\0{ord(found[0]):04x}", value)
 
@@ -172,7 +172,7 @@ def _read_name(value: Any) -> str:  # noqa: ANN401
 def _read_pointer_size(value: Any) -> int:  # noqa: ANN401
     size = _COUNT(value)
     if size not in POINTER_SIZES:
-        raise ValueError(f"{size} is neither 4 nor 8")
+        raise ValueError(f"{size} is not 4 or 8")
     return size
 
 
@@ -216,7 +216,7 @@ COLUMNS: Final = (
     Column("path", "string", _write_name, _read_name),
     Column("name", "string", _write_name, _read_name),
 )
-"""Every column there can be, in their order."""
+"""All columns in their order."""
 
 _BY_NAME: Final = {column.name: column for column in COLUMNS}
 
@@ -230,7 +230,7 @@ _READERS: Final = {
 
 
 def to_row(recording: Recording, seq: int, event: Event | RecordingStart) -> dict[str, Any]:
-    """Return the row of *event*; KeyError for one that has none (ThreadStop)."""
+    """Return the row of *event*; KeyError for an event that has no row (ThreadStop)."""
     row: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         "host": _write_name(recording.host),
@@ -246,7 +246,7 @@ def to_row(recording: Recording, seq: int, event: Event | RecordingStart) -> dic
 
 
 def recording_of(row: Mapping[str, Any]) -> Recording:
-    """Return which recording *row* belongs to; ValueError where it is no row of this schema's version."""
+    """Return the recording of *row*; ValueError where the row is not of this schema's version."""
     version = row.get("schema_version")
     if version != SCHEMA_VERSION:
         newer = isinstance(version, int) and version > SCHEMA_VERSION
@@ -254,10 +254,10 @@ def recording_of(row: Mapping[str, Any]) -> Recording:
     return Recording(*(_value(row, name, _read_name, needed=True) for name in ("host", "recording")))
 
 
-def from_row(row: Mapping[str, Any]) -> Recorded:
-    """Return what `to_row` was given; ValueError, with what is wrong, where it did not make *row*.
+def from_row(row: Mapping[str, Any]) -> EventRow:
+    """Return what `to_row` was given; ValueError, with what is wrong, for an invalid row.
 
-    Columns that are not known are passed over.
+    Unknown columns are ignored.
     """
     recording = recording_of(row)
     kind = row.get("kind")
@@ -266,7 +266,7 @@ def from_row(row: Mapping[str, Any]) -> Recorded:
     seq = _value(row, "seq", _COUNT, needed=True)
     values = {name: _value(row, name, read, needed=needed) for name, read, needed in _READERS[kind]}
     defaults = KINDS[kind]._field_defaults
-    return Recorded(
+    return EventRow(
         recording,
         seq,
         KINDS[kind](**{name: defaults[name] if value is None else value for name, value in values.items()}),

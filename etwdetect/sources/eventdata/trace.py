@@ -1,4 +1,4 @@
-"""Recordings in files of events, in the form in which a scan takes traces."""
+"""Recordings in files of events, with the interface that a scan expects of traces."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from etwdetect.core.events import Event
-    from etwdetect.sources.eventdata.schema import Recorded
+    from etwdetect.sources.eventdata.schema import EventRow
 
 MOST_RECORDINGS: Final = 10_000
-"""How many recordings of one file are read; a lake with more is for `etwdetect fleet`."""
+"""How many recordings of one file are read; use `etwdetect fleet` for a lake with more."""
 
 
 class _File(Protocol):
-    """What JsonLinesFile and ParquetFile have in common."""
+    """The interface of JsonLinesFile and ParquetFile."""
 
     def places(self) -> Iterator[tuple[int, int, Recording | str]]: ...
-    def rows(self, begin: int, end: int, recording: Recording) -> Iterator[tuple[int, Recorded | str]]: ...
+    def rows(self, begin: int, end: int, recording: Recording) -> Iterator[tuple[int, EventRow | str]]: ...
 
 
-class RecordedHeader(NamedTuple):
-    """What a recording says of itself, in the names of `etl.logfile.LogfileHeader`.
+class EventDataHeader(NamedTuple):
+    """What the first row says of the recording, with the names of `etl.logfile.LogfileHeader`.
 
-    *start_time* is None where the row that begins the recording is missing.
+    *start_time* is None where that row is missing.
     """
 
     start_time: int | None
@@ -47,16 +47,16 @@ class RecordedHeader(NamedTuple):
     buffers_lost: int = 0
 
 
-class RecordedTrace:
-    """One recording, open for reading; its public attributes are those of `etl.reader.Trace`.
+class EventDataTrace:
+    """One recording, open for reading, with the public attributes of `etl.reader.Trace`.
 
-    *kinds* counts the events by the name of their record.
+    *kinds* counts the events by kind.
     """
 
     loss_marks = 0
 
-    def __init__(self, file: _File, found: RecordedInput, fault: str | None = None) -> None:
-        """Take *file*, *found* in it, and what went wrong with unpacking it."""
+    def __init__(self, file: _File, found: EventDataInput, fault: str | None = None) -> None:
+        """Read *found* in *file*; *fault* is what went wrong with unpacking it."""
         self.name = found.name
         self.host = found.recording.host
         self.size = found.end
@@ -71,23 +71,23 @@ class RecordedTrace:
         if fault:
             self.damages.add(self.size, fault)
 
-    def _read_header(self) -> RecordedHeader:
+    def _read_header(self) -> EventDataHeader:
         for _, row in self._rows():
             if not isinstance(row, str):
                 if isinstance(row.event, RecordingStart):
-                    return RecordedHeader(row.event.start_time, row.event.pointer_size, row.event.boot_time)
+                    return EventDataHeader(row.event.start_time, row.event.pointer_size, row.event.boot_time)
                 break
-        return RecordedHeader(None, 8)
+        return EventDataHeader(None, 8)
 
-    def _rows(self) -> Iterator[tuple[int, Recorded | str]]:
+    def _rows(self) -> Iterator[tuple[int, EventRow | str]]:
         return self._file.rows(self._found.begin, self._found.end, self._found.recording)
 
     def stop(self) -> None:
-        """Have `events` read no further row."""
+        """Let `events` end before the next row."""
         self.stopped = True
 
     def events(self) -> Iterator[Event]:
-        """Yield the events in the order of the file, losses where they stand; *header* counts those."""
+        """Yield the events in the order of the file, with losses in their place; *header* counts those."""
         if self.header.start_time is None:
             self.damages.add(self._found.begin, "the recording's beginning is missing")
         for at, row in self._rows():
@@ -112,8 +112,8 @@ class RecordedTrace:
 
 
 @dataclass(frozen=True)
-class RecordedInput:
-    """One recording that was found: the file it is in, and from where to where."""
+class EventDataInput:
+    """One recording that was found: its file, and where in the file it begins and ends."""
 
     path: Path
     recording: Recording
@@ -123,18 +123,18 @@ class RecordedInput:
 
     @property
     def name(self) -> str:
-        """What messages call it."""
+        """The name for messages."""
         return str(self.path) if self.alone else f"{self.path}!{self.recording.host}/{self.recording.name}"
 
     @contextmanager
-    def open(self) -> Iterator[RecordedTrace]:
+    def open(self) -> Iterator[EventDataTrace]:
         """Open the recording; NotATraceError where it can't be read at all."""
         with _opened(self.path) as (file, fault):
-            yield RecordedTrace(file, self, fault)
+            yield EventDataTrace(file, self, fault)
 
 
-def find_recordings(path: Path) -> list[RecordedInput]:
-    """Return the recordings in the file at *path*, in their order; NotATraceError where there is none."""
+def find_recordings(path: Path) -> list[EventDataInput]:
+    """Return the recordings in the file at *path* in their order; NotATraceError where there is none."""
     places: dict[Recording, tuple[int, int]] = {}
     last: Recording | None = None
     fault: tuple[str, int | None] = ("is empty", None)
@@ -143,7 +143,7 @@ def find_recordings(path: Path) -> list[RecordedInput]:
         for begin, end, what in file.places():
             if isinstance(what, Recording):
                 last = what
-            elif last is None:  # it goes with the first recording to come
+            elif last is None:  # belongs to the first recording that follows
                 fault, first_bad = (fault, first_bad) if first_bad is not None else ((what, begin), begin)
                 continue
             if last not in places:
@@ -156,13 +156,13 @@ def find_recordings(path: Path) -> list[RecordedInput]:
             places[last] = (places[last][0], end)
     if not places:
         kind = NotATraceError if NEWER in fault[0] else OtherContentError
-        raise kind(str(path), f"is no file of events: {fault[0]}", fault[1])
-    return [RecordedInput(path, recording, *place, len(places) == 1) for recording, place in places.items()]
+        raise kind(str(path), f"is not a file of events: {fault[0]}", fault[1])
+    return [EventDataInput(path, recording, *place, len(places) == 1) for recording, place in places.items()]
 
 
 @contextmanager
 def _opened(path: Path) -> Iterator[tuple[_File, str | None]]:
-    """Open the file at *path*, unpacked where it is a .gz; beside it stands what went wrong with that."""
+    """Open the file at *path*, a .gz unpacked; also give what went wrong with unpacking."""
     with ExitStack() as stack:
         with _faults_of(path):
             raw, fault = packed.plain(stack, path, str(path))
@@ -176,7 +176,7 @@ def _opened(path: Path) -> Iterator[tuple[_File, str | None]]:
 
 @contextmanager
 def _faults_of(path: Path) -> Iterator[None]:
-    """Say which file it is whose reading goes wrong."""
+    """Name the file in errors of reading it."""
     try:
         yield
     except NotATraceError:

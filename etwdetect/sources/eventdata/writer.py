@@ -1,25 +1,23 @@
-"""Writes all that a scan reads as rows; the formats are in modules of their own."""
+"""Writes events as rows; each format has a module of its own."""
 
 from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
-from etwdetect.core.events import Loss, ThreadStop
-from etwdetect.sources.eventdata.schema import RecordingStart, to_row
+from etwdetect.core.events import ThreadStop
+from etwdetect.sources.eventdata.schema import to_row
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from etwdetect.core.events import Event
-    from etwdetect.sources.eventdata.schema import Recording
+    from etwdetect.sources.eventdata.schema import Recording, RecordingStart
 
 
 class EventWriter(ABC):
-    """Numbers the events of recordings, which come one after the other; a format's writer has their rows.
+    """Numbers the events of recordings, one recording after the other; a subclass writes the rows.
 
-    `begin` first, then `write` for each event of that recording.
+    Call `begin`, then `write` for each event of that recording.
     """
 
     def __init__(self) -> None:
@@ -27,15 +25,15 @@ class EventWriter(ABC):
         self._seq = 0
 
     def begin(self, recording: Recording, start: RecordingStart) -> None:
-        """Begin a recording: `write` is for its events from now on."""
+        """Begin a recording: `write` adds events to it from now on."""
         self._recording = recording
         self._seq = 0
         self.write(start)
 
     def write(self, event: Event | RecordingStart) -> None:
-        """Append one event; a ThreadStop, which has no row, is passed over."""
+        """Append one event; a ThreadStop, which has no row, is ignored."""
         if self._recording is None:
-            raise ValueError("no recording has begun")
+            raise ValueError("no recording has begun: call begin first")
         if isinstance(event, ThreadStop):
             return
         row = to_row(self._recording, self._seq, event)
@@ -44,38 +42,14 @@ class EventWriter(ABC):
 
     @abstractmethod
     def _append(self, row: dict[str, Any]) -> None:
-        """Write *row*, or keep it until `close`."""
+        """Write *row*, or buffer it until `close`."""
 
     @abstractmethod
     def close(self) -> None:
-        """Write what is left."""
-
-
-class Session(Protocol):
-    """What a recording needs to know of the scan that its events come from, an `offline.Scan`."""
-
-    session_start: int | None
-    span: tuple[int, int] | None
-    pointer_size: int
-    boot_time: int
-
-    def events(self) -> Iterator[Event]:
-        """Read everything, then yield the events in order, behind the loss that goes before all."""
-
-
-def recorded(session: Session) -> Iterator[Event | RecordingStart]:
-    """Yield the events of *session*, behind the row that begins its recording; *session* is then complete."""
-    events = session.events()
-    loss = next(events)
-    start = session.session_start or 0
-    first = min(start, *(session.span or (start,)))
-    yield RecordingStart(first, start, session.pointer_size, session.boot_time)
-    if isinstance(loss, Loss) and (loss.events or loss.buffers):
-        yield loss._replace(time=first)
-    yield from events
+        """Write what is buffered."""
 
 
 def recording_name(trace: str, start_time: int) -> str:
-    """Return a name for the recording in *trace*, the same each time and another for every other trace."""
+    """Return a name for the recording in *trace*: always the same, and different for every other trace."""
     digest = hashlib.blake2b(trace.encode("utf-8", "surrogateescape"), digest_size=6).hexdigest()
     return f"{start_time}-{digest}"

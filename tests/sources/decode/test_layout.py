@@ -5,6 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from etwdetect.core.errors import PayloadError
+from etwdetect.core.raw import IMAGE
+from etwdetect.sources.decode import IMAGE_PIDS, kernel_process, system_trace
 from etwdetect.sources.decode.layout import Layout
 
 TYPES = ("u8", "u16", "u32", "u64", "ptr", "sid", "user", "ansi", "utf16")
@@ -150,3 +152,13 @@ def test_a_field_has_the_same_value_whichever_others_are_read_with_it(text, payl
         return
     for name, value in zip(names, everything, strict=True):
         assert layout.reader(pointer_size, (name,))(payload) == (value,)
+
+
+def test_the_process_id_of_an_image_event_is_where_its_reader_looks_in_every_version():
+    classic = [layout for event in system_trace.EVENTS[IMAGE].values() for layout in event.layouts[1:]]
+    manifest = [layout for event_id in (5, 6) for layout in kernel_process.EVENTS[event_id].layouts]
+    for layout in (*classic, *manifest):
+        name = next(field.name for field in layout.fields if field.name.lower() == "processid")
+        for pointer_size in (4, 8):
+            payload = layout.pack(pointer_size, {name: 0x1234})
+            assert IMAGE_PIDS[pointer_size](payload) == (0x1234,)

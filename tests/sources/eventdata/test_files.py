@@ -72,13 +72,13 @@ def test_a_loss_marks_the_hits_that_follow_it_and_is_counted(tmp_path, name):
     later = REMOTE._replace(time=REMOTE.time + 2)
     hits, scan = only(write(tmp_path / name, (ONE, [REMOTE, Loss(REMOTE.time + 1, 3, 1), later])))
     assert [hit.evidence for hit in hits] == [(), ("events-lost:3", "buffers-lost:1")]
-    assert (scan.events_lost, scan.buffers_lost) == (3, 1)
+    assert (scan.result().events_lost, scan.result().buffers_lost) == (3, 1)
 
 
 @both
 def test_thread_exits_are_passed_over(tmp_path, name):
     hits, scan = only(write(tmp_path / name, (ONE, [ThreadStop(T0, 1, 2), REMOTE])))
-    assert (len(hits), scan.events_read) == (1, 2)
+    assert (len(hits), scan.result().events_read) == (1, 2)
 
 
 @both
@@ -113,12 +113,12 @@ def test_a_recording_without_its_beginning_is_told_and_marked(tmp_path):
 @pytest.mark.parametrize(
     ("bad", "fault"),
     [
-        (b"\xff\xfe\n", "a line is no JSON: "),
-        (b"[1]\n", "a line is no JSON object"),
-        (b"{" * 100_000 + b"\n", "a line is no JSON: "),
-        (b'{"a":' * 100_000 + b"\n", "a line is no JSON: "),
+        (b"\xff\xfe\n", "a line is not valid JSON: "),
+        (b"[1]\n", "a line is not a JSON object"),
+        (b"{" * 100_000 + b"\n", "a line is not valid JSON: "),
+        (b'{"a":' * 100_000 + b"\n", "a line is not valid JSON: "),
         (b'{"schema_version":1,"host":"HOST1","recording":"a","seq":9}\n', "is of the unknown kind None"),
-        (b"1" * 10_000 + b"\n", "a line is no JSON: "),
+        (b"1" * 10_000 + b"\n", "a line is not valid JSON: "),
         (b"x" * (MOST_LINE + 9) + b"\n", "a line is longer than 1,048,576 bytes"),
     ],
 )
@@ -137,7 +137,7 @@ def test_a_file_that_was_cut_short_is_read_up_to_there(tmp_path):
     hits, scan = only(path)
     assert [hit.tid for hit in hits] == [21]
     assert [what for _, what in scan.traces[0].damages.described] == [
-        "the last line is cut short; the row is left out"
+        "the last line is truncated; the row is left out"
     ]
 
 
@@ -150,10 +150,10 @@ def test_a_last_line_without_its_end_is_a_line(tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "fault"),
     [
-        ("a.jsonl", b'{"schema_version": 2}\n', "is no file of events: has the schema version 2: a newer"),
-        ("a.jsonl", b'{"ProcessId": 2}\n', "is no file of events: has the schema version None"),
-        ("a.jsonl", b"{\n", "is no file of events: a line is no JSON"),
-        ("a.parquet", b"PAR1 and more", "is no readable Parquet file"),
+        ("a.jsonl", b'{"schema_version": 2}\n', "is not a file of events: has the schema version 2: a newer"),
+        ("a.jsonl", b'{"ProcessId": 2}\n', "is not a file of events: has the schema version None"),
+        ("a.jsonl", b"{\n", "is not a file of events: a line is not valid JSON"),
+        ("a.parquet", b"PAR1 and more", "is not a readable Parquet file"),
     ],
 )
 def test_a_file_of_other_things_is_no_trace(tmp_path, name, content, fault):
@@ -181,8 +181,8 @@ def test_a_damaged_row_group_is_told_and_the_others_are_read(tmp_path, monkeypat
         path.write_bytes(whole[:at] + b"\xaa\x55" + whole[at + 2 :])
         try:
             for _, hits, scan in scans(path):
-                told += scan.damages > 0
-                assert scan.damages or len(hits) <= len(events)
+                told += scan.result().damages > 0
+                assert scan.result().damages or len(hits) <= len(events)
         except NotATraceError:
             told += 1
     assert told

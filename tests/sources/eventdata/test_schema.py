@@ -12,7 +12,7 @@ from etwdetect.sources.eventdata.schema import (
     COLUMNS,
     KINDS,
     SCHEMA_VERSION,
-    Recorded,
+    EventRow,
     Recording,
     RecordingStart,
     from_row,
@@ -54,7 +54,7 @@ def any_event(kind):
 @given(st.sampled_from(list(KINDS.values())).flatmap(any_event), TEXT, TEXT, st.integers(0, 2**62))
 def test_every_event_is_read_back_as_it_was_written(event, host, name, seq):
     recording = Recording(host, name)
-    assert from_row(to_row(recording, seq, event)) == Recorded(recording, seq, event)
+    assert from_row(to_row(recording, seq, event)) == EventRow(recording, seq, event)
 
 
 def test_every_event_but_a_threads_exit_has_a_row():
@@ -88,20 +88,20 @@ def test_columns_that_are_not_known_are_passed_over():
 @pytest.mark.parametrize(
     ("change", "fault"),
     [
-        ({"schema_version": SCHEMA_VERSION + 1}, "has the schema version 2: a newer etwdetect reads it"),
+        ({"schema_version": SCHEMA_VERSION + 1}, "has the schema version 2: a newer etwdetect can read it"),
         ({"schema_version": "x"}, "has the schema version 'x'"),
         ({"kind": "Thunder"}, "is of the unknown kind 'Thunder'"),
         ({"kind": ["ThreadStart"]}, "is of the unknown kind"),
         ({"pid": None}, "has no pid"),
         ({"pid": True}, "pid: True is no number"),
-        ({"pid": -1}, "pid: -1 is no number from 0 to 4294967295"),
+        ({"pid": -1}, "pid: -1 is not a number from 0 to 4294967295"),
         ({"pid": 1 << 32}, "pid: 4294967296 is no number"),
         ({"pid": 3.0}, "pid: 3.0 is no number"),
         ({"time": 1 << 63}, "time: "),
         ({"seq": None}, "has no seq"),
-        ({"host": 7}, "host: 7 is no text"),
-        ({"kind": "RecordingStart", "start_time": 1, "pointer_size": 7}, "pointer_size: 7 is neither 4 nor 8"),
-        ({"start_address": "7FFC"}, "start_address: '7FFC' is no address such as 0x7FFC0000"),
+        ({"host": 7}, "host: 7 is not a string"),
+        ({"kind": "RecordingStart", "start_time": 1, "pointer_size": 7}, "pointer_size: 7 is not 4 or 8"),
+        ({"start_address": "7FFC"}, "start_address: '7FFC' is not an address such as 0x7FFC0000"),
         ({"start_address": "0x1_0"}, "start_address: "),
         ({"start_address": "0x" + "F" * 17}, "start_address: "),
     ],
@@ -115,7 +115,7 @@ def test_a_sid_that_is_no_hex_and_a_truth_that_is_none_are_told():
     start = to_row(HERE, 0, ProcessStart(1, 2, 3, 4, sid=b"\1"))
     with pytest.raises(ValueError, match="sid: "):
         from_row({**start, "sid": "S-1-5-18"})
-    with pytest.raises(ValueError, match="rundown: 1 is neither true nor false"):
+    with pytest.raises(ValueError, match="rundown: 1 is not true or false"):
         from_row({**to_row(HERE, 0, ImageLoad(1, 2, 3, 4)), "rundown": 1})
 
 

@@ -1,0 +1,64 @@
+"""What a scan found besides its detections, as one record."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections import Counter
+
+    from etwdetect.core.rule import RuleCounts
+
+
+@dataclass(frozen=True, slots=True)
+class FileDamages:
+    """The damaged places of one input: *described* has the first of them, as (offset in bytes, what is wrong)."""
+
+    name: str
+    count: int
+    described: tuple[tuple[int, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ScanResult:
+    """What `Scan.result` returns.
+
+    *files* are the inputs in their order. *span* has the FILETIMEs of the first and the last event of interest,
+    None without one. *thread_providers* are the GUIDs of the providers that logged thread starts, empty for a file
+    of events. *finds_functions* says whether there are image files to find functions in.
+
+    *events_read* counts records of all kinds, *counts* those of interest by kind. *unknown_versions* counts events
+    of a version that is newer than any known layout, by (kind, version). *duplicate_thread_starts* were left out
+    because another provider logged more of them. *events_lost* and *buffers_lost* are what Windows lost while it
+    recorded, at the least; *images_damaged* are image events of the processes of remote threads that could not be
+    read.
+
+    *thread_starts* counts the thread starts by row of the rule; *table_size* and *table_bound* are of the
+    new-process table, *evictions* its evicted entries. *stopped* says that not all was read because the user
+    interrupted it. *seconds* is how long all of it took.
+    """
+
+    files: tuple[FileDamages, ...]
+    span: tuple[int, int] | None
+    host: str | None
+    thread_providers: frozenset[bytes]
+    finds_functions: bool
+    events_read: int
+    counts: Counter[str]
+    unknown_versions: Counter[tuple[str, int]]
+    duplicate_thread_starts: int
+    events_lost: int
+    buffers_lost: int
+    images_damaged: int
+    thread_starts: RuleCounts
+    table_size: int
+    table_bound: int
+    evictions: int
+    stopped: bool
+    seconds: float
+
+    @property
+    def damages(self) -> int:
+        """How many places could not be read."""
+        return sum(file.count for file in self.files)
