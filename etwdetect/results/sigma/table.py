@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import weakref
 from typing import TYPE_CHECKING, Final
 
 from etwdetect.results.sigma.regex import compiled
@@ -19,11 +20,15 @@ _TABLE: Final = "record"
 
 
 class Table:
-    """A table of *columns* for a batch of records at a time."""
+    """A table of *columns* for a batch of records at a time.
+
+    Its database is closed when the last user of the table is gone.
+    """
 
     def __init__(self, columns: Iterable[Column]) -> None:
         self._columns = sorted(columns, key=lambda column: column.name)
         self._connection = sqlite3.connect(":memory:", isolation_level=None, cached_statements=1024)
+        weakref.finalize(self, self._connection.close)
         declared = ", ".join(
             ["id INTEGER PRIMARY KEY", *(f"{column.name} {_type(column)}" for column in self._columns)]
         )
