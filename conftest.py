@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from tools.windows_lab import Lab
 
@@ -54,9 +54,7 @@ _LONGEST_NAME: Final = 150
 _LONGEST_VALUE: Final = 50
 """Of a text that stands in a test's name as it is, in characters."""
 
-_LEFT_OUT: Final = pytest.StashKey[Counter[str]]()
-_NOT_STARTED: Final = pytest.StashKey[int]()
-"""Where the lab was open: how often Wine did not start a process."""
+_NOTES: Final = pytest.StashKey[list[str]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -64,6 +62,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--only-python", action="store_true", help=f"leave out the tests that need {', '.join(NEEDS.values())}"
     )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Begin the list of what is said at the end."""
+    config.stash[_NOTES] = []
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
@@ -82,7 +85,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if config.getoption("only_python"):
         left_out = [item for item in items if needed[item]]
         items[:] = [item for item in items if not needed[item]]
-        config.stash[_LEFT_OUT] = Counter(NEEDS[needed[item][0]] for item in left_out)
+        counts = Counter(NEEDS[needed[item][0]] for item in left_out)
+        config.stash[_NOTES] += [f"left out: {count} tests that need {need}" for need, count in counts.items()]
         config.hook.pytest_deselected(items=left_out)
 
 
@@ -98,28 +102,29 @@ def _needs(item: pytest.Item) -> list[str]:
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Let the process that reports know what this one left out, where pytest-xdist runs the tests in several."""
+    """Hand the notes to the process that reports, where pytest-xdist runs the tests in several."""
     output: dict[str, object] | None = getattr(session.config, "workeroutput", None)
     if output is not None:
-        output["left out"] = dict(session.config.stash.get(_LEFT_OUT, Counter()))
-        output["not started"] = session.config.stash.get(_NOT_STARTED, None)
+        output["notes"] = session.config.stash[_NOTES]
 
 
 @pytest.hookimpl(optionalhook=True)  # pytest-xdist's
 def pytest_testnodedown(node: Any) -> None:  # noqa: ANN401 (pytest-xdist has no types)
-    """Take what a worker left out: each collects all tests."""
-    output = getattr(node, "workeroutput", {})
-    node.config.stash[_LEFT_OUT] = Counter(output.get("left out", {}))
-    if output.get("not started") is not None:  # one worker alone has the lab
-        node.config.stash[_NOT_STARTED] = output["not started"]
+    """Take the notes of a worker. What every worker says is said once: each collects all tests."""
+    notes = node.config.stash[_NOTES]
+    notes += [note for note in getattr(node, "workeroutput", {}).get("notes", ()) if note not in notes]
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Say what --only-python left out, and how often Wine ended a process before its first instruction."""
-    if (not_started := config.stash.get(_NOT_STARTED, None)) is not None:
-        terminalreporter.write_line(f"Windows lab: starts in which Wine failed: {not_started}")
-    for need, count in config.stash.get(_LEFT_OUT, Counter()).items():
-        terminalreporter.write_line(f"left out by --only-python: {count} tests that need {need}")
+    """Say what was noted."""
+    for note in config.stash[_NOTES]:
+        terminalreporter.write_line(note)
+
+
+@pytest.fixture(scope="session")
+def note(pytestconfig: pytest.Config) -> Callable[[str], None]:
+    """Return a function that takes a line to be said at the end of the run."""
+    return pytestconfig.stash[_NOTES].append
 
 
 def pytest_ignore_collect(collection_path: Path) -> bool | None:
@@ -133,7 +138,7 @@ def pytest_report_header() -> list[str]:
 
 
 @pytest.fixture(scope="session")
-def lab(pytestconfig: pytest.Config) -> Iterator[Lab]:
+def lab(note: Callable[[str], None]) -> Iterator[Lab]:
     """Boot the Windows lab. Debian's packages are installed by CI alone, nobody else is taken by surprise."""
     if sys.platform == "win32":
         pytest.skip("no Windows lab: this is Windows")
@@ -142,7 +147,7 @@ def lab(pytestconfig: pytest.Config) -> Iterator[Lab]:
     try:
         with open_lab(install_packages="CI" in os.environ) as opened:
             yield opened
-            pytestconfig.stash[_NOT_STARTED] = opened.not_started
+            note(f"Windows lab: starts in which Wine failed: {opened.not_started}")
     except LabUnavailableError as error:
         pytest.skip(f"no Windows lab: {error}")
 

@@ -31,7 +31,7 @@ EMBED_SHA256: Final = "6e57af03c2cb64dd5191f76274b97fc630b3001bde59f82cf1e252e7e
 
 # colorama is what click and pytest ask for on Windows alone: pip judges such conditions by the machine that
 # it runs on, even with --platform.
-TEST_REQUIREMENTS: Final = ("pytest>=9", "hypothesis>=6.150", "colorama>=0.4.6")
+TEST_REQUIREMENTS: Final = ("pytest>=9", "hypothesis>=6.150", "dissect.etl~=3.14", "colorama>=0.4.6")
 
 _TAG: Final = "cp" + VERSION.replace(".", "")
 WINDOWS_WHEELS: Final = (
@@ -47,11 +47,11 @@ PIP_SECONDS: Final = 600.0
 
 
 def requirements(project: Path) -> list[str]:
-    """Return what Windows CPython must have: the dependencies of the project in *project*, and the tests'.
+    """Return what Windows CPython must have: what the project in *project*, its extra for Sigma and tests need.
 
     The conditions of pyproject.toml are dropped, not judged: all that it has is for Windows.
     """
-    return [*own_requirements(project), *TEST_REQUIREMENTS]
+    return [*own_requirements(project, ("sigma",)), *TEST_REQUIREMENTS]
 
 
 def own_requirements(project: Path, extras: Sequence[str] = ()) -> list[str]:

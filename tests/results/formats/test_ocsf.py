@@ -6,12 +6,14 @@ from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
-from jsonschema import Draft202012Validator
-from ocsf_json_schema import OcsfJsonSchemaEmbedded, get_ocsf_schema
 
 from etwdetect.results.formats import ocsf
 from tests.results.conftest import FULL, HOSTILE
 from tests.results.test_record import detections
+
+# Wine 8 lacks a DLL that one of its dependencies needs.
+jsonschema = pytest.importorskip("jsonschema", exc_type=ImportError)
+published = pytest.importorskip("ocsf_json_schema")
 
 VERSIONS = ["1.1.0", "1.4.0", "1.8.0"]
 
@@ -19,8 +21,10 @@ VERSIONS = ["1.1.0", "1.4.0", "1.8.0"]
 @functools.cache
 def schema(version):
     """The validator of the class process_activity in a version of OCSF."""
-    made = OcsfJsonSchemaEmbedded(get_ocsf_schema(version)).get_class_schema("process_activity")
-    return Draft202012Validator(made)
+    made = published.OcsfJsonSchemaEmbedded(published.get_ocsf_schema(version)).get_class_schema(
+        "process_activity"
+    )
+    return jsonschema.Draft202012Validator(made)
 
 
 in_every_version = pytest.mark.parametrize("version", VERSIONS)

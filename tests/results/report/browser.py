@@ -2,8 +2,6 @@
 
 import shutil
 
-from selenium import webdriver
-
 SWITCHES = (
     "headless",
     "no-sandbox",
@@ -24,6 +22,8 @@ def start_browser(profile):
     binary, driver = shutil.which("chromium"), shutil.which("chromedriver")
     if binary is None or driver is None:
         return None
+    from selenium import webdriver  # noqa: PLC0415 (not installed where there can be no browser)
+
     options = webdriver.ChromeOptions()
     options.binary_location = binary
     for switch in (*SWITCHES, f"user-data-dir={profile}"):

@@ -3,11 +3,12 @@
 import time
 
 import pytest
-from selenium.common.exceptions import JavascriptException
-from selenium.webdriver import ActionChains, Keys
 
 from etwdetect.results.report.page import ROWS
 from tests.results.report.conftest import CONSOLE, HOSTILE, attach, detection, hostile, origin, page_of
+
+webdriver = pytest.importorskip("selenium.webdriver")
+exceptions = pytest.importorskip("selenium.common.exceptions")
 
 ROW_TEXTS = "return [...document.querySelectorAll('#threads tbody tr')].map((row) => row.textContent)"
 
@@ -43,7 +44,7 @@ def click_on(shown, canvas, colour):
     element = shown.one(canvas)
     shown.run("arguments[0].scrollIntoView({ block: 'center' })", element)
     width, height = element.size["width"], element.size["height"]
-    actions = ActionChains(shown.browser)
+    actions = webdriver.ActionChains(shown.browser)
     actions.move_to_element_with_offset(element, across - width // 2, down - height // 2).click().perform()
 
 
@@ -73,7 +74,7 @@ def test_the_policy_holds_in_the_browser(show):
     shown.run("new Image().src = 'http://localhost:1/x.png'")
     wait_until(lambda: any("default-src 'none'" in each for each in shown.complaints()))
     for made_of_text in ("body.innerHTML = '<b>text</b>'", "createElement('script').textContent = 'text'"):
-        with pytest.raises(JavascriptException, match="requires 'Trusted"):
+        with pytest.raises(exceptions.JavascriptException, match="requires 'Trusted"):
             shown.run(f"document.{made_of_text}")
 
 
@@ -201,7 +202,7 @@ def test_all_of_it_works_by_keyboard(show):
     shown = show(page_of(attach()))
     reached = []
     for _ in range(40):
-        ActionChains(shown.browser).send_keys(Keys.TAB).perform()
+        webdriver.ActionChains(shown.browser).send_keys(webdriver.Keys.TAB).perform()
         reached.append(
             shown.run("const e = document.activeElement; return e.name || e.className || e.textContent")
         )
@@ -211,7 +212,7 @@ def test_all_of_it_works_by_keyboard(show):
             break
     assert reached[0] == "skip"
     assert [each for each in reached if each in ("text", "severity", "kind")] == ["text", "severity", "kind"]
-    ActionChains(shown.browser).send_keys(Keys.TAB, Keys.ENTER).perform()
+    webdriver.ActionChains(shown.browser).send_keys(webdriver.Keys.TAB, webdriver.Keys.ENTER).perform()
     assert shown.column(2)[0] == "high"
 
 
