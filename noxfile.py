@@ -129,8 +129,8 @@ def compatibility(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def quick(session: nox.Session) -> None:
-    """Run what takes little: the linter, the types, and the tests that need nothing but Python."""
+    """Run what takes little: linter, types, and the tests that need nothing but Python and are not slow."""
     install(session, "lint", "types", "test", extras="[spark]")
     check_style(session)
     check_types(session)
-    session.run("pytest", *PARALLEL, "--only-python", *session.posargs)
+    session.run("pytest", *PARALLEL, "--only-python", "-m", "not slow", *session.posargs)

@@ -58,6 +58,7 @@ def test_line_ends_are_lf_but_for_visual_studios_solution(of_windows):
     assert with_cr == ["KDetector.sln"]
 
 
+@pytest.mark.slow
 def test_what_reads_files_of_the_repository_passes_there(of_windows):
     found = [path for path in files(of_windows) if path.name in READERS]
     assert {path.name for path in found} == set(READERS)

@@ -32,6 +32,7 @@ def test_the_scan_of_the_events_prints_the_records_of_the_trace(etwdetect, tmp_p
     assert records(etwdetect, path).out == records(etwdetect, SAMPLE).out != ""
 
 
+@pytest.mark.slow
 @both
 def test_the_scan_of_the_events_of_real_traces_prints_their_records(etwdetect, tmp_path, recordings, form):
     path = tmp_path / f"events.{form}"

@@ -1,5 +1,6 @@
 """Standard streams that are closed, full, or that nobody reads, as a shell makes them for a command."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,19 +13,25 @@ ROOT = Path(__file__).parents[2]
 SAMPLE = ROOT / "samples" / "windbg-attach.etl"
 
 PRINTING = ["--help", "--version", "scan --help", "scan SAMPLE", "scan SAMPLE --format csv", "explain SAMPLE",
-            "events SAMPLE", "parity scenarios list"]  # fmt: skip
+            "events SAMPLE", "parity scenarios list --scenarios FEW"]  # fmt: skip
 """Commands that print on standard output."""
+
+SCENARIO = ROOT / "parity_tests" / "scenarios" / "the-five-example-lines.toml"
 
 needs_a_full_disk = pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
 
 
 @pytest.fixture(params=["buffered", "unbuffered"])
-def shell(request):
+def shell(request, tmp_path):
     """Run etwdetect with these arguments and redirections in a shell."""
+    few = tmp_path / "few"
+    few.mkdir()
+    shutil.copy(SCENARIO, few)
 
     def run(arguments):
         switch = "-u " if request.param == "unbuffered" else ""
-        command = f'"{sys.executable}" {switch}-m etwdetect {arguments.replace("SAMPLE", f"{SAMPLE}")}'
+        arguments = arguments.replace("SAMPLE", f"{SAMPLE}").replace("FEW", f"{few}")
+        command = f'"{sys.executable}" {switch}-m etwdetect {arguments}'
         done = subprocess.run(
             ["bash", "-c", f"set -o pipefail; {command}"],
             cwd=ROOT, env={"PATH": "/usr/bin:/bin"}, capture_output=True, text=True, timeout=60, check=False,

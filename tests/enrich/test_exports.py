@@ -107,7 +107,7 @@ def test_any_damage_is_a_broken_image_or_none(tmp_path_factory, changes, length)
     data = bytearray(WHOLE)
     for at, value in changes:
         data[at] = value
-    path = tmp_path_factory.mktemp("pe") / "a.dll"
+    path = tmp_path_factory.getbasetemp() / "damaged.dll"
     path.write_bytes(data[: length or None])
     for read in read_build, read_exports:
         with contextlib.suppress(BrokenImageError):

@@ -175,6 +175,7 @@ def _with_rundown(event):
     return RawEvent(IMAGE, 0, 2, opcode, event.time, 0, 0, 8, payload)
 
 
+@pytest.mark.slow
 @given(HISTORIES)
 def test_images_that_are_told_late_make_the_same_detections_as_images_in_their_turn(events):
     expected = in_turn(events)

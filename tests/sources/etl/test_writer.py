@@ -88,6 +88,7 @@ def facts(events):
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cpus", [1, 5])
 def test_etl_parser_reads_every_field_of_a_plain_trace(cpus):
     # It takes every logfile header for a 64-bit one, so a 32-bit trace is left to dissect.etl.
