@@ -23,7 +23,7 @@ PROJECT = nox.project.load_toml("pyproject.toml")
 HERE = ".".join(platform.python_version_tuple()[:2])
 """The version of the Python that runs nox: it has the whole suite."""
 
-OTHERS = [version for version in (*nox.project.python_versions(PROJECT), "3.14") if version != HERE]
+OTHERS = sorted({*nox.project.python_versions(PROJECT), "3.14"} - {HERE})
 """What else is tested where it is installed: the versions that the classifiers name, and the one to come."""
 
 PARALLEL = ("-n", "auto", "--dist", "loadgroup")
