@@ -105,13 +105,13 @@ NTSTATUS NTAPI OnDeviceControl(DEVICE_OBJECT*, IRP* irp)
     return Complete(irp, STATUS_INVALID_DEVICE_REQUEST);
 }
 
-// Windows does not call DriverUnload while a handle is open. Wine does, at once; so the wait is here, for ten
-// seconds at most.
+// Windows does not call DriverUnload while a handle is open. Wine does, at once; so the wait is here, for two
+// minutes at most: longer than any client waits for the stop.
 VOID NTAPI OnUnload(DRIVER_OBJECT* driver)
 {
     LARGE_INTEGER tick;
     tick.QuadPart = -10 * 1000 * 10; // 10 ms, relative, in 100 ns
-    for (int i = 0; i < 1000 && g_orders.WaitForHandles != 0 && g_handles != 0; ++i) {
+    for (int i = 0; i < 12'000 && g_orders.WaitForHandles != 0 && g_handles != 0; ++i) {
         KeDelayExecutionThread(KernelMode, FALSE, &tick);
     }
     IoDeleteSymbolicLink(&g_linkName);
