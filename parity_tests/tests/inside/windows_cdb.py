@@ -94,7 +94,8 @@ def test_a_creator_thread_that_both_sides_name_differently_is_a_difference(perfo
 )
 def test_where_cdb_fails_the_debug_api_is_used_instead(performed, monkeypatch, fault, told_of):
     monkeypatch.setenv("STAND_IN_FOR_CDB", fault)
-    monkeypatch.setattr(cdb, "_TIMEOUT_SECONDS", 3.0)
+    if fault == "silence":  # the others are only slow where the machine is
+        monkeypatch.setattr(cdb, "_TIMEOUT_SECONDS", 3.0)
     _, result = performed("windbg-attaches-to-notepad")
     assert result.complaints == ()
     assert re.match(f"performed again without cdb: {told_of}", result.notes[0])
