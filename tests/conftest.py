@@ -1,5 +1,6 @@
 """What several test files share."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -43,8 +44,9 @@ class Finished:
 
     def __init__(self, done: subprocess.CompletedProcess[bytes]) -> None:
         self.status = done.returncode
-        self.out = done.stdout.decode("utf-8")
-        self.err = done.stderr.decode("utf-8")
+        self.out, self.err = (
+            stream.decode("utf-8").replace(os.linesep, "\n") for stream in (done.stdout, done.stderr)
+        )
         assert "Traceback" not in self.err, self.err
 
 

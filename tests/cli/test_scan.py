@@ -52,7 +52,7 @@ def test_the_examples_of_formats_in_the_docs_are_what_it_prints(etwdetect, form)
 
 
 def test_times_are_in_the_readers_zone(etwdetect):
-    done = etwdetect("scan", SAMPLE, "--format", "classic", env={**os.environ, "TZ": "Etc/GMT-3"})
+    done = etwdetect("scan", SAMPLE, "--format", "classic", env={**os.environ, "TZ": "XXX-3"})
     assert done.out.startswith("16:08:15.280: ")
 
 
@@ -315,12 +315,15 @@ def test_stats_count_what_was_seen(etwdetect, tmp_path):
 def test_a_reader_that_goes_away_ends_the_scan_quietly(tmp_path):
     events = [event for number in range(5000) for event in attack(START + (10 + number) * SECOND)]
     path = write_trace(tmp_path / "many.etl", events)
-    command = f'"{sys.executable}" -m etwdetect scan "{path}" | head -n 1'
-    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60, check=False)
-    assert len(done.stdout.splitlines()) == 1
-    assert "Traceback" not in done.stderr
-    assert "Broken" not in done.stderr
-    assert "remote threads" in done.stderr
+    command = [sys.executable, "-m", "etwdetect", "scan", path]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout.readline()
+        process.stdout.close()
+        err = process.stderr.read().decode()
+    assert process.returncode == 0
+    assert "Traceback" not in err
+    assert "Broken" not in err
+    assert "remote threads" in err
 
 
 def test_more_processes_than_the_table_holds_are_told(etwdetect, tmp_path):

@@ -140,11 +140,11 @@ def test_a_session_that_somebody_stops_is_told_of(performed, monkeypatch):
     machine = SimEtw(notifier.SIMETW)
     original, markers = notifier.Notifier.thread_created, []
 
-    def thread_created(notifier_, *ids):
+    def thread_created(instance, *ids):
         markers.append(ids)
         if len(markers) == 2:  # the closing one: earlier, the monitor might have its session back by then
             machine.stop_session(machine.sessions()[0].name)
-        original(notifier_, *ids)
+        original(instance, *ids)
 
     monkeypatch.setattr(notifier.Notifier, "thread_created", thread_created)
     with pytest.raises(PerformanceError, match=r"does not report the marker thread .* was stopped from outside"):
