@@ -17,7 +17,7 @@ from etwdetect.core.rule import RemoteThread
 from etwdetect.enrich.detection import Detection, Process, Start
 from etwdetect.results import record
 from etwdetect.results.sigma import load_rules
-from etwdetect.results.sigma.stage import BATCH, SigmaStage
+from etwdetect.results.sigma.matcher import BATCH, SigmaMatcher
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -69,10 +69,10 @@ def rate(run: Callable[[], object], count: int) -> float:
     return count / statistics.median(times)
 
 
-def judge(stage: SigmaStage, detections: list[Detection]) -> int:
+def judge(matcher: SigmaMatcher, detections: list[Detection]) -> int:
     """Return how many of *detections* some rule fires on."""
-    judged = [each for given in detections for each in stage.add(given)]
-    judged += stage.take(None)
+    judged = [each for given in detections for each in matcher.add(given)]
+    judged += matcher.release(None)
     assert len(judged) == len(detections)
     return sum(bool(each.sigma) for each in judged)
 
@@ -81,7 +81,7 @@ def main() -> None:
     default = Path(__file__).resolve().parents[2] / "shared" / "sigma"
     rules = load_rules([Path(sys.argv[1]) if len(sys.argv) > 1 else default])
     detections = [detection(number) for number in range(COUNT)]
-    fired = judge(SigmaStage(rules), detections)
+    fired = judge(SigmaMatcher(rules), detections)
     print(f"{len(rules.rules)} rules, {COUNT:,} detections, {fired:,} of which a rule fires on")
     written = rate(lambda: [record.to_json(each) for each in detections], COUNT)
     print(f"written as json            {written:9,.0f} a second")
@@ -91,7 +91,7 @@ def main() -> None:
     print(f"records, {BATCH} at a time      {alone:9,.0f} a second")
     for batch in (BATCH, 1):
         some = detections[: COUNT // 5] if batch == 1 else detections
-        judged = rate(lambda batch=batch, some=some: judge(SigmaStage(rules, batch), some), len(some))
+        judged = rate(lambda batch=batch, some=some: judge(SigmaMatcher(rules, batch), some), len(some))
         name = f"detections, {batch} at a time"
         print(f"{name:26} {judged:9,.0f} a second, {written / judged:.1f} times what writing it as json takes")
 

@@ -18,7 +18,7 @@ from etwdetect.kdetector import Device, Watcher, service
 from etwdetect.kdetector.interface import MOST_BOUND
 from etwdetect.live.clock import filetime_now
 from etwdetect.live.lookups import DriverRecords
-from etwdetect.results.fields import Source
+from etwdetect.results.fields import RecordSource
 from etwdetect.results.wording import plural
 
 _BOUND: Final = click.IntRange(1, MOST_BOUND)
@@ -87,7 +87,7 @@ def watch(results: Results, enrichment: Enrichment, duration: float | None) -> S
     The driver may be stopped and started meanwhile.
     """
     interrupted = threading.Event()
-    results.come_from(Source.DRIVER)
+    results.come_from(RecordSource.DRIVER)
     described = DriverRecords(enrichment.files, enrichment.kinds)
     with on_interruption(interrupted.set):
         watcher = Watcher(interrupted.is_set, say, duration=duration)

@@ -21,7 +21,7 @@ from etwdetect.live.lookups import live_enricher
 from etwdetect.live.monitor import Monitor
 from etwdetect.live.session import Plan
 from etwdetect.live.stream import GRACE_PERIOD
-from etwdetect.results.fields import Source
+from etwdetect.results.fields import RecordSource
 from etwdetect.results.rotation import MEBIBYTE, Rotation
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def command(  # noqa: PLR0913, PLR0917 (one parameter an option)
     """Print remote threads as they happen, until Ctrl+C."""
     pywintrace.load()  # fails at once where live sessions are not possible
     stop = threading.Event()
-    results.come_from(Source.LIVE, functions=enrichment.files is not None)
+    results.come_from(RecordSource.LIVE, functions=enrichment.files is not None)
     enricher = live_enricher("etw", GRACE_PERIOD, enrichment.files, enrichment.kinds)
     rotation = Rotation(None if rotate is None else round(rotate * MEBIBYTE), keep)
     with on_interruption(stop.set), _event_log(events) as tap:

@@ -1,4 +1,4 @@
-"""Where a command's detections go: through the filter and what else was asked for, to the output."""
+"""Sends a command's detections through the filter and the processors to the output and the sinks."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from etwdetect.cli import options, say, stdio
-from etwdetect.cli.sigma import sigma_stage, tell_risks
+from etwdetect.cli.sigma import print_risks, sigma_matcher
 from etwdetect.cli.status import Status, of_all
 from etwdetect.core import filetime
 from etwdetect.results.clock import Clock
 from etwdetect.results.errors import OutputError
 from etwdetect.results.fold import SECOND, Folder
 from etwdetect.results.formats import needs_a_file
+from etwdetect.results.processors import Processor, ProcessorChain
 from etwdetect.results.rotation import GrowingFile, Rotation
 from etwdetect.results.sigma.fields import lacking
 from etwdetect.results.sinks.errors import SinkError
-from etwdetect.results.stage import Stage, Stages
 from etwdetect.results.writers import open_file, stream_writer
 
 if TYPE_CHECKING:
@@ -31,16 +31,16 @@ if TYPE_CHECKING:
     from typing import TextIO
 
     from etwdetect.enrich.detection import Detection
-    from etwdetect.results.fields import Source
+    from etwdetect.results.fields import RecordSource
     from etwdetect.results.filters import Filter
-    from etwdetect.results.sigma.stage import SigmaStage
+    from etwdetect.results.sigma.matcher import SigmaMatcher
     from etwdetect.results.sinks.queue import Sink
     from etwdetect.results.stream import FileWriter, Stream, Writer
 
 
 @dataclass(frozen=True)
 class Choices:
-    """What the options about results say, by their names."""
+    """The values of the options about results, by their names."""
 
     form: str = "text"
     output: Path | None = None
@@ -50,10 +50,10 @@ class Choices:
     fold: float | None = None
     to: Sequence[str] = ()
 
-    def stages(self, sigma: SigmaStage | None) -> list[Stage]:
-        """Return what happens to detections between the filter and the output, in its order."""
+    def processors(self, sigma: SigmaMatcher | None) -> list[Processor]:
+        """Return the processors between the filter and the output, in their order."""
         folder = None if self.fold is None else Folder(round(self.fold * SECOND))
-        return [stage for stage in (sigma, folder) if stage is not None]
+        return [each for each in (sigma, folder) if each is not None]
 
 
 def results_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -79,11 +79,11 @@ class _NullWriter:
 
 
 class Results:
-    """Shows detections: each that is *wanted* goes through the stages that were chosen to the output.
+    """Shows detections: each that passes *wanted* goes through the chosen processors to the output and the sinks.
 
-    Used as ``with results.open(): …``; its end writes what the stages still hold. An output that ends early ends
-    the block as well, and `status` tells; but if only its reader is gone, sinks are given the rest. `shown` counts
-    what passed the filter, `filtered_out` what did not.
+    Used as ``with results.open(): …``; its end writes what the processors still hold. An output that ends early
+    ends the block too, and `status` returns why; but if only its reader is gone, the sinks get the rest. `shown`
+    counts what passed the filter, `filtered_out` what did not.
     """
 
     def __init__(self, choices: Choices, wanted: Filter) -> None:
@@ -92,8 +92,8 @@ class Results:
         self.clock = Clock(in_utc=choices.utc)
         self._choices = choices
         self._wanted = wanted
-        self._sigma = sigma_stage(choices.sigma)
-        self._stages = Stages(choices.stages(self._sigma))
+        self._sigma = sigma_matcher(choices.sigma)
+        self._processors = ProcessorChain(choices.processors(self._sigma))
         self._today: object = None
         self._ended: stdio.OutputEndedError | None = None
         self._output_status = Status.DONE
@@ -105,10 +105,10 @@ class Results:
     def open(
         self, inputs: Sequence[Path] = (), *, live: bool = False, rotation: Rotation | None = None
     ) -> Iterator[None]:
-        """Open the output, which must be none of the *inputs*.
+        """Open the output, which must not be one of the *inputs*.
 
         *live* results are visible at once, and show their date if it is not today's. With *rotation* they are
-        added to what the output has already.
+        appended to the output.
         """
         if live:
             self._today = self.clock.moment(filetime.from_datetime(datetime.now(UTC))).date()
@@ -120,19 +120,19 @@ class Results:
                 self._sinks.append(self._sink(url, live=live))
             with contextlib.suppress(stdio.OutputEndedError):  # the first detection ends the block
                 if rotation:
-                    self._grow(stack, rotation)
+                    self._append(stack, rotation)
                 else:
                     self._begin(stack, inputs)
             stack.callback(self._end)
             yield
 
-    def come_from(self, *sources: Source, functions: bool = True, modules: bool = True) -> None:
-        """Say which Sigma rules ask for what no detection from *sources* has; once for each.
+    def come_from(self, *sources: RecordSource, functions: bool = True, modules: bool = True) -> None:
+        """Print once which Sigma rules ask for fields that no detection from *sources* has.
 
         *functions* and *modules* say whether there are images to read functions from, and image events.
         """
         if self._sigma:
-            tell_risks(self._sigma, lacking(sources, functions=functions, modules=modules))
+            print_risks(self._sigma, lacking(sources, functions=functions, modules=modules))
 
     def show(self, detection: Detection) -> bool:
         """Take the next detection; return whether it passes the filter."""
@@ -140,19 +140,19 @@ class Results:
             self.filtered_out += 1
             return False
         self.shown += 1
-        self._write(self._stages.add(detection))
+        self._write(self._processors.add(detection))
         return True
 
     def tick(self, now: int) -> None:
-        """Write what has waited long enough by the FILETIME *now*; for live results, a few times a second."""
-        self._write(self._stages.take(now))
+        """Write what the processors release by the FILETIME *now*; called some times a second if live."""
+        self._write(self._processors.release(now))
 
     def flush(self) -> None:
-        """Write all that waits: what follows is another input, with times of its own."""
-        self._write(self._stages.take(None))
+        """Write all that the processors hold, before the next input, whose times are independent."""
+        self._write(self._processors.release(None))
 
     def status(self, statuses: Iterable[Status]) -> Status:
-        """Return the status of the command: the worst of *statuses*, its inputs', of the output and the sinks."""
+        """Return the status of the command: the worst of *statuses* (its inputs'), of the output and the sinks."""
         sinks = Status.DONE if all(sink.complete for sink in self._sinks) else Status.INCOMPLETE
         return of_all([*statuses, self._output_status, sinks], found=self._choices.exit_code and self.shown > 0)
 
@@ -173,7 +173,7 @@ class Results:
                     self._writer.flush()
 
     def _sink(self, url: str, *, live: bool) -> Sink:
-        from etwdetect.results.sinks.opening import open_sink  # noqa: PLC0415 (a small trace is scanned at once)
+        from etwdetect.results.sinks.opening import open_sink  # noqa: PLC0415 (lazy import: fast start-up)
 
         try:
             return open_sink(url, say, live=live)
@@ -182,7 +182,7 @@ class Results:
 
     def _close_sinks(self) -> None:
         for sink in self._sinks:
-            sink.hurry()
+            sink.begin_close()
         for sink in self._sinks:
             sink.close()
             say(sink.closing())
@@ -198,7 +198,7 @@ class Results:
         if output is None:
             if needs_a_file(form):
                 raise click.UsageError(f"--format {form} needs a file: --output FILE")
-            # Where it was closed from the start, the sinks go on alone.
+            # If it was closed from the start, only the sinks get anything.
             if sys.__stdout__ is not None or not self._sinks:
                 self._write_to(sys.stdout)
         elif needs_a_file(form):
@@ -210,12 +210,12 @@ class Results:
             stack.callback(self._close, stream)
             self._write_to(stream)
 
-    def _grow(self, stack: contextlib.ExitStack, rotation: Rotation) -> None:
-        """Begin an output that is a growing file, where it is one that lines can go to."""
+    def _append(self, stack: contextlib.ExitStack, rotation: Rotation) -> None:
+        """Append to a file that is rotated; another output is opened as usual."""
         form, output = self._choices.form, self._choices.output
         if output is None or needs_a_file(form):
             if rotation.limit is not None:
-                raise click.UsageError("--rotate is for lines in a file: --output FILE, in another format")
+                raise click.UsageError("--rotate needs --output FILE and a format that is written in lines")
             self._begin(stack, ())
             return
         try:
@@ -226,7 +226,7 @@ class Results:
         self._write_to(self._file, heading=self._file.is_new)
 
     def _write_to(self, stream: Stream, *, heading: bool = True) -> None:
-        """Write lines to *stream* from now on, after the *heading* that some formats have."""
+        """Write to *stream* from now on; some formats begin with a *heading*."""
         with self._writing():
             self._writer = stream_writer(stream, self._choices.form, self.clock, heading=heading)
 

@@ -13,7 +13,7 @@ from etwdetect.cli.inputs import Inputs, Source, TraceSource, consume
 from etwdetect.cli.results import Results, results_options
 from etwdetect.core.raw import KERNEL_PROCESS, THREAD
 from etwdetect.offline import summary
-from etwdetect.results.fields import Source as SigmaSource
+from etwdetect.results.fields import RecordSource
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from etwdetect.cli.status import Status
 
-_SOURCES: Final = {THREAD: SigmaSource.KERNEL_LOGGER, KERNEL_PROCESS: SigmaSource.KERNEL_PROCESS}
+_SOURCES: Final = {THREAD: RecordSource.KERNEL_LOGGER, KERNEL_PROCESS: RecordSource.KERNEL_PROCESS}
 
 
 @click.command()

@@ -1,4 +1,4 @@
-"""The Sigma rules of a command: loaded, and what is to be said of them."""
+"""Loads the Sigma rules of a command, and prints what is wrong with them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import click
 
 from etwdetect.cli import say
 from etwdetect.results.sigma import NoRuleLoadedError, load_rules
-from etwdetect.results.sigma.stage import SigmaStage
+from etwdetect.results.sigma.matcher import SigmaMatcher
 from etwdetect.results.wording import printable
 
 if TYPE_CHECKING:
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def sigma_stage(paths: Sequence[Path]) -> SigmaStage | None:
-    """Return a stage with the rules at *paths*, and say what of them can't be used; None where there are none.
+def sigma_matcher(paths: Sequence[Path]) -> SigmaMatcher | None:
+    """Return a matcher of the rules at *paths*, and print which can't be used; None where no path is given.
 
     UsageError where no rule is left; MissingExtraError where pySigma is not installed.
     """
@@ -31,10 +31,10 @@ def sigma_stage(paths: Sequence[Path]) -> SigmaStage | None:
         say(printable(f"{file} is left out: {why}"))
     if rules.others:
         say(f"--sigma: files without a rule for remote threads: {rules.others:,}, skipped")
-    return SigmaStage(rules)
+    return SigmaMatcher(rules)
 
 
-def tell_risks(stage: SigmaStage, lacking: Collection[str]) -> None:
-    """Name the rules of *stage* that ask for one of the fields *lacking*, each once."""
-    for risk in stage.risks(lacking):
+def print_risks(matcher: SigmaMatcher, lacking: Collection[str]) -> None:
+    """Name the rules of *matcher* that ask for one of the fields *lacking*, each once."""
+    for risk in matcher.risks(lacking):
         say(printable(str(risk)))

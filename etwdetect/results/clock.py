@@ -1,4 +1,4 @@
-"""Times as the reader of the text formats wants them."""
+"""Shows times in the text formats: local or UTC, with or without the date."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Clock:
         self.dates = dates
 
     def moment(self, time: int) -> datetime:
-        """Return the FILETIME *time* in the reader's zone."""
+        """Return the FILETIME *time* as a datetime in the time zone to show."""
         return filetime.utc(time) if self._in_utc else filetime.local(time)
 
     def clock_time(self, time: int) -> str:

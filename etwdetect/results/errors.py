@@ -1,4 +1,4 @@
-"""What can go wrong with an output, besides the OSErrors of a file."""
+"""The errors of outputs, besides the OSErrors of files."""
 
 from __future__ import annotations
 
@@ -6,4 +6,4 @@ from etwdetect.core.errors import EtwDetectError
 
 
 class OutputError(EtwDetectError):
-    """An output cannot take what it is given."""
+    """An output can't be opened or written."""

@@ -57,7 +57,7 @@ class Codec(NamedTuple):
     write: Callable[[Any], JsonValue | None] | None = None
 
 
-class Source(Enum):
+class RecordSource(Enum):
     """What detects remote threads; the value is what messages call it."""
 
     KERNEL_LOGGER = "a trace of the NT Kernel Logger"
@@ -96,10 +96,10 @@ class RecordField(NamedTuple):
     """One field of a record.
 
     *attribute* is where `Detection` has it (``source.image``), empty where it is only computed; *compute* returns
-    its value where that takes more than the attribute. *available* says for each `Source`, in their order, whether
-    its records have the field; None where no Sigma rule can ask for it. *left_out_by* names the formats that don't
-    carry it. *required* fields are in every record. *extension* fields have no place in other vendors' schemas and
-    keep our name there. *absent_text* stands for a missing one in Sysmon's data.
+    its value where that takes more than the attribute. *available* says for each `RecordSource`, in their order,
+    whether its records have the field; None where no Sigma rule can ask for it. *left_out_by* names the formats
+    that don't carry it. *required* fields are in every record. *extension* fields have no place in other vendors'
+    schemas and keep our name there. *absent_text* stands for a missing one in Sysmon's data.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Which detections to show. Filters never reach the rule, which always sees every event."""
+"""Filters on what is shown. They never reach the rule, which sees every event."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 class Filter:
     """Passes remote threads from FILETIME *since* on and before *until*, of the given processes.
 
-    A set of process ids that is empty lets any pass; *pids* may be on either side.
+    An empty set of process ids passes all; *pids* match on either side.
     """
 
     since: int | None = None

@@ -1,4 +1,4 @@
-"""Joins repeats: many remote threads of one source, target and start within a time become one, with a count."""
+"""Joins repeats: remote threads with one source, target and start within a time become one with a count."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ SECOND: Final = 10_000_000
 """In 100 ns units."""
 
 BOUND: Final = 10_000
-"""How many folds may be open; the oldest is given back early when there are more."""
+"""How many folds may be open; beyond that the oldest is released early."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Fold:
-    """The first of its kind, how many there are of it, and the FILETIMEs of the first and the last."""
+    """The first of the repeats, their number, and the FILETIMEs of the first and the last."""
 
     first: Detection
     count: int
@@ -29,11 +29,11 @@ class _Fold:
 
 
 class Folder:
-    """A stage that holds each detection for *window*, in 100 ns units, and joins the repeats that come meanwhile.
+    """A processor that holds each detection for *window*, in 100 ns units, and joins its repeats in that time.
 
-    A repeat has the same source and target, by life and not by process id alone, the same start, and the same
-    words about it: kind, severity, rules and evidence. The first one stands for all; the counts add up to what
-    was taken. Detections are given back in the order in which their firsts came.
+    A repeat has the same source and target (the same processes, not only the same process ids), and the same
+    start, kind, severity, rules and evidence. The first one stands for all; the counts add up to what was added.
+    Detections are released in the order of the first ones.
     """
 
     def __init__(self, window: int, bound: int = BOUND) -> None:
@@ -42,11 +42,11 @@ class Folder:
         self._open: OrderedDict[Hashable, _Fold] = OrderedDict()
 
     def add(self, detection: Detection) -> Iterator[Detection]:
-        """Take the next detection; yield those whose time is over by then."""
+        """Take the next detection; yield those whose window has ended by then."""
         time = detection.thread.time
-        yield from self.take(time)
+        yield from self.release(time)
         last = time if detection.last_time is None else detection.last_time
-        key = _same(detection)
+        key = _repeat_key(detection)
         fold = self._open.get(key)
         if fold is not None and abs(time - fold.begin) >= self._window:  # saved results can go back in time
             yield _folded(self._open.pop(key))
@@ -58,8 +58,8 @@ class Folder:
         if len(self._open) > self._bound:
             yield _folded(self._open.popitem(last=False)[1])
 
-    def take(self, now: int | None) -> Iterator[Detection]:
-        """Yield what was held for the window's length by the FILETIME *now*, or all that is left."""
+    def release(self, now: int | None) -> Iterator[Detection]:
+        """Yield those whose window has ended by the FILETIME *now*, or all that is left."""
         while self._open:
             key, oldest = next(iter(self._open.items()))
             if now is not None and now < oldest.begin + self._window:
@@ -74,13 +74,13 @@ def _folded(fold: _Fold) -> Detection:
     return replace(fold.first, count=fold.count, last_time=fold.last)
 
 
-def _same(detection: Detection) -> Hashable:
-    """Return what two detections have in common if one is the repeat of the other."""
+def _repeat_key(detection: Detection) -> Hashable:
+    """Return what is equal in two detections exactly if one is the repeat of the other."""
     return (
         detection.detector,
         detection.host,
-        _life(detection.source),
-        _life(detection.target),
+        _process_key(detection.source),
+        _process_key(detection.target),
         detection.thread.start_address,
         detection.start,
         detection.kind,
@@ -90,6 +90,6 @@ def _same(detection: Detection) -> Hashable:
     )
 
 
-def _life(process: Process) -> Hashable:
-    """Return what tells lives of a process id apart: their start; where it is not known, their program."""
+def _process_key(process: Process) -> Hashable:
+    """Return what differs in two processes with one id: the start time; where that is not known, the program."""
     return process.pid, process.start_time, process.guid, process.image

@@ -1,4 +1,4 @@
-"""A file that grows while others read it: whole lines at any moment, and moved aside when it is large."""
+"""A file that is appended to while others read it: always whole lines, and rotated when it is large."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MEBIBYTE: Final = 1 << 20
 
 
 class Rotation(NamedTuple):
-    """When a file is moved aside, in bytes, and how many such are kept."""
+    """When a file is rotated, in bytes, and how many older ones are kept."""
 
     limit: int | None = None
     keep: int = 9
@@ -22,8 +22,8 @@ class Rotation(NamedTuple):
 class GrowingFile:
     """A text stream to the end of the file at *path*, in UTF-8. All of it may raise OSError.
 
-    Each `write` is one write of the system's: a program that is killed leaves whole lines. Should the file not end
-    with one, because the machine lost its power, that line is ended first.
+    Each `write` is one system call, so a killed program leaves whole lines. A file that ends within a line, after
+    a power failure, gets a line end first.
     """
 
     def __init__(self, path: Path, rotation: Rotation) -> None:
@@ -35,7 +35,7 @@ class GrowingFile:
 
     @property
     def is_new(self) -> bool:
-        """Whether there is nothing in the file."""
+        """Whether the file is empty."""
         return self._size == 0
 
     @property
@@ -44,14 +44,14 @@ class GrowingFile:
         return self._rotation.limit is not None and self._size >= self._rotation.limit
 
     def rotate(self) -> None:
-        """Move the file to NAME.1, what is there to NAME.2 and so on, and begin it anew.
+        """Rename the file to NAME.1, that one to NAME.2 and so on, and begin a new file.
 
-        On Windows a file that another program reads can't be moved: then this one grows on.
+        On Windows a file that another program has open can't be renamed: then this one keeps growing.
         """
         self._file.close()
         names = [self._numbered(number) for number in range(self._rotation.keep + 1)]
         with contextlib.suppress(PermissionError):
-            if not names[0].exists():  # left by an attempt that got no further
+            if not names[0].exists():  # left by an attempt that failed here
                 self._path.replace(names[0])
             free = next((number for number, name in enumerate(names) if not name.exists()), self._rotation.keep)
             for number in range(free, 0, -1):
@@ -66,7 +66,7 @@ class GrowingFile:
         return len(text)
 
     def flush(self) -> None:
-        """Do nothing: nothing is ever held back."""
+        """Do nothing: writes are not buffered."""
 
     def close(self) -> None:
         """Close the file."""

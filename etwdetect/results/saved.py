@@ -1,4 +1,4 @@
-"""Saved json as an input: detections that were written once are read again, to filter, convert and report them."""
+"""Saved json as an input: detections are read again, to filter, convert and report them."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from etwdetect.enrich.detection import Detection
 
 HEAD: Final = 65_536
-"""How many bytes of a file `looks_saved` wants."""
+"""How many bytes from the start of a file `looks_saved` needs."""
 
-_MOST_LINE: Final = 8 << 20
+_MAX_LINE: Final = 8 << 20
 """The longest line that is read, in characters: ten names and command lines of 32,767, each character escaped."""
 _FAULTS_KEPT: Final = 10
 
@@ -28,8 +28,8 @@ _REPLACED: Final = "\ufffd"
 def looks_saved(head: bytes) -> bool:
     """Whether a file that begins with *head* holds saved json: a line of it looks like a record.
 
-    A trace can hold such a line too, written by any program that logs an event. But its first four bytes are the
-    size of a buffer, whose upper ones are zero, and text has no zeroes.
+    A trace can have such a line in an event. But its first four bytes are the size of a buffer, whose upper bytes
+    are zero, which no text has.
     """
     encoding = _encoding(head)
     if encoding == "utf-8-sig" and b"\0" in head[:4]:
@@ -39,15 +39,15 @@ def looks_saved(head: bytes) -> bool:
 
 
 def _encoding(head: bytes) -> str:
-    """Return the encoding by the mark at the beginning: PowerShell, for one, redirects into UTF-16."""
+    """Return the encoding by the byte-order mark: PowerShell redirects in UTF-16."""
     return "utf-16" if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
 
 
 class SavedResults:
     """The detections in *file*, which is seekable and called *name*; *fault* is what went wrong with it before.
 
-    `faults` counts the lines that are no record, `records` those that are; `described` says where the first
-    faults are and what is wrong. All are complete when `detections` has ended.
+    `faults` counts the lines that are not records, `records` those that are; `described` has the place and reason
+    of the first faults. All are complete when `detections` has ended.
     """
 
     def __init__(self, file: IO[bytes], name: str, fault: str | None = None) -> None:
@@ -83,7 +83,7 @@ class SavedResults:
         for described in self.described:
             yield printable(f"{self.name}: {described}")
         if self.faults > len(self.described):
-            yield printable(f"{self.name}: {self.faults - len(self.described):,} more lines are no records")
+            yield printable(f"{self.name}: {self.faults - len(self.described):,} more lines are not records")
         if self.stopped:
             yield printable(f"{self.name}: interrupted: what was not read by then is not in the result")
 
@@ -98,7 +98,7 @@ class SavedResults:
             self.described.append(fault)
 
     def _lines(self) -> Iterator[tuple[int, str]]:
-        """Yield the lines that are not empty with their numbers; of one that is too long, its beginning."""
+        """Yield the lines that are not empty, with their numbers; of one that is too long only the beginning."""
         try:
             self._file.seek(0)
             encoding = _encoding(self._file.read(len(codecs.BOM_UTF8)))
@@ -106,22 +106,22 @@ class SavedResults:
             text = io.TextIOWrapper(self._file, encoding, "replace", "\n")
             try:
                 number = 0
-                while line := text.readline(_MOST_LINE + 1):
+                while line := text.readline(_MAX_LINE + 1):
                     number += 1
                     if line.strip():
                         yield number, line
-                    while len(line) > _MOST_LINE and not line.endswith("\n"):
-                        line = text.readline(_MOST_LINE + 1)
+                    while len(line) > _MAX_LINE and not line.endswith("\n"):
+                        line = text.readline(_MAX_LINE + 1)
             finally:
                 if not self._file.closed:
-                    text.detach()  # the file is its owner's to close
+                    text.detach()  # its owner closes the file
         except OSError as error:
             self._add_fault(f"the file cannot be read any further: {error.strerror}")
 
 
 def _checked(line: str) -> str:
-    if len(line) > _MOST_LINE:
-        raise ValueError(f"it is longer than {_MOST_LINE:,} characters")
-    if _REPLACED in line:  # which our own writer would have written as an escape
-        raise ValueError("it has bytes in it that are no text")
+    if len(line) > _MAX_LINE:
+        raise ValueError(f"it is longer than {_MAX_LINE:,} characters")
+    if _REPLACED in line:  # the writer escapes it
+        raise ValueError("it has bytes that are not valid text")
     return line.rstrip("\r\n")

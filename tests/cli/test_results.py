@@ -108,7 +108,7 @@ def test_a_sink_that_is_none_is_a_usage_error_before_anything_is_written(etwdete
     kept.write_text("kept")
     done = etwdetect("scan", SAMPLE, "--output", kept, "--to", "nowhere")
     assert (done.status, kept.read_text()) == (2, "kept")
-    assert "--to nowhere: is no sink; these are: syslog+udp://HOST[:PORT]" in done.err
+    assert "--to nowhere: is not a sink; sinks are: syslog+udp://HOST[:PORT]" in done.err
 
 
 @pytest.mark.skipif(os.name == "nt", reason="this is Windows")

@@ -85,9 +85,9 @@ def test_a_bad_line_is_told_with_its_number_and_the_others_count(etwdetect, save
     path = saved(lines[0], "Dear diary", "", wrong, lines[1], lines[0][:100])
     done = etwdetect("scan", path, "--format", "json")
     assert (done.status, done.out.splitlines()) == (3, lines)
-    assert f"{path}: line 2: no JSON: Expecting value at character 1" in done.err
+    assert f"{path}: line 2: not valid JSON: Expecting value at character 1" in done.err
     assert f"{path}: line 4: SourceProcessId is -1" in done.err
-    assert f"{path}: line 6: no JSON" in done.err
+    assert f"{path}: line 6: not valid JSON" in done.err
 
 
 def test_many_bad_lines_are_counted_and_the_first_described(etwdetect, saved, lines):
@@ -95,7 +95,7 @@ def test_many_bad_lines_are_counted_and_the_first_described(etwdetect, saved, li
     assert done.status == 3
     assert "line 11: not a record of a remote thread: it has no SchemaVersion" in done.err
     assert "line 12" not in done.err
-    assert "490 more lines are no records" in done.err
+    assert "490 more lines are not records" in done.err
 
 
 def test_a_file_of_which_nothing_can_be_read_is_an_error(etwdetect, saved, lines):
@@ -153,7 +153,7 @@ def test_a_gz_that_breaks_off_is_read_as_far_as_it_goes(etwdetect, lines, tmp_pa
     (tmp_path / "a.json.gz").write_bytes(packed[:-3000])
     done = etwdetect("scan", tmp_path / "a.json.gz", "--format", "json")
     assert (done.status, done.out.splitlines()) == (3, lines)
-    assert "more lines are no records" in done.err
+    assert "more lines are not records" in done.err
 
 
 def test_a_directory_means_its_traces_and_not_the_results_in_it(etwdetect, saved, tmp_path):

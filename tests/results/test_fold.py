@@ -13,7 +13,7 @@ from tests.results.conftest import MIDNIGHT
 
 
 def folded(folder, detections):
-    return [each for detection in detections for each in folder.add(detection)] + list(folder.take(None))
+    return [each for detection in detections for each in folder.add(detection)] + list(folder.release(None))
 
 
 def seconds(fold):
@@ -48,9 +48,9 @@ def test_one_alone_stays_as_it_is(at):
 def test_what_is_held_is_given_back_when_its_time_is_over_though_nothing_follows(at):
     folder = Folder(10 * SECOND)
     assert [*folder.add(at(0)), *folder.add(at(1))] == []
-    assert list(folder.take(MIDNIGHT + 10 * SECOND - 1)) == []
-    assert list(map(seconds, folder.take(MIDNIGHT + 10 * SECOND))) == [(0, 1, 2)]
-    assert list(folder.take(None)) == []
+    assert list(folder.release(MIDNIGHT + 10 * SECOND - 1)) == []
+    assert list(map(seconds, folder.release(MIDNIGHT + 10 * SECOND))) == [(0, 1, 2)]
+    assert list(folder.release(None)) == []
 
 
 def changed(detection, side, **changes):

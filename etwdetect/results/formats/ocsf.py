@@ -1,7 +1,7 @@
 """A remote thread as an event of the Open Cybersecurity Schema Framework: Process Activity (1007), Inject.
 
 The actor's process is the source, `process` the target, `module` the one that the new thread starts in. What OCSF
-has no attribute for is in `unmapped`, under our names. Only attributes are used that OCSF has had since 1.1.
+has no attribute for is in `unmapped`, under our names. All attributes exist since OCSF 1.1.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _WINDOWS: Final = 100
 _HOST_NAME: Final = re.compile(
     r"([A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?\.)*[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?"
 )
-"""What OCSF takes for a host's name; all else is a device's name."""
+"""The host names that OCSF allows; anything else is only the device's name."""
 
 
 def to_event(detection: Detection) -> dict[str, Any]:

@@ -40,7 +40,7 @@ def braced_guid(process: Process) -> str | None:
 
 
 def sentence(detection: Detection) -> str:
-    """Return the message that people read."""
+    """Return the message for people."""
     thread = detection.thread
     return (
         f"Remote thread {thread.tid} in process {thread.pid} ({detection.target.image or 'unknown'}), made by"
@@ -49,7 +49,7 @@ def sentence(detection: Detection) -> str:
 
 
 def file_name(path: str) -> str:
-    """Return the last part of a Windows path; all of it where that is empty."""
+    """Return the last part of a Windows path, the whole path if that is empty."""
     return path.rpartition("\\")[2] or path
 
 

@@ -1,8 +1,8 @@
 """sqlite: a table of remote threads, with the fields of json as columns, for queries.
 
 Text columns compare without regard to case, as Windows and Sigma do. What is not known is NULL; lists and reasons
-are JSON; what does not print is escaped. A file that is there already gets further rows; nothing of it is ever
-changed or removed.
+are JSON; what does not print is escaped. Rows are added to a file that exists; nothing in it
+is changed or removed.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 TABLE: Final = "remote_threads"
 
-_APPLICATION_ID: Final = 0x45_54_57_44  # "ETWD", which file(1) and others may show
+_APPLICATION_ID: Final = 0x45_54_57_44  # "ETWD", for file(1) and others
 _BUSY_SECONDS: Final = 5.0
 
 _MAX_INTEGER: Final = (1 << 63) - 1
@@ -32,7 +32,7 @@ _MAX_INTEGER: Final = (1 << 63) - 1
 class DatabaseWriter:
     """Adds rows to the table in the file at *path*; each `flush` makes them visible to others.
 
-    OutputError, from every method, where the file is no database, is locked for longer than five seconds, has
+    Every method raises OutputError where the file is not a database, is locked for longer than five seconds, has
     such a table with other columns, or can't be written.
     """
 
@@ -76,7 +76,9 @@ class DatabaseWriter:
 
     def _check_columns(self) -> None:
         if tuple(column[1] for column in self._run(f"PRAGMA table_info({TABLE})")) != NAMES:
-            raise OutputError(f"its table {TABLE} has other columns than this etwdetect writes")
+            raise OutputError(
+                f"its table {TABLE} has other columns than this version of etwdetect writes: choose a new file"
+            )
 
     def _run(self, statement: str, values: list[Any] | None = None) -> sqlite3.Cursor:
         try:
@@ -93,4 +95,4 @@ def _value(type_: FieldType, value: Any) -> Any:  # noqa: ANN401 (any value that
         return number if number <= _MAX_INTEGER else float(number)
     if type_ is not FieldType.TEXT:
         return json.dumps(value) if value else None
-    return printable(value)  # SQLite's text is UTF-8, which has no half of a surrogate pair, and ends at a NUL
+    return printable(value)  # SQLite's text is UTF-8, which has no lone surrogates, and ends at a NUL

@@ -1,4 +1,4 @@
-"""One line for a remote thread, for people: the book's own line, and it with all that is known behind it."""
+"""One line for a remote thread, for people: the book's line, alone or followed by what else is known."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 
 def classic_line(detection: Detection, clock: Clock) -> str:
-    """Return the line that the driver's client in the book prints; it never has a date."""
+    """Return the line that the driver's client in the book prints, without a date."""
     return _classic(detection.thread, clock.clock_time(detection.thread.time))
 
 
 def text_line(detection: Detection, clock: Clock) -> str:
-    """Return the classic line, and behind it, after two spaces each, what else is known."""
+    """Return the classic line, followed by what else is known, after two spaces each."""
     line = _classic(detection.thread, clock.time(detection.thread.time))
     return "  ".join((line, *_behind(detection, clock)))
 
@@ -39,7 +39,7 @@ def _behind(detection: Detection, clock: Clock) -> Iterator[str]:
         yield f"{name(detection.source.image)} -> {name(detection.target.image)}"
     kind_and_start = [each for each in (detection.kind, _start(detection)) if each]
     if kind_and_start:
-        loud = "high: " if detection.severity == "high" else ""  # the only severity that a reader must not miss
+        loud = "high: " if detection.severity == "high" else ""  # the only severity that must stand out
         yield printable(loud + ", ".join(kind_and_start))
     if detection.count > 1:
         last = detection.last_time
@@ -51,7 +51,7 @@ def _behind(detection: Detection, clock: Clock) -> Iterator[str]:
 
 
 def _start(detection: Detection) -> str | None:
-    """Return where the thread starts; the bare address only where it lies in no module that is known."""
+    """Return where the thread starts; the bare address only if it is in no known module."""
     start = detection.start
     if start.module is None:
         return start_address(detection) if detection.kind else None
@@ -62,5 +62,5 @@ def _start(detection: Detection) -> str | None:
 
 
 def name(image: str | None) -> str:
-    """Return what to call a program: its file's name, harmless."""
+    """Return the name of a program's file, printable."""
     return printable(file_name(image)) if image else "<unknown>"

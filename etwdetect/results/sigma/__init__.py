@@ -1,7 +1,7 @@
-"""Sigma rules on remote threads; needs the extra ``etwdetect[sigma]``, which is loaded with `load_rules` only.
+"""Sigma rules on remote threads; needs the extra ``etwdetect[sigma]``, which is imported by `load_rules` only.
 
-The rules are made into SQL by pySigma and its SQLite backend. Records are put into a table in memory, and every
-rule asks that table. docs/sigma.md has what a rule can ask.
+pySigma and its SQLite backend compile the rules to SQL, which queries a table in memory that holds the records.
+docs/sigma.md says what a rule can ask for.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from etwdetect.results.sigma.rules import Rules
+    from etwdetect.results.sigma.rules import RuleSet
 
 __all__ = ["NoRuleLoadedError", "SigmaError", "load_rules"]
 
 
-def load_rules(paths: Iterable[Path]) -> Rules:
+def load_rules(paths: Iterable[Path]) -> RuleSet:
     """Return the rules for remote threads in the files and directories *paths*.
 
     Raises MissingExtraError where the extra is not installed, and NoRuleLoadedError where no rule is left.
     """
     try:
-        from etwdetect.results.sigma.rules import Rules  # noqa: PLC0415 (what it imports may not be there)
+        from etwdetect.results.sigma.rules import RuleSet  # noqa: PLC0415 (pySigma may not be installed)
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] == "etwdetect":
             raise
-        raise MissingExtraError("--sigma", f"pySigma ({error.name} is not there)", "sigma") from error
-    return Rules(paths)
+        raise MissingExtraError("--sigma", f"pySigma ({error.name} is not installed)", "sigma") from error
+    return RuleSet(paths)

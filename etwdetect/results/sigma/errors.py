@@ -1,4 +1,4 @@
-"""What can be wrong with Sigma rules as a whole; a fault in one of them is told, and does not end anything."""
+"""The errors of Sigma rules; one that is invalid is reported and skipped."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ class SigmaError(EtwDetectError):
 
 
 class NoRuleLoadedError(SigmaError):
-    """There is no rule left to ask: exit status 2."""
+    """No rule was loaded: exit status 2."""
 
 
 class UnsupportedRuleError(SigmaError):
-    """A rule asks for what can't be told of a record, and would never be true."""
+    """A rule asks for what records don't have or can't be compared by."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from etwdetect.results import fields
-from etwdetect.results.fields import ALWAYS, Availability, Source
+from etwdetect.results.fields import ALWAYS, Availability, RecordSource
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -23,9 +23,9 @@ class RuleField(NamedTuple):
     number: bool = False
     constant: str | int | None = None
 
-    def availability(self, source: Source) -> Availability:
+    def availability(self, source: RecordSource) -> Availability:
         """Return whether the records of *source* have it."""
-        return self.available[list(Source).index(source)]
+        return self.available[list(RecordSource).index(source)]
 
 
 FIELDS: Final = (
@@ -53,7 +53,7 @@ def field_called(name: str) -> RuleField | None:
     return _BY_NAME.get(name.casefold())
 
 
-def lacking(sources: Iterable[Source], *, functions: bool = True, modules: bool = True) -> frozenset[str]:
+def lacking(sources: Iterable[RecordSource], *, functions: bool = True, modules: bool = True) -> frozenset[str]:
     """Return the names of the fields that no record has that comes from all of *sources* together.
 
     Without *functions* there are no images to read export tables from; without *modules* no image events.

@@ -1,4 +1,4 @@
-"""Rules that are silent risks: they ask for fields that the records at hand never have."""
+"""Finds rules that can't work as meant: they ask for fields that the records at hand never have."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
     from sigma.types import SigmaType
 
-    from etwdetect.results.sigma.rules import Rule
+    from etwdetect.results.sigma.rules import LoadedRule
 
 
 class Risk(NamedTuple):
     """A *rule* asks for *fields* that are always missing; *never* if it therefore can't fire at all."""
 
-    rule: Rule
+    rule: LoadedRule
     fields: tuple[str, ...]
     never: bool
 
@@ -36,7 +36,7 @@ class Risk(NamedTuple):
         return f"the Sigma rule {self.rule.title!r} ({self.rule.file}) {effect}"
 
 
-def risks(rules: Iterable[Rule], lacking: Collection[str]) -> Iterator[Risk]:
+def risks(rules: Iterable[LoadedRule], lacking: Collection[str]) -> Iterator[Risk]:
     """Yield those of *rules* that ask for one of the fields *lacking*, or for one that no record has."""
     for rule in rules:
         missing = dict.fromkeys(
@@ -63,7 +63,7 @@ def _is_lacking(name: str, lacking: Collection[str]) -> bool:
 
 
 def _outcome(tree: object, lacking: Collection[str]) -> bool | None:
-    """Return what becomes of a condition when the fields *lacking* are missing; None: that depends on others."""
+    """Return the value of a condition while the fields *lacking* are missing; None if it depends on others."""
     if isinstance(tree, ConditionAND | ConditionOR):
         each = {_outcome(part, lacking) for part in tree.args}
         deciding = isinstance(tree, ConditionOR)

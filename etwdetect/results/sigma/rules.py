@@ -1,4 +1,4 @@
-"""Sigma rules from files, as far as they are about remote threads."""
+"""Loads the Sigma rules that are about remote threads from files."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from sigma.rule import SigmaRule
 
 from etwdetect.results.sigma.errors import NoRuleLoadedError, UnsupportedRuleError
 from etwdetect.results.sigma.regex import QuietRe2
-from etwdetect.results.sigma.sql import Condition, compile_condition
-from etwdetect.results.sigma.table import Table
+from etwdetect.results.sigma.sql import SqlCondition, compile_condition
+from etwdetect.results.sigma.table import RecordTable
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
@@ -25,15 +25,15 @@ if TYPE_CHECKING:
     from sigma.conditions import ConditionType
 
 CATEGORY: Final = "create_remote_thread"
-LONGEST: Final = 256 << 10
-"""256 KiB; the 15 public rules have at most 5 KB. Ill-meant YAML of this size takes seconds, not minutes."""
+MAX_SIZE: Final = 256 << 10
+"""256 KiB; the 15 public rules have at most 5 KB. Hostile YAML of this size takes seconds, not minutes."""
 
 _SUFFIXES: Final = frozenset((".yml", ".yaml"))
 _SERVICES: Final = frozenset((None, "sysmon"))
 
 
 @dataclass(frozen=True, eq=False)
-class Rule:
+class LoadedRule:
     """A rule, by its *title*, from a *file*: it fires when one of its *conditions* is true.
 
     *trees* has the conditions as pySigma parsed them.
@@ -41,11 +41,11 @@ class Rule:
 
     title: str
     file: Path
-    conditions: tuple[Condition, ...]
+    conditions: tuple[SqlCondition, ...]
     trees: tuple[ConditionType, ...]
 
 
-class Rules:
+class RuleSet:
     """The rules in the files and directories *paths*, and which of them fire on a record.
 
     *broken* has each file or folder that could not be used, with the reason; *others* counts the files without a
@@ -53,7 +53,7 @@ class Rules:
     """
 
     def __init__(self, paths: Iterable[Path]) -> None:
-        self.rules: list[Rule] = []
+        self.rules: list[LoadedRule] = []
         self.broken: list[tuple[Path, str]] = []
         self.others = 0
         for file in self._files(paths):
@@ -61,7 +61,7 @@ class Rules:
         if not self.rules:
             raise NoRuleLoadedError(self._why_none())
         columns = {column for rule in self.rules for condition in rule.conditions for column in condition.columns}
-        self._table = Table(columns)
+        self._table = RecordTable(columns)
 
     def fired(self, records: Sequence[Mapping[str, object]]) -> list[tuple[str, ...]]:
         """Return for each of *records*, as fields by name, the titles of the rules that fire, in their order."""
@@ -100,7 +100,7 @@ class Rules:
             self.broken.append((file, error.strerror or str(error)))
         except RecursionError:
             self.broken.append((file, "nested too deeply"))
-        except Exception as error:  # noqa: BLE001 (what is no rule makes YAML and pySigma raise whatever there is)
+        except Exception as error:  # noqa: BLE001 (YAML and pySigma may raise anything for an invalid rule)
             self.broken.append((file, _reason(error)))
         else:
             self.rules += rules
@@ -111,16 +111,16 @@ class Rules:
         return f"no Sigma rule of the category {CATEGORY} loaded ({self.others} files hold none){broken}"
 
 
-def _rules_in(file: Path) -> Iterator[Rule]:
+def _rules_in(file: Path) -> Iterator[LoadedRule]:
     with file.open("rb") as stream:
-        content = stream.read(LONGEST + 1)
-    if len(content) > LONGEST:
-        raise UnsupportedRuleError(f"longer than {LONGEST >> 10} KiB")
+        content = stream.read(MAX_SIZE + 1)
+    if len(content) > MAX_SIZE:
+        raise UnsupportedRuleError(f"longer than {MAX_SIZE >> 10} KiB")
     if CATEGORY.encode() not in content:
         return
-    documents = list(yaml.load_all(content, _Loader))
+    documents = list(yaml.load_all(content, _YamlLoader))
     if not all(isinstance(document, dict | None) for document in documents):
-        raise UnsupportedRuleError("no mapping of names to values, as a Sigma rule is")
+        raise UnsupportedRuleError("not a mapping of names to values, as a Sigma rule must be")
     collection = SigmaCollection.from_dicts(
         documents, resolve_references=False, collect_filters=True, policy=SigmaPolicy(regex_engine=QuietRe2())
     )
@@ -134,17 +134,17 @@ def _rules_in(file: Path) -> Iterator[Rule]:
             yield _compiled(rule, file)
 
 
-def _compiled(rule: SigmaRule, file: Path) -> Rule:
+def _compiled(rule: SigmaRule, file: Path) -> LoadedRule:
     trees = tuple(condition.parsed for condition in rule.detection.parsed_condition)
     conditions = tuple(map(compile_condition, trees))
     for condition in conditions:
         _try(condition)
-    return Rule(rule.title, file, conditions, tuple(tree for tree in trees if tree is not None))
+    return LoadedRule(rule.title, file, conditions, tuple(tree for tree in trees if tree is not None))
 
 
-def _try(condition: Condition) -> None:
-    """Let SQLite take *condition*, over a record with text in each field. Raises UnsupportedRuleError."""
-    table = Table(condition.columns)
+def _try(condition: SqlCondition) -> None:
+    """Run *condition* in SQLite over a record with text in each field. Raises UnsupportedRuleError."""
+    table = RecordTable(condition.columns)
     names = {column.field.name for column in condition.columns if column.field is not None}
     table.fill([dict.fromkeys(names, "text")])
     try:
@@ -154,24 +154,24 @@ def _try(condition: Condition) -> None:
 
 
 def _reason(error: Exception) -> str:
-    """Return what *error* says, in one line."""
+    """Return the text of *error* in one line."""
     text = " ".join(str(error).split())
     if isinstance(error, (yaml.YAMLError, PySigmaError, UnsupportedRuleError)) and text:
         return text
-    return f"no Sigma rule ({type(error).__name__}: {text})"
+    return f"not a valid Sigma rule ({type(error).__name__}: {text})"
 
 
-class _Loader(yaml.SafeLoader):
-    """PyYAML's safe loader in Python, and a name that stands twice is an error.
+class _YamlLoader(yaml.SafeLoader):
+    """PyYAML's safe loader in Python, which also rejects duplicate names.
 
-    The loader in C ends the process on input that is nested deeply.
+    The loader in C crashes the process on deeply nested input.
     """
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:  # noqa: FBT001, FBT002
         names: set[str] = set()
         for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
             if key.value in names:
-                twice = f"{key.value!r} stands twice in one mapping"
+                twice = f"{key.value!r} is twice in one mapping"
                 raise yaml.constructor.ConstructorError(None, None, twice, key.start_mark)
             names.add(key.value)
         return super().construct_mapping(node, deep)

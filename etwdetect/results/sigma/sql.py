@@ -1,7 +1,7 @@
 """The conditions of a rule as SQL over the columns of `etwdetect.results.sigma.table`.
 
-pySigma's SQLite backend writes the SQL. What is decided here: which column a field is, that a missing value
-answers both '' and null, in which case text is compared, and what can't be asked at all.
+pySigma's SQLite backend writes the SQL. Decided here are the column of a field, that a missing value matches both
+'' and null, how upper and lower case are compared, and what is not supported.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ KEYWORDS: Final = "*"
 """As a field's name: all values of a record, for words that a rule asks for in whatever field."""
 
 _EXACT: Final = "|exact"
-"""Behind a field's name, where no field can have it: its text as it was told, upper and lower case apart."""
+"""A suffix of a field's name that no real field has: its text compared case-sensitively."""
 
 
-class Column(NamedTuple):
-    """A column of the table: a *field*, or all of them where that is None; *exact* if not in one case."""
+class SqlColumn(NamedTuple):
+    """A column of the table: a *field*, or all of them where that is None; *exact* if case-sensitive."""
 
     field: RuleField | None
     exact: bool = False
@@ -47,25 +47,25 @@ class Column(NamedTuple):
         return f'"{name}, exact"' if self.exact else f'"{name}"'
 
 
-class Condition(NamedTuple):
+class SqlCondition(NamedTuple):
     """One condition of a rule: an *expression* in SQL that is true, false or null, and the *columns* in it."""
 
     expression: str
-    columns: frozenset[Column]
+    columns: frozenset[SqlColumn]
 
 
-def compile_condition(tree: ConditionType | None) -> Condition:
+def compile_condition(tree: ConditionType | None) -> SqlCondition:
     """Return *tree*, a condition that pySigma has parsed, as SQL.
 
-    Raises UnsupportedRuleError, or one of pySigma's own, where it asks what can't be told.
+    Raises UnsupportedRuleError or one of pySigma's errors where it asks for something unsupported.
     """
     if tree is None:
-        raise UnsupportedRuleError("a condition of it asks for nothing")
+        raise UnsupportedRuleError("one of its conditions is empty")
     backend = _Backend()
     expression = backend.convert_condition(tree, ConversionState())
     if not isinstance(expression, str):
-        raise UnsupportedRuleError("a condition of it asks for nothing")
-    return Condition(expression, frozenset(backend.columns))
+        raise UnsupportedRuleError("one of its conditions is empty")
+    return SqlCondition(expression, frozenset(backend.columns))
 
 
 def asks_for_missing(value: SigmaType) -> bool:
@@ -74,23 +74,23 @@ def asks_for_missing(value: SigmaType) -> bool:
 
 
 class _Backend(sqliteBackend):
-    """Collects in *columns* which ones its expressions need."""
+    """Collects in `columns` those that its expressions need."""
 
-    # The backend's own would let a long text in a record be a pattern longer than SQLite takes.
+    # The backend's own make a pattern of a record's text, which may be longer than SQLite allows.
     field_equals_field_startswith_expression: ClassVar[str | None] = "begins({field1}, {field2})"
     field_equals_field_endswith_expression: ClassVar[str | None] = "ends({field1}, {field2})"
     field_equals_field_contains_expression: ClassVar[str | None] = "holds({field1}, {field2})"
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.columns: set[Column] = set()
+        self.columns: set[SqlColumn] = set()
 
     def escape_and_quote_field(self, field: str) -> str:
         name = field.removesuffix(_EXACT)
         known = None if name == KEYWORDS else field_called(name)
         if known is None and name != KEYWORDS:
-            return "NULL"  # a field that no record has is missing in all
-        column = Column(known, exact=field.endswith(_EXACT))
+            return "NULL"  # a field that no record has is always missing
+        column = SqlColumn(known, exact=field.endswith(_EXACT))
         self.columns.add(column)
         return column.name
 
@@ -120,13 +120,13 @@ class _Backend(sqliteBackend):
     def convert_condition_field_compare_op_val(self, cond: _FieldIs, state: ConversionState) -> _Sql:
         field = field_called(cond.field)
         if field is not None and not field.number:
-            raise UnsupportedRuleError(f"{cond.field} is text, and only numbers are compared by size")
+            raise UnsupportedRuleError(f"{cond.field} is text, and only numbers can be compared by size")
         return super().convert_condition_field_compare_op_val(cond, state)
 
     def convert_condition_field_eq_val_timestamp_part(self, cond: _FieldIs, state: ConversionState) -> _Sql:
         field = field_called(cond.field)
         if field is not None and field.name != "UtcTime":
-            raise UnsupportedRuleError(f"hours, days and the like are those of UtcTime, not of {cond.field}")
+            raise UnsupportedRuleError(f"{cond.field} has no hours and days: only UtcTime has")
         return super().convert_condition_field_eq_val_timestamp_part(cond, state)
 
     def convert_condition_val(self, cond: ConditionValueExpression, state: ConversionState) -> str | None:
@@ -138,7 +138,7 @@ class _Backend(sqliteBackend):
         if isinstance(value, SigmaString):
             value = SpecialChars.WILDCARD_MULTI + value + SpecialChars.WILDCARD_MULTI
         elif not isinstance(value, SigmaRegularExpression):
-            raise UnsupportedRuleError("a keyword is neither text nor a number")
+            raise UnsupportedRuleError("a keyword must be text or a number")
         anywhere = _FieldIs(KEYWORDS, value)
         converted = self.convert_condition_field_eq_val(anywhere, state)
         return converted if isinstance(converted, str) else None

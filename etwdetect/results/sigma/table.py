@@ -1,4 +1,4 @@
-"""A table in memory that holds records, and answers which of them a condition is true for."""
+"""A table in memory with the records of a batch, queried by the conditions of rules."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from etwdetect.results.sigma.text import cleaned, comparable, folded
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from etwdetect.results.sigma.sql import Column, Condition
+    from etwdetect.results.sigma.sql import SqlColumn, SqlCondition
     from etwdetect.results.sigma.text import SqlValue
 
 _FUNCTIONS: Final = frozenset(("like", "glob", "regexp", "begins", "ends", "holds", "coalesce", "strftime"))
 _TABLE: Final = "record"
 
 
-class Table:
+class RecordTable:
     """A table of *columns* for a batch of records at a time.
 
     Its database is closed when the last user of the table is gone.
     """
 
-    def __init__(self, columns: Iterable[Column]) -> None:
+    def __init__(self, columns: Iterable[SqlColumn]) -> None:
         self._columns = sorted(columns, key=lambda column: column.name)
         self._connection = sqlite3.connect(":memory:", isolation_level=None, cached_statements=1024)
         weakref.finalize(self, self._connection.close)
@@ -40,25 +40,25 @@ class Table:
         self._connection.set_authorizer(_allow)
 
     def fill(self, records: Sequence[Mapping[str, object]]) -> None:
-        """Take *records* instead of those before; the first is number 0."""
+        """Hold *records* instead of the previous ones; the first is number 0."""
         self._connection.execute(f"DELETE FROM {_TABLE}")  # noqa: S608 (a constant)
         columns = [_values(column, records) for column in self._columns]
         self._connection.executemany(self._insert, zip(range(len(records)), *columns, strict=True))
 
-    def matching(self, condition: Condition) -> Iterable[int]:
+    def matching(self, condition: SqlCondition) -> Iterable[int]:
         """Return the numbers of the records that *condition* is true for. Raises sqlite3.Error."""
-        # pySigma wrote the expression and escaped the rule's texts; _allow lets it do nothing else.
+        # pySigma wrote the expression and escaped the rule's texts; _allow permits nothing else.
         query = f"SELECT id FROM {_TABLE} WHERE {condition.expression}"  # noqa: S608
         return [number for (number,) in self._connection.execute(query)]
 
 
-def _type(column: Column) -> str:
+def _type(column: SqlColumn) -> str:
     if column.field is not None and column.field.number:
         return "NUMERIC"
     return "TEXT" if column.exact else "TEXT COLLATE NOCASE"
 
 
-def _values(column: Column, records: Sequence[Mapping[str, object]]) -> list[SqlValue]:
+def _values(column: SqlColumn, records: Sequence[Mapping[str, object]]) -> list[SqlValue]:
     """Return what *column* has for each of *records*."""
     form, field = cleaned if column.exact else folded, column.field
     if field is None:
@@ -86,7 +86,7 @@ def _holds(value: SqlValue, part: SqlValue) -> bool:
 
 
 def _allow(action: int, first: str | None, second: str | None, _database: str | None, _trigger: str | None) -> int:
-    """Let SQL read and fill the table, and call the functions that conditions are made of."""
+    """Permit SQL to read and fill the table, and to call the functions that conditions use."""
     allowed = (
         action == sqlite3.SQLITE_SELECT
         or (action in (sqlite3.SQLITE_READ, sqlite3.SQLITE_INSERT, sqlite3.SQLITE_DELETE) and first == _TABLE)

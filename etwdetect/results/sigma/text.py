@@ -1,4 +1,4 @@
-r"""The forms in which a record's values are compared: as SQLite's text, in one case.
+r"""How a record's values are compared: as SQLite's text, without regard to case.
 
 SQLite ignores the case of ASCII letters alone, ends text at a NUL and refuses surrogates; a name in a record may
 have any of them.
@@ -20,18 +20,18 @@ if TYPE_CHECKING:
     SqlValue = str | int | None
 
 MISSING: Final = frozenset(("", "-"))
-"""Texts that say, as null and an absent field do, that there is nothing."""
+"""Texts that mean the same as null and an absent field."""
 
 _UNFIT: Final = re.compile("[\0\ud800-\udfff]")
 _INT64: Final = range(-(1 << 63), 1 << 63)
 
 
 class _Fold(dict[int, int]):
-    """Character to character, so that lengths and places stay; filled as characters are met."""
+    """Maps each character to one character, so that lengths and offsets stay; filled on demand."""
 
     def __missing__(self, code: int) -> int:
         upper = chr(code).upper()
-        # Letters without a single other case stay, and so do those that only Python takes for an ASCII letter.
+        # Letters stay if their upper case is several letters, or ASCII, which SQLite does not do either.
         self[code] = ord(upper) if code > 0x7F and len(upper) == 1 and not upper.isascii() else code
         return self[code]
 

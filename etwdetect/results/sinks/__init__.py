@@ -1,10 +1,10 @@
-"""Live sinks: detections on their way to other machines and systems, beside the printed output.
+"""Sinks: send detections to other machines and systems, beside the output.
 
-None of it ever stalls the detector: each sink has a thread of its own and a queue that is bounded, and counts what
-it could not deliver.
+A sink never blocks live detection: each has its own thread and a bounded queue, and counts what it could not
+deliver.
 """
 
 from typing import Final
 
 FORMS: Final = "syslog+udp://HOST[:PORT], syslog+tcp://..., syslog+tls://..., http://..., https://..., eventlog:"
-"""What `opening.open_sink` takes."""
+"""The URLs that `opening.open_sink` takes."""

@@ -1,4 +1,4 @@
-"""What can go wrong with a sink."""
+"""The errors of sinks."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from etwdetect.core.errors import EtwDetectError
 
 
 class SinkError(EtwDetectError):
-    """A sink cannot be used as it was asked for."""
+    """A sink's URL can't be used."""
 
 
 class RefusedError(Exception):
-    """The other side took notice and does not want it: sending it again would change nothing."""
+    """The receiver rejected a message for good: sending it again would change nothing."""

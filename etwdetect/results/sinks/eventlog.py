@@ -1,9 +1,9 @@
 r"""The Windows event log: each detection as an event with the id 8 in the log Application.
 
-Windows needs to know the source to show its events in words. The first use registers it, under the key
-``HKLM\SYSTEM\CurrentControlSet\Services\EventLog\Application``, with EventCreate.exe of Windows as the file that
-has the words, which are "%1": the event's one string. Without the right to register it, events are written all the
-same, and the Event Viewer puts a remark before them. A source that is registered stays as it is.
+Windows shows the text of events only of registered sources. The first use registers ours, under the key
+``HKLM\SYSTEM\CurrentControlSet\Services\EventLog\Application``, with EventCreate.exe of Windows as the message
+file, whose text is "%1": the event's one string. Without the right to register it, events are still written, and
+the Event Viewer puts a remark before them. A registered source is not changed.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from etwdetect.enrich.detection import Detection
 
 EVENT_ID: Final = 8
-"""Sysmon's number for the same thing; EventCreate.exe has words for 1 to 1000."""
+"""Sysmon's number for the same event; EventCreate.exe has a text for 1 to 1000."""
 
 _KEY: Final = r"SYSTEM\CurrentControlSet\Services\EventLog\Application"
 _MESSAGES: Final = r"%SystemRoot%\System32\EventCreate.exe"
@@ -32,23 +32,23 @@ _INFORMATION, _WARNING = 4, 2
 _WARNED_OF: Final = frozenset(("medium", "high"))
 
 _INSERTION: Final = re.compile(r"%(?=[0-9%])")
-"""What the Event Viewer would put another text in place of, even in an event's own."""
+"""What the Event Viewer would replace, even within an event's string."""
 
-_MOST_CHARACTERS: Final = 28_000
-"""How much text an event takes: Windows' bounds are 31,839 characters a string, and some 60,000 bytes in all."""
-_MOST_A_VALUE: Final = 600
-"""To how many characters values are cut in an event that would have more; 40 of them fit."""
-_MOST_NAME: Final = 200
+_MAX_CHARACTERS: Final = 28_000
+"""How much text an event can have: Windows allows 31,839 characters a string, and about 60,000 bytes in all."""
+_MAX_VALUE: Final = 600
+"""How many characters a value keeps in an event that would be too long; 40 of them fit."""
+_MAX_NAME: Final = 200
 
 
-class EventLogCarrier:
-    """Reports events of *source*; ValueError where that is no name for one."""
+class EventLogTransport:
+    """Reports events of *source*; ValueError where that is not a valid name."""
 
     batch = 1
 
     def __init__(self, source: str) -> None:
-        if "\\" in source or not source.isprintable() or len(source) > _MOST_NAME:
-            raise ValueError("is no name for a source")
+        if "\\" in source or not source.isprintable() or len(source) > _MAX_NAME:
+            raise ValueError(f"a source must be at most {_MAX_NAME} printable characters without a backslash")
         self.name = f"eventlog:{source}"
         self._source = source
         self._handle: int | None = None
@@ -57,8 +57,8 @@ class EventLogCarrier:
         """Return the event: its type, and the text."""
         kind = _WARNING if detection.severity in _WARNED_OF else _INFORMATION
         text = event_text(detection)
-        if len(text) > _MOST_CHARACTERS:
-            text = event_text(detection, _MOST_A_VALUE)
+        if len(text) > _MAX_CHARACTERS:
+            text = event_text(detection, _MAX_VALUE)
         return bytes([kind]) + text.encode("utf-16-le")
 
     def send(self, messages: Sequence[bytes]) -> None:
@@ -70,7 +70,7 @@ class EventLogCarrier:
                 _report(self._handle, message[0], message[1:].decode("utf-16-le"))
 
     def close(self) -> None:
-        """Let go of the log."""
+        """Close the log."""
         if sys.platform == "win32" and self._handle is not None:
             _library().DeregisterEventSource(self._handle)
             self._handle = None
@@ -120,14 +120,14 @@ if sys.platform == "win32":
         return library
 
     def _register(source: str) -> int:
-        with contextlib.suppress(PermissionError):  # the events are written all the same
-            _make_known(source)
+        with contextlib.suppress(PermissionError):  # events are written without it, too
+            _register_source(source)
         handle: int | None = _library().RegisterEventSourceW(None, source)
         if handle is None:
             raise ctypes.WinError(ctypes.get_last_error())
         return handle
 
-    def _make_known(source: str) -> None:
+    def _register_source(source: str) -> None:
         path = rf"{_KEY}\{source}"
         with contextlib.suppress(FileNotFoundError), winreg.OpenKey(winreg.HKEY_LOCAL_MACHINE, path):
             return

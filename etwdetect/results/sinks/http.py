@@ -1,4 +1,4 @@
-"""HTTP: records as JSON lines, many in one POST, over a connection that is kept."""
+"""HTTP: records as JSON lines, many in one POST, over a persistent connection."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ if TYPE_CHECKING:
     from etwdetect.enrich.detection import Detection
 
 AUTHORIZATION: Final = "ETWDETECT_HTTP_AUTHORIZATION"
-"""The environment variable with the Authorization header's value: no secret belongs in a command line."""
+"""The environment variable with the Authorization header's value: command lines must have no secrets."""
 
 _SECONDS: Final = 5.0
 """How long connecting, and each wait for the server, may take."""
 
 _LATER: Final = frozenset((408, 425, 429))
-"""What a server answers that wants to be asked again, besides all from 500 on."""
+"""The statuses below 500 after which a request is repeated."""
 
 _MOST_ANSWER: Final = 65_536
-"""How much of an answer is read: nobody needs it."""
+"""How many bytes of an answer are read; they are not used."""
 
 
-class HttpCarrier:
-    """Posts to *path* at *host*; ValueError where no request can have this path, or the environment's header.
+class HttpTransport:
+    """Posts to *path* at *host*; ValueError where the path or the header from the environment is invalid.
 
     A batch can arrive twice when the connection breaks before its answer.
     """
@@ -41,10 +41,10 @@ class HttpCarrier:
         self.name = f"{'https' if secure else 'http'}://{f'[{host}]' if ':' in host else host}"
         self.name += "" if port is None else f":{port}"
         if not path.isascii() or not path.isprintable() or " " in path:
-            raise ValueError("has characters in it that no address has")
+            raise ValueError("has characters that a URL can't have")
         self._path = path
         self._line = json_line("json")
-        if port is None:  # http.client would take the end of an IPv6 address for one
+        if port is None:  # else http.client takes the end of an IPv6 address for it
             port = http.client.HTTPS_PORT if secure else http.client.HTTP_PORT
         self._connection: http.client.HTTPConnection
         if secure:
@@ -59,7 +59,7 @@ class HttpCarrier:
         authorization = os.environ.get(AUTHORIZATION)
         if authorization is not None:
             if not authorization.isascii() or not authorization.isprintable():
-                raise ValueError(f"{AUTHORIZATION} has characters in it that no header has")
+                raise ValueError(f"{AUTHORIZATION} has characters that a header can't have")
             self._headers["Authorization"] = authorization
 
     def message(self, detection: Detection) -> bytes:
@@ -75,7 +75,7 @@ class HttpCarrier:
         except ConnectionError:
             if not was_open:
                 raise
-            self.close()  # servers close connections that were idle for long
+            self.close()  # servers close idle connections
             status, reason = self._post(body)
         if status in _LATER or status >= 500:
             raise OSError(f"it answers {status} {reason}")
@@ -88,10 +88,10 @@ class HttpCarrier:
             response = self._connection.getresponse()
             if len(response.read(_MOST_ANSWER)) == _MOST_ANSWER:
                 self._connection.close()
-        except ConnectionError:  # of which one is an HTTPException, too
+        except ConnectionError:  # one of them is an HTTPException too
             raise
         except http.client.HTTPException as error:
-            raise OSError(f"no answer of HTTP: {type(error).__name__} {error}") from error
+            raise OSError(f"not a valid HTTP answer: {type(error).__name__} {error}") from error
         return response.status, response.reason
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""From what a user writes to a running sink."""
+"""Opens a sink from its URL."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from etwdetect.results.wording import printable
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from etwdetect.results.sinks.queue import Carrier
+    from etwdetect.results.sinks.queue import Transport
 
 _SYSLOG: Final = "syslog+"
 
@@ -23,47 +23,47 @@ _SYSLOG: Final = "syslog+"
 def open_sink(url: str, notify: Callable[[str], None], *, live: bool) -> Sink:
     """Return a running sink to *url*.
 
-    Raises SinkError where that is none, UnsupportedSystemError where this system has no such. *notify* gets a
-    sentence when the other side fails and when it is back, from the sink's own thread. If not *live*, the sink may
-    keep its caller waiting while the other side takes what it is given.
+    Raises SinkError where it is not a sink's URL, UnsupportedSystemError where this system lacks the sink.
+    *notify* is called from the sink's own thread, with a sentence, when the receiver fails and when it is back. If
+    not *live*, `put` may block while the queue is full and the receiver works.
     """
     try:
-        carrier = _carrier(urlsplit(url))
+        transport = _transport(urlsplit(url))
     except ValueError as error:
         raise SinkError(f"{printable(_without_password(url))}: {error}") from error
-    return Sink(carrier, notify, live=live)
+    return Sink(transport, notify, live=live)
 
 
-def _carrier(parts: SplitResult) -> Carrier:
-    # Each kind is loaded by whoever asks for it.
+def _transport(parts: SplitResult) -> Transport:
+    # Lazy imports: only the sink that is used is loaded.
     if parts.scheme.startswith(_SYSLOG):
-        from etwdetect.results.sinks.syslog import syslog_carrier  # noqa: PLC0415
+        from etwdetect.results.sinks.syslog import syslog_transport  # noqa: PLC0415
 
         if parts.path.strip("/") or parts.query or parts.fragment:
-            raise ValueError("a syslog server has a host and a port, and nothing behind them")
-        return syslog_carrier(parts.scheme.removeprefix(_SYSLOG), _host(parts), parts.port)
+            raise ValueError("a syslog URL ends after the host and the port")
+        return syslog_transport(parts.scheme.removeprefix(_SYSLOG), _host(parts), parts.port)
     if parts.scheme in ("http", "https"):
-        from etwdetect.results.sinks.http import HttpCarrier  # noqa: PLC0415
+        from etwdetect.results.sinks.http import HttpTransport  # noqa: PLC0415
 
         path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        return HttpCarrier(_host(parts), parts.port, path, secure=parts.scheme == "https")
+        return HttpTransport(_host(parts), parts.port, path, secure=parts.scheme == "https")
     if parts.scheme == "eventlog":
-        from etwdetect.results.sinks.eventlog import EventLogCarrier  # noqa: PLC0415
+        from etwdetect.results.sinks.eventlog import EventLogTransport  # noqa: PLC0415
 
         if os.name != "nt":
             raise UnsupportedSystemError("eventlog: the Windows event log is on Windows only")
-        return EventLogCarrier(parts.path or "etwdetect")
-    raise ValueError(f"is no sink; these are: {FORMS}")
+        return EventLogTransport(parts.path or "etwdetect")
+    raise ValueError(f"is not a sink; sinks are: {FORMS}")
 
 
 def _host(parts: SplitResult) -> str:
     if parts.username is not None:
-        raise ValueError("a password does not belong in a command line; docs/output.md says where it does")
+        raise ValueError("a password must not be in a command line; docs/output.md says where to put it")
     if not parts.hostname:
-        raise ValueError("names no host")
+        raise ValueError("has no host")
     if not parts.hostname.isprintable() or " " in parts.hostname:
-        raise ValueError("has characters in it that no host has")
-    parts.hostname.encode("idna")  # UnicodeError, a ValueError, here and not when it is looked up
+        raise ValueError("has characters that a host can't have")
+    parts.hostname.encode("idna")  # raises UnicodeError, a ValueError, now and not at the look-up
     return parts.hostname
 
 

@@ -1,4 +1,4 @@
-"""What all sinks have in common: a bounded queue, a thread that empties it, and the counts of both."""
+"""What all sinks share: a bounded queue, a thread that empties it, and counts."""
 
 from __future__ import annotations
 
@@ -18,38 +18,38 @@ if TYPE_CHECKING:
 BOUND: Final = 10_000
 """How many messages may wait."""
 BYTES_BOUND: Final = 64 << 20
-"""How many bytes they may have: names can be long."""
+"""How many bytes they may have together."""
 BATCH_BYTES: Final = 1 << 20
 """How many bytes a batch of more than one message may have."""
 
-PATIENCE: Final = 10.0
-"""How many seconds a recording's detections may wait for room in the queue."""
-FAREWELL: Final = 5.0
-"""How many seconds are left at the end to deliver what still waits."""
+PUT_TIMEOUT: Final = 10.0
+"""How many seconds `put` waits for room in the queue, for detections of a recording."""
+CLOSE_TIMEOUT: Final = 5.0
+"""How many seconds there are at the end to deliver what still waits."""
 
-_FIRST_PAUSE: Final = 0.5
-_LONGEST_PAUSE: Final = 30.0
+_FIRST_RETRY: Final = 0.5
+_LONGEST_RETRY: Final = 30.0
 
 
-class Carrier(Protocol):
-    """Takes messages to the other side, on the sink's thread. It connects by itself, and again after an error."""
+class Transport(Protocol):
+    """Sends messages to a receiver, on the sink's thread. It connects when needed, and again after an error."""
 
     name: str
-    """What messages call it."""
+    """Its name in messages to the user."""
     batch: int
-    """How many messages it takes at once, at the most."""
+    """How many messages it sends at once at most."""
 
     def message(self, detection: Detection) -> bytes:
-        """Return *detection* as it is sent."""
+        """Return *detection* as the bytes to send."""
 
     def send(self, messages: Sequence[bytes]) -> None:
-        """Send all of *messages*; OSError where that may go better later, RefusedError where it won't.
+        """Send all of *messages*; OSError where a retry may help, RefusedError where it can't.
 
-        Takes a few seconds at the most.
+        Takes a few seconds at most.
         """
 
     def close(self) -> None:
-        """Let go of the connection, if there is one; again is allowed."""
+        """Close the connection, if there is one; may be called again."""
 
 
 class _Queue:
@@ -62,10 +62,10 @@ class _Queue:
         self._closed = False
         self._changed = threading.Condition()
 
-    def put(self, message: bytes, patience: float) -> bool:
-        """Append *message*, waiting *patience* seconds for room; return whether there was some."""
+    def put(self, message: bytes, timeout: float) -> bool:
+        """Append *message*, waiting *timeout* seconds for room; return whether there was some."""
         with self._changed:
-            if not self._changed.wait_for(lambda: self._has_room(message), patience):
+            if not self._changed.wait_for(lambda: self._has_room(message), timeout):
                 return False
             self._messages.append(message)
             self._bytes += len(message)
@@ -92,40 +92,42 @@ class _Queue:
         return batch
 
     def close(self) -> None:
-        """Have `take` wait no more."""
+        """End the waiting in `take`."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
 
 
 class Sink:
-    """Delivers detections through *carrier*, in their order, each at least once.
+    """Delivers detections through *transport*, in their order, each at least once.
 
-    `given` counts them all, `sent` what was delivered, `dropped` what found the queue full, and `refused` what
-    the other side did not want. *notify* is called with a sentence from the sink's own thread. If *live*, `put`
+    `given` counts them all, `sent` those delivered, `dropped` those that found the queue full, `refused` those
+    that the receiver rejected. *notify* is called with a sentence from the sink's own thread. If *live*, `put`
     never waits.
     """
 
-    def __init__(self, carrier: Carrier, notify: Callable[[str], None], *, live: bool, bound: int = BOUND) -> None:
-        self.name = carrier.name
+    def __init__(
+        self, transport: Transport, notify: Callable[[str], None], *, live: bool, bound: int = BOUND
+    ) -> None:
+        self.name = transport.name
         self.given = 0
         self.sent = 0
         self.dropped = 0
         self.refused = 0
-        self._carrier = carrier
+        self._transport = transport
         self._notify = notify
-        self._patience = 0.0 if live else PATIENCE
+        self._timeout = 0.0 if live else PUT_TIMEOUT
         self._waiting = _Queue(bound)
         self._failing = False
         self._closing = threading.Event()
         self._deadline = float("inf")
-        # A daemon: the end of the program never waits for a dead server.
+        # A daemon thread, so that the program can end while a server hangs.
         self._thread = threading.Thread(target=self._run, name=self.name, daemon=True)
         self._thread.start()
 
     @property
     def left(self) -> int:
-        """How many are not delivered yet; after `close`, never."""
+        """How many are not delivered yet; after `close`, they will not be."""
         return self.given - self.sent - self.dropped - self.refused
 
     @property
@@ -136,21 +138,21 @@ class Sink:
     def put(self, detection: Detection) -> None:
         """Queue *detection*, or count it as dropped."""
         self.given += 1
-        # Nobody is waited for who is known to be away.
-        if not self._waiting.put(self._carrier.message(detection), 0.0 if self._failing else self._patience):
+        # Don't block on a failing peer.
+        if not self._waiting.put(self._transport.message(detection), 0.0 if self._failing else self._timeout):
             self.dropped += 1
 
-    def hurry(self) -> None:
-        """Say that no more will come, and that a few seconds are left for what still waits."""
+    def begin_close(self) -> None:
+        """Take no more detections, and give those that wait CLOSE_TIMEOUT."""
         if not self._closing.is_set():
-            self._deadline = time.monotonic() + FAREWELL
+            self._deadline = time.monotonic() + CLOSE_TIMEOUT
             self._closing.set()
             self._waiting.close()
 
     def close(self) -> None:
-        """Deliver what still waits, within a few seconds; then the counts are final."""
-        self.hurry()
-        self._thread.join(max(0.0, self._deadline - time.monotonic()) + _FIRST_PAUSE)
+        """Wait for what can still be delivered, CLOSE_TIMEOUT at most; then the counts are final."""
+        self.begin_close()
+        self._thread.join(max(0.0, self._deadline - time.monotonic()) + _FIRST_RETRY)
 
     def closing(self) -> str:
         """Return the line that says how much was delivered."""
@@ -164,42 +166,42 @@ class Sink:
         return printable(f"{self.name}: {'; '.join([sent, *missing])}")
 
     def _run(self) -> None:
-        while batch := self._waiting.take(self._carrier.batch):
+        while batch := self._waiting.take(self._transport.batch):
             if not self._deliver(batch):
                 break
-        self._carrier.close()
+        self._transport.close()
 
     def _deliver(self, batch: Sequence[bytes]) -> bool:
-        """Send *batch*, as often as it takes; return False where the time was over before."""
-        pause = _FIRST_PAUSE
+        """Send *batch* with retries; return False where the time for closing ended before."""
+        pause = _FIRST_RETRY
         while True:
             try:
-                self._carrier.send(batch)
+                self._transport.send(batch)
             except RefusedError as error:
                 if not self.refused:
-                    self._tell(f"refuses what it is sent: {error}")
+                    self._notify_user(f"refuses what it is sent: {error}")
                 self.refused += len(batch)
                 return True
             except OSError as error:
-                self._carrier.close()
+                self._transport.close()
                 if not self._failing:
                     self._failing = True
-                    self._tell(f"{error.strerror or error}; trying again")
+                    self._notify_user(f"{error.strerror or error}; trying again")
             else:
                 self.sent += len(batch)
                 if self._failing:
                     self._failing = False
-                    self._tell("is back")
+                    self._notify_user("is back")
                 return True
             if self._is_over(pause):
                 return False
-            pause = min(2 * pause, _LONGEST_PAUSE)
+            pause = min(2 * pause, _LONGEST_RETRY)
 
     def _is_over(self, pause: float) -> bool:
-        """Wait *pause* seconds, or less at the end; return whether no time is left."""
+        """Wait *pause* seconds, or less while closing; return whether no time is left."""
         if self._closing.wait(pause):
-            time.sleep(min(_FIRST_PAUSE, max(0.0, self._deadline - time.monotonic())))
+            time.sleep(min(_FIRST_RETRY, max(0.0, self._deadline - time.monotonic())))
         return time.monotonic() >= self._deadline
 
-    def _tell(self, what: str) -> None:
+    def _notify_user(self, what: str) -> None:
         self._notify(printable(f"{self.name}: {what}"))

@@ -23,20 +23,20 @@ _PORTS: Final = {"udp": 514, "tcp": 601, "tls": 6514}
 _SECONDS: Final = 5.0
 """How long connecting, and each send, may take."""
 
-_REFUSAL_SECONDS: Final = 0.5
-"""How long a datagram's refusal is waited for, once there was one."""
+_ERROR_SECONDS: Final = 0.5
+"""How long to wait for a datagram's ICMP error, after a first one."""
 
 _FACILITY: Final = 13  # log audit
 _SEVERITIES: Final = {"high": 3, "medium": 4, "low": 5, "informational": 6}
 _NOTICE: Final = 5
 
 _ELEMENT: Final = "etwdetect@32473"
-"""The id of our structured data. 32473 is the number that RFC 5612 keeps for those who have none of their own."""
+"""The id of our structured data. 32473 is the enterprise number that RFC 5612 reserves for documentation."""
 
 _LEFT_OUT: Final = frozenset(field.name for field in FIELDS if "syslog" in field.left_out_by)
 
-_MOST_WORDS: Final = 20
-"""How many of Evidence and of Sigma are sent; there are never so many, but in a file that somebody made."""
+_MAX_VALUES: Final = 20
+"""How many of Evidence and of Sigma are sent; only edited files have more."""
 
 _LONG: Final = 8_192
 """From how many bytes on a message that is to be a datagram has its values cut."""
@@ -47,7 +47,7 @@ _CUT: Final = 256
 def syslog_message(detection: Detection, most: int | None = None) -> bytes:
     """Return *detection* as a message in UTF-8; values of more than *most* characters are cut and end in "…".
 
-    The structured data has the fields of our record under their names, Evidence and Sigma once for each word;
+    The structured data has the fields of our record under their names, Evidence and Sigma once for each value;
     KindReason and Absent are left out.
     """
     known = to_dict(detection)
@@ -58,7 +58,7 @@ def syslog_message(detection: Detection, most: int | None = None) -> bytes:
     text = printable(sentence(detection))
     if most is not None:
         text = _cut(text, 2 * most)
-    mark = "" if text.isascii() else "\ufeff"  # which says that UTF-8 follows
+    mark = "" if text.isascii() else "\ufeff"  # says that UTF-8 follows
     head = f"<{_FACILITY * 8 + severity}>1 {time} {host} etwdetect - CreateRemoteThread"
     return f"{head} [{_ELEMENT}{data}] {mark}{text}".encode()
 
@@ -66,7 +66,7 @@ def syslog_message(detection: Detection, most: int | None = None) -> bytes:
 def _parameters(known: dict[str, Any]) -> Iterator[tuple[str, Any]]:
     for name, value in known.items():
         if isinstance(value, list):
-            yield from ((name, each) for each in value[:_MOST_WORDS])
+            yield from ((name, each) for each in value[:_MAX_VALUES])
         elif name not in _LEFT_OUT:
             yield name, value
 
@@ -82,21 +82,21 @@ def _cut(text: str, most: int) -> str:
     return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
-def syslog_carrier(transport: str, host: str, port: int | None) -> DatagramCarrier | StreamCarrier:
-    """Return what takes messages to the server at *host* over "udp", "tcp" or "tls"; ValueError for another."""
-    if transport not in _PORTS:
-        raise ValueError(f"syslog goes over {', '.join(_PORTS)}")
-    port = _PORTS[transport] if port is None else port
-    name = f"syslog+{transport}://{f'[{host}]' if ':' in host else host}:{port}"
-    if transport == "udp":
-        return DatagramCarrier(name, host, port)
-    return StreamCarrier(name, host, port, secure=transport == "tls")
+def syslog_transport(protocol: str, host: str, port: int | None) -> DatagramTransport | StreamTransport:
+    """Return the transport to the server at *host* over "udp", "tcp" or "tls"; ValueError for another protocol."""
+    if protocol not in _PORTS:
+        raise ValueError(f"the syslog protocol must be one of {', '.join(_PORTS)}")
+    port = _PORTS[protocol] if port is None else port
+    name = f"syslog+{protocol}://{f'[{host}]' if ':' in host else host}:{port}"
+    if protocol == "udp":
+        return DatagramTransport(name, host, port)
+    return StreamTransport(name, host, port, secure=protocol == "tls")
 
 
-class DatagramCarrier:
-    """Sends each message as a datagram. Nobody tells whether it arrives, but a refusal may come back later.
+class DatagramTransport:
+    """Sends each message as a datagram. UDP does not confirm delivery, but an ICMP error may come back later.
 
-    After one, `send` waits a moment for another: else each second message would find the server back again.
+    After one, `send` waits a moment for the next one: else every second message would look delivered.
     """
 
     batch = 1
@@ -105,7 +105,7 @@ class DatagramCarrier:
         self.name = name
         self._address = host, port
         self._socket: socket.socket | None = None
-        self._refused = False
+        self._failed = False
 
     def message(self, detection: Detection) -> bytes:
         """Return the message, with its values cut where it is long."""
@@ -118,24 +118,26 @@ class DatagramCarrier:
             family, kind, *_, address = socket.getaddrinfo(*self._address, type=socket.SOCK_DGRAM)[0]
             self._socket = socket.socket(family, kind)
             self._socket.settimeout(_SECONDS)
-            self._socket.connect(address)  # so that a refusal is told
+            self._socket.connect(address)  # so that ICMP errors are raised
         for message in messages:
             try:
                 self._socket.send(message)
-                if self._refused:
-                    self._await_refusal(self._socket)
-            except ConnectionError:  # which of two datagrams it is about, nobody tells
-                self._refused = True
+                if self._failed:
+                    self._await_error(self._socket)
+            except ConnectionError:  # it may be about an earlier datagram
+                self._failed = True
                 raise
             except OSError as error:
                 if error.errno == errno.EMSGSIZE:
-                    raise RefusedError(f"a message of {len(message):,} bytes is no datagram") from error
+                    raise RefusedError(
+                        f"a message of {len(message):,} bytes is too long for a datagram"
+                    ) from error
                 raise
-            self._refused = False
+            self._failed = False
 
     @staticmethod
-    def _await_refusal(connected: socket.socket) -> None:
-        connected.settimeout(_REFUSAL_SECONDS)
+    def _await_error(connected: socket.socket) -> None:
+        connected.settimeout(_ERROR_SECONDS)
         try:
             connected.recv(1)
         except TimeoutError:
@@ -150,11 +152,11 @@ class DatagramCarrier:
             self._socket = None
 
 
-class StreamCarrier:
-    """Sends messages over one connection, each behind its length in bytes.
+class StreamTransport:
+    """Sends messages over one connection, each after its length in bytes.
 
-    A server that goes away can take the last messages with it, which TCP does not tell; a message can arrive
-    twice when the connection breaks while it is sent.
+    When a server goes away, the last messages may be lost unnoticed; when the connection breaks while a message is
+    sent, it can arrive twice.
     """
 
     batch = 100
@@ -195,7 +197,7 @@ class StreamCarrier:
 
     @staticmethod
     def _check(connection: socket.socket) -> None:
-        """Raise OSError where the server has closed its side, which the next send alone would not tell."""
+        """Raise OSError where the server has closed its side, which the next send would not notice."""
         connection.settimeout(0)
         try:
             if not connection.recv(4096):

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from etwdetect.results.fields import NAMES, Availability, Source
+from etwdetect.results.fields import NAMES, Availability, RecordSource
 from etwdetect.results.sigma.fields import FIELDS, field_called, lacking
 
 DOCS = Path(__file__).parents[3] / "docs" / "reference" / "sigma-fields.md"
@@ -24,7 +24,9 @@ def test_every_field_of_a_record_can_be_asked_for():
 
 def test_the_documentation_shows_which_source_has_which_field():
     text = DOCS.read_text("utf-8")
-    rows = [row(f"`{field.name}`", *(field.availability(source).value for source in Source)) for field in FIELDS]
+    rows = [
+        row(f"`{field.name}`", *(field.availability(source).value for source in RecordSource)) for field in FIELDS
+    ]
     assert "\n".join(rows) in text
 
 
@@ -35,15 +37,17 @@ def test_a_field_is_found_in_upper_and_lower_case():
 
 
 def test_what_a_source_lacks_is_what_the_table_says_no_to():
-    assert lacking([Source.KERNEL_PROCESS]) == {
-        field.name for field in FIELDS if field.availability(Source.KERNEL_PROCESS) is Availability.NO
+    assert lacking([RecordSource.KERNEL_PROCESS]) == {
+        field.name for field in FIELDS if field.availability(RecordSource.KERNEL_PROCESS) is Availability.NO
     }
-    assert "SourceCommandLine" in lacking([Source.KERNEL_PROCESS])
-    assert lacking([Source.LIVE]) == lacking([]) == frozenset()
+    assert "SourceCommandLine" in lacking([RecordSource.KERNEL_PROCESS])
+    assert lacking([RecordSource.LIVE]) == lacking([]) == frozenset()
 
 
 def test_sources_together_lack_what_each_of_them_lacks():
-    assert lacking([Source.KERNEL_PROCESS, Source.KERNEL_LOGGER]) == lacking([Source.KERNEL_LOGGER])
+    assert lacking([RecordSource.KERNEL_PROCESS, RecordSource.KERNEL_LOGGER]) == lacking(
+        [RecordSource.KERNEL_LOGGER]
+    )
 
 
 @pytest.mark.parametrize(
@@ -54,4 +58,4 @@ def test_sources_together_lack_what_each_of_them_lacks():
     ],
 )
 def test_without_images_nothing_tells_of_functions_and_modules(known, more):
-    assert lacking([Source.KERNEL_LOGGER], **known) - lacking([Source.KERNEL_LOGGER]) == more
+    assert lacking([RecordSource.KERNEL_LOGGER], **known) - lacking([RecordSource.KERNEL_LOGGER]) == more

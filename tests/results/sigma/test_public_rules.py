@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from etwdetect.results.fields import Availability, Source
+from etwdetect.results.fields import Availability, RecordSource
 from etwdetect.results.sigma import load_rules
 from etwdetect.results.sigma.fields import field_called, lacking
 from etwdetect.results.sigma.risks import asked_fields, risks
@@ -123,7 +123,7 @@ def test_the_documentation_says_for_each_whether_its_fields_can_be_had(public):
     rows = []
     for rule in public.rules:
         names = fields_of(rule)
-        cells = [rule.title, ", ".join(names), *(availability(names, source) for source in Source)]
+        cells = [rule.title, ", ".join(names), *(availability(names, source) for source in RecordSource)]
         rows.append(f"| {' | '.join(cells)} |")
     assert "\n".join(rows) in (ROOT / "docs" / "reference" / "sigma-fields.md").read_text("utf-8")
 
@@ -139,4 +139,4 @@ def test_those_that_the_driver_cannot_tell_enough_for_are_named(public):
 
 
 def driver_risks(public):
-    return risks(public.rules, lacking([Source.DRIVER]))
+    return risks(public.rules, lacking([RecordSource.DRIVER]))

@@ -2,11 +2,11 @@
 
 import pytest
 
-from etwdetect.results.fields import Source
+from etwdetect.results.fields import RecordSource
 from etwdetect.results.sigma.fields import lacking
 from etwdetect.results.sigma.risks import risks
 
-LACKING = lacking([Source.DRIVER])
+LACKING = lacking([RecordSource.DRIVER])
 
 
 @pytest.fixture

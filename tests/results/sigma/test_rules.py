@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from etwdetect.results.sigma import NoRuleLoadedError, load_rules
-from etwdetect.results.sigma.rules import LONGEST
+from etwdetect.results.sigma.rules import MAX_SIZE
 from tests.results.sigma.conftest import rule_text
 
 RULE = rule_text({"SourceImage": "a"})
@@ -100,9 +100,9 @@ def test_a_broken_rule_is_told_and_the_others_load(load):
             "at least one condition",
             "",
             "flow node",
-            "'s' stands twice",
-            "no mapping of names to values",
-            "no mapping of names to values",
+            "'s' is twice",
+            "not a mapping of names to values",
+            "not a mapping of names to values",
             "title",
             "",
             "",
@@ -160,7 +160,7 @@ def test_where_no_rule_loads_every_broken_file_is_named(load):
 
 HOSTILE = {
     "ten megabytes": HEAD + "description: " + "x" * 10_000_000,
-    "nested too deeply": "create_remote_thread: " + "[" * (LONGEST - 100),
+    "nested too deeply": "create_remote_thread: " + "[" * (MAX_SIZE - 100),
     "nested too deeply by lines": "".join(" " * i + "create_remote_thread:\n" for i in range(600)),
     "nots": HEAD + f"detection: {{s: {{A: b}}, condition: {'not ' * 5_000}s}}",
     "itself": HEAD + "detection: &d {s: *d, condition: s}",

@@ -33,7 +33,7 @@ def told():
 @pytest.fixture
 def short_farewell(monkeypatch):
     """For what ends with a dead server: no need to wait for it as long as a user may want to."""
-    monkeypatch.setattr("etwdetect.results.sinks.queue.FAREWELL", 0.5)
+    monkeypatch.setattr("etwdetect.results.sinks.queue.CLOSE_TIMEOUT", 0.5)
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from etwdetect.results.fields import NAMES
-from etwdetect.results.sinks.eventlog import EventLogCarrier, event_text
+from etwdetect.results.sinks.eventlog import EventLogTransport, event_text
 from tests.results.conftest import FULL, HOSTILE
 
 
@@ -14,7 +14,7 @@ def text(event):
 
 
 def test_an_event_has_a_line_for_each_field_as_sysmons_have():
-    head, *lines = text(EventLogCarrier("etwdetect").message(FULL)).split("\r\n")
+    head, *lines = text(EventLogTransport("etwdetect").message(FULL)).split("\r\n")
     assert head == "CreateRemoteThread detected:"
     assert [line.partition(": ")[0] for line in lines] == list(NAMES)
     assert "SourceImage: C:\\windbg.exe" in lines
@@ -26,7 +26,7 @@ def test_an_event_has_a_line_for_each_field_as_sysmons_have():
     ("severity", "kind"), [("high", 2), ("medium", 2), ("low", 4), ("informational", 4), (None, 4)]
 )
 def test_what_is_severe_is_a_warning_and_all_else_information(severity, kind):
-    assert EventLogCarrier("etwdetect").message(replace(FULL, severity=severity))[0] == kind
+    assert EventLogTransport("etwdetect").message(replace(FULL, severity=severity))[0] == kind
 
 
 def test_no_name_makes_a_line_of_its_own(detection):
@@ -51,7 +51,7 @@ def test_no_event_is_longer_than_windows_takes():
         sigma=(long,) * 9,
         absent=((long, long),),
     )
-    event = text(EventLogCarrier("etwdetect").message(everything))
+    event = text(EventLogTransport("etwdetect").message(everything))
     assert len(event) < 31_839
     assert len(event.encode("utf-16-le")) < 60_000
     assert "…" in event
@@ -60,4 +60,4 @@ def test_no_event_is_longer_than_windows_takes():
 @pytest.mark.parametrize("source", ["a\\b", "a\nb", "x" * 300])
 def test_what_can_be_no_source_is_refused(source):
     with pytest.raises(ValueError, match="no name"):
-        EventLogCarrier(source)
+        EventLogTransport(source)

@@ -6,7 +6,7 @@ import pytest
 
 from etwdetect.results.record import from_json, to_json
 from etwdetect.results.sinks.errors import SinkError
-from etwdetect.results.sinks.http import HttpCarrier
+from etwdetect.results.sinks.http import HttpTransport
 from etwdetect.results.sinks.opening import open_sink
 from tests.results.conftest import FULL, HOSTILE
 from tests.results.sinks.conftest import HOST, wait_for
@@ -42,7 +42,7 @@ def test_an_address_of_ipv6_needs_no_port(monkeypatch, secure, port):
         raise ConnectionRefusedError
 
     monkeypatch.setattr("socket.create_connection", refuse)
-    carrier = HttpCarrier("::1", None, "/", secure=secure)
+    carrier = HttpTransport("::1", None, "/", secure=secure)
     with pytest.raises(ConnectionRefusedError):
         carrier.send([b"{}\n"])
     assert (carrier.name.endswith("://[::1]"), asked) == (True, [("::1", port)])

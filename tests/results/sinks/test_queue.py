@@ -11,14 +11,14 @@ from etwdetect.results.sinks import queue
 from etwdetect.results.sinks.errors import SinkError
 from etwdetect.results.sinks.opening import open_sink
 from etwdetect.results.sinks.queue import Sink
-from etwdetect.results.sinks.syslog import syslog_carrier
+from etwdetect.results.sinks.syslog import syslog_transport
 from tests.results.conftest import FULL
 from tests.results.sinks.conftest import HOST, wait_for
 
 
 @pytest.mark.usefixtures("short_farewell")
 def test_what_a_dead_server_leaves_no_room_for_is_dropped_and_counted(free_port, told, detection):
-    sink = Sink(syslog_carrier("tcp", HOST, free_port), told.append, live=True, bound=10)
+    sink = Sink(syslog_transport("tcp", HOST, free_port), told.append, live=True, bound=10)
     for number in range(500):
         sink.put(detection(tid=number))
     sink.close()
@@ -34,10 +34,10 @@ def test_what_a_dead_server_leaves_no_room_for_is_dropped_and_counted(free_port,
 @pytest.mark.usefixtures("short_farewell")
 def test_a_server_that_does_not_read_stalls_nobody(told, detection, monkeypatch):
     # Whoever waited for it, for a recording or in the sink's own thread, would wait for hours.
-    monkeypatch.setattr(queue, "PATIENCE", 10_000.0)
+    monkeypatch.setattr(queue, "PUT_TIMEOUT", 10_000.0)
     monkeypatch.setattr("etwdetect.results.sinks.syslog._SECONDS", 10_000.0)
     with socket.create_server((HOST, 0)) as server:
-        sink = Sink(syslog_carrier("tcp", HOST, server.getsockname()[1]), told.append, live=True, bound=100)
+        sink = Sink(syslog_transport("tcp", HOST, server.getsockname()[1]), told.append, live=True, bound=100)
         for _ in range(2000):
             sink.put(detection("x" * 30_000))
         sink.close()
@@ -49,7 +49,7 @@ def test_a_server_that_does_not_read_stalls_nobody(told, detection, monkeypatch)
 @pytest.mark.usefixtures("short_farewell")
 def test_the_queue_is_bounded_in_bytes_too(free_port, told, detection, monkeypatch):
     monkeypatch.setattr(queue, "BYTES_BOUND", 100_000)
-    sink = Sink(syslog_carrier("tcp", HOST, free_port), told.append, live=True)
+    sink = Sink(syslog_transport("tcp", HOST, free_port), told.append, live=True)
     wait_for(lambda: told or sink.put(detection()))  # until the server is known to be away
     before = sink.dropped
     for _ in range(100):
@@ -70,7 +70,7 @@ def test_a_recording_waits_for_a_slow_server_and_loses_nothing(told, detection):
 
         reader = threading.Thread(target=slow)
         reader.start()
-        sink = Sink(syslog_carrier("tcp", HOST, server.getsockname()[1]), told.append, live=False, bound=5)
+        sink = Sink(syslog_transport("tcp", HOST, server.getsockname()[1]), told.append, live=False, bound=5)
         for number in range(1000):
             sink.put(detection(tid=number))
         sink.close()
@@ -81,7 +81,7 @@ def test_a_recording_waits_for_a_slow_server_and_loses_nothing(told, detection):
 
 @pytest.mark.usefixtures("short_farewell")
 def test_a_recording_waits_for_no_server_that_is_known_to_be_away(told, free_port, detection, monkeypatch):
-    sink = Sink(syslog_carrier("tcp", HOST, free_port), told.append, live=False, bound=10)
+    sink = Sink(syslog_transport("tcp", HOST, free_port), told.append, live=False, bound=10)
     sink.put(detection())
     wait_for(lambda: told)
     monkeypatch.setattr(sink, "_patience", 10_000.0)
@@ -93,7 +93,7 @@ def test_a_recording_waits_for_no_server_that_is_known_to_be_away(told, free_por
 
 def test_at_the_end_what_waits_is_sent(stream_server, told, detection):
     server = stream_server()
-    sink = Sink(syslog_carrier("tcp", HOST, server.port), told.append, live=True)
+    sink = Sink(syslog_transport("tcp", HOST, server.port), told.append, live=True)
     for number in range(1000):
         sink.put(detection(tid=number))
     sink.close()
@@ -104,7 +104,7 @@ def test_at_the_end_what_waits_is_sent(stream_server, told, detection):
 
 def test_closing_again_is_allowed(stream_server, told):
     server = stream_server()
-    sink = Sink(syslog_carrier("tcp", HOST, server.port), told.append, live=True)
+    sink = Sink(syslog_transport("tcp", HOST, server.port), told.append, live=True)
     sink.put(FULL)
     sink.close()
     sink.close()
@@ -114,11 +114,11 @@ def test_closing_again_is_allowed(stream_server, told):
 @pytest.mark.parametrize(
     ("url", "why"),
     [
-        ("", "is no sink"),
-        ("foo", "is no sink"),
-        ("ftp://a", "is no sink"),
-        ("http://", "names no host"),
-        ("syslog+udp://", "names no host"),
+        ("", "is not a sink"),
+        ("foo", "is not a sink"),
+        ("ftp://a", "is not a sink"),
+        ("http://", "has no host"),
+        ("syslog+udp://", "has no host"),
         ("syslog+sctp://a", "syslog goes over udp, tcp, tls"),
         ("syslog+tcp://a/path", "nothing behind"),
         ("http://a:99999/", "Port out of range"),
@@ -137,7 +137,7 @@ def test_what_is_no_sink_is_said_in_one_sentence(url, why):
 
 
 def test_a_password_in_an_address_is_refused_and_not_repeated():
-    with pytest.raises(SinkError, match="does not belong") as caught:
+    with pytest.raises(SinkError, match="must not be in a command line") as caught:
         open_sink("https://me:secret@host/", print, live=True)
     assert "secret" not in str(caught.value)
 

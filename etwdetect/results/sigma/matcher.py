@@ -1,4 +1,4 @@
-"""Puts the titles of the rules that fire into detections, on their way from the filter to the output."""
+"""Adds the titles of the Sigma rules that fire to detections: a processor of results."""
 
 from __future__ import annotations
 
@@ -12,41 +12,41 @@ if TYPE_CHECKING:
 
     from etwdetect.enrich.detection import Detection
     from etwdetect.results.sigma.risks import Risk
-    from etwdetect.results.sigma.rules import Rules
+    from etwdetect.results.sigma.rules import RuleSet
 
 BATCH: Final = 256
-"""How many detections of a recording are judged at once: four times as fast as one by one; more gains nothing."""
+"""How many detections of a recording are matched at once: four times as fast as one by one; more gains nothing."""
 
 
-class SigmaStage:
-    """Judges detections by *rules*: `batch` of them at a time; 1 where somebody waits for each.
+class SigmaMatcher:
+    """Matches detections against *rules*, `batch` of them at a time; live results need 1.
 
     Titles that a detection has already, from a saved result, stay.
     """
 
-    def __init__(self, rules: Rules, batch: int = BATCH) -> None:
+    def __init__(self, rules: RuleSet, batch: int = BATCH) -> None:
         self.batch = batch
         self._rules = rules
         self._held: list[Detection] = []
-        self._told: set[Risk] = set()
+        self._yielded: set[Risk] = set()
 
     def risks(self, lacking: Collection[str]) -> Iterator[Risk]:
-        """Yield the risks that the fields *lacking* make of rules, each once however often it is asked."""
+        """Yield the risks that the fields *lacking* make of rules, each once, however often this is called."""
         from etwdetect.results.sigma.risks import risks  # noqa: PLC0415 (needs pySigma, an extra)
 
         for risk in risks(self._rules.rules, lacking):
-            if risk not in self._told:
-                self._told.add(risk)
+            if risk not in self._yielded:
+                self._yielded.add(risk)
                 yield risk
 
     def add(self, detection: Detection) -> Iterator[Detection]:
-        """Take the next detection; yield those that are judged."""
+        """Take the next detection; yield those that were matched."""
         self._held.append(detection)
         if len(self._held) >= self.batch:
-            yield from self.take(None)
+            yield from self.release(None)
 
-    def take(self, now: int | None) -> Iterator[Detection]:  # noqa: ARG002 (time does not matter here)
-        """Judge those that wait, and yield them."""
+    def release(self, now: int | None) -> Iterator[Detection]:  # noqa: ARG002 (time does not matter here)
+        """Match those that wait, and yield them."""
         held, self._held = self._held, []
         for detection, titles in zip(held, self._rules.fired([to_dict(each) for each in held]), strict=True):
             yield (
