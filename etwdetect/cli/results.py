@@ -243,7 +243,7 @@ class Results:
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
-        """Note and tell, once, that the output ended; OutputEndedError unless there are sinks to go on for."""
+        """Print once why the output ended; OutputEndedError unless the reader is gone and there are sinks."""
         try:
             with stdio.writing(self._choices.output):
                 yield

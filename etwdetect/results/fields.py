@@ -280,4 +280,4 @@ PROCESS_ATTRIBUTES: Final = {
     for field in _SOURCE
     if field.attribute.startswith("source.")
 }
-"""The attributes of a `Process` by the names of their fields, which Source or Target stands before."""
+"""The attributes of a `Process` by the names of their fields, without the prefix Source or Target."""

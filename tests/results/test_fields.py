@@ -6,13 +6,13 @@ from dataclasses import fields as attributes_of
 from dataclasses import replace
 
 import pytest
-from etwdetect.results.report.pairs import PROCESS_LABELS
 
 from etwdetect.enrich.detection import Process, Start
 from etwdetect.results import record
 from etwdetect.results.clock import Clock
 from etwdetect.results.fields import BY_NAME, FIELDS, PROCESS_ATTRIBUTES, FieldType
 from etwdetect.results.formats import FORMATS, needs_a_file
+from etwdetect.results.report.sections import PROCESS_LABELS
 from etwdetect.results.sinks.eventlog import event_text
 from etwdetect.results.sinks.syslog import syslog_message
 from etwdetect.results.writers import stream_writer

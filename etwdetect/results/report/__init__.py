@@ -1,1 +1,1 @@
-"""The report: one HTML file that a browser shows without a network. docs/report.md tells what is in it and why."""
+"""The report: one HTML file that a browser shows without a network. docs/report.md describes it."""

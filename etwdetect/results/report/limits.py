@@ -1,4 +1,4 @@
-"""What a report says of itself: what cannot be in it, and what its words mean; all of it is in limitations.md."""
+"""The fixed texts of a report: what it can't show, and what its evidence means; limitations.md has more."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NOT_SEEN: Final = (
     ("The source is the process that made the call.", "Who told it to, or gave it a handle, is not recorded."),
     ("Names prove nothing.", "Anyone can choose the name of a program and its command line."),
 )
-"""Each in two halves, the first of which is what it is about."""
+"""Each in two halves; the first names the subject."""
 
 EVIDENCE: Final = (
     ("session-start", "within a second of the recording's beginning; it may be the first thread of a new process"),
@@ -28,7 +28,7 @@ EVIDENCE: Final = (
     ("buffers-lost", "so many whole buffers are missing, with an unknown number of events"),
     ("table-overflow", "too many processes waited for their first thread; the target may have been one of them"),
 )
-"""The words of evidence, each a reason why a hit may be no remote thread."""
+"""The kinds of evidence, each a reason why a hit may not be a remote thread."""
 
 LOSSES: Final = ("events-lost", "buffers-lost")
-"""Those that say that something is missing, and so that other remote threads may not be there."""
+"""Those that mean that events are missing, so that remote threads may be missing too."""

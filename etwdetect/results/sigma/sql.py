@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _FieldIs = ConditionFieldEqualsValueExpression
 
 KEYWORDS: Final = "*"
-"""As a field's name: all values of a record, for words that a rule asks for in whatever field."""
+"""As a field's name: all values of a record, for keywords, which a rule asks for in any field."""
 
 _EXACT: Final = "|exact"
 """A suffix of a field's name that no real field has: its text compared case-sensitively."""

@@ -65,8 +65,8 @@ def _values(column: SqlColumn, records: Sequence[Mapping[str, object]]) -> list[
         return [form("\n".join(map(str, record.values()))) for record in records]
     if field.constant is not None:
         return [field.constant] * len(records)
-    told = (record.get(field.name) for record in records)
-    return [None if value is None else comparable(value, form) for value in told]
+    values = (record.get(field.name) for record in records)
+    return [None if value is None else comparable(value, form) for value in values]
 
 
 def _matches(pattern: str, value: SqlValue) -> bool:
