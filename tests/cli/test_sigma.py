@@ -76,7 +76,7 @@ def test_without_any_rule_nothing_is_read(etwdetect, rules):
     folder = rules({"SourceImage|gt": 5})
     done = etwdetect("scan", SAMPLE, "--sigma", folder)
     assert (done.status, done.out) == (2, "")
-    assert "rule.yml: SourceImage is text, and only numbers are compared by size" in done.err
+    assert "rule.yml: SourceImage is text, and only numbers can be compared by size" in done.err
 
 
 def test_rules_that_are_not_there_are_a_wrong_use(etwdetect, tmp_path):

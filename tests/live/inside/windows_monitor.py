@@ -232,7 +232,7 @@ def test_a_file_that_another_program_reads_grows_on_until_it_can_be_moved(tmp_pa
 def test_to_rotate_what_is_no_file_is_refused(run):
     status, _, errors = run("monitor", "--rotate", 1).end()
     assert status == 2
-    assert "--rotate is for lines in a file" in errors[-1]
+    assert "--rotate needs --output FILE" in errors[-1]
 
 
 def test_all_events_can_be_kept_and_scanned_to_the_same_end(machine, monitor, run, tmp_path):

@@ -173,8 +173,8 @@ def test_what_other_collectors_tell_of_a_remote_thread_is_known(fires):
 @pytest.mark.parametrize(
     ("asked", "why"),
     [
-        ({"SourceImage|gt": 5}, "SourceImage is text, and only numbers are compared by size"),
-        ({"Time|hour": 5}, "those of UtcTime, not of Time"),
+        ({"SourceImage|gt": 5}, "SourceImage is text, and only numbers can be compared by size"),
+        ({"Time|hour": 5}, "Time has no hours and days: only UtcTime has"),
         ({"SourceImage|expand": "%admins%"}, "placeholder 'admins'"),
         ({"SourceImage|no_such": "x"}, "Unknown modifier 'no_such'"),
         ({"SourceImage|re": "(?<=a)b"}, "invalid perl operator"),

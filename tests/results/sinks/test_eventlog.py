@@ -59,5 +59,5 @@ def test_no_event_is_longer_than_windows_takes():
 
 @pytest.mark.parametrize("source", ["a\\b", "a\nb", "x" * 300])
 def test_what_can_be_no_source_is_refused(source):
-    with pytest.raises(ValueError, match="no name"):
+    with pytest.raises(ValueError, match="printable characters without a backslash"):
         EventLogTransport(source)
