@@ -89,16 +89,16 @@ def test_rows_that_make_no_sense_are_faults_and_cost_nothing_else(spark):
         results = collected(detect(frame(spark, good + bad), buckets=1, names=names))
         assert [row["NewThreadId"] for row in results if not row["fault"]] == [2]
         told = [
-            fault.replace("start_address: 'there' is no", "has a start_address that is no")
+            fault.replace("start_address: 'there' is not", "has a start_address that is not")
             for fault in faults(results)
         ]
         assert sorted(told) == [
             "has a host of more than 4,096 bytes",
             "has a number below zero",
             "has a number below zero",
-            "has an invalid pointer_size",
             "has a start_address that is not an address such as 0x7FFC0000",
             "has an invalid id",
+            "has an invalid pointer_size",
             "has no kind",
             "has no time",
             "has the schema version 9",
