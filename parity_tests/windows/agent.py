@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 MAIN: Final = "main"
-_LOOK_SECONDS: Final = 0.02
+_POLL_SECONDS: Final = 0.02
 
 _Command = dict[str, Any]
 
@@ -49,7 +49,7 @@ class Agent:
         """Carry out the commands for this thread, which is called *name*, until it is told to end."""
         while True:
             try:
-                command = self._queues[name].get(timeout=_LOOK_SECONDS if self._actions.debugging else None)
+                command = self._queues[name].get(timeout=_POLL_SECONDS if self._actions.debugging else None)
             except queue.Empty:
                 self._actions.pump()
                 continue

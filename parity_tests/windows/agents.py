@@ -42,7 +42,7 @@ class AgentHandle:
     remote: set[str] = field(default_factory=set)
     """The threads that other processes created in it; they run no agent."""
 
-    def order(self, thread: str, action: str, **arguments: object) -> Any:  # noqa: ANN401 (JSON)
+    def request(self, thread: str, action: str, **arguments: object) -> Any:  # noqa: ANN401 (JSON)
         """Have *thread* perform *action* and return the result. Raises PerformanceError."""
         if self.lines is None:
             raise PerformanceError(f"{self.name} runs no agent")
@@ -99,7 +99,7 @@ class Agents:
         system32 = os.path.join(os.environ["SYSTEMROOT"], "System32")  # noqa: PTH118 (a Windows path, also when checked on Linux)
         return rf"{system32}\{program}"
 
-    def enter(self, name: str, started: Started, thread: str = MAIN) -> AgentHandle:
+    def add(self, name: str, started: Started, thread: str = MAIN) -> AgentHandle:
         """Add the process *name*, which was started."""
         agent = self._handles[name] = AgentHandle(name, started.pid, {})
         self.ids.processes[name] = started.pid

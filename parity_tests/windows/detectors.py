@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from etwdetect.kdetector import Statistics
 
 _TIMEOUT_SECONDS: Final = 30.0
-_LOOK_SECONDS: Final = 0.02
+_POLL_SECONDS: Final = 0.02
 _LONGEST_NOISE: Final = 60.0
 _RUNNING_TOTALS: Final = frozenset(("waiting",))
 
@@ -77,11 +77,11 @@ class Detectors:
         deadline = time.monotonic() + _LONGEST_NOISE
         last, since = (-1, -1), time.monotonic()
         while time.monotonic() < min(since + seconds, deadline):
-            self._look()
+            self._poll()
             now = len(self._detections), len(self._driver)
             if now != last:
                 last, since = now, time.monotonic()
-            time.sleep(_LOOK_SECONDS)
+            time.sleep(_POLL_SECONDS)
 
     def wait_for(self, ids: RecordIds) -> None:
         """Wait until both detectors have reported the thread with these *ids*. Raises PerformanceError."""
@@ -111,10 +111,10 @@ class Detectors:
         while not condition():
             if time.monotonic() > deadline:
                 raise PerformanceError("; ".join((f"{failure} within {_TIMEOUT_SECONDS:.0f} s", *self.notices)))
-            self._look()
-            time.sleep(_LOOK_SECONDS)
+            self._poll()
+            time.sleep(_POLL_SECONDS)
 
-    def _look(self) -> None:
+    def _poll(self) -> None:
         """Read the driver's records, and raise the error of the session's thread, if any."""
         if self._error is not None:
             raise self._error

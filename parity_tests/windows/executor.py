@@ -53,7 +53,7 @@ _LONGEST_PAUSE: Final = 200_000
 """20 ms in 100 ns units: more than the margin for the order of records. Longer pauses are shortened to it."""
 
 _QUIET_SECONDS: Final = 1.0
-_SETTLE_SECONDS: Final = 0.1
+_POLL_SECONDS: Final = 0.1
 _TIMEOUT_SECONDS: Final = 15.0
 _MARKER: Final = "(marker)"
 _HARMLESS: Final = "kernel32.dll!GetTickCount"
@@ -121,7 +121,7 @@ class _Executor:
             if process.running and process.name not in (SYSTEM, IDLE, *self._for_cdb):
                 self._start_running(process)
         marker = self._agents.command(_MARKER, _MARKER, with_agent=False)
-        _settle(self._agents.enter(_MARKER, self._agents.actions.start(marker, NOTHING)))
+        _wait_until_loaded(self._agents.add(_MARKER, self._agents.actions.start(marker, NOTHING)))
         if not self._scenario.begins_inside:
             self._begin()
         for pause, step in _flat(self._scenario.steps):
@@ -140,11 +140,11 @@ class _Executor:
 
     def _start_running(self, process: ScenarioProcess) -> None:
         """Start a process that runs before the first step; detection has not started yet."""
-        agent = self._agents.enter(process.name, self._agents.actions.start(self._command(process.name), NOTHING))
+        agent = self._agents.add(process.name, self._agents.actions.start(self._command(process.name), NOTHING))
         self._connect(agent)
         for thread in process.threads if agent.lines else ():
             if thread != MAIN:
-                tid = agent.order(MAIN, "own_thread", name=thread, notify_of=NOTHING)
+                tid = agent.request(MAIN, "own_thread", name=thread, notify_of=NOTHING)
                 self._agents.note_thread(agent, thread, tid)
 
     def _command(self, name: str) -> str:
@@ -184,7 +184,7 @@ class _Executor:
                 self._detach(step)
             case Resume():
                 agent = self._agents.agent(step.process)
-                self._order(step.by, "resume", tid=agent.threads[MAIN])
+                self._request(step.by, "resume", tid=agent.threads[MAIN])
                 self._connect(agent)
             case ExitThread():
                 self._exit_thread(step)
@@ -203,7 +203,7 @@ class _Executor:
                 agent = self._agents.agent(step.process)
                 name = step.named or f"#{len(agent.threads)}"
                 self._agents.note_thread(
-                    agent, name, self._order(step.by, "own_thread", name=name, notify_of=self._notify_of)
+                    agent, name, self._request(step.by, "own_thread", name=name, notify_of=self._notify_of)
                 )
             case CreateRemoteThread():
                 at = step.at if step.at in _STARTS else _HARMLESS
@@ -213,8 +213,8 @@ class _Executor:
             case BreakIn():
                 self._foreign(step, "break_in")
 
-    def _order(self, by: ThreadRef, action: str, **arguments: object) -> int:
-        answer: int = self._agents.agent(by.process).order(by.thread, action, **arguments)
+    def _request(self, by: ThreadRef, action: str, **arguments: object) -> int:
+        answer: int = self._agents.agent(by.process).request(by.thread, action, **arguments)
         return answer
 
     def _start(self, step: StartProcess) -> None:
@@ -240,33 +240,33 @@ class _Executor:
     ) -> AgentHandle:
         parent_pid = self._agents.ids.pid_of(parent) if parent else None
         creator = self._agents.agent(by.process)
-        started = creator.order(
+        started = creator.request(
             by.thread, "start", command=self._command(name), notify_of=notify_of, parent=parent_pid, **how
         )
-        return self._agents.enter(name, api.Started(*started), thread or MAIN)
+        return self._agents.add(name, api.Started(*started), thread or MAIN)
 
     def _connect(self, agent: AgentHandle) -> None:
         if agent.name in self._with_agents:
             self._agents.connect(agent)
         else:
-            _settle(agent)
+            _wait_until_loaded(agent)
 
     def _first_thread(self, step: FirstThread) -> None:
         agent = self._agents.agent(step.process)
         tid = agent.threads[MAIN]
         if self._notify_of == ALL:
-            self._order(step.by, "notify_thread", pid=agent.pid, tid=tid)
+            self._request(step.by, "notify_thread", pid=agent.pid, tid=tid)
         if step.named:
             self._agents.note_thread(agent, step.named, tid)
 
     def _foreign(self, step: MakesThread, action: str, **arguments: object) -> None:
         agent = self._agents.agent(step.process)
-        tid = self._order(step.by, action, pid=agent.pid, notify_of=self._notify_of, **arguments)
+        tid = self._request(step.by, action, pid=agent.pid, notify_of=self._notify_of, **arguments)
         self._agents.note_thread(agent, step.named, tid, remote=True)
 
     def _attach(self, step: AttachDebugger) -> None:
         if not step.invasive:
-            self._order(step.by, "suspend_process", pid=self._agents.ids.pid_of(step.process))
+            self._request(step.by, "suspend_process", pid=self._agents.ids.pid_of(step.process))
             return
         self._foreign(step, "attach")
         self._agents.agent(step.process).debugger = step.by.thread
@@ -274,9 +274,9 @@ class _Executor:
     def _detach(self, step: Detach) -> None:
         agent = self._agents.agent(step.process)
         if agent.debugger is None:
-            self._order(step.by, "resume_process", pid=agent.pid)
+            self._request(step.by, "resume_process", pid=agent.pid)
             return
-        self._order(step.by._replace(thread=agent.debugger), "detach", pid=agent.pid)
+        self._request(step.by._replace(thread=agent.debugger), "detach", pid=agent.pid)
         agent.debugger = None
 
     def _done_with_cdb(self, step: Step) -> bool:
@@ -294,7 +294,7 @@ class _Executor:
         match step:
             case StartUnderDebugger():
                 cdb = self._enter_cdb(name, Cdb.starting(self._cdb, self._command(step.process)))
-                agent = self._agents.enter(step.process, cdb.stopped(), step.named or MAIN)
+                agent = self._agents.add(step.process, cdb.stopped(), step.named or MAIN)
                 cdb.go()
                 self._connect(agent)
             case AttachDebugger():
@@ -321,7 +321,7 @@ class _Executor:
         agent = self._agents.agent(step.process)
         tid = agent.threads.pop(step.thread)
         if step.thread not in agent.remote:
-            agent.order(step.thread, "end")
+            agent.request(step.thread, "end")
         if not api.wait_for_thread(tid, _TIMEOUT_SECONDS):
             raise PerformanceError(f"the thread {ThreadRef(step.process, step.thread)} did not exit")
         if self._notify_of == ALL:
@@ -336,11 +336,11 @@ class _Executor:
             self._agents.actions.notify_exit(agent.pid)
 
 
-def _settle(agent: AgentHandle) -> None:
+def _wait_until_loaded(agent: AgentHandle) -> None:
     """Wait until a program has mapped its modules; before that, attaching to it fails."""
     deadline, known = time.monotonic() + _TIMEOUT_SECONDS, 0
     while time.monotonic() < deadline:
-        time.sleep(_SETTLE_SECONDS)
+        time.sleep(_POLL_SECONDS)
         if api.wait_for_process(agent.pid, 0):
             raise PerformanceError(f"{agent.name} ({agent.pid}) exited right after its start")
         before, known = known, sum(1 for _ in system.modules(agent.pid, 0))
