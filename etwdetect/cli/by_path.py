@@ -21,8 +21,8 @@ def import_package(folder: Path) -> None:
     A package of that name that was imported from elsewhere is replaced.
     """
     name, file = folder.name, folder / "__init__.py"
-    known = sys.modules.get(name)
-    if known is not None and known.__file__ is not None and Path(known.__file__).resolve() == file.resolve():
+    known = getattr(sys.modules.get(name), "__file__", None)  # a namespace package has none
+    if known is not None and Path(known).resolve() == file.resolve():
         return
     spec = importlib.util.spec_from_file_location(name, file, submodule_search_locations=[str(folder)])
     if spec is None or spec.loader is None or not file.is_file():

@@ -1,5 +1,6 @@
 """Where `parity run` and `parity scenarios` get the parity tests from, and where not."""
 
+import importlib
 import os
 import shutil
 import subprocess
@@ -60,6 +61,17 @@ def test_a_package_of_that_name_that_was_imported_before_is_replaced(malicious):
     )
     done = start("-c", code, cwd=malicious, env=with_path(malicious, ROOT))
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_namespace_package_of_that_name_that_was_imported_before_is_replaced(monkeypatch, tmp_path):
+    (tmp_path / "elsewhere" / "some_package").mkdir(parents=True)
+    folder = tmp_path / "here" / "some_package"
+    folder.mkdir(parents=True)
+    (folder / "__init__.py").write_text("FROM = 'here'")
+    monkeypatch.syspath_prepend(tmp_path / "elsewhere")
+    importlib.import_module("some_package")
+    by_path.import_package(folder)
+    assert sys.modules.pop("some_package").FROM == "here"
 
 
 def test_a_package_that_is_imported_from_there_already_stays():
