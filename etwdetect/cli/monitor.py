@@ -75,7 +75,7 @@ def command(  # noqa: PLR0913, PLR0917 (one parameter an option)
                 for detections in _telling(turns, monitor, stats):
                     for detection in detections:
                         results.show(detection)
-                    results.tick(monitor.clock.time())
+                    results.tick(monitor.clock.now())
         finally:
             if monitor.started:
                 for line in summary.notes(monitor):

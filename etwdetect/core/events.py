@@ -14,9 +14,6 @@ UNKNOWN_ID: Final = 0xFFFFFFFF
 IDLE_PID: Final = 0
 SYSTEM_PID: Final = 4
 
-UNIX_EPOCH: Final = 116_444_736_000_000_000
-"""1970-01-01 UTC as a FILETIME."""
-
 
 class ProcessStart(NamedTuple):
     """A process was created. The creator may be another than the parent, which a program can choose."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Final
 
-from etwdetect.core.events import UNIX_EPOCH
+from etwdetect.core.filetime import TICKS_PER_SECOND, UNIX_EPOCH
 from etwdetect.enrich.accounts import account
 from etwdetect.enrich.detection import Process
 from etwdetect.enrich.process_tracker import start_time
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from etwdetect.enrich.process_tracker import Life, Told
 
 _NO_SESSION: Final = 0xFFFF_FFFF
-_SECOND: Final = 10_000_000
 
 
 def process_guid(machine: str, started: int, pid: int) -> str:
@@ -33,7 +32,7 @@ def process_guid(machine: str, started: int, pid: int) -> str:
     first = int.from_bytes(
         blake2b(machine.lower().encode("utf-8", "surrogatepass"), digest_size=4).digest(), "big"
     )
-    seconds = max(started - UNIX_EPOCH, 0) // _SECOND & 0xFFFF_FFFF
+    seconds = max(started - UNIX_EPOCH, 0) // TICKS_PER_SECOND & 0xFFFF_FFFF
     rest = f"{started & 0xFFFF_FFFF:08X}{pid:08X}"
     return f"{first:08X}-{seconds & 0xFFFF:04X}-{seconds >> 16:04X}-{rest[:4]}-{rest[4:]}"
 

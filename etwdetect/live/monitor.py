@@ -6,11 +6,12 @@ import contextlib
 import time
 from typing import TYPE_CHECKING, Final
 
+from etwdetect.core.filetime import TICKS_PER_MILLISECOND
 from etwdetect.core.rule import DEFAULT_BOUND
 from etwdetect.live import summary, system
 from etwdetect.live.callback import Intake
 from etwdetect.live.capture import DELIVERY_SECONDS, Capture, clear_leaked
-from etwdetect.live.clock import Clock
+from etwdetect.live.clock import MonotonicFiletime
 from etwdetect.live.errors import CallbackError, LiveError, SessionGoneError
 from etwdetect.live.lookups import Lookups, live_enricher
 from etwdetect.live.losses import Losses
@@ -52,10 +53,10 @@ class Monitor:
         bound: int = DEFAULT_BOUND,
     ) -> None:
         self.intake = Intake()
-        self.clock = Clock()
+        self.clock = MonotonicFiletime()
         self.stream = Stream(
-            self.clock.time(),
-            FLUSH_MILLISECONDS * 10_000,
+            self.clock.now(),
+            FLUSH_MILLISECONDS * TICKS_PER_MILLISECOND,
             enricher or live_enricher("etw", SETTLE),
             Lookups(),
             tap,
@@ -114,7 +115,7 @@ class Monitor:
 
     def _turn(self) -> list[Detection]:
         self._take()
-        return list(self.stream.release(time.monotonic(), self.clock.time()))
+        return list(self.stream.release(time.monotonic(), self.clock.now()))
 
     def _take(self) -> None:
         """Take what the callback has queued, and what it could not."""
@@ -136,7 +137,7 @@ class Monitor:
                 " or somebody disables the provider, that is not noticed; 'etwdetect doctor' may say why"
             )
         if not self._plan.kernel_logger and not capture.session.capture_state():
-            self.stream.know(system.processes(self.clock.time()))
+            self.stream.know(system.processes(self.clock.now()))
 
     def _end(self, capture: Capture) -> None:
         """Stop the session; Windows then has its last word on what was lost, and delivers the rest."""
@@ -194,7 +195,7 @@ class Monitor:
     def _lose(self) -> None:
         self._losses.dropped += self.intake.dropped - self._dropped
         self._dropped = self.intake.dropped
-        loss = self._losses.untold(self.clock.time())
+        loss = self._losses.untold(self.clock.now())
         if loss is not None:
             self.stream.lose(loss)
             self._notify(

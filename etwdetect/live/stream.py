@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from etwdetect.core.events import Loss, ProcessStart, ProcessStop
+from etwdetect.core.filetime import TICKS_PER_SECOND
 from etwdetect.core.rule import DEFAULT_BOUND, RemoteThreadRule
 from etwdetect.live.callback import raw_event
 from etwdetect.live.deferred_images import ImageShelf
@@ -59,7 +60,7 @@ class Stream:
         self._images = ImageShelf()
         self._tap = tap
         self._lookups = lookups
-        self._behind = delay + round(WINDOW_SECONDS * 10_000_000)
+        self._behind = delay + round(WINDOW_SECONDS * TICKS_PER_SECOND)
 
     @property
     def damaged(self) -> int:

@@ -16,7 +16,8 @@ import subprocess
 from ctypes import POINTER, wintypes
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-from etwdetect.core.events import UNIX_EPOCH, ImageLoad, ProcessRundown, VolumeMapping
+from etwdetect.core.events import ImageLoad, ProcessRundown, VolumeMapping
+from etwdetect.core.filetime import from_unix_seconds
 from etwdetect.windows.libraries import declare, load_library
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def boot_time() -> int:
     """Return the FILETIME of this machine's start."""
     import psutil  # noqa: PLC0415
 
-    return UNIX_EPOCH + round(psutil.boot_time() * 10_000_000)
+    return from_unix_seconds(psutil.boot_time())
 
 
 def volumes(time: int) -> Iterator[VolumeMapping]:
@@ -100,7 +101,7 @@ def process(pid: int, time: int) -> ProcessRundown | None:
         pid,
         parent_pid=told(looked_at.ppid) or None,
         session_id=_session_id(pid),
-        create_time=UNIX_EPOCH + round(created * 10_000_000) if created else None,
+        create_time=from_unix_seconds(created) if created else None,
         sid=_sid(pid),
         image=_image(pid),
         command_line=subprocess.list2cmdline(command_line) if command_line else None,

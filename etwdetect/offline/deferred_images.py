@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import IO
 
-    from etwdetect.sources.etl.clock import Clock
+    from etwdetect.sources.etl.clock import ClockConversion
 
 DEFAULT_LIMIT: Final = 8 << 20
 """How many bytes are held in memory."""
@@ -53,7 +53,7 @@ class ImageLog:
         """How many kernel records were added, by the two bytes of their hook id."""
         self._limit = limit
         self._held = bytearray()
-        self._clocks: list[Clock] = []
+        self._clocks: list[ClockConversion] = []
         self._file: IO[bytes] | None = None
         self._blocks: list[int] = []
         """How many bytes each block in the file has."""
@@ -69,7 +69,7 @@ class ImageLog:
         if len(self._held) >= self._limit:
             self._spill()
 
-    def taker(self, clock: Clock) -> Callable[[bytes], None]:
+    def taker(self, clock: ClockConversion) -> Callable[[bytes], None]:
         """Return what takes the kernel's own records of a trace as they are; its time stamps are those of *clock*.
 
         OSError where the temporary file can't be written.

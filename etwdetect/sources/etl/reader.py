@@ -11,7 +11,7 @@ from typing import IO, TYPE_CHECKING, Final, NamedTuple
 
 from etwdetect.core.errors import NotATraceError
 from etwdetect.sources.etl import buffers, compression, logfile, records
-from etwdetect.sources.etl.clock import Clock
+from etwdetect.sources.etl.clock import ClockConversion
 from etwdetect.sources.etl.walk import Span, Wanted, walk
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ class Trace:
         file.seek(0)
         self.header, anchor, self._method = self._read_header()
         try:
-            self.clock = Clock(self.header, anchor)
+            self.clock = ClockConversion(self.header, anchor)
         except ValueError as error:
             raise NotATraceError(name, str(error), buffers.HEADER_SIZE) from error
 

@@ -10,11 +10,14 @@ from __future__ import annotations
 
 from enum import IntEnum
 from struct import Struct
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from etwdetect.core.events import UNKNOWN_ID
+from etwdetect.core.filetime import LAST_FILETIME
 from etwdetect.core.raw import IMAGE, PROCESS, SYSTEM_CONFIG, THREAD, RawEvent
-from etwdetect.sources.etl.clock import LAST_FILETIME, Clock
+
+if TYPE_CHECKING:
+    from etwdetect.sources.etl.clock import ClockConversion
 
 ALIGNMENT: Final = 8
 START: Final = Struct("<HHHH")
@@ -102,7 +105,7 @@ def hook_ids(provider: bytes, opcodes: frozenset[int]) -> frozenset[int]:
     return frozenset(ids)
 
 
-def read(data: bytearray | bytes, at: int, clock: Clock, offset: int) -> RawEvent:
+def read(data: bytearray | bytes, at: int, clock: ClockConversion, offset: int) -> RawEvent:
     """Read the record at *at*, which `walk` found to be whole; *offset* is its place in the file.
 
     Raises ValueError, with what is wrong, for extended items that do not add up, for a time stamp outside of

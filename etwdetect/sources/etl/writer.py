@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 from struct import Struct
 from typing import TYPE_CHECKING, BinaryIO, Final, Self
 
+from etwdetect.core.filetime import TICKS_PER_SECOND
 from etwdetect.sources.etl import compression, logfile, records
 from etwdetect.sources.etl.buffers import COMPRESSED, FLUSH_MARKER, HEADER_SIZE, BufferHeader
-from etwdetect.sources.etl.clock import QPC, SYSTEM_TIME, Clock
+from etwdetect.sources.etl.clock import QPC, SYSTEM_TIME, ClockConversion
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -119,7 +120,7 @@ class TraceOptions:
             pointer_size=self.pointer_size,
             events_lost=self.events_lost,
             cpu_mhz=self.cpu_mhz,
-            boot_time=self.start_time - 36_000_000_000,
+            boot_time=self.start_time - 3600 * TICKS_PER_SECOND,
             perf_freq=self.perf_freq,
             start_time=self.start_time,
             clock=self.clock,
@@ -146,7 +147,7 @@ class TraceWriter:
         self._file = file
         self._options = options
         self._anchor = options.start_time if options.clock == SYSTEM_TIME else _ANCHOR
-        self._clock = Clock(options.header(0, 0), self._anchor)
+        self._clock = ClockConversion(options.header(0, 0), self._anchor)
         self._open: dict[int, _OpenBuffer] = {}
         self._written = 0
         self._last_time = options.start_time

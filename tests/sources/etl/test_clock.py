@@ -7,12 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from etwdetect.sources.etl import logfile
-from etwdetect.sources.etl.clock import Clock
+from etwdetect.sources.etl.clock import ClockConversion
 from tests.bytes_by_hand import ANCHOR, START_TIME, logfile_payload
 
 
 def clock(anchor=ANCHOR, **fields):
-    return Clock(logfile.parse(logfile_payload(**fields)), anchor)
+    return ClockConversion(logfile.parse(logfile_payload(**fields)), anchor)
 
 
 @pytest.mark.parametrize(
