@@ -65,7 +65,7 @@ def uninstall() -> Status:
 
 @command.command()
 def status() -> Status:
-    """Print whether the driver is installed and runs, and what it has counted."""
+    """Print the state of the driver and its statistics."""
     state = service.state()
     click.echo(f"KDetector: {'not installed' if state is None else state.name.lower().replace('_', ' ')}")
     if state == service.State.RUNNING:
@@ -84,20 +84,20 @@ def status() -> Status:
 def watch(results: Results, enrichment: Enrichment, duration: float | None) -> Status:
     """Print the remote threads that the driver reports, until Ctrl+C.
 
-    The driver may be stopped and started meanwhile.
+    The driver may be stopped and started again meanwhile.
     """
     interrupted = threading.Event()
     results.come_from(Source.DRIVER)
-    described = DriverRecords(enrichment.files, enrichment.kinds)
+    driver_records = DriverRecords(enrichment.files, enrichment.kinds)
     with on_interruption(interrupted.set):
         watcher = Watcher(interrupted.is_set, say, duration=duration)
-        # Closing the generator closes the device, though an error may keep the generator alive for longer.
+        # Closing the generator closes the device even if an error keeps the generator alive.
         with results.open(live=True), contextlib.closing(iter(watcher)) as records:
             for record in records:
                 if record is None:
                     results.tick(filetime_now())
                     continue
-                for detection in described.detections(record):
+                for detection in driver_records.detections(record):
                     results.show(detection)
     hidden = f" ({results.filtered_out:,} filtered out)" if results.filtered_out else ""
     say(f"KDetector: {plural(watcher.received, 'remote thread')}{hidden}, {watcher.dropped:,} more were lost")

@@ -19,8 +19,8 @@ from etwdetect.live import pywintrace, summary
 from etwdetect.live.eventlog import EventLog
 from etwdetect.live.lookups import live_enricher
 from etwdetect.live.monitor import Monitor
-from etwdetect.live.session import Plan
-from etwdetect.live.stream import SETTLE
+from etwdetect.live.session import SessionConfig
+from etwdetect.live.stream import GRACE_PERIOD
 from etwdetect.results.rotation import MEBIBYTE, Rotation
 from etwdetect.results.sigma.fields import Source
 
@@ -65,13 +65,13 @@ def command(  # noqa: PLR0913, PLR0917 (one parameter an option)
     pywintrace.load()  # which is not possible everywhere
     stop = threading.Event()
     results.come_from(Source.LIVE, functions=enrichment.files is not None)
-    enricher = live_enricher("etw", SETTLE, enrichment.files, enrichment.kinds)
+    enricher = live_enricher("etw", GRACE_PERIOD, enrichment.files, enrichment.kinds)
     rotation = Rotation(None if rotate is None else round(rotate * MEBIBYTE), keep)
     with on_interruption(stop.set), _event_log(events) as tap:
-        plan = Plan(kernel_logger=kernel_logger)
-        monitor = Monitor(stop.is_set, say, enricher, plan=plan, strict=strict, duration=duration, tap=tap)
+        config = SessionConfig(kernel_logger=kernel_logger)
+        monitor = Monitor(stop.is_set, say, enricher, config=config, strict=strict, duration=duration, tap=tap)
         try:
-            with results.open(live=True, rotation=rotation), contextlib.closing(monitor.turns()) as turns:
+            with results.open(live=True, rotation=rotation), contextlib.closing(monitor.poll()) as turns:
                 for detections in _telling(turns, monitor, stats):
                     for detection in detections:
                         results.show(detection)
@@ -99,7 +99,7 @@ def _telling(turns: Iterable[list[Detection]], monitor: Monitor, every: float | 
     told_at, told = time.monotonic(), 0
     for detections in turns:
         yield detections
-        now, received = time.monotonic(), monitor.intake.received
+        now, received = time.monotonic(), monitor.queue.received
         if every is not None and now - told_at >= every:
             say(summary.statistics(monitor, (received - told) / (now - told_at)))
             told_at, told = now, received

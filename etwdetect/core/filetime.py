@@ -53,7 +53,7 @@ def from_unix_seconds(seconds: float) -> int:
 
 
 def from_unix_nanoseconds(nanoseconds: int) -> int:
-    """Return the FILETIME of *nanoseconds* since 1970-01-01 UTC, truncated."""
+    """Return the FILETIME of *nanoseconds* since 1970-01-01 UTC, rounded down."""
     return UNIX_EPOCH + nanoseconds // NANOSECONDS_PER_TICK
 
 

@@ -39,7 +39,7 @@ class _Scan:
             self._rule.observe(Loss(0, 1))
         else:
             self._enricher = Enricher(pointer_size=start.pointer_size, machine=str(start.boot_time))
-        self.foresee = self._enricher.foresee
+        self.foresee = self._enricher.prescan
         self._seqs: deque[int] = deque()
 
     def judge(self, seq: int, event: Event) -> Iterator[tuple[int, Detection]]:

@@ -8,7 +8,7 @@ from etwdetect.core.events import Loss, ProcessStart, ProcessStop
 from etwdetect.core.filetime import TICKS_PER_SECOND
 from etwdetect.core.rule import DEFAULT_BOUND, RemoteThreadRule
 from etwdetect.live.callback import raw_event
-from etwdetect.live.deferred_images import ImageShelf
+from etwdetect.live.deferred_images import DeferredImages
 from etwdetect.live.window import ReorderWindow
 from etwdetect.sources.decode import Decoder
 
@@ -27,7 +27,7 @@ WINDOW_SECONDS: Final = 0.1
 """How late an event may be. On real traces a process's start and its first thread, on two processors, stand up to
 1 ms apart, and up to 11 ms where an endpoint product looks at each."""
 
-SETTLE: Final = 200_000
+GRACE_PERIOD: Final = 200_000
 """20 ms, in 100 ns units: how long after a thread's start an image event may still tell of its module."""
 
 
@@ -57,7 +57,7 @@ class Stream:
         self._damaged = 0
         self._decoder = Decoder(self._note_damage, images=True)
         self._enricher = enricher
-        self._images = ImageShelf()
+        self._images = DeferredImages()
         self._tap = tap
         self._lookups = lookups
         self._behind = delay + round(WINDOW_SECONDS * TICKS_PER_SECOND)
@@ -119,7 +119,7 @@ class Stream:
         self._enricher.observe(event)
         hit = self.rule.observe(event)
         if hit is not None:
-            self._tell_images(hit.pid, hit.time + SETTLE)
+            self._tell_images(hit.pid, hit.time + GRACE_PERIOD)
             for told in self._lookups.about(hit):
                 if self._tap is not None:
                     self._tap(told)

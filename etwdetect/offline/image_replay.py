@@ -54,7 +54,7 @@ class ImageFeed:
         """Take the remote thread that the last event is, before the enricher does."""
         for pid in self._enricher.involved(thread):
             self._tell(pid, thread.time)
-        until = thread.time + self._enricher.settle
+        until = thread.time + self._enricher.grace_period
         self._due += (until, thread.creator_pid), (until, thread.pid)
 
     def _tell(self, pid: int, until: int) -> None:
@@ -75,7 +75,7 @@ class ImageFeed:
         for raw in self._log.of(pid):
             event = self._ahead.decode(raw)
             if event is not None:
-                self._enricher.foresee(event)
+                self._enricher.prescan(event)
             if len(first) < _MOST_AT_ONCE:
                 first.append((raw.time, event))
         if not self._log.complete:

@@ -218,5 +218,5 @@ class Scan:
         if not isinstance(event, VolumeMapping | MachineName):  # which are not of a moment
             first, last = self.span or (event.time, event.time)
             self.span = min(first, event.time), max(last, event.time)
-        self._enricher.foresee(event)
+        self._enricher.prescan(event)
         sorter.add(event)

@@ -71,7 +71,7 @@ def test_unix_seconds_become_the_nearest_tick(seconds, ticks):
 
 
 @pytest.mark.parametrize(("nanoseconds", "ticks"), [(0, 0), (199, 1), (-1, -1), (1_000_000_000, 10_000_000)])
-def test_unix_nanoseconds_are_truncated_to_ticks(nanoseconds, ticks):
+def test_unix_nanoseconds_are_rounded_down_to_ticks(nanoseconds, ticks):
     assert filetime.from_unix_nanoseconds(nanoseconds) == filetime.UNIX_EPOCH + ticks
 
 

@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
+from etwdetect.core.errors import UnsupportedSystemError
 from etwdetect.kdetector import Device, Watcher, service
-from etwdetect.kdetector.errors import UnsupportedSystemError
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="this is Windows")
 
@@ -20,7 +20,7 @@ def test_each_command_explains_itself(command):
         text=True,
         check=False,
     )
-    sentence = f"etwdetect: KDetector is a driver for Windows; this system is {sys.platform}\n"
+    sentence = f"etwdetect: the KDetector driver requires Windows; this system is {sys.platform}\n"
     assert (ran.returncode, ran.stdout, ran.stderr) == (5, "", sentence)
 
 

@@ -2,13 +2,13 @@ import pytest
 
 from etwdetect.core.events import ImageLoad, ImageUnload
 from etwdetect.live import deferred_images
-from etwdetect.live.deferred_images import ImageShelf
+from etwdetect.live.deferred_images import DeferredImages
 from etwdetect.sources.decode.encode import encode
 
 
 @pytest.fixture
 def images():
-    return ImageShelf()
+    return DeferredImages()
 
 
 def load(time, pid, base=0x1000):

@@ -131,10 +131,10 @@ def in_turn(events):
     enricher, rule, found = Enricher(), RemoteThreadRule(), []
     for event in events:
         if not isinstance(event, ImageLoad | ImageUnload):
-            enricher.foresee(event)
+            enricher.prescan(event)
     for event in events:
         if isinstance(event, ImageLoad | ImageUnload):
-            enricher.foresee(event)
+            enricher.prescan(event)
     for event in events:
         found += enricher.take(event.time - 1)
         enricher.observe(event)
@@ -156,7 +156,7 @@ def fed_late(events):
     enricher, rule, found = Enricher(), RemoteThreadRule(), []
     feed = ImageFeed(log, enricher)
     for event in others:
-        enricher.foresee(event)
+        enricher.prescan(event)
     for event in others:
         found += feed.settled(event)
         enricher.observe(event)

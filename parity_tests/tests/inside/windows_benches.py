@@ -140,7 +140,9 @@ def test_a_session_that_somebody_stops_is_told_of(performed, besides, monkeypatc
     monkeypatch.setattr(detectors, "_PATIENCE", 5.0)
     machine = SimEtw(notifier.SIMETW)
     besides(lambda _: machine.stop_session(machine.sessions()[0].name))
-    with pytest.raises(PerformanceError, match=r"does not report the marker thread .* was stopped from outside"):
+    with pytest.raises(
+        PerformanceError, match=r"does not report the marker thread .* was stopped by another program"
+    ):
         performed()
 
 
