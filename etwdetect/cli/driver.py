@@ -15,11 +15,12 @@ from etwdetect.cli.results import Results, results_options
 from etwdetect.cli.signals import on_interruption
 from etwdetect.cli.status import Status
 from etwdetect.kdetector import Device, Watcher, service
-from etwdetect.kdetector.interface import MOST_BOUND
+from etwdetect.kdetector.interface import DRIVER, MOST_BOUND
 from etwdetect.live.clock import filetime_now
 from etwdetect.live.lookups import DriverRecords
 from etwdetect.offline.summary import plural
 from etwdetect.results.sigma.fields import Source
+from etwdetect.windows.libraries import require_windows
 
 _BOUND: Final = click.IntRange(1, MOST_BOUND)
 
@@ -86,6 +87,7 @@ def watch(results: Results, enrichment: Enrichment, duration: float | None) -> S
 
     The driver may be stopped and started again meanwhile.
     """
+    require_windows(DRIVER)  # before the drive letters of this machine are listed
     interrupted = threading.Event()
     results.come_from(Source.DRIVER)
     driver_records = DriverRecords(enrichment.files, enrichment.kinds)

@@ -22,6 +22,7 @@ from etwdetect.kdetector.errors import (
 )
 from etwdetect.kdetector.interface import (
     DEVICE_PATH,
+    DRIVER,
     INTERFACE_VERSION,
     IOCTL_STATISTICS,
     IOCTL_VERSION,
@@ -74,7 +75,7 @@ class Device:
 
     def __init__(self, path: str = DEVICE_PATH, *, reading: bool) -> None:
         self._buffer = ctypes.create_string_buffer(RECORDS_PER_READ * RECORD.size if reading else 0)
-        require_windows("the KDetector driver")
+        require_windows(DRIVER)
         access = _FILE_READ_DATA if reading else 0
         handle = kernel32().CreateFileW(path, access, _FILE_SHARE_ALL, None, _OPEN_EXISTING, 0, None)
         if handle == libraries.INVALID_HANDLE_VALUE:

@@ -21,7 +21,7 @@ from etwdetect.kdetector.errors import (
     RemovalPendingError,
     StillStoppingError,
 )
-from etwdetect.kdetector.interface import QUEUE_BOUND_VALUE, SERVICE_NAME, TABLE_BOUND_VALUE
+from etwdetect.kdetector.interface import DRIVER, QUEUE_BOUND_VALUE, SERVICE_NAME, TABLE_BOUND_VALUE
 from etwdetect.windows import libraries, services
 from etwdetect.windows.libraries import SystemCallError, require_windows
 
@@ -32,8 +32,6 @@ if TYPE_CHECKING:
 PARAMETERS_KEY: Final = rf"SYSTEM\CurrentControlSet\Services\{SERVICE_NAME}\Parameters"
 STOP_SECONDS: Final = 10.0
 """How long stop() waits by default; a watching client closes its handle within a second."""
-
-_DRIVER: Final = "the KDetector driver"
 
 _POLL_SECONDS: Final = 0.1
 
@@ -155,7 +153,7 @@ def _handle(handle: int | None, doing: str) -> Iterator[int]:
 
 @contextlib.contextmanager
 def _manager(access: int) -> Iterator[int]:
-    require_windows(_DRIVER)
+    require_windows(DRIVER)
     opened = services.advapi32().OpenSCManagerW(None, None, access)
     with _handle(opened, "opening the service manager") as manager:
         yield manager
@@ -204,7 +202,7 @@ def _delete_service() -> None:
 
 
 def _drivers_directory() -> Path:
-    require_windows(_DRIVER)
+    require_windows(DRIVER)
     # Windows redirects a 32-bit process to another directory, where the driver would not be found.
     if sys.maxsize < 2**32:
         raise UnsupportedSystemError("installing KDetector requires a 64-bit Python on 64-bit Windows")

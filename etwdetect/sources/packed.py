@@ -1,6 +1,6 @@
-"""What is inside a .gz or a .zip, as the file that it was before.
+"""Opens plain files, .gz files and members of .zip files alike.
 
-What unpacks is in `packing.unpack`, and loaded where something is packed: a small trace is scanned at once.
+`sources.archive`, which unpacks, is imported only for a packed file: fast start-up.
 """
 
 from __future__ import annotations
@@ -18,10 +18,9 @@ ZIP_MAGIC: Final = b"PK\x03\x04"
 
 
 def plain(stack: ExitStack, path: Path, name: str, member: str | None = None) -> tuple[IO[bytes], str | None]:
-    """Return the file at *path*, or *member* of that .zip, as it was before it was packed, and what went wrong.
+    """Return the file at *path*, or *member* of that .zip, unpacked, and the error if it is incomplete.
 
-    It stays open as long as *stack*. What came before a fault is in it; NotATraceError, with the *name* of it all,
-    where that is nothing.
+    *stack* closes it. Raises NotATraceError, with *name*, if nothing could be read.
     """
     try:
         file: IO[bytes] = stack.enter_context(path.open("rb", buffering=0))
@@ -31,6 +30,6 @@ def plain(stack: ExitStack, path: Path, name: str, member: str | None = None) ->
         raise NotATraceError(name, f"cannot be opened: {error.strerror}") from error
     if member is None and magic != GZIP_MAGIC:
         return file, None
-    from etwdetect.sources.archive import unpack  # noqa: PLC0415
+    from etwdetect.sources.archive import unpack  # noqa: PLC0415 (lazy import: fast start-up)
 
     return unpack(stack, file, member, name)

@@ -32,9 +32,9 @@ class ClockConversion:
             case 3:
                 self._multiplier, self._divisor = 10, header.cpu_mhz
             case unknown:
-                raise ValueError(f"the logfile header names an unknown clock, {unknown}")
+                raise ValueError(f"the logfile header has an unknown clock type, {unknown}")
         if self._divisor <= 0:
-            raise ValueError(f"the logfile header gives its clock a frequency of {self._divisor}")
+            raise ValueError(f"the logfile header has an invalid clock frequency of {self._divisor}")
         self._anchor = anchor
         self._start = header.start_time
 

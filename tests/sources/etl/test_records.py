@@ -189,7 +189,7 @@ def test_an_extended_item_written_out_is_stepped_over():
 )
 def test_extended_items_that_do_not_add_up_are_an_error(items):
     data = event_header_record(KERNEL_PROCESS, 3, extended=items)
-    with pytest.raises(ValueError, match="extended items do not add up"):
+    with pytest.raises(ValueError, match="extended items are inconsistent"):
         read(data + extended_item(b""))
 
 
@@ -213,7 +213,7 @@ def test_the_first_and_the_last_moment_of_the_calendar_are_times(time):
 
 @pytest.mark.parametrize("time", [-1, 2_650_467_744_000_000_000, -(1 << 63), (1 << 63) - 1])
 def test_a_time_outside_of_the_calendar_is_an_error(time):
-    with pytest.raises(ValueError, match="outside of the calendar"):
+    with pytest.raises(ValueError, match="out of range"):
         read(full_record(THREAD, 1, time=time))
 
 
