@@ -6,7 +6,7 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 _Key = TypeVar("_Key")
 _Value = TypeVar("_Value")
@@ -27,7 +27,9 @@ class BoundedMap(Generic[_Key, _Value]):
         self._weight_bound = weight_bound
         self._entries: OrderedDict[_Key, _Value] = OrderedDict()
         self._weights: dict[_Key, int] = {}
-        """The weights that are not 0."""
+        """The weights of the entries that were ever put with one."""
+        self.get: Callable[[_Key], _Value | None] = self._entries.get
+        """Returns the value of a key, or None without one. Not a method of its own: this is called once an event."""
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -42,33 +44,26 @@ class BoundedMap(Generic[_Key, _Value]):
     def __getitem__(self, key: _Key) -> _Value:
         return self._entries[key]
 
-    def get(self, key: _Key) -> _Value | None:
-        """Return the value of *key*, or None without one."""
-        return self._entries.get(key)
-
     def put(self, key: _Key, value: _Value, weight: int = 0) -> list[tuple[_Key, _Value]]:
         """Set *key* as the newest entry, of *weight*; return the entries evicted for it, oldest first.
 
         An entry heavier than *weight_bound* evicts all others and itself.
         """
-        self._entries[key] = value
-        self._entries.move_to_end(key)
-        self._set_weight(key, weight)
+        entries = self._entries
+        entries[key] = value
+        entries.move_to_end(key)
+        if weight or key in self._weights:
+            self.weight += weight - self._weights.get(key, 0)
+            self._weights[key] = weight
         evicted = []
-        while len(self._entries) > self._bound or (
-            self._weight_bound is not None and self.weight > self._weight_bound
-        ):
-            oldest = self._entries.popitem(last=False)
-            self._set_weight(oldest[0], 0)
+        while len(entries) > self._bound or (self._weight_bound is not None and self.weight > self._weight_bound):
+            oldest = entries.popitem(last=False)
+            self.weight -= self._weights.pop(oldest[0], 0)
             evicted.append(oldest)
         return evicted
 
     def pop(self, key: _Key) -> _Value | None:
         """Remove *key*; return its value, or None without one."""
-        self._set_weight(key, 0)
+        if key in self._weights:
+            self.weight -= self._weights.pop(key)
         return self._entries.pop(key, None)
-
-    def _set_weight(self, key: _Key, weight: int) -> None:
-        self.weight += weight - self._weights.pop(key, 0)
-        if weight:
-            self._weights[key] = weight

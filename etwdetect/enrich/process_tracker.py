@@ -55,11 +55,6 @@ class TrackedProcess:
             return self.modules.programs.get(name.lower(), name)
         return name
 
-    @property
-    def weight(self) -> int:
-        """Its share of MOST_WEIGHT."""
-        return _text_weight(self.known) + _text_weight(self.parent) + len(self.modules or ())
-
 
 def start_time(known: KnownProcess) -> int | None:
     """Return the FILETIME at which a process started, or None if no event says so."""
@@ -206,7 +201,8 @@ class ProcessTracker:
 
     def _track(self, pid: int, process: TrackedProcess) -> TrackedProcess:
         """Make *process*, as it now is, the newest entry."""
-        self._running.put(pid, process, process.weight)
+        weight = _text_weight(process.known) + _text_weight(process.parent) + len(process.modules or ())
+        self._running.put(pid, process, weight)
         return process
 
     def _learn(self, pid: int, process: TrackedProcess, known: KnownProcess) -> None:
