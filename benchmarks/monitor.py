@@ -73,16 +73,16 @@ class Watched:
         self.monitor = Monitor(lambda: False, print)
         feeder = threading.Thread(target=feed)
         began = cpu = None
-        with closing(self.monitor.turns()) as turns:
+        with closing(self.monitor.poll()) as turns:
             next(turns)
             time.sleep(0.3)
             feeder.start()
             for _ in turns:
-                if began is None and self.monitor.intake.received:
+                if began is None and self.monitor.queue.received:
                     began, cpu = time.perf_counter(), time.process_time()
                 if each:
                     each(self.monitor)
-                if self.monitor.intake.received >= count and not len(self.monitor.intake):
+                if self.monitor.queue.received >= count and not len(self.monitor.queue):
                     break
             self.seconds = time.perf_counter() - (began or 0)
             self.cpu = time.process_time() - (cpu or 0)
@@ -137,7 +137,7 @@ def burst(machine: SimEtw) -> None:
     rounds = 2_000
     watched = Watched(lambda: machine.repeat(events, rounds, running=running), rounds * len(events))
     lost = watched.monitor.stream.lost
-    print(f"a burst of {rounds * len(events):,}: {watched.monitor.intake.received:,} received, lost {lost[1:]}")
+    print(f"a burst of {rounds * len(events):,}: {watched.monitor.queue.received:,} received, lost {lost[1:]}")
 
 
 def memory(machine: SimEtw) -> None:
@@ -148,7 +148,7 @@ def memory(machine: SimEtw) -> None:
     million, process, sizes = 1_000_000, psutil.Process(), []
 
     def look(monitor: Monitor) -> None:
-        if monitor.intake.received >= million * (len(sizes) + 1):
+        if monitor.queue.received >= million * (len(sizes) + 1):
             sizes.append(process.memory_info().rss / (1 << 20))
 
     count = rounds * len(events)

@@ -242,7 +242,7 @@ def test_every_start_whose_image_is_in_the_trace_lies_in_it(path):
     enricher, images, starts, found = Enricher(), {}, [], []
     events = list(scan.events())
     for event in events:
-        enricher.foresee(event)
+        enricher.prescan(event)
     for event in events:
         found += enricher.take(event.time - 1)
         enricher.observe(event)

@@ -15,11 +15,12 @@ from etwdetect.cli.results import Results, results_options
 from etwdetect.cli.signals import on_interruption
 from etwdetect.cli.status import Status
 from etwdetect.kdetector import Device, Watcher, service
-from etwdetect.kdetector.interface import MOST_BOUND
+from etwdetect.kdetector.interface import DRIVER, MOST_BOUND
 from etwdetect.live.clock import filetime_now
 from etwdetect.live.lookups import DriverRecords
 from etwdetect.results.fields import RecordSource
 from etwdetect.results.wording import plural
+from etwdetect.windows.libraries import require_windows
 
 _BOUND: Final = click.IntRange(1, MOST_BOUND)
 
@@ -65,7 +66,7 @@ def uninstall() -> Status:
 
 @command.command()
 def status() -> Status:
-    """Print whether the driver is installed and runs, and what it has counted."""
+    """Print the state of the driver and its statistics."""
     state = service.state()
     click.echo(f"KDetector: {'not installed' if state is None else state.name.lower().replace('_', ' ')}")
     if state == service.State.RUNNING:
@@ -84,20 +85,21 @@ def status() -> Status:
 def watch(results: Results, enrichment: Enrichment, duration: float | None) -> Status:
     """Print the remote threads that the driver reports, until Ctrl+C.
 
-    The driver may be stopped and started meanwhile.
+    The driver may be stopped and started again meanwhile.
     """
+    require_windows(DRIVER)  # before the drive letters of this machine are listed
     interrupted = threading.Event()
     results.come_from(RecordSource.DRIVER)
-    described = DriverRecords(enrichment.files, enrichment.kinds)
+    driver_records = DriverRecords(enrichment.files, enrichment.kinds)
     with on_interruption(interrupted.set):
         watcher = Watcher(interrupted.is_set, say, duration=duration)
-        # Closing the generator closes the device, though an error may keep the generator alive for longer.
+        # Closing the generator closes the device even if an error keeps the generator alive.
         with results.open(live=True), contextlib.closing(iter(watcher)) as records:
             for record in records:
                 if record is None:
                     results.tick(filetime_now())
                     continue
-                for detection in described.detections(record):
+                for detection in driver_records.detections(record):
                     results.show(detection)
     hidden = f" ({results.filtered_out:,} filtered out)" if results.filtered_out else ""
     say(f"KDetector: {plural(watcher.received, 'remote thread')}{hidden}, {watcher.dropped:,} more were lost")

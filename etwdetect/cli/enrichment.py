@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from etwdetect.enrich.kinds import Kinds, load
+from etwdetect.enrich.kind_rules import load
+from etwdetect.enrich.kinds import Kinds
 from etwdetect.results.wording import printable
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from etwdetect.enrich.detection import Detection
-    from etwdetect.enrich.kinds import Judgement, Kinds
+    from etwdetect.enrich.kinds import Kinds, RuleOutcome
     from etwdetect.results.filters import Filter
 
 
@@ -73,19 +73,19 @@ def explanation(detection: Detection, kinds: Kinds) -> Iterator[str]:
     absent = dict(detection.absent)
     yield printable(f"kind: {detection.kind or 'not known'}; severity: {detection.severity or 'not known'}")
     yield f"because {printable(detection.reason or absent.get('Kind', 'no rule has a kind for it'))}"
-    for judgement in kinds.judge(detection):
-        rule = judgement.rule
-        yield f"{printable(rule.name)} ({printable(rule.origin)}): {_made(judgement, detection)}"
+    for outcome in kinds.evaluate(detection):
+        rule = outcome.rule
+        yield f"{printable(rule.name)} ({printable(rule.origin)}): {_made(outcome, detection)}"
     for name, why in absent.items():
         if name != "Kind":
             yield printable(f"no {name}: {why}")
 
 
-def _made(judgement: Judgement, detection: Detection) -> str:
+def _made(outcome: RuleOutcome, detection: Detection) -> str:
     """Return what one rule says of *detection*."""
-    missed = judgement.missed
+    missed = outcome.missed
     if missed is None:
-        return f"fits, decides {' and '.join(judgement.decided)}" if judgement.decided else "fits, but comes later"
+        return f"fits, decides {' and '.join(outcome.assigned)}" if outcome.assigned else "fits, but comes later"
     value = FIELDS[missed.field](detection)
     known = ", ".join((value,) if isinstance(value, str) else value or ()) or "unknown"
     asked = " or ".join(pattern or "unknown" for pattern in missed.patterns)

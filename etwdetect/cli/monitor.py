@@ -19,7 +19,7 @@ from etwdetect.live import pywintrace, summary
 from etwdetect.live.eventlog import EventLog
 from etwdetect.live.lookups import live_enricher
 from etwdetect.live.monitor import Monitor
-from etwdetect.live.session import Plan
+from etwdetect.live.session import SessionConfig
 from etwdetect.live.stream import GRACE_PERIOD
 from etwdetect.results.fields import RecordSource
 from etwdetect.results.rotation import MEBIBYTE, Rotation
@@ -68,14 +68,14 @@ def command(  # noqa: PLR0913, PLR0917 (one parameter an option)
     enricher = live_enricher("etw", GRACE_PERIOD, enrichment.files, enrichment.kinds)
     rotation = Rotation(None if rotate is None else round(rotate * MEBIBYTE), keep)
     with on_interruption(stop.set), _event_log(events) as tap:
-        plan = Plan(kernel_logger=kernel_logger)
-        monitor = Monitor(stop.is_set, say, enricher, plan=plan, strict=strict, duration=duration, tap=tap)
+        config = SessionConfig(kernel_logger=kernel_logger)
+        monitor = Monitor(stop.is_set, say, enricher, config=config, strict=strict, duration=duration, tap=tap)
         try:
-            with results.open(live=True, rotation=rotation), contextlib.closing(monitor.turns()) as turns:
+            with results.open(live=True, rotation=rotation), contextlib.closing(monitor.poll()) as turns:
                 for detections in _with_statistics(turns, monitor, stats):
                     for detection in detections:
                         results.show(detection)
-                    results.tick(monitor.clock.time())
+                    results.tick(monitor.clock.now())
         finally:
             if monitor.started:
                 for line in summary.notes(monitor):
@@ -101,7 +101,7 @@ def _with_statistics(
     last, counted = time.monotonic(), 0
     for detections in turns:
         yield detections
-        now, received = time.monotonic(), monitor.intake.received
+        now, received = time.monotonic(), monitor.queue.received
         if every is not None and now - last >= every:
             say(summary.statistics(monitor, (received - counted) / (now - last)))
             last, counted = now, received

@@ -1,4 +1,4 @@
-"""etwdetect record: what a machine does, into a trace that any machine can scan."""
+"""etwdetect record: record a machine's events into a trace that any system can scan."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from etwdetect.cli.signals import on_interruption
 from etwdetect.cli.status import Status
 from etwdetect.live import pywintrace
 from etwdetect.live.recording import record
-from etwdetect.live.session import LONGEST_PATH, Plan
+from etwdetect.live.session import LONGEST_PATH, SessionConfig
 
 
 @click.command()
@@ -22,19 +22,19 @@ from etwdetect.live.session import LONGEST_PATH, Plan
 def command(file: Path, duration: float | None, *, kernel_process: bool) -> Status:
     """Record processes, threads and images into a new FILE.etl, until Ctrl+C.
 
-    By default from the kernel's own logger, which lists all that there is at the start, with command lines:
-    one file tells everything elsewhere. `etwdetect scan` reads it, on any system.
+    By default the kernel logger is recorded, which lists all processes at the start, with command lines.
+    `etwdetect scan` reads the file on any system.
     """
-    pywintrace.load()  # which is not possible everywhere
+    pywintrace.load()  # fails early elsewhere than on Windows
     if len(str(file.absolute()).encode("utf-16-le", "surrogatepass")) // 2 > LONGEST_PATH:
         raise click.UsageError(f"the path of FILE.etl is longer than {LONGEST_PATH:,} characters")
     if file.exists():
-        raise click.UsageError(f"{file} exists already")
+        raise click.UsageError(f"{file} already exists")
     if not file.absolute().parent.is_dir():
-        raise click.UsageError(f"{file.parent} is no directory")
+        raise click.UsageError(f"{file.parent} is not a directory")
     stop = threading.Event()
     with on_interruption(stop.set):
-        recorded = record(Plan(kernel_logger=not kernel_process, file=file), stop.is_set, say, duration)
+        recorded = record(SessionConfig(kernel_logger=not kernel_process, file=file), stop.is_set, say, duration)
     if recorded.cut_short is not None:
         say(recorded.cut_short)
     say(

@@ -9,7 +9,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 if sys.platform == "win32":
-    import ctypes
+    from etwdetect.windows import console
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -71,13 +71,12 @@ def _on_console_event(stop: Callable[[], object]) -> Iterator[None]:
         return True
 
     if sys.platform == "win32":
-        handler = ctypes.WINFUNCTYPE(ctypes.c_int, ctypes.c_ulong)(handle)
-        ctypes.windll.kernel32.SetConsoleCtrlHandler(handler, True)  # noqa: FBT003 (Windows' signature)
+        handler = console.add_handler(handle)
         try:
             yield
         finally:
             # Windows holds a lock while a handler runs: removing it then would deadlock.
             if handled.isdisjoint(_CLOSING_EVENTS):
-                ctypes.windll.kernel32.SetConsoleCtrlHandler(handler, False)  # noqa: FBT003
+                console.remove_handler(handler)
     else:
         yield

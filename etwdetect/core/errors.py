@@ -10,20 +10,20 @@ class EtwDetectError(Exception):
 class NotElevatedError(EtwDetectError):
     """Windows denied access: exit status 4."""
 
-    def __init__(self, doing: str) -> None:
-        """Say that *doing* something was denied, and what to do."""
-        super().__init__(f"{doing}: access denied; run this in a terminal opened with 'Run as administrator'")
+    def __init__(self, action: str) -> None:
+        """Say that *action* was denied, and what to do."""
+        super().__init__(f"{action}: access denied; run this in a terminal opened with 'Run as administrator'")
 
 
 class UnsupportedSystemError(EtwDetectError):
-    """This system can't do it, whoever asks: exit status 5."""
+    """This system does not support what was requested: exit status 5."""
 
 
 class NotATraceError(EtwDetectError):
     """An input could not be read as a trace at all: exit status 1."""
 
     def __init__(self, name: str, why: str, offset: int | None = None) -> None:
-        """Say that the input called *name* is no trace, and *why*; *offset* is in bytes from its start."""
+        """Say *why* the input *name* is not a trace; *offset* is in bytes from its start."""
         self.name = name
         self.offset = offset
         place = "" if offset is None else f" at offset {offset:#x}"
@@ -31,7 +31,7 @@ class NotATraceError(EtwDetectError):
 
 
 class OtherContentError(NotATraceError):
-    """A file or an archive is sound, as far as one can see, but has nothing in it that is looked for."""
+    """A file or an archive seems valid, but contains no input."""
 
 
 class PayloadError(EtwDetectError):
@@ -39,15 +39,15 @@ class PayloadError(EtwDetectError):
 
 
 class MissingExtraError(EtwDetectError):
-    """Something needs a package that is not installed with etwdetect itself: exit status 5."""
+    """A feature needs a package of an extra that is not installed: exit status 5."""
 
     def __init__(self, what: str, package: str, extra: str) -> None:
-        """Say that *what* needs *package*, which the extra *extra* installs."""
+        """Say that *what* needs *package* of the extra *extra*."""
         super().__init__(f"{what} needs {package}: pip install 'etwdetect[{extra}]'")
 
 
 class RuleFileError(EtwDetectError):
-    """A file of rules for kinds can't be used."""
+    """A file of rules for kinds is invalid or cannot be read."""
 
     def __init__(self, name: str, what: str) -> None:
         """Say *what* is wrong with the file called *name*: which rule, and which field of it."""

@@ -1,7 +1,7 @@
-"""What happened on a Windows machine, as small frozen records: the words of the whole package.
+"""The events of a Windows machine, as immutable records used in the whole package.
 
-Times are FILETIMEs: 100 ns units since 1601-01-01 UTC. Ids are unsigned 32-bit process and thread ids.
-What a trace does not tell is None.
+Times are FILETIMEs: 100 ns units since 1601-01-01 UTC. Ids are unsigned 32-bit process and thread ids. Unknown
+fields are None.
 """
 
 from __future__ import annotations
@@ -9,17 +9,14 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 UNKNOWN_ID: Final = 0xFFFFFFFF
-"""The id that ETW gives where it does not know the creator."""
+"""The id in an ETW event whose creator is unknown."""
 
 IDLE_PID: Final = 0
 SYSTEM_PID: Final = 4
 
-UNIX_EPOCH: Final = 116_444_736_000_000_000
-"""1970-01-01 UTC as a FILETIME."""
-
 
 class ProcessStart(NamedTuple):
-    """A process was created. The creator may be another than the parent, which a program can choose."""
+    """A process was created. The creator may differ from the parent, which a program can choose."""
 
     time: int
     creator_pid: int
@@ -34,7 +31,7 @@ class ProcessStart(NamedTuple):
 
 
 class ProcessRundown(NamedTuple):
-    """A process was found to exist: the trace lists the processes that were there before or after it."""
+    """A running process was listed: a trace lists the processes that exist at its start or end."""
 
     time: int
     pid: int
@@ -73,7 +70,7 @@ class ThreadStop(NamedTuple):
 
 
 class ThreadRundown(NamedTuple):
-    """A thread was found to exist. It says nothing of who created the thread, or when."""
+    """An existing thread was listed. Its creator and its start time are unknown."""
 
     time: int
     pid: int
@@ -82,7 +79,7 @@ class ThreadRundown(NamedTuple):
 
 
 class ImageLoad(NamedTuple):
-    """An image (a program, a DLL, a driver) was mapped into a process, or was found to be (*rundown*)."""
+    """An image (a program, a DLL, a driver) was mapped into a process, or listed as mapped (*rundown*)."""
 
     time: int
     pid: int
@@ -105,7 +102,7 @@ class ImageUnload(NamedTuple):
 
 
 class VolumeMapping(NamedTuple):
-    r"""Paths that the kernel begins with *device* begin with *path* in programs, such as ``C:\``."""
+    r"""Kernel paths that start with *device* are paths that start with *path*, such as ``C:\``, in programs."""
 
     time: int
     device: str
@@ -113,14 +110,14 @@ class VolumeMapping(NamedTuple):
 
 
 class MachineName(NamedTuple):
-    """The name of the machine that all of this happened on."""
+    """The name of the machine."""
 
     time: int
     name: str
 
 
 class Loss(NamedTuple):
-    """Events were lost: *events* at the least, and *buffers* whole buffers with an unknown number more."""
+    """Events were lost: at least *events*, and *buffers* whole buffers with an unknown number of events."""
 
     time: int
     events: int

@@ -1,1 +1,1 @@
-"""What adds words to a remote thread: nothing here changes which records there are."""
+"""Adds context to remote threads: processes, modules, functions, kinds. It never adds or removes one."""

@@ -1,4 +1,4 @@
-"""The reasons why something is not known, where rules look at the reason too."""
+"""The reasons for missing fields that rules refer to."""
 
 from __future__ import annotations
 

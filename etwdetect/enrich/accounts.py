@@ -1,4 +1,4 @@
-r"""Security identifiers as people read them.
+r"""Account names and text forms of security identifiers (SIDs).
 
 >>> account(bytes.fromhex("010100000000000512000000"))
 'NT AUTHORITY\\SYSTEM'
@@ -23,19 +23,19 @@ _WELL_KNOWN: Final = {
     "S-1-5-32-545": "BUILTIN\\Users",
     "S-1-5-32-546": "BUILTIN\\Guests",
 }
-"""[MS-DTYP] 2.4.2.4; the names are those of an English Windows. No account of one machine alone is here."""
+"""[MS-DTYP] 2.4.2.4; the names are those of an English Windows. Accounts of a single machine are not here."""
 
 _NUMBERED: Final = (
     (re.compile(r"S-1-5-90-0-(\d+)"), "Window Manager\\DWM-{}"),
     (re.compile(r"S-1-5-96-0-(\d+)"), "Font Driver Host\\UMFD-{}"),
 )
-"""The accounts that Windows makes for each session, whose last number is the session's."""
+"""Accounts that Windows creates for each session; the last number is that of the session."""
 
 
 def account(sid: bytes) -> str | None:
-    """Return the name of the well-known *sid*, or its text form; None where it is none.
+    """Return the name of the well-known *sid*, or else its text form; None if it is not a valid SID.
 
-    [MS-DTYP] 2.4.2.2: u8 revision, u8 count of subauthorities, 6 bytes of authority (big-endian), and then the
+    [MS-DTYP] 2.4.2.2: u8 revision, u8 number of subauthorities, 6 bytes of authority (big-endian), then the
     subauthorities, u32 each.
     """
     if len(sid) < 8 or sid[0] != 1 or len(sid) < 8 + 4 * sid[1]:

@@ -1,6 +1,6 @@
-"""A remote thread with all that is known around it: what every output format is given.
+"""A remote thread with its context: the input of every output format.
 
-What is not known is None, and `Detection.absent` says why where there is more to say than that nobody told.
+Unknown fields are None; `Detection.absent` gives the reasons.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ Detector = Literal["etw", "driver"]
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    r"""One life of a process id, as far as it is known.
+    r"""What is known about one process.
 
-    *start_time* is a FILETIME. *user* is a name such as ``NT AUTHORITY\\SYSTEM`` or, where only that is known,
-    the SID in its text form. *guid* is made as Sysmon makes its ProcessGuid, without braces.
+    *start_time* is a FILETIME. *user* is a name such as ``NT AUTHORITY\\SYSTEM``, or the SID in text form if
+    no name is known. *guid* has the format of Sysmon's ProcessGuid, without braces.
     """
 
     pid: int
@@ -36,10 +36,10 @@ class Process:
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Where a thread begins to run: the target's *module* (its path), the *offset* in it, and the *function*.
+    """Where a thread starts: the path of the target's *module*, the *offset* in it, and the *function*.
 
-    *function* is known only where the module's export table has one at exactly this place. *pool* says that the
-    workers of thread pools, which System makes, start at this address too.
+    *function* is known only if the module's export table has one at exactly this offset. *pool* says that
+    thread-pool workers, which System creates, start at this address too.
     """
 
     module: str | None = None
@@ -50,12 +50,12 @@ class Start:
 
 @dataclass(frozen=True, slots=True)
 class Detection:
-    """One remote thread, who found it, both processes, where the thread starts, and what kind of thing it is.
+    """One remote thread, its detector, both processes, the thread's start, and its kind.
 
-    *pointer_size* is that of the machine it happened on, 4 or 8 bytes; *host* is that machine's name.
-    *reason* says why *kind* was chosen. *absent* has (what is missing, why), such as
-    ``("StartFunction", "no file")``. *sigma* names the Sigma rules that fired. *count* is how many remote threads
-    this one stands for: itself, and repeats of it until the FILETIME *last_time*.
+    *pointer_size* is that of the machine, 4 or 8 bytes; *host* is its name. *reason* says why *kind* was chosen.
+    *absent* has pairs (missing field, reason), such as ``("StartFunction", "no file")``. *sigma* names the Sigma
+    rules that matched. *count* is the number of remote threads folded into this one, itself included; the last of
+    them was at the FILETIME *last_time*.
     """
 
     thread: RemoteThread

@@ -1,7 +1,7 @@
 """The functions that an image file exports, read with pefile.
 
-Any file may be hostile: whoever can put a DLL on a machine chooses its bytes. So the file is read, not mapped,
-what pefile would walk over without end is refused before, and whatever it raises means that the file is broken.
+Any file may be hostile: whoever can place a DLL on a machine chooses its bytes. So the file is read, not mapped;
+tables that pefile would walk for too long are refused first; and any exception from pefile means a damaged file.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 MOST_BYTES: Final = 64 << 20
 MOST_SECTIONS: Final = 96
-"""Windows loads no image with more."""
+"""Windows refuses to load an image with more."""
 
 MOST_EXPORTS: Final = 1 << 16
 """Ordinals have 16 bits."""
 
 _HEADERS: Final = 4096
-"""Within how many bytes the headers of an image are looked for."""
+"""The number of bytes in which the headers of an image must lie."""
 
 _PAGE: Final = 4096
 _EXPORTS: Final = 0
@@ -29,22 +29,22 @@ _EXPORTS: Final = 0
 
 
 class BrokenImageError(ValueError):
-    """A file is no PE image that can be read; the message says why."""
+    """A file is not a readable PE image; the message says why."""
 
 
 class Build(NamedTuple):
-    """What tells one build of a file from another: time stamp, size when mapped, checksum; None if not told."""
+    """Identifies one build of a file: time stamp, size in bytes when mapped, checksum; None if unknown."""
 
     stamp: int | None
     size: int
     checksum: int | None
 
-    def is_told(self) -> bool:
-        """Whether this can be compared: of some images a trace tells neither time stamp nor checksum."""
+    def is_known(self) -> bool:
+        """Whether this can be compared: some image events have neither time stamp nor checksum."""
         return bool(self.stamp or self.checksum)
 
     def difference(self, found: Build) -> str | None:
-        """Return in what the build *found* in a file is another one, or None where it is the same."""
+        """Return how the build *found* in a file differs from this one, or None if it is the same."""
         if _pages(self.size) != _pages(found.size):
             return f"its size is {found.size:#x}, not {self.size:#x}"
         if self.stamp and self.stamp != found.stamp:
@@ -61,7 +61,7 @@ def _pages(size: int) -> int:
 
 
 def read_build(path: Path) -> Build:
-    """Return the build of the file at *path*; BrokenImageError or OSError where that can't be had."""
+    """Return the build of the file at *path*. Raises BrokenImageError or OSError."""
     with path.open("rb") as file:
         image = _parsed(file.read(_HEADERS))
     header, optional = image.FILE_HEADER, image.OPTIONAL_HEADER
@@ -69,10 +69,10 @@ def read_build(path: Path) -> Build:
 
 
 def read_exports(path: Path) -> dict[int, str]:
-    """Return the exported functions of the file at *path* by their offset in the image; OSError, BrokenImageError.
+    """Return the exported functions of the file at *path* by their offset in the image.
 
-    What is forwarded to another image is none. Of several names for one offset the first in the alphabet counts;
-    a function that has none is called by its ordinal, such as ``#12``.
+    Forwarded exports are left out. Of several names for one offset the alphabetically first is returned; a
+    function without a name is represented by its ordinal, such as ``#12``. Raises OSError or BrokenImageError.
     """
     with path.open("rb") as file:
         data = file.read(MOST_BYTES + 1)
@@ -83,17 +83,17 @@ def read_exports(path: Path) -> dict[int, str]:
         return _exports(image)
     except BrokenImageError:
         raise
-    except Exception as error:  # pefile lets through what the bytes lead to: any of a dozen types
+    except Exception as error:  # pefile raises a dozen types for damaged files
         raise BrokenImageError(f"its export table is damaged: {type(error).__name__}") from error
 
 
 def _parsed(data: bytes) -> pefile.PE:
-    import pefile  # noqa: PLC0415 (most scans open no image)
+    import pefile  # noqa: PLC0415 (lazy import: most scans open no image)
 
     try:
         image = pefile.PE(data=data, fast_load=True, max_symbol_exports=MOST_EXPORTS)
         sections = image.FILE_HEADER.NumberOfSections
-        image.OPTIONAL_HEADER.SizeOfImage, image.OPTIONAL_HEADER.CheckSum  # noqa: B018 (a header cut short has none)
+        image.OPTIONAL_HEADER.SizeOfImage, image.OPTIONAL_HEADER.CheckSum  # noqa: B018 (raises if the header is truncated)
     except Exception as error:
         raise BrokenImageError("it is no PE image") from error
     if sections > MOST_SECTIONS:

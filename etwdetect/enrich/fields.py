@@ -1,4 +1,4 @@
-"""The fields of a detection that rules look at, by the names of the record, as text."""
+"""The fields of a detection that rules can refer to, as text, by their names in the record."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ if TYPE_CHECKING:
     Value = str | tuple[str, ...] | None
 
 END_OF_PROGRAMS: Final = {4: 0x8000_0000, 8: 1 << 47}
-"""By pointer size: where the addresses of programs end; 32-bit machines can be told to give them 3 of 4 GiB."""
+"""By pointer size: the end of user-mode addresses; a 32-bit machine can be configured for 3 of 4 GiB."""
 KERNEL_SPACE: Final = {4: 0xC000_0000, 8: 0xFFFF_8000_0000_0000}
-"""By pointer size: from where on every address is the kernel's, on any machine."""
+"""By pointer size: from here on every address is a kernel address, however the machine is configured."""
 
 _VOLUME: Final = re.compile(r"(?:\\\?\?\\)?[A-Za-z]:(?=\\)|\\Device\\HarddiskVolume[0-9]+(?=\\)", re.IGNORECASE)
 _SYSTEM_ROOT: Final = "\\systemroot\\"
 
 
 def on_its_volume(path: str | None) -> str | None:
-    r"""Return *path* without its drive letter or volume, so that rules can name files of Windows itself.
+    r"""Return *path* without its drive letter or volume, so that rules can refer to files of Windows itself.
 
     >>> on_its_volume("\\Device\\HarddiskVolume3\\Windows\\System32\\ntdll.dll")
     '\\Windows\\System32\\ntdll.dll'
@@ -42,7 +42,7 @@ def on_its_volume(path: str | None) -> str | None:
 
 
 def start_place(detection: Detection) -> str | None:
-    """Return ``kernel``, ``image`` or ``outside``; None where it is not known which."""
+    """Return ``kernel``, ``image`` or ``outside``; None if unknown."""
     address = detection.thread.start_address
     if address is not None and address >= KERNEL_SPACE[detection.pointer_size]:
         return "kernel"
@@ -58,7 +58,7 @@ def _export(detection: Detection) -> str | None:
 
 
 def hex_address(address: int | None, pointer_size: int) -> str | None:
-    """Return *address* as Sysmon writes it: 8 digits on a 32-bit machine, 16 elsewhere or where it has more."""
+    """Return *address* in Sysmon's format: 8 digits on a 32-bit machine, 16 elsewhere or if it needs more."""
     if address is None:
         return None
     return f"0x{address:0{8 if pointer_size == 4 and address < 1 << 32 else 16}X}"
@@ -101,7 +101,7 @@ FIELDS: Final[dict[str, Callable[[Detection], Value]]] = {
     "StartAlso": lambda detection: "pool" if detection.start.pool else None,
     "Evidence": lambda detection: detection.thread.evidence,
 }
-"""Every field that a rule may name. Those that are not in the record are described in docs/kinds.md."""
+"""Every field that a rule can refer to. docs/kinds.md describes those that are not in the record."""
 
 HEXADECIMAL: Final = frozenset(("StartAddress", "StartModuleOffset"))
-"""Those whose text is a number, but not in decimal."""
+"""The fields that are hexadecimal numbers."""

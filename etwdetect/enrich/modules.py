@@ -1,4 +1,4 @@
-"""The images mapped into one process: which one holds an address."""
+"""The images mapped into one process, and which of them holds an address."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ if TYPE_CHECKING:
     from etwdetect.core.events import ImageLoad, ImageUnload
 
 MOST_OF_ONE: Final = 4096
-"""How many images of one process are remembered; no sound process has so many."""
+"""The most images kept for one process; no ordinary process has as many."""
 
 
 class Module(NamedTuple):
-    """An image in a process: addresses from *base* on, *size* bytes; *checksum* and *stamp* are of its PE header.
+    """An image mapped into a process at *base*, *size* bytes; *checksum* and *stamp* are from its PE header.
 
-    *path* is as the kernel gave it. *time* is when it was first told of. None is what was not told.
+    *path* is in the form the kernel uses. *time* is the FILETIME of the first event about it. Unknown fields are
+    None.
     """
 
     base: int
@@ -31,16 +32,16 @@ class Module(NamedTuple):
 
 
 def module_of(event: ImageLoad | ImageUnload) -> Module:
-    """Return the image that *event* tells of."""
+    """Return the image that *event* describes."""
     checksum = getattr(event, "checksum", None)
     stamp = getattr(event, "time_date_stamp", None)
     return Module(event.base, event.size, event.image, checksum, stamp, event.time)
 
 
 class ModuleMap:
-    """The images of one process now, none over another; at most MOST_OF_ONE.
+    """The images mapped into one process now, without overlaps; at most MOST_OF_ONE.
 
-    *listed* is when the process was last asked for all its images, *cut* says that they were too many to remember.
+    *listed* is the time of the latest listing of all its images, *cut* says whether there were too many to keep.
     """
 
     __slots__ = ("_bases", "_kept", "_modules", "cut", "listed", "programs")
@@ -49,24 +50,24 @@ class ModuleMap:
         self._bases: list[int] = []
         self._modules: dict[int, Module] = {}
         self._kept: list[Module] = []
-        """Those that were unmapped while a thread's start waited for its image."""
+        """Those unmapped during the grace period of a thread that started outside any image."""
         self.listed: int | None = None
         self.cut = False
         self.programs: dict[str, str] = {}
-        """The paths of the .exe files among the images, by their names in lower case."""
+        """The paths of the .exe files among the images, by lower-case file name."""
 
     def __len__(self) -> int:
-        """How many images are remembered."""
+        """Return the number of images kept."""
         return len(self._bases) + len(self._kept)
 
     def load(self, event: ImageLoad) -> None:
-        """Take that an image was mapped, or found to be."""
+        """Take the mapping of an image, or the listing of a mapped one."""
         if event.rundown:
             self.listed = event.time
         module = module_of(event)
         known = self._modules.get(module.base)
         if known is not None and known.size == module.size:
-            self._modules[module.base] = _fuller(known, module)
+            self._modules[module.base] = _completed(known, module)
         else:
             self._clear(module)
             if len(self._bases) >= MOST_OF_ONE:
@@ -78,13 +79,13 @@ class ModuleMap:
             self.programs[module.path.rpartition("\\")[2].lower()] = module.path
 
     def unload(self, event: ImageUnload, *, keep: bool = False) -> None:
-        """Take that an image was unmapped; *keep* it for `mapped_after`, and else all that was kept no longer."""
+        """Take the unmapping of an image; *keep* it for `mapped_after`, or discard all that were kept."""
         if not keep:
             self._kept.clear()
         if event.base in self._modules:
             if keep and len(self._kept) < MOST_OF_ONE:
                 self._kept.append(self._modules[event.base])
-            self._forget(event.base)
+            self._remove(event.base)
 
     def at(self, address: int) -> Module | None:
         """Return the image that holds *address*."""
@@ -95,43 +96,43 @@ class ModuleMap:
         return module if module.holds(address) else None
 
     def mapped_after(self, time: int, address: int) -> Module | None:
-        """Return the image that first held *address* of those mapped after *time*, as far as it was kept."""
+        """Return the first image mapped after *time* that held *address*, among those kept."""
         kept = (each for each in self._kept if each.time > time and each.holds(address))
         return next(kept, None) or self.at(address)
 
     def _clear(self, module: Module) -> None:
-        """Forget what *module* lies over: that it was unmapped was not told."""
+        """Remove the images that *module* overlaps: their unmapping was not recorded."""
         end = module.base + module.size
         index = max(bisect_right(self._bases, module.base) - 1, 0)
         while index < len(self._bases) and self._bases[index] < max(end, module.base + 1):
             base = self._bases[index]
             if base == module.base or base + self._modules[base].size > module.base:
-                self._forget(base)
+                self._remove(base)
             else:
                 index += 1
 
-    def _forget(self, base: int) -> None:
+    def _remove(self, base: int) -> None:
         del self._modules[base]
         del self._bases[bisect_right(self._bases, base) - 1]
 
 
-def _fuller(known: Module, told: Module) -> Module:
-    """Return *told* with what only *known* has, where both are of the same file."""
-    if known.path != told.path and known.path and told.path:
-        return told
-    return told._replace(
-        path=told.path or known.path,
-        checksum=told.checksum or known.checksum,
-        stamp=told.stamp or known.stamp,
+def _completed(known: Module, new: Module) -> Module:
+    """Return *new* completed with the fields that only *known* has, if both are of the same file."""
+    if known.path != new.path and known.path and new.path:
+        return new
+    return new._replace(
+        path=new.path or known.path,
+        checksum=new.checksum or known.checksum,
+        stamp=new.stamp or known.stamp,
         time=known.time,
     )
 
 
 class ComingModules:
-    """What the events to come tell of images that were mapped all along: listings and unmappings.
+    """Images shown by later events to be mapped already: by listings and unmappings.
 
-    Of each image the earliest event counts: where that is its mapping, it was not mapped before. At most *bound*
-    images of all processes are remembered; what comes after those is not.
+    For each image the earliest event counts: if that is its mapping, it was not mapped before. At most *bound*
+    images of all processes are kept; further ones are ignored.
     """
 
     def __init__(self, bound: int = 1 << 18) -> None:
@@ -139,8 +140,8 @@ class ComingModules:
         self._count = 0
         self._events: dict[int, dict[int, ImageLoad | ImageUnload]] = {}
 
-    def foresee(self, event: ImageLoad | ImageUnload) -> None:
-        """Take an event before its turn; in any order."""
+    def prescan(self, event: ImageLoad | ImageUnload) -> None:
+        """Take an event ahead of time, in any order."""
         if self._count >= self._bound:
             return
         events = self._events.setdefault(event.pid, {})
@@ -150,7 +151,7 @@ class ComingModules:
             events[event.base] = event
 
     def observe(self, event: ImageLoad | ImageUnload) -> None:
-        """Take the next event in time order: from now on it tells nothing of what is to come."""
+        """Take the next event in time order, which is no longer a later one."""
         events = self._events.get(event.pid)
         known = events.get(event.base) if events else None
         if events and known is not None and known.time <= event.time:
@@ -160,6 +161,6 @@ class ComingModules:
                 del self._events[event.pid]
 
     def of(self, pid: int) -> list[ImageLoad | ImageUnload]:
-        """Return the events to come that tell of an image of *pid* mapped now, if *pid* lives until then."""
+        """Return the later events that show an image mapped into *pid* now, if *pid* does not exit before them."""
         events = self._events.get(pid, {}).values()
         return [event for event in events if getattr(event, "rundown", True)]

@@ -1,4 +1,4 @@
-r"""From the kernel's names of volumes to drive letters, as far as the machine itself told of them.
+r"""Replaces the kernel's volume names in paths with drive letters, where the mapping is known.
 
 >>> paths = Paths()
 >>> paths.learn("\\Device\\HarddiskVolume2\\", "C:\\")
@@ -14,31 +14,31 @@ import re
 from typing import Final
 
 _MOST: Final = 256
-"""How many volumes are known at the most."""
+"""The most volumes kept."""
 
 _ON_A_DRIVE: Final = re.compile(r"[A-Za-z]:\\")
 
 
 class Paths:
-    """Knows which drive letter stands for which device."""
+    """Maps devices to drive letters."""
 
     def __init__(self) -> None:
         self._drives: dict[str, str] = {}
 
     def learn(self, device: str, dos: str) -> None:
-        r"""Take that paths that begin with *device* are those with *dos*; both with or without a final ``\``.
+        r"""Take that *device* and *dos* are prefixes of the same paths; both with or without a final ``\``.
 
-        What is mapped to no drive letter is of no use, and left out.
+        A mapping to something other than a drive letter is ignored.
         """
         device, dos = (part.rstrip("\\") + "\\" for part in (device, dos))
         if _ON_A_DRIVE.match(dos) and device.startswith("\\") and device.strip("\\") and len(self._drives) < _MOST:
             self._drives[device.casefold()] = dos
 
     def dos(self, path: str) -> str:
-        """Return *path* with its drive letter where that is known, or as it is."""
+        """Return *path* with its drive letter if that is known, or unchanged."""
         if not path.startswith("\\") or not self._drives:
             return path
-        # The device ends at one of the first few backslashes.
+        # The device name ends at one of the first few backslashes.
         at = 0
         for _ in range(4):
             at = path.find("\\", at + 1)

@@ -1,11 +1,11 @@
-"""From the life of a process to the words that a detection has for it, and why some are missing."""
+"""Turns a tracked process into a detection's Process, with the reason for each missing field."""
 
 from __future__ import annotations
 
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Final
 
-from etwdetect.core.events import UNIX_EPOCH
+from etwdetect.core.filetime import TICKS_PER_SECOND, UNIX_EPOCH
 from etwdetect.enrich.accounts import account
 from etwdetect.enrich.detection import Process
 from etwdetect.enrich.process_tracker import start_time
@@ -14,18 +14,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from etwdetect.enrich.paths import Paths
-    from etwdetect.enrich.process_tracker import Life, Told
+    from etwdetect.enrich.process_tracker import KnownProcess, TrackedProcess
 
 _NO_SESSION: Final = 0xFFFF_FFFF
-_SECOND: Final = 10_000_000
 
 
 def process_guid(machine: str, started: int, pid: int) -> str:
-    """Return a name for the life of process *pid* that *started* at a FILETIME, made as Sysmon makes ProcessGuid.
+    """Return an identifier for process *pid* that *started* at a FILETIME, in the format of Sysmon's ProcessGuid.
 
-    The first group stands for the machine: a hash of its name in lower case. The next two are the start in
-    seconds since 1970, the lower half first. The last two, which Sysmon takes from the process's token, are the
-    start's lower 32 bits (in 100 ns) and the process id, so the same life has the same name in every trace.
+    The first group identifies the machine: a hash of its name in lower case. The next two are the start in seconds
+    since 1970, low half first. The last two, which Sysmon takes from the process's token, are the low 32 bits of
+    the start time (in 100 ns units) and the process id, so a process has the same identifier in every trace.
 
     >>> process_guid("HOST1", 133_702_128_152_535_104, 7608)
     '4F213BB6-B0CF-66DC-8E3E-E04000001DB8'
@@ -33,38 +32,45 @@ def process_guid(machine: str, started: int, pid: int) -> str:
     first = int.from_bytes(
         blake2b(machine.lower().encode("utf-8", "surrogatepass"), digest_size=4).digest(), "big"
     )
-    seconds = max(started - UNIX_EPOCH, 0) // _SECOND & 0xFFFF_FFFF
+    seconds = max(started - UNIX_EPOCH, 0) // TICKS_PER_SECOND & 0xFFFF_FFFF
     rest = f"{started & 0xFFFF_FFFF:08X}{pid:08X}"
     return f"{first:08X}-{seconds & 0xFFFF:04X}-{seconds >> 16:04X}-{rest[:4]}-{rest[4:]}"
 
 
-def describe(pid: int, life: Life | None, parent: Told | None, paths: Paths, machine: str) -> Process:
-    """Return what is known of process *pid*, whose *life* and *parent* these are."""
-    told = life.told if life else None
-    if life is None or told is None:
+def describe(
+    pid: int, process: TrackedProcess | None, parent: KnownProcess | None, paths: Paths, machine: str
+) -> Process:
+    """Return what is known about the process *pid*, tracked as *process*, and about its *parent*."""
+    known = process.known if process else None
+    if process is None or known is None:
         return Process(pid)
-    image = life.image
-    started = start_time(told)
+    image = process.image
+    started = start_time(known)
     return Process(
         pid,
         image=paths.dos(image) if image else None,
-        command_line=told.command_line or None,
-        parent_pid=told.parent_pid,
+        command_line=known.command_line or None,
+        parent_pid=known.parent_pid,
         parent_image=paths.dos(parent.image) if parent and parent.image else None,
         parent_command_line=(parent.command_line or None) if parent else None,
-        user=account(told.sid) if told.sid else None,
-        session_id=None if told.session_id == _NO_SESSION else told.session_id,
+        user=account(known.sid) if known.sid else None,
+        session_id=None if known.session_id == _NO_SESSION else known.session_id,
         start_time=started,
         guid=None if started is None else process_guid(machine, started, pid),
     )
 
 
-def absences(side: str, process: Process, life: Life | None, source: str) -> Iterator[tuple[str, str]]:
-    """Yield (field, why) for what is not known of *process*, the *side* Source or Target; *source* told of it."""
-    told = life.told if life else None
+def absences(
+    side: str, process: Process, tracked: TrackedProcess | None, source: str
+) -> Iterator[tuple[str, str]]:
+    """Yield (field, reason) for each unknown field of *process*.
+
+    *side* is Source or Target, the prefix of the fields; *source* names the event source.
+    """
+    known = tracked.known if tracked else None
     silent = f"{source} does not tell"
     of_parent = silent if process.parent_pid is None else f"{source} does not tell which process that was"
-    no_session = told is not None and told.session_id == _NO_SESSION
+    no_session = known is not None and known.session_id == _NO_SESSION
     for name, value, why in (
         ("ProcessGuid", process.guid, "its start time is not known"),
         ("Image", process.image, silent),
@@ -77,4 +83,4 @@ def absences(side: str, process: Process, life: Life | None, source: str) -> Ite
         ("ParentCommandLine", process.parent_command_line, of_parent if not process.parent_image else silent),
     ):
         if value is None:
-            yield f"{side}{name}", why if told is not None else f"{source} does not tell of this process"
+            yield f"{side}{name}", why if known is not None else f"{source} does not tell of this process"

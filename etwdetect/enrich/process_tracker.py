@@ -1,253 +1,223 @@
-"""The lives of processes: an id stands for another program once its process has ended."""
+"""Tracks processes from their start to their exit, because a process id is reused after the exit."""
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final
 
+from etwdetect.core.bounded import BoundedMap
 from etwdetect.core.events import SYSTEM_PID, ProcessRundown, ProcessStart
+from etwdetect.core.filetime import TICKS_PER_MILLISECOND
 from etwdetect.enrich.modules import ModuleMap
 
 if TYPE_CHECKING:
     from etwdetect.core.events import ImageLoad, ImageUnload, ProcessStop
 
-    Told = ProcessStart | ProcessRundown
+    KnownProcess = ProcessStart | ProcessRundown
 
-_Known = TypeVar("_Known")
-
-MOST_LIVES: Final = 65_536
+MOST_PROCESSES: Final = 65_536
 MOST_WEIGHT: Final = 256 << 10
-"""How many images, and times 128 characters of names and command lines, all lives together may have."""
+"""The most images, plus blocks of 128 characters of names and command lines, kept for all processes together."""
 
 _WEIGHT_OF_TEXT: Final = 128
-_SAME_START: Final = 100_000
-"""10 ms: two providers tell of the same start within this time, one with the path, one without."""
+_SAME_START: Final = 10 * TICKS_PER_MILLISECOND
+"""Two providers report one start within this time of each other, one with the image's path and one without."""
 
 _SHORT_NAME: Final = 14
-"""From how many characters on a name may be cut short: old kernels keep 15 bytes of it."""
+"""The length from which a name may be truncated: old kernels keep 15 bytes of it."""
 
 
-class Life:
+class TrackedProcess:
     """One process from its start to its exit.
 
-    *told* is what events said of it, *parent* what was known of its parent when it began, *modules* its images.
-    *awaited* is the FILETIME until which an image of it may still be the one in which a thread of it started.
+    *known* is what events say about it, *parent* what was known about its parent when it started, *modules* its
+    images. *awaited* is the FILETIME until which an image loaded late may hold the start address of one of its
+    threads.
     """
 
-    __slots__ = ("awaited", "modules", "parent", "told", "weight")
+    __slots__ = ("awaited", "known", "modules", "parent")
 
-    def __init__(self, told: Told | None = None, parent: Told | None = None) -> None:
-        self.told = told
+    def __init__(self, known: KnownProcess | None = None, parent: KnownProcess | None = None) -> None:
+        self.known = known
         self.parent = parent
         self.modules: ModuleMap | None = None
         self.awaited = 0
-        self.weight = 0
 
     @property
     def seen_to_start(self) -> bool:
-        """Whether the events tell of its whole life so far."""
-        return isinstance(self.told, ProcessStart)
+        """Whether its start was observed, so that all its events so far were too."""
+        return isinstance(self.known, ProcessStart)
 
     @property
     def image(self) -> str | None:
-        """Its program, with the full path if an event of its images has that."""
-        name = self.told.image if self.told else None
+        """Its program, with the full path if one of its image events has it."""
+        name = self.known.image if self.known else None
         if name and self.modules and "\\" not in name:
             return self.modules.programs.get(name.lower(), name)
         return name
 
 
-def start_time(told: Told) -> int | None:
-    """Return the FILETIME at which a process started, if that was told."""
-    return told.create_time or (told.time if isinstance(told, ProcessStart) else None)
+def start_time(known: KnownProcess) -> int | None:
+    """Return the FILETIME at which a process started, or None if no event says so."""
+    return known.create_time or (known.time if isinstance(known, ProcessStart) else None)
 
 
-class Lives:
-    """Follows the lives of processes in time order; of more than *bound* the one heard of longest ago goes first.
+class ProcessTracker:
+    """Tracks processes in time order; beyond *bound* of them, the one with the oldest last event is forgotten.
 
-    A process that is only listed at the end of a trace was there before: `foresee` takes such listings ahead
-    of time, from events in any order.
+    A process that is only listed at the end of a trace existed before. The `prescan_start` and `prescan_listing`
+    methods take such events ahead of time, in any order.
     """
 
-    def __init__(self, bound: int = MOST_LIVES) -> None:
+    def __init__(self, bound: int = MOST_PROCESSES) -> None:
         self._bound = bound
-        self._living: OrderedDict[int, Life] = OrderedDict()
-        self._weight = 0
-        self._listed: OrderedDict[int, ProcessRundown] = OrderedDict()
-        self._listed_text = 0
-        self._first_start: OrderedDict[int, int] = OrderedDict()
-        self._ended: OrderedDict[int, int] = OrderedDict()
-        """By process id: when a process with it ended last."""
-        self._just_ended: dict[int, Life] = {}
-        self._last_end = 0
+        self._running: BoundedMap[int, TrackedProcess] = BoundedMap(bound, MOST_WEIGHT)
+        self._listed: BoundedMap[int, ProcessRundown] = BoundedMap(bound, MOST_WEIGHT)
+        self._first_start: BoundedMap[int, int] = BoundedMap(bound)
+        self._last_exit: BoundedMap[int, int] = BoundedMap(bound)
+        """By process id: the FILETIME of the last exit."""
+        self._just_exited: dict[int, TrackedProcess] = {}
+        """The processes that exited at the time of the latest exit."""
+        self._latest_exit = 0
 
-    # -- ahead of time
+    # -- prescan
 
-    def foresee_start(self, event: ProcessStart) -> None:
-        """Take a start of the same trace before its turn."""
-        first = self._first_start.get(event.pid, event.time)
-        self._remember(self._first_start, event.pid, min(event.time, first))
+    def prescan_start(self, event: ProcessStart) -> None:
+        """Take a process start of the same trace ahead of time."""
+        first = self._first_start.get(event.pid)
+        self._first_start.put(event.pid, event.time if first is None else min(event.time, first))
 
-    def foresee_listing(self, event: ProcessRundown) -> None:
-        """Take a listing of the same trace before its turn."""
+    def prescan_listing(self, event: ProcessRundown) -> None:
+        """Take a listing of the same trace ahead of time."""
         known = self._listed.get(event.pid)
-        if not event.image or (known is not None and known.time <= event.time):
-            return
-        if known is not None:
-            self._listed_text -= _text(known)
-        self._listed_text += _text(event)
-        self._listed[event.pid] = event
-        self._listed.move_to_end(event.pid)
-        while len(self._listed) > self._bound or self._listed_text > MOST_WEIGHT:
-            self._listed_text -= _text(self._listed.popitem(last=False)[1])
+        if event.image and (known is None or known.time > event.time):
+            self._listed.put(event.pid, event, _text_weight(event))
 
     def does_not_start_before(self, pid: int, time: int) -> bool:
-        """Whether no start of *pid* is foreseen up to *time*."""
-        return self._first_start.get(pid, time + 1) > time
+        """Whether the prescan found no start of *pid* up to *time*."""
+        first = self._first_start.get(pid)
+        return first is None or first > time
 
     # -- in time order
 
     def start(self, event: ProcessStart) -> None:
         """Take the start of a process."""
-        known = self._living.get(event.pid)
-        told = known.told if known else None
-        if known and isinstance(told, ProcessStart) and event.time - told.time <= _SAME_START:
-            self._tell(event.pid, known, _merged(told, event))
+        process = self._running.get(event.pid)
+        known = process.known if process else None
+        if process and isinstance(known, ProcessStart) and event.time - known.time <= _SAME_START:
+            self._learn(event.pid, process, _merged(known, event))
         else:
-            self._begin(event.pid, Life(event, self._parent_at_start(event)))
+            self._track(event.pid, TrackedProcess(event, self._parent_at_start(event)))
 
     def list(self, event: ProcessRundown) -> None:
-        """Take that a process was found to exist."""
-        known = self._living.get(event.pid)
-        if known is None or (known.told is not None and _is_another(known.told, event)):
-            self._begin(event.pid, Life(event))
+        """Take a listing: the process was found to exist."""
+        process = self._running.get(event.pid)
+        if process is None or (process.known is not None and _is_another(process.known, event)):
+            self._track(event.pid, TrackedProcess(event))
         else:
-            self._tell(event.pid, known, event if known.told is None else _merged(known.told, event))
+            self._learn(event.pid, process, event if process.known is None else _merged(process.known, event))
 
     def stop(self, event: ProcessStop) -> None:
         """Take the exit of a process."""
-        if self._last_end != event.time:
-            self._just_ended.clear()
-            self._last_end = event.time
-        life = self._living.pop(event.pid, None)
-        if life is not None:
-            self._weight -= life.weight
-            if len(self._just_ended) < self._bound:
-                self._just_ended[event.pid] = life
-        self._remember(self._ended, event.pid, event.time)
+        if self._latest_exit != event.time:
+            self._just_exited.clear()
+            self._latest_exit = event.time
+        process = self._running.pop(event.pid)
+        if process is not None and len(self._just_exited) < self._bound:
+            self._just_exited[event.pid] = process
+        self._last_exit.put(event.pid, event.time)
 
     def load(self, event: ImageLoad) -> None:
         """Take the mapping of an image."""
-        life = self._living.get(event.pid)
-        if life is None:
-            life = self._begin(event.pid, Life())
-        if life.modules is None:
-            life.modules = ModuleMap()
-        life.modules.load(event)
-        self._weigh(event.pid, life)
+        process = self._running.get(event.pid) or TrackedProcess()
+        if process.modules is None:
+            process.modules = ModuleMap()
+        process.modules.load(event)
+        self._track(event.pid, process)
 
     def unload(self, event: ImageUnload) -> None:
         """Take the unmapping of an image."""
-        life = self._living.get(event.pid)
-        if life is not None and life.modules is not None:
-            life.modules.unload(event, keep=event.time <= life.awaited)
-            self._weigh(event.pid, life)
+        process = self._running.get(event.pid)
+        if process is not None and process.modules is not None:
+            process.modules.unload(event, keep=event.time <= process.awaited)
+            self._track(event.pid, process)
 
-    # -- questions
+    # -- queries
 
-    def at(self, pid: int, time: int) -> Life | None:
-        """Return the life that the id *pid* stands for at *time*, that of the last event.
+    def at(self, pid: int, time: int) -> TrackedProcess | None:
+        """Return the process that *pid* identifies at *time*, the time of the latest event.
 
-        Whoever does something and exits at one tick of a coarse clock does it before.
+        At equal timestamps, actions precede the exit.
         """
-        life = self._living.get(pid)
-        if life is None and time == self._last_end:
-            life = self._just_ended.get(pid)
-        if life is not None and life.told is not None:
-            return life
-        if pid not in self._ended and pid in self._listed:
-            # Not seen to start or to end so far: the listing to come is of the same life, unless the id starts
-            # anew before it.
-            listed = self._listed[pid]
-            if self.does_not_start_before(pid, listed.time - 1):
-                life = life or self._begin(pid, Life())
-                self._tell(pid, life, listed)
-        return life
+        process = self._running.get(pid)
+        if process is None and time == self._latest_exit:
+            process = self._just_exited.get(pid)
+        if process is not None and process.known is not None:
+            return process
+        listed = self._listed.get(pid)
+        # Neither start nor exit seen: a later listing is of this process unless the id is reused before it.
+        if listed is not None and pid not in self._last_exit and self.does_not_start_before(pid, listed.time - 1):
+            process = process or TrackedProcess()
+            self._learn(pid, process, listed)
+        return process
 
-    def now(self, pid: int, time: int) -> Life:
-        """Return the life that `at` does, or one of which nothing is known yet."""
-        return self.at(pid, time) or self._begin(pid, Life())
+    def now(self, pid: int, time: int) -> TrackedProcess:
+        """Return what `at` returns, or a process about which nothing is known yet."""
+        return self.at(pid, time) or self._track(pid, TrackedProcess())
 
     def since(self, pid: int) -> int:
-        """Return the time before which what happened to *pid* happened to another life of the id."""
-        life = self._living.get(pid)
-        return life.told.time if life and life.seen_to_start and life.told else self._ended.get(pid, 0)
+        """Return the FILETIME before which events of *pid* belong to an earlier process with that id."""
+        process = self._running.get(pid)
+        if process and process.seen_to_start and process.known:
+            return process.known.time
+        return self._last_exit.get(pid) or 0
 
-    def parent(self, life: Life, time: int) -> Told | None:
-        """Return what is known of the parent of *life*, as that was when the life began.
+    def parent(self, process: TrackedProcess, time: int) -> KnownProcess | None:
+        """Return what is known about the parent of *process*, as of the start of *process*.
 
-        Of a process that was only listed the parent's id may long belong to another. It is the parent's still if
+        For a process that was only listed, the parent's id may have been reused. It still identifies the parent if
         that process started first.
         """
-        told = life.told
-        if told is None or told.parent_pid is None:
+        known = process.known
+        if known is None or known.parent_pid is None:
             return None
-        now = self.at(told.parent_pid, time)
-        if now is None or now.told is None:
-            return life.parent
-        if life.seen_to_start:
-            sure = life.parent is not None and life.parent.time == now.told.time
-        elif told.parent_pid == SYSTEM_PID:
+        candidate = self.at(known.parent_pid, time)
+        if candidate is None or candidate.known is None:
+            return process.parent
+        if process.seen_to_start:
+            sure = process.parent is not None and process.parent.time == candidate.known.time
+        elif known.parent_pid == SYSTEM_PID:
             sure = True
         else:
-            began, parent_began = start_time(told), start_time(now.told)
-            sure = began is not None and parent_began is not None and parent_began <= began
-        # Its images may have told the path of its program since.
-        return now.told._replace(image=now.image) if sure else life.parent
+            started, parent_started = start_time(known), start_time(candidate.known)
+            sure = started is not None and parent_started is not None and parent_started <= started
+        # Image events may have completed the path of its program since.
+        return candidate.known._replace(image=candidate.image) if sure else process.parent
 
-    def _parent_at_start(self, event: ProcessStart) -> Told | None:
+    def _parent_at_start(self, event: ProcessStart) -> KnownProcess | None:
         parent = None if event.parent_pid is None else self.at(event.parent_pid, event.time)
-        return parent.told if parent else None
+        return parent.known if parent else None
 
     # -- memory
 
-    def _begin(self, pid: int, life: Life) -> Life:
-        known = self._living.get(pid)
-        if known is not None:
-            self._weight -= known.weight
-        self._living[pid] = life
-        self._weigh(pid, life)
-        return life
+    def _track(self, pid: int, process: TrackedProcess) -> TrackedProcess:
+        """Make *process*, as it now is, the newest entry."""
+        weight = _text_weight(process.known) + _text_weight(process.parent) + len(process.modules or ())
+        self._running.put(pid, process, weight)
+        return process
 
-    def _tell(self, pid: int, life: Life, told: Told) -> None:
-        life.told = told
-        self._weigh(pid, life)
-
-    def _weigh(self, pid: int, life: Life) -> None:
-        """Note that *life* was heard of, and forget others where all together are too many."""
-        self._living.move_to_end(pid)
-        weight = _text(life.told) + _text(life.parent) + len(life.modules or ())
-        self._weight += weight - life.weight
-        life.weight = weight
-        while len(self._living) > self._bound or self._weight > MOST_WEIGHT:
-            self._weight -= self._living.popitem(last=False)[1].weight
-
-    def _remember(self, memory: OrderedDict[int, _Known], pid: int, known: _Known) -> None:
-        memory[pid] = known
-        memory.move_to_end(pid)
-        if len(memory) > self._bound:
-            memory.popitem(last=False)
+    def _learn(self, pid: int, process: TrackedProcess, known: KnownProcess) -> None:
+        process.known = known
+        self._track(pid, process)
 
 
-def _text(told: Told | None) -> int:
-    """Return the weight of the text in *told*."""
-    if told is None:
+def _text_weight(known: KnownProcess | None) -> int:
+    if known is None:
         return 0
-    return (len(told.image or "") + len(told.command_line or "")) // _WEIGHT_OF_TEXT
+    return (len(known.image or "") + len(known.command_line or "")) // _WEIGHT_OF_TEXT
 
 
-def _merged(known: Told, event: Told) -> Told:
-    """Return *known* with what *event*, of the same life, tells besides."""
+def _merged(known: KnownProcess, event: KnownProcess) -> KnownProcess:
+    """Return *known* with the fields that only *event*, of the same process, has."""
     missing = {
         name: new
         for name in ("parent_pid", "session_id", "create_time", "sid", "command_line")
@@ -258,16 +228,16 @@ def _merged(known: Told, event: Told) -> Told:
     return known._replace(**missing) if missing else known
 
 
-def _is_another(known: Told, event: ProcessRundown) -> bool:
-    """Whether the process that *event* lists is not the *known* one, whose exit was then not told."""
-    began, listed_began = start_time(known), event.create_time
-    if began is not None and listed_began is not None:
-        return abs(began - listed_began) > _SAME_START
+def _is_another(known: KnownProcess, event: ProcessRundown) -> bool:
+    """Whether *event* lists a process other than *known*, whose exit was then not recorded."""
+    started, listed_start = start_time(known), event.create_time
+    if started is not None and listed_start is not None:
+        return abs(started - listed_start) > _SAME_START
     return not _is_same_program(known.image, event.image)
 
 
 def _is_same_program(one: str | None, other: str | None) -> bool:
-    if not one or not other or "\\x" in one + other:  # an escape stands for what a code page had
+    if not one or not other or "\\x" in one + other:  # an escape: bytes that their code page could not decode
         return True
     names = sorted((path.rpartition("\\")[2].lower() for path in (one, other)), key=len)
     return names[0] == names[1] or (len(names[0]) >= _SHORT_NAME and names[1].startswith(names[0]))

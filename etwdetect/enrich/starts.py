@@ -1,4 +1,4 @@
-"""Where a thread starts: the image that holds its start address, the offset in it, and the exported function."""
+"""Where a thread starts: the image that holds the start address, the offset in it, and the exported function."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ if TYPE_CHECKING:
     from etwdetect.core.rule import RemoteThread
     from etwdetect.enrich.imagefiles import ImageFiles
     from etwdetect.enrich.paths import Paths
-    from etwdetect.enrich.process_tracker import Life, Lives
+    from etwdetect.enrich.process_tracker import ProcessTracker, TrackedProcess
 
 Absent = tuple[tuple[str, str], ...]
 
 
 class StartFinder:
-    """Finds the image of a start address among those of the target; *source* told of them.
+    """Finds the image that holds a start address among those of the target.
 
-    *pointer_size* is the machine's, in bytes.
+    *source* names the event source in reasons for missing fields. *pointer_size* is the machine's, in bytes.
     """
 
     def __init__(
-        self, lives: Lives, paths: Paths, source: str, files: ImageFiles | None, pointer_size: int
+        self, processes: ProcessTracker, paths: Paths, source: str, files: ImageFiles | None, pointer_size: int
     ) -> None:
         self.coming = ComingModules()
         self.pools = PoolStarts()
-        self._lives = lives
+        self._processes = processes
         self._paths = paths
         self._source = source
         self._files = files
@@ -40,11 +40,11 @@ class StartFinder:
         self._lossy = False
 
     def lost(self, event: Loss) -> None:
-        """Take that events are missing, images among them for all one knows."""
+        """Take a loss of events, which may include image events."""
         self._lossy |= event.events > 0 or event.buffers > 0
 
-    def module(self, thread: RemoteThread, target: Life) -> Module | None:
-        """Return the image that holds the start of *thread* now, at its start."""
+    def module(self, thread: RemoteThread, target: TrackedProcess) -> Module | None:
+        """Return the image that holds the start address of *thread* when it starts."""
         address = thread.start_address
         if address is None:
             return None
@@ -53,43 +53,45 @@ class StartFinder:
         module = target.modules.at(address) if target.modules else None
         if module is not None:
             return module
-        module = next((each for each in self._to_come(thread, target) if each.holds(address)), None)
+        module = next((each for each in self._mapped_already(thread, target) if each.holds(address)), None)
         if module is None and address >= self._end_of_programs:
             return self._kernel_module(address, thread.time)
         return module
 
     def _kernel_module(self, address: int, time: int) -> Module | None:
-        """Return the kernel's image; the kernel logger tells of those as of one of the two system processes."""
+        """Return the kernel's image; the kernel logger lists those under one of the two system processes."""
         for pid in (IDLE_PID, SYSTEM_PID):
-            life = self._lives.at(pid, time)
-            module = life.modules.at(address) if life and life.modules else None
+            process = self._processes.at(pid, time)
+            module = process.modules.at(address) if process and process.modules else None
             if module is not None:
                 return module
         return None
 
-    def _to_come(self, thread: RemoteThread, target: Life) -> list[Module]:
-        """Return the images that later events show to be mapped now: there since before the trace began."""
+    def _mapped_already(self, thread: RemoteThread, target: TrackedProcess) -> list[Module]:
+        """Return the images that later events show to be mapped now: they were mapped before the trace began."""
         if target.seen_to_start:
             return []
         events = self.coming.of(thread.pid)
         return [
             module_of(event)
             for event in events
-            if event.time > thread.time and self._lives.does_not_start_before(thread.pid, event.time)
+            if event.time > thread.time and self._processes.does_not_start_before(thread.pid, event.time)
         ]
 
-    def late(self, thread: RemoteThread, target: Life, until: int) -> Module | None:
-        """Return the image that holds the start of *thread* and was mapped after it, but not after *until*.
+    def late(self, thread: RemoteThread, target: TrackedProcess, until: int) -> Module | None:
+        """Return the image that holds the start address of *thread* and was mapped after it, but by *until*.
 
-        It may be unmapped again by now: a process can end as soon as it began.
+        It may be unmapped again by now: a process can exit as soon as it has started.
         """
         if thread.start_address is None or target.modules is None:
             return None
         module = target.modules.mapped_after(thread.time, thread.start_address)
         return module if module and module.time <= until else None
 
-    def describe(self, thread: RemoteThread, target: Life, module: Module | None) -> tuple[Start, Absent]:
-        """Return where *thread* starts, in *module*, and why what is not known of it is not."""
+    def describe(
+        self, thread: RemoteThread, target: TrackedProcess, module: Module | None
+    ) -> tuple[Start, Absent]:
+        """Return where *thread* starts in *module*, and the reason for each missing field."""
         address = thread.start_address
         if address is None:
             why = f"{self._source} does not tell"
@@ -107,16 +109,18 @@ class StartFinder:
         function, why_not = self._files.function_at(path, module, offset)
         return Start(path, offset, function, pool), ((("StartFunction", why_not),) if why_not else ())
 
-    def _why_no_module(self, thread: RemoteThread, address: int, target: Life) -> str:
-        if address >= self._end_of_programs:  # LsaIso's threads have such: not every address is one that can be
+    def _why_no_module(self, thread: RemoteThread, address: int, target: TrackedProcess) -> str:
+        if address >= self._end_of_programs:  # threads of LsaIso have such addresses, which need not be valid
             return f"{self._source} tells of no image of the kernel there"
-        modules, to_come = target.modules, self._to_come(thread, target)
-        if not modules and not to_come:
+        modules, mapped_already = target.modules, self._mapped_already(thread, target)
+        if not modules and not mapped_already:
             return f"{self._source} does not tell of the target's images"
-        return self._why_not_all(thread, target, to_come) or OUTSIDE
+        return self._why_not_all(thread, target, mapped_already) or OUTSIDE
 
-    def _why_not_all(self, thread: RemoteThread, target: Life, to_come: list[Module]) -> str | None:
-        """Return why the images that are known of *target* may not be all; None where they are."""
+    def _why_not_all(
+        self, thread: RemoteThread, target: TrackedProcess, mapped_already: list[Module]
+    ) -> str | None:
+        """Return why some images of *target* may be unknown, or None if all are known."""
         modules = target.modules
         listed = modules.listed if modules else None
         if listed is not None and listed >= thread.time:
@@ -125,7 +129,7 @@ class StartFinder:
             return "events are missing, so the images known of the target may not be all"
         if modules and modules.cut:
             return "the target has more images than are remembered"
-        if target.seen_to_start or listed is not None or any(each.stamp is not None for each in to_come):
+        if target.seen_to_start or listed is not None or any(each.stamp is not None for each in mapped_already):
             return None
         return f"{self._source} tells of some of the target's images only, as the target is older"
 
@@ -135,13 +139,13 @@ def _nothing(why: str) -> Absent:
 
 
 class PoolStarts:
-    """The addresses at which System starts threads in several processes: the workers of their thread pools.
+    """The addresses at which System starts threads in several processes: the start routine of thread-pool workers.
 
-    Windows maps ntdll.dll at one address in all processes of a boot and bitness, so the routine of these workers
-    has one address too. At most *bound* addresses are remembered.
+    Windows maps ntdll.dll at one address in all processes of a boot and bitness, so this routine has one address
+    too. At most *bound* addresses are kept.
     """
 
-    _ENOUGH: Final = 2
+    _MIN_PROCESSES: Final = 2
 
     def __init__(self, bound: int = 4096) -> None:
         self._bound = bound
@@ -156,8 +160,8 @@ class PoolStarts:
             if len(self._pids) >= self._bound:
                 return
             pids = self._pids[event.start_address] = set()
-        if len(pids) < self._ENOUGH:
+        if len(pids) < self._MIN_PROCESSES:
             pids.add(event.pid)
 
     def __contains__(self, address: int) -> bool:
-        return len(self._pids.get(address, ())) >= self._ENOUGH
+        return len(self._pids.get(address, ())) >= self._MIN_PROCESSES

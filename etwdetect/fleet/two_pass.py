@@ -41,7 +41,7 @@ class _RecordingScan:
         self._pipeline = Pipeline(rule, enricher)
         if start is None:
             rule.observe(Loss(0, 1))
-        self.prescan = enricher.foresee
+        self.prescan = enricher.prescan
         self._seqs: deque[int] = deque()
         """The rows of the remote threads whose grace period is not over."""
 

@@ -1,6 +1,6 @@
-"""The KDetector driver's client: its records, its statistics, and the service that it is to Windows.
+"""The client of the KDetector driver: its records, its statistics and its Windows service.
 
-The driver applies the same rule as etwdetect.core.rule and gives the same record, RemoteThread.
+The driver applies the same rule as etwdetect.core.rule and yields the same record, RemoteThread.
 """
 
 from etwdetect.kdetector.device import Device

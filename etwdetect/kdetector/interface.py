@@ -1,4 +1,4 @@
-"""What the driver promises to programs, byte by byte; after driver/KDetector/KDetectorPublic.h."""
+"""The driver's binary interface, as in driver/KDetector/KDetectorPublic.h."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ import struct
 from typing import Final, NamedTuple
 
 from etwdetect.core.rule import RemoteThread
+
+DRIVER: Final = "the KDetector driver"
+"""Its name in error messages."""
 
 SERVICE_NAME: Final = "KDetector"
 DEVICE_PATH: Final = r"\\.\kdetector"
@@ -22,7 +25,7 @@ STATISTICS: Final = struct.Struct("<13Q")
 """The answer to IOCTL_STATISTICS, 104 bytes: the fields of Statistics, in order."""
 
 MOST_BOUND: Final = 1_048_576
-"""The most entries that the driver's table or queue can be told to hold."""
+"""The largest limit that can be configured for the driver's table or queue, in entries."""
 
 TABLE_BOUND_VALUE: Final = "TableBound"
 QUEUE_BOUND_VALUE: Final = "QueueBound"
@@ -43,7 +46,7 @@ IOCTL_STATISTICS: Final = control_code(1)
 
 
 class Statistics(NamedTuple):
-    """What the driver counted since it was loaded; KD_STATISTICS, thirteen unsigned 64-bit integers.
+    """The driver's counters since it was loaded: KD_STATISTICS, thirteen unsigned 64-bit integers.
 
     threads_seen is first + own + excluded + reported; reported is dropped + queued + delivered.
     """
@@ -64,10 +67,10 @@ class Statistics(NamedTuple):
 
 
 def parse_records(data: bytes) -> list[RemoteThread]:
-    """Return the records in *data*, which holds whole ones only; struct.error otherwise."""
+    """Return the records in *data*. Raises struct.error unless it holds whole records."""
     return [RemoteThread(*fields) for fields in RECORD.iter_unpack(data)]
 
 
 def parse_statistics(data: bytes) -> Statistics:
-    """Return the statistics in *data*, 104 bytes; struct.error for any other length."""
+    """Return the statistics in *data*, 104 bytes. Raises struct.error for any other length."""
     return Statistics(*STATISTICS.unpack(data))

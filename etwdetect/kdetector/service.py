@@ -1,4 +1,4 @@
-"""The driver as a service: install, start, stop, uninstall, through the Service Control Manager."""
+"""Installs, starts, stops and uninstalls the driver through the Service Control Manager."""
 
 from __future__ import annotations
 
@@ -8,31 +8,30 @@ import enum
 import shutil
 import sys
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Final, NoReturn
 
+from etwdetect.core.errors import NotElevatedError, UnsupportedSystemError
 from etwdetect.kdetector.errors import (
     AlreadyInstalledError,
     AlreadyRunningError,
     KDetectorError,
-    NotElevatedError,
     NotInstalledError,
     NotRunningError,
     NotSignedError,
     RemovalPendingError,
     StillStoppingError,
-    SystemCallError,
-    UnsupportedSystemError,
 )
-from etwdetect.kdetector.interface import QUEUE_BOUND_VALUE, SERVICE_NAME, TABLE_BOUND_VALUE
-from etwdetect.windows import libraries
+from etwdetect.kdetector.interface import DRIVER, QUEUE_BOUND_VALUE, SERVICE_NAME, TABLE_BOUND_VALUE
+from etwdetect.windows import libraries, services
+from etwdetect.windows.libraries import SystemCallError, require_windows
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
+    from pathlib import Path
 
 PARAMETERS_KEY: Final = rf"SYSTEM\CurrentControlSet\Services\{SERVICE_NAME}\Parameters"
 STOP_SECONDS: Final = 10.0
-"""How long stop() waits by default; a watching client closes its handle well within a second."""
+"""How long stop() waits by default; a watching client closes its handle within a second."""
 
 _POLL_SECONDS: Final = 0.1
 
@@ -52,7 +51,7 @@ _NOT_STOPPABLE: Final = (libraries.ERROR_INVALID_SERVICE_CONTROL, libraries.ERRO
 
 
 class State(enum.IntEnum):
-    """The states of a service, as winsvc.h numbers them, that a driver can be in."""
+    """The states of a driver's service, as numbered in winsvc.h."""
 
     STOPPED = 1
     START_PENDING = 2
@@ -61,7 +60,7 @@ class State(enum.IntEnum):
 
 
 def state() -> State | None:
-    """Return the state of the driver's service; None when it is not installed."""
+    """Return the state of the driver's service, or None if it is not installed."""
     try:
         with _service(_QUERY_STATUS) as service:
             return _state(service)
@@ -70,22 +69,22 @@ def state() -> State | None:
 
 
 def install(image: Path, *, table_bound: int | None = None, queue_bound: int | None = None) -> Path:
-    r"""Install the driver in file *image*, to be started on demand; return where it was put.
+    r"""Install the driver file *image*, to be started on demand; return the path it was copied to.
 
-    The file is copied to system32\drivers: where a driver is loaded from must be writable by administrators
-    alone, or anybody could replace it and run code in the kernel. The bounds, in entries, go into the
-    service's Parameters key; without one the driver uses its default.
+    The file is copied to system32\drivers: only administrators may be able to write where a driver is loaded from,
+    or anybody could replace it and run code in the kernel. The bounds, in entries, are stored in the service's
+    Parameters key; the driver uses its default for a bound that is None.
 
-    Raises AlreadyInstalledError, RemovalPendingError, NotElevatedError, KDetectorError; what was done before
-    the error is undone.
+    Raises AlreadyInstalledError, RemovalPendingError, NotElevatedError, KDetectorError or SystemCallError, after
+    undoing what was done before the error.
     """
     target = _drivers_directory() / f"{SERVICE_NAME}.sys"
     if not image.is_file():
         raise KDetectorError(f"{image}: no such file")
-    # The service first: an installed driver's file is not overwritten.
+    # The service first, so that the file of an installed driver is not overwritten.
     _create_service(rf"\SystemRoot\System32\drivers\{target.name}")
     try:
-        _write_parameters({TABLE_BOUND_VALUE: table_bound, QUEUE_BOUND_VALUE: queue_bound})
+        services.write_dwords(PARAMETERS_KEY, {TABLE_BOUND_VALUE: table_bound, QUEUE_BOUND_VALUE: queue_bound})
         _copy(image, target)
     except OSError as error:
         _delete_service()
@@ -94,7 +93,7 @@ def install(image: Path, *, table_bound: int | None = None, queue_bound: int | N
 
 
 def _copy(image: Path, target: Path) -> None:
-    """Copy the whole of *image*, which *target* itself may be, or nothing."""
+    """Copy *image*, which may be *target* itself, completely or not at all."""
     new = target.with_name(f"{target.name}.new")
     try:
         shutil.copyfile(image, new)
@@ -109,22 +108,22 @@ def start() -> None:
     Raises NotInstalledError, AlreadyRunningError, NotSignedError, NotElevatedError.
     """
     with _service(_START) as service:
-        if not libraries.advapi32().StartServiceW(service, 0, None):
+        if not services.advapi32().StartServiceW(service, 0, None):
             _fail("starting KDetector", libraries.last_error())
 
 
 def stop(timeout: float = STOP_SECONDS) -> None:
-    """Unload the driver, and wait for that, *timeout* seconds at most.
+    """Unload the driver and wait until it is unloaded, at most *timeout* seconds.
 
-    Raises NotInstalledError, NotRunningError, NotElevatedError; StillStoppingError when time is up: the
-    driver then unloads by itself as soon as the last handle of its device is closed.
+    Raises NotInstalledError, NotRunningError, NotElevatedError; StillStoppingError after the timeout: the driver
+    then unloads as soon as the last handle to its device is closed.
     """
     deadline = time.monotonic() + timeout
     with _service(_STOP | _QUERY_STATUS) as service:
-        status = libraries.ServiceStatus()
-        if not libraries.advapi32().ControlService(service, _CONTROL_STOP, ctypes.byref(status)):
+        status = services.ServiceStatus()
+        if not services.advapi32().ControlService(service, _CONTROL_STOP, ctypes.byref(status)):
             code = libraries.last_error()
-            # It may be stopping already, since an earlier try: that one is waited for.
+            # It may be stopping already after an earlier attempt; wait for that.
             if code not in _NOT_STOPPABLE or _state(service) != State.STOP_PENDING:
                 _fail("stopping KDetector", code)
         while _state(service) != State.STOPPED:
@@ -134,7 +133,7 @@ def stop(timeout: float = STOP_SECONDS) -> None:
 
 
 def uninstall(timeout: float = STOP_SECONDS) -> None:
-    """Stop the driver if it runs, delete its service and its file. Raises what stop() raises, and OSError."""
+    """Stop the driver if it runs, delete its service and its file. Raises what stop() raises, or OSError."""
     with contextlib.suppress(NotRunningError):
         stop(timeout)
     _delete_service()
@@ -143,18 +142,19 @@ def uninstall(timeout: float = STOP_SECONDS) -> None:
 
 @contextlib.contextmanager
 def _handle(handle: int | None, doing: str) -> Iterator[int]:
-    """Close *handle* at the end; raise the last error if there is none."""
+    """Close *handle* on leaving; raise the last error if it is None."""
     if not handle:
         _fail(doing, libraries.last_error())
     try:
         yield handle
     finally:
-        libraries.advapi32().CloseServiceHandle(handle)
+        services.advapi32().CloseServiceHandle(handle)
 
 
 @contextlib.contextmanager
 def _manager(access: int) -> Iterator[int]:
-    opened = libraries.advapi32().OpenSCManagerW(None, None, access)
+    require_windows(DRIVER)
+    opened = services.advapi32().OpenSCManagerW(None, None, access)
     with _handle(opened, "opening the service manager") as manager:
         yield manager
 
@@ -162,21 +162,21 @@ def _manager(access: int) -> Iterator[int]:
 @contextlib.contextmanager
 def _service(access: int) -> Iterator[int]:
     with _manager(_MANAGER_CONNECT) as manager:
-        opened = libraries.advapi32().OpenServiceW(manager, SERVICE_NAME, access)
+        opened = services.advapi32().OpenServiceW(manager, SERVICE_NAME, access)
         with _handle(opened, "opening KDetector's service") as service:
             yield service
 
 
 def _state(service: int) -> State:
-    status = libraries.ServiceStatus()
-    if not libraries.advapi32().QueryServiceStatus(service, ctypes.byref(status)):
-        _fail("asking for KDetector's state", libraries.last_error())
+    status = services.ServiceStatus()
+    if not services.advapi32().QueryServiceStatus(service, ctypes.byref(status)):
+        _fail("querying the state of KDetector", libraries.last_error())
     return State(status.dwCurrentState)
 
 
 def _create_service(image_path: str) -> None:
     with _manager(_MANAGER_CREATE_SERVICE) as manager:
-        created = libraries.advapi32().CreateServiceW(
+        created = services.advapi32().CreateServiceW(
             manager,
             SERVICE_NAME,
             SERVICE_NAME,
@@ -197,30 +197,16 @@ def _create_service(image_path: str) -> None:
 
 def _delete_service() -> None:
     with _service(_DELETE) as service:
-        if not libraries.advapi32().DeleteService(service):
+        if not services.advapi32().DeleteService(service):
             _fail("uninstalling KDetector", libraries.last_error())
 
 
-def _write_parameters(values: Mapping[str, int | None]) -> None:
-    # Elsewhere nobody gets as far as here.
-    if sys.platform == "win32":
-        import winreg  # noqa: PLC0415 (only Windows has it)
-
-        access = winreg.KEY_SET_VALUE
-        with winreg.CreateKeyEx(winreg.HKEY_LOCAL_MACHINE, PARAMETERS_KEY, access=access) as key:
-            for name, value in values.items():
-                if value is not None:
-                    winreg.SetValueEx(key, name, 0, winreg.REG_DWORD, value)
-
-
 def _drivers_directory() -> Path:
-    # A 32-bit process is shown another directory in its place, and the driver would not be found there.
+    require_windows(DRIVER)
+    # Windows redirects a 32-bit process to another directory, where the driver would not be found.
     if sys.maxsize < 2**32:
-        raise UnsupportedSystemError("KDetector is for 64-bit Windows and is installed by a 64-bit Python")
-    buffer = ctypes.create_unicode_buffer(260)
-    if not libraries.kernel32().GetSystemDirectoryW(buffer, len(buffer)):
-        _fail("asking for the system directory", libraries.last_error())
-    return Path(buffer.value) / "drivers"
+        raise UnsupportedSystemError("installing KDetector requires a 64-bit Python on 64-bit Windows")
+    return services.system_directory() / "drivers"
 
 
 def _fail(doing: str, code: int) -> NoReturn:
@@ -240,4 +226,4 @@ def _fail(doing: str, code: int) -> NoReturn:
         case libraries.ERROR_SERVICE_EXISTS:
             raise AlreadyInstalledError
         case _:
-            raise SystemCallError(doing, code, libraries.error_text(code))
+            raise SystemCallError(doing, code)

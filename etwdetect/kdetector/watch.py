@@ -1,4 +1,4 @@
-"""Reading the driver's records for as long as somebody wants them, across stops and starts of the driver."""
+"""Reads the driver's records continuously, across stops and starts of the driver."""
 
 from __future__ import annotations
 
@@ -17,40 +17,40 @@ if TYPE_CHECKING:
     from etwdetect.kdetector.interface import Statistics
 
 POLL_SECONDS: Final = 0.2
-"""How long to wait once the queue is empty; the records have the driver's time, so none of it is lost."""
+"""How long to wait when the queue is empty; records carry the driver's time, so polling costs no accuracy."""
 
-_ENDING: Final = frozenset((None, service.State.STOPPED, service.State.STOP_PENDING))
+_STOPPING: Final = frozenset((None, service.State.STOPPED, service.State.STOP_PENDING))
 
 
 class Watcher:
-    """Yields remote threads until *stop* says so or *duration* seconds are over, and counts what was lost.
+    """Yields remote threads until *stop* returns True or *duration* seconds are over, and counts lost records.
 
-    An open handle keeps the driver from being unloaded: Windows leaves its service in the state STOP_PENDING
-    until the last one is closed. So every round asks for the service's state, the handle is closed when it is
-    that, and the device is opened again once the driver is back. Asking does not depend on the service manager
-    noticing by itself that a driver has stopped, as waiting in NotifyServiceStatusChange would.
+    An open handle keeps the driver from being unloaded: its service stays in the state STOP_PENDING until the last
+    handle is closed. So each round queries that state, closes the handle when the driver is stopping, and opens
+    the device again when it runs. Querying works even if the service manager does not notice that a driver has
+    stopped, on which NotifyServiceStatusChange depends.
 
-    *notify* gets a sentence for the user when the driver goes, comes back or has lost records.
+    *notify* gets a sentence for the user when the driver stops, starts or has lost records.
     """
 
     def __init__(
         self, stop: Callable[[], bool], notify: Callable[[str], None], *, duration: float | None = None
     ) -> None:
         self.received = 0
-        """The records that were yielded."""
+        """The number of records yielded."""
         self.dropped = 0
-        """The records that the driver lost, before it was watched as well: since each load that was seen."""
+        """The number of records that the driver lost since it was loaded, including those before this watch."""
         self.evictions = 0
-        """How often its table was full, likewise: that process's first thread may count as a remote one."""
+        """The number of evictions from its full table, likewise: each may cause a first thread to be reported."""
         self._stop = stop
         self._notify = notify
         self._deadline = None if duration is None else time.monotonic() + duration
         self._last: Statistics | None = None
 
     def __iter__(self) -> Generator[RemoteThread | None, None, None]:
-        """Yield the records as they come, and None a few times a second; a driver that goes away is waited for.
+        """Yield the records as they arrive, and None a few times a second; wait for a driver that was stopped.
 
-        Raises what Device raises when it is opened.
+        Raises the errors of opening a Device.
         """
         device: Device | None = Device(reading=True)
         while device is not None:
@@ -61,8 +61,8 @@ class Watcher:
     def _read(self, device: Device) -> Generator[RemoteThread | None, None, None]:
         self._last = None
         while True:
-            # Asked before the queue is drained, so that the last round still takes all that was there then.
-            last_round = self._over() or service.state() in _ENDING
+            # Query before draining the queue, so that the last round takes everything queued until then.
+            last_round = self._over() or service.state() in _STOPPING
             for record in device.drain():
                 self.received += 1
                 yield record
@@ -73,7 +73,7 @@ class Watcher:
             self._pause()
 
     def _reopen(self) -> Generator[None, None, Device | None]:
-        """Return the device once the driver is back; None when nobody wants to wait any more."""
+        """Return the device when the driver runs again, or None when watching is over."""
         if self._over():
             return None
         self._notify("KDetector stops; waiting for it to start again")
@@ -81,7 +81,7 @@ class Watcher:
             self._pause()
             yield None
             if service.state() == service.State.RUNNING:
-                # It may be stopping again by now.
+                # It may be stopping again already.
                 with contextlib.suppress(NotRunningError, DeviceGoneError):
                     device = Device(reading=True)
                     self._notify("KDetector is back")
@@ -98,7 +98,7 @@ class Watcher:
             self._notify(f"KDetector lost records: {dropped:,} (its queue was full, or there was no memory)")
         if evictions:
             consequence = "their first threads look remote"
-            self._notify(f"KDetector pushed processes out of its full table: {evictions:,} ({consequence})")
+            self._notify(f"KDetector evicted processes from its full table: {evictions:,} ({consequence})")
 
     def _over(self) -> bool:
         return self._stop() or (self._deadline is not None and time.monotonic() >= self._deadline)

@@ -1,5 +1,5 @@
-"""Live sessions: events as Windows makes them, on Windows alone; everything here imports anywhere.
+"""Real-time sessions on Windows; all modules import on any system.
 
-`monitor.Monitor` is the way of a live event, from pywintrace's callback to detections. docs/monitor.md tells
-users what it promises.
+`monitor.Monitor` takes live events from pywintrace's callback to detections. docs/monitor.md describes it for
+users.
 """

@@ -1,4 +1,4 @@
-"""The callback: takes a handful of bytes of each event record from Windows, and queues them."""
+"""The event callback: copies the few fields needed from each event record, and queues them."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 BOUND: Final = 131_072
-"""How many events may wait: more than any burst that was measured, and some 60 MB at the most."""
+"""The most events in a queue: more than any measured burst, and at most about 60 MB."""
 
 THREAD_STOP: Final = 2
-"""The opcode of a classic thread's end, which neither the rule nor the names take anything from."""
+"""The opcode of a classic thread exit, which nothing uses."""
 
 MANIFEST_IDS: Final = (1, 2, 3, 5, 6, 15)
-"""Of Microsoft-Windows-Kernel-Process: all but the end of threads, 4, and what comes of other keywords."""
+"""The event ids of Microsoft-Windows-Kernel-Process that are used: all but thread exits (4) and other keywords."""
 
 _RECORD: Final = Struct("<4xH2xIIq16sHB2xB40xH8xQ")
 """EVENT_RECORD of evntcons.h on x64, 112 bytes: Flags at 4, ThreadId, ProcessId, TimeStamp, ProviderId, then at 40
@@ -38,17 +38,18 @@ _EVENTS: Final = {
     THREAD: frozenset(system_trace.EVENTS[THREAD]) - {THREAD_STOP},
 }
 _IMAGES: Final = {KERNEL_PROCESS: _IMAGE_IDS, IMAGE: frozenset(system_trace.EVENTS[IMAGE])}
-"""What is wanted, by provider: the event ids or, of classic events, whose id is 0, the opcodes."""
+"""The events used, by provider: event ids, or opcodes for classic events, whose id is 0."""
 
 Fields = tuple[bytes, int, int, int, int, int, int, int, bytes]
-"""The fields of a RawEvent but the last. Making an object of each is left to where it is needed."""
+"""All fields of a RawEvent but the last. RawEvents are created only when they are needed."""
 
 
-class Intake:
-    """Takes records in the callback, on Windows' thread, and gives them back on another.
+class RecordQueue:
+    """Queues records in the callback, on a thread of Windows, to be taken on another thread.
 
-    Those of images, which are most, are kept apart. At most *bound* wait of each kind; what finds no room is
-    counted in `dropped`. An exception in the callback, which ctypes would only print, is kept in `error`.
+    Image events, which are most of them, have a queue of their own. Each queue holds at most *bound* records;
+    further ones are counted in `dropped`. An exception in the callback, which ctypes would only print, is kept in
+    `error`.
     """
 
     def __init__(self, bound: int = BOUND) -> None:
@@ -59,23 +60,23 @@ class Intake:
         self._events: deque[Fields] = deque()
         self._images: deque[Fields] = deque()
         self.on_record: Callable[[int], None] = self._callback()
-        """Takes the event record at an address. Valid for the time of the call: so Windows promises it."""
+        """Takes the EVENT_RECORD at an address, which is valid only during the callback."""
 
     def __len__(self) -> int:
-        """How many events wait."""
+        """Return the number of queued events."""
         return len(self._events) + len(self._images)
 
     @property
     def received(self) -> int:
-        """How many events of interest Windows has delivered."""
+        """The number of events in use that Windows has delivered."""
         return self._taken + len(self) + self.dropped
 
     def take(self) -> list[RawEvent]:
-        """Return the events that wait, but those of images, in the order in which they came."""
+        """Remove and return the queued events other than image events, in order of arrival."""
         return list(map(raw_event, self._drain(self._events)))
 
     def take_images(self) -> list[Fields]:
-        """Return the events of images that wait."""
+        """Remove and return the queued image events."""
         return self._drain(self._images)
 
     def _drain(self, queue: deque[Fields]) -> list[Fields]:
@@ -84,8 +85,8 @@ class Intake:
         return taken
 
     def _callback(self) -> Callable[[int], None]:
-        # Each name here is looked up once, not once an event. All of the process's memory as one buffer makes the
-        # copying of a payload a slice: a ctypes object for each record would cost more than all the rest.
+        # Names are bound once, not for each event. With the whole address space as one buffer, copying a payload
+        # is a slice; a ctypes object for each record would cost more than all the rest.
         memory = memoryview((ctypes.c_ubyte * sys.maxsize).from_address(0)).cast("B")
         unpack, bound, nowhere = _RECORD.unpack_from, self._bound, dict[int, deque[Fields]]()
         queues = {
@@ -108,12 +109,12 @@ class Intake:
                 payload = memory[data : data + size].tobytes()
                 pointer_size = 4 if flags & _32_BIT_HEADER else 8
                 queue.append((provider, event_id, version, opcode, time, pid, tid, pointer_size, payload))
-            except BaseException as error:  # noqa: BLE001 (it is raised again on the other thread)
+            except BaseException as error:  # noqa: BLE001 (raised again on the other thread)
                 self.error = error
 
         return on_record
 
 
 def raw_event(fields: Fields) -> RawEvent:
-    """Return the event that *fields* are of."""
+    """Return *fields* as a RawEvent."""
     return RawEvent(*fields)

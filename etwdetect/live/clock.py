@@ -1,26 +1,30 @@
-"""The time of now as a FILETIME."""
+"""The current time as a FILETIME."""
 
 from __future__ import annotations
 
 import time
 
-from etwdetect.core.events import UNIX_EPOCH
+from etwdetect.core import filetime
 
 
-class Clock:
-    """The FILETIME of now, on a clock that never goes back, as ETW's does not.
+class MonotonicFiletime:
+    """The current FILETIME from a clock that never goes back, as ETW's time stamps do not.
 
-    Should the machine sleep and that clock with it, the system's time, which goes on, is right.
+    The monotonic clock may stop while the machine sleeps; system time goes on, so the later of both is used.
     """
 
     def __init__(self) -> None:
-        self._anchor = filetime_now() - time.monotonic_ns() // 100
+        self._anchor = filetime_now() - _monotonic_ticks()
 
-    def time(self) -> int:
-        """Return it."""
-        return max(self._anchor + time.monotonic_ns() // 100, filetime_now())
+    def now(self) -> int:
+        """Return the current FILETIME."""
+        return max(self._anchor + _monotonic_ticks(), filetime_now())
 
 
 def filetime_now() -> int:
-    """Return the system's time: 100 ns units since 1601-01-01 UTC."""
-    return time.time_ns() // 100 + UNIX_EPOCH
+    """Return the system time as a FILETIME: 100 ns units since 1601-01-01 UTC."""
+    return filetime.from_unix_nanoseconds(time.time_ns())
+
+
+def _monotonic_ticks() -> int:
+    return time.monotonic_ns() // filetime.NANOSECONDS_PER_TICK

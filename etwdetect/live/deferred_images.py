@@ -1,16 +1,16 @@
-"""Image events as they came, undecoded: most of what a session delivers, and wanted of the fewest processes.
+"""Keeps image events undecoded: they are most of a session's events, and few processes' are ever needed.
 
-The start of a program maps some fifty images, and nobody asks about most programs. Decoding these events and
-keeping a map of them would cost five times as much as putting them aside.
+A program maps some fifty images when it starts. Decoding these events and keeping a module map for each process
+would cost five times as much as deferring them.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from operator import attrgetter
 from struct import error
 from typing import TYPE_CHECKING, Final
 
+from etwdetect.core.bounded import BoundedMap
 from etwdetect.core.raw import KERNEL_PROCESS
 from etwdetect.live.callback import raw_event
 from etwdetect.sources.decode import IMAGE_PIDS
@@ -22,89 +22,92 @@ if TYPE_CHECKING:
     from etwdetect.live.callback import Fields
 
 MOST: Final = 131_072
-"""How many are kept of all processes: some 40 MB. A busy machine has 30,000 images mapped."""
+"""The most events kept for all processes, about 40 MB. A busy machine has 30,000 images mapped."""
 
 MOST_OF_ONE: Final = 4096
-"""How many are kept of one process: no sound one has so many images."""
+"""The most events kept for one process; no ordinary process has as many images."""
 
 MOST_PROCESSES: Final = 65_536
 
 _LOAD_ID: Final = 5
 _LOAD_OPCODES: Final = frozenset((3, 10))
-"""Of classic events; 3 is a listing when a system logger starts."""
+"""Of classic events: 3 lists an image when a system logger starts, 10 is its mapping."""
 
 _ID: Final = 1
 _OPCODE: Final = 3
 _TIME: Final = 4
 _POINTER_SIZE: Final = 7
 _PAYLOAD: Final = 8
-"""Of Fields."""
+"""Indexes into Fields."""
 
 
-class ImageShelf:
+class DeferredImages:
     """Keeps image events by process.
 
-    A process is known from its first mapping on, until it is dropped: an unmapping that comes before, or after,
-    tells nothing.
+    A process is kept from its first mapping until it is dropped; an unmapping before or after that is ignored.
     """
 
     def __init__(self) -> None:
         self.damaged = 0
-        """The events whose payload is too short for a process id."""
-        self._shelves: OrderedDict[int, list[Fields]] = OrderedDict()
+        """The number of events whose payload is too short for a process id."""
+        self._by_pid: BoundedMap[int, list[Fields]] = BoundedMap(MOST_PROCESSES)
         self._count = 0
 
     def __len__(self) -> int:
-        """How many events are kept."""
+        """Return the number of events kept."""
         return self._count
 
     def put(self, images: Iterable[Fields]) -> list[int]:
-        """Keep *images*; return the processes whose events are to be taken, because they are too many."""
-        shelves, too_many = self._shelves, []
+        """Keep *images*; return the ids of the processes to take, because a limit is reached."""
+        by_pid, over_limit = self._by_pid, []
         for fields in images:
             try:
                 (pid,) = IMAGE_PIDS[fields[_POINTER_SIZE]](fields[_PAYLOAD])
             except error:
                 self.damaged += 1
                 continue
-            shelf = shelves.get(pid)
-            if shelf is None:
+            kept = by_pid.get(pid)
+            if kept is None:
                 if not _is_load(fields):
                     continue
-                shelf = shelves[pid] = []
-            shelf.append(fields)
+                kept = []
+                self._put(pid, kept)
+            kept.append(fields)
             self._count += 1
-            if len(shelf) == MOST_OF_ONE:
-                too_many.append(pid)
-        while len(shelves) > MOST_PROCESSES:
-            self._count -= len(shelves.popitem(last=False)[1])
-        return too_many + self._longest()
+            if len(kept) == MOST_OF_ONE:
+                over_limit.append(pid)
+        return over_limit + self._longest()
 
     def take(self, pid: int, until: int | None = None) -> list[RawEvent]:
-        """Return the events of *pid* up to the FILETIME *until*, in order of time, and keep them no longer."""
-        shelf = self._shelves.get(pid, [])
-        taken = [raw_event(fields) for fields in shelf if until is None or fields[_TIME] <= until]
+        """Remove and return the events of *pid* up to the FILETIME *until*, in time order."""
+        kept = self._by_pid.get(pid) or []
+        taken = [raw_event(fields) for fields in kept if until is None or fields[_TIME] <= until]
         if taken:
-            self._shelves[pid] = [fields for fields in shelf if until is not None and fields[_TIME] > until]
+            kept[:] = [fields for fields in kept if until is not None and fields[_TIME] > until]
             self._count -= len(taken)
         return sorted(taken, key=attrgetter("time"))
 
     def drop(self, pid: int, until: int) -> None:
-        """Forget the life of *pid* that has ended by the FILETIME *until*; its id may be alive again."""
-        shelf = self._shelves.pop(pid, None)
-        if shelf:
-            self._count -= len(shelf)
-            self.put(fields for fields in shelf if fields[_TIME] > until)
+        """Discard the events of *pid* up to its exit at the FILETIME *until*; the id may be reused."""
+        kept = self._by_pid.pop(pid)
+        if kept:
+            self._count -= len(kept)
+            self.put(fields for fields in kept if fields[_TIME] > until)
+
+    def _put(self, pid: int, kept: list[Fields]) -> None:
+        for _, evicted in self._by_pid.put(pid, kept):
+            self._count -= len(evicted)
 
     def _longest(self) -> list[int]:
-        """Return the processes that have most, as many as make room for half of what may be kept."""
+        """Return the processes with the most events, enough to free half of the limit for all."""
         if self._count < MOST:
             return []
-        room, found = 0, []
-        for pid in sorted(self._shelves, key=lambda pid: len(self._shelves[pid]), reverse=True):
+        count, found = 0, []
+        by_pid = self._by_pid
+        for pid in sorted(by_pid, key=lambda pid: len(by_pid[pid]), reverse=True):
             found.append(pid)
-            room += len(self._shelves[pid])
-            if room >= MOST // 2:
+            count += len(by_pid[pid])
+            if count >= MOST // 2:
                 break
         return found
 

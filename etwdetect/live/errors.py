@@ -1,61 +1,45 @@
-"""What can go wrong with a live session; each message is one sentence that a user can act on."""
+"""The errors of live sessions; each message is one sentence that a user can act on."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from etwdetect.core import errors
+from etwdetect.core.errors import EtwDetectError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
-class LiveError(errors.EtwDetectError):
-    """A session can't do what it was asked."""
-
-
-class UnsupportedSystemError(errors.UnsupportedSystemError, LiveError):
-    """This system is not Windows, or this Python is not one for 64-bit Windows."""
-
-
-class NotElevatedError(errors.NotElevatedError, LiveError):
-    """Windows lets administrators, Performance Log Users and services start sessions, and nobody else."""
+class LiveError(EtwDetectError):
+    """A session cannot do what was requested."""
 
 
 class NoSessionLeftError(LiveError):
-    """Windows has no room for one more session: ERROR_NO_SYSTEM_RESOURCES, 1450."""
+    """Windows cannot start another session: ERROR_NO_SYSTEM_RESOURCES, 1450."""
 
-    def __init__(self, doing: str) -> None:
+    def __init__(self, action: str) -> None:
         super().__init__(
-            f"{doing}: Windows has no session left (64 in all, 8 for one provider, 8 system loggers); stop one of"
-            " those that 'logman query -ets' lists"
+            f"{action}: the limit of sessions is reached (64 in all, 8 for one provider, 8 system loggers); stop"
+            " one that 'logman query -ets' lists"
         )
 
 
 class SessionGoneError(LiveError):
-    """Somebody else stopped the session."""
+    """Another program stopped the session."""
 
     def __init__(self, name: str) -> None:
-        super().__init__(f"the session {name} was stopped from outside")
+        super().__init__(f"the session {name} was stopped by another program")
 
 
 class CallbackError(LiveError):
-    """The code that takes events from Windows failed; the cause is chained to it."""
+    """The event callback failed; its exception is chained to this one."""
 
     def __init__(self, cause: BaseException) -> None:
-        super().__init__(f"an event could not be taken from Windows: {cause!r}")
+        super().__init__(f"the event callback failed: {cause!r}")
 
 
 class EventLogError(LiveError):
-    """The file for all events can't be written."""
+    """The file for all events cannot be written."""
 
     def __init__(self, path: Path, error: OSError) -> None:
         super().__init__(f"the events cannot be written to {path}: {error.strerror}")
-
-
-class SystemCallError(LiveError):
-    """Windows failed in a way that has no class of its own; *code* is the Win32 error."""
-
-    def __init__(self, doing: str, code: int, text: str) -> None:
-        self.code = code
-        super().__init__(f"{doing}: {text.strip().rstrip('.')} ({code})")

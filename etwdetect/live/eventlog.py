@@ -1,4 +1,4 @@
-"""All events of a session as data, beside its detections: docs/events.md describes the rows."""
+"""Writes all events of a session as data; docs/events.md describes the rows."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 
 class EventLog:
-    """Adds events to the JSON lines in the file at *path*, as a recording of its own, which begins now.
+    """Appends events to the JSON lines file at *path*, as a new recording that begins now.
 
-    Raises EventLogError where it can't be written.
+    Raises EventLogError if it cannot be written.
     """
 
     def __init__(self, path: Path) -> None:
@@ -32,14 +32,14 @@ class EventLog:
         except OSError as error:
             raise EventLogError(path, error) from error
         self._writer = JsonLinesWriter(self._file)
-        recording = Recording(system.host(), ownership.name_of(ownership.ourselves("monitor")))
+        recording = Recording(system.host(), ownership.name_of(ownership.this_process("monitor")))
         self._writer.begin(recording, RecordingStart(now, now, boot_time=system.boot_time()))
         self.write(MachineName(now, system.host()))
         for volume in system.volumes(now):
             self.write(volume)
 
     def write(self, event: Event) -> None:
-        """Add one event."""
+        """Append one event."""
         try:
             self._writer.write(event)
         except OSError as error:

@@ -1,11 +1,11 @@
-"""What a remote thread's own events do not tell, asked of the system when the thread is found."""
+"""Looks up in the system, when a remote thread is found, what its events do not say."""
 
 from __future__ import annotations
 
 import time
-from collections import OrderedDict
 from typing import TYPE_CHECKING, Final
 
+from etwdetect.core.bounded import BoundedMap
 from etwdetect.core.events import ImageLoad, ProcessRundown, ProcessStart, ProcessStop
 from etwdetect.enrich.enricher import Enricher
 from etwdetect.live import system
@@ -20,95 +20,81 @@ if TYPE_CHECKING:
     from etwdetect.enrich.kinds import Kinds
 
 _MOST_KNOWN: Final = 65_536
-_SAME_ANSWER_SECONDS: Final = 1.0
+_REPEAT_SECONDS: Final = 1.0
 
-Told = ProcessRundown | ProcessStop | ImageLoad
+LookedUp = ProcessRundown | ProcessStop | ImageLoad
 
 
 def live_enricher(
-    detector: Detector, settle: int, files: ImageFiles | None = None, kinds: Kinds | None = None
+    detector: Detector, grace_period: int, files: ImageFiles | None = None, kinds: Kinds | None = None
 ) -> Enricher:
-    """Return an Enricher that knows this machine: its name and its drives."""
+    """Return an Enricher for this machine, which knows its name and its drives."""
     source = "the session" if detector == "etw" else "the driver"
-    enricher = Enricher(detector, settle=settle, source=source, host=system.host(), files=files, kinds=kinds)
+    enricher = Enricher(
+        detector, grace_period=grace_period, source=source, host=system.host(), files=files, kinds=kinds
+    )
     for volume in system.volumes(0):
         enricher.observe(volume)
     return enricher
 
 
-class _Pids:
-    """Process ids, at most _MOST_KNOWN: of more, the one added longest ago goes."""
-
-    def __init__(self) -> None:
-        self._pids: OrderedDict[int, None] = OrderedDict()
-
-    def add(self, pid: int) -> bool:
-        """Add *pid*; return whether it is new."""
-        if pid in self._pids:
-            return False
-        self._pids[pid] = None
-        if len(self._pids) > _MOST_KNOWN:
-            self._pids.popitem(last=False)
-        return True
-
-    def discard(self, pid: int) -> None:
-        self._pids.pop(pid, None)
-
-    def __contains__(self, pid: int) -> bool:
-        return pid in self._pids
-
-
 class Lookups:
-    """Asks for both processes of a remote thread and for their parents, once for each life of a process.
+    """Looks up both processes of a remote thread and their parents, once for each process.
 
-    The modules are asked for only of a target that was not seen to start: of any other the events tell them all.
+    Modules are looked up only for a target that was not seen to start; for any other the events have them all.
 
-    Without *events* of processes, as the driver has none, nobody tells when a life ends: then it asks again after
-    a second, and says of a process that is gone that it has stopped.
+    Without process *events*, which the driver does not have, no exits are known: then a process is looked up again
+    after a second, and one that has exited yields a ProcessStop.
     """
 
     def __init__(self, *, events: bool = True) -> None:
         self._events = events
-        self._next_asking = 0.0
-        self._born = _Pids()
-        self._asked = _Pids()
+        self._next_repeat = 0.0
+        self._seen_to_start: BoundedMap[int, None] = BoundedMap(_MOST_KNOWN)
+        self._looked_up: BoundedMap[int, None] = BoundedMap(_MOST_KNOWN)
 
     def observe(self, event: Event) -> None:
         """Take the next event in time order."""
         match event:
             case ProcessStart(pid=pid):
-                self._born.add(pid)
-                self._asked.discard(pid)
+                self._seen_to_start.put(pid, None)
+                self._looked_up.pop(pid)
             case ProcessStop(pid=pid):
-                self._born.discard(pid)
-                self._asked.discard(pid)
+                self._seen_to_start.pop(pid)
+                self._looked_up.pop(pid)
 
-    def about(self, thread: RemoteThread) -> Iterator[Told]:
-        """Yield what the system tells of the processes of *thread*, as events of its time."""
-        if not self._events and time.monotonic() >= self._next_asking:
-            self._next_asking = time.monotonic() + _SAME_ANSWER_SECONDS
-            self._asked = _Pids()
+    def about(self, thread: RemoteThread) -> Iterator[LookedUp]:
+        """Yield what the system says about the processes of *thread*, as events at its time."""
+        if not self._events and time.monotonic() >= self._next_repeat:
+            self._next_repeat = time.monotonic() + _REPEAT_SECONDS
+            self._looked_up = BoundedMap(_MOST_KNOWN)
         for pid in (thread.creator_pid, thread.pid):
-            if not self._asked.add(pid):
+            if not self._is_new(pid):
                 continue
             found = _process_at(thread.time, pid)
             if found is not None:
                 yield from self._parent(found)
                 yield found
-                if pid == thread.pid and pid not in self._born:
+                if pid == thread.pid and pid not in self._seen_to_start:
                     yield from system.modules(pid, thread.time)
             elif not self._events:
                 yield ProcessStop(thread.time - 1, pid)
 
+    def _is_new(self, pid: int) -> bool:
+        if pid in self._looked_up:
+            return False
+        self._looked_up.put(pid, None)
+        return True
+
     def _parent(self, child: ProcessRundown) -> Iterator[ProcessRundown]:
-        if child.parent_pid is not None and self._asked.add(child.parent_pid):
+        if child.parent_pid is not None and self._is_new(child.parent_pid):
             found = _process_at(child.time, child.parent_pid)
             if found is not None:
                 yield found
 
 
 def _process_at(time: int, pid: int) -> ProcessRundown | None:
-    """Return what the system tells of *pid*, unless that is of a process that began after *time*."""
+    """Return what the system says about *pid*, unless that process started after *time*."""
     found = system.process(pid, time)
     if found is None or (found.create_time is not None and found.create_time > time):
         return None
@@ -116,9 +102,9 @@ def _process_at(time: int, pid: int) -> ProcessRundown | None:
 
 
 class DriverRecords:
-    """Turns the driver's records into detections, with what this machine tells of their processes.
+    """Turns the driver's records into detections, with what this machine says about their processes.
 
-    *files* are the image files to find functions in, *kinds* the rules for kinds.
+    *files* are the image files to look up functions in, *kinds* the rules that assign kinds.
     """
 
     def __init__(self, files: ImageFiles | None = None, kinds: Kinds | None = None) -> None:
@@ -126,8 +112,8 @@ class DriverRecords:
         self._lookups = Lookups(events=False)
 
     def detections(self, record: RemoteThread) -> Iterator[Detection]:
-        """Yield the detection that *record* is."""
-        for told in self._lookups.about(record):
-            self._enricher.observe(told)
+        """Yield the detection of *record*."""
+        for event in self._lookups.about(record):
+            self._enricher.observe(event)
         self._enricher.add(record)
         yield from self._enricher.take()

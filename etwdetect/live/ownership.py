@@ -1,8 +1,7 @@
-"""Whose session it is: names that tell the process that started a session, and whether it still runs.
+"""Session names that identify the process that started the session.
 
-A session outlives the process that started it. So its name has the process's id and the time of its start, which
-no other process has had or will have: a session whose process is gone is one that a crash left behind, and any
-other belongs to a program that is running right now.
+A session outlives its process. So its name contains the id and the start time of the process, a pair that no other
+process has: a session whose process has exited is orphaned, left by a crash, and any other is in use.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ _NAME: Final = re.compile(PREFIX + r"(?P<purpose>[a-z]+)-(?P<pid>[0-9]{1,10})-(?
 
 
 class Owner(NamedTuple):
-    """What a session's name tells: the command, and its process; *started* is in ms since 1970 UTC."""
+    """The contents of a session's name: the command and its process; *started* is in ms since 1970 UTC."""
 
     purpose: str
     pid: int
@@ -36,21 +35,21 @@ def name_of(owner: Owner) -> str:
 
 
 def owner_of(name: str) -> Owner | None:
-    """Return the owner of the session *name*, or None where it is none of ours."""
+    """Return the owner of the session *name*, or None if etwdetect did not start it."""
     found = _NAME.fullmatch(name)
     return found and Owner(found["purpose"], int(found["pid"]), int(found["started"]))
 
 
-def ourselves(purpose: str) -> Owner:
-    """Return this process as the owner of a session."""
-    import psutil  # noqa: PLC0415 (there is none elsewhere than on Windows)
+def this_process(purpose: str) -> Owner:
+    """Return this process as the owner of a session for the command *purpose*."""
+    import psutil  # noqa: PLC0415 (lazy import: installed on Windows only)
 
     pid = os.getpid()
     return Owner(purpose, pid, _milliseconds(psutil.Process(pid).create_time()))
 
 
-def lives(owner: Owner) -> bool:
-    """Whether the process that is *owner* still runs; True where Windows does not tell."""
+def is_running(owner: Owner) -> bool:
+    """Whether the process *owner* still runs; True if Windows does not say."""
     import psutil  # noqa: PLC0415
 
     try:
@@ -61,11 +60,11 @@ def lives(owner: Owner) -> bool:
         return True
 
 
-def leaked(names: Iterable[str], lives: Callable[[Owner], bool] = lives) -> Iterator[str]:
-    """Yield those of the sessions' *names* that are ours and whose process has gone."""
+def orphaned(names: Iterable[str], is_running: Callable[[Owner], bool] = is_running) -> Iterator[str]:
+    """Yield those of the sessions' *names* that etwdetect started in a process that has exited."""
     for name in names:
         owner = owner_of(name)
-        if owner is not None and not lives(owner):
+        if owner is not None and not is_running(owner):
             yield name
 
 

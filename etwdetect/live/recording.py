@@ -1,4 +1,4 @@
-"""Recording into a file: a session of our own, which Windows writes by itself."""
+"""Records a session into a file, which Windows writes."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ import contextlib
 import time
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from etwdetect.core.errors import EtwDetectError
 from etwdetect.live import ownership
-from etwdetect.live.capture import clear_leaked
-from etwdetect.live.errors import LiveError
-from etwdetect.live.session import Plan, Session, State
+from etwdetect.live.capture import stop_orphaned
+from etwdetect.live.session import Session, SessionConfig, SessionStatus
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_LOOK_SECONDS: Final = 0.1
+_POLL_SECONDS: Final = 0.1
 _HEALTH_SECONDS: Final = 1.0
 
 
-class Recorded(NamedTuple):
-    """How a recording ended: how long it took, what was lost, and whether somebody else ended it."""
+class RecordingResult(NamedTuple):
+    """The result of a recording: its duration, its losses, and why it ended early, if it did."""
 
     seconds: float
     events_lost: int
@@ -28,40 +28,43 @@ class Recorded(NamedTuple):
 
 
 def record(
-    plan: Plan, stop: Callable[[], bool], notify: Callable[[str], None], duration: float | None
-) -> Recorded:
-    """Record what *plan* says until *stop* says so or *duration* seconds are over.
+    config: SessionConfig, stop: Callable[[], bool], notify: Callable[[str], None], duration: float | None
+) -> RecordingResult:
+    """Record what *config* selects until *stop* returns True or *duration* seconds are over.
 
-    Raises LiveError where the session can't be had; then no file is left.
+    Raises LiveError, NotElevatedError or SystemCallError if the session cannot be started; then no file is left.
     """
-    clear_leaked(notify)
-    session = Session(ownership.name_of(ownership.ourselves("record")), plan)
+    stop_orphaned(notify)
+    session = Session(ownership.name_of(ownership.this_process("record")), config)
     session.start()
     began = time.monotonic()
-    state: State | None = None
+    status: SessionStatus | None = None
     cut_short: str | None = None
     try:
-        if not plan.kernel_logger:
+        if not config.kernel_logger:
             session.capture_state()
-        next_look = began + _HEALTH_SECONDS
+        next_check = began + _HEALTH_SECONDS
         while not stop() and (duration is None or time.monotonic() - began < duration) and cut_short is None:
-            time.sleep(_LOOK_SECONDS)
-            if time.monotonic() >= next_look:
-                next_look += _HEALTH_SECONDS
-                state, cut_short = _look_at(session, state)
-        with contextlib.suppress(LiveError):
-            state = session.stop()
+            time.sleep(_POLL_SECONDS)
+            if time.monotonic() >= next_check:
+                next_check += _HEALTH_SECONDS
+                status, cut_short = _check(session, status)
+        with contextlib.suppress(EtwDetectError):
+            status = session.stop()
     finally:
-        with contextlib.suppress(LiveError):
+        with contextlib.suppress(EtwDetectError):
             session.stop()
-    lost = state or State(0, 0, 0, 0)
-    return Recorded(time.monotonic() - began, lost.events_lost, lost.buffers_lost, cut_short)
+    lost = status or SessionStatus(0, 0, 0, 0)
+    return RecordingResult(time.monotonic() - began, lost.events_lost, lost.buffers_lost, cut_short)
 
 
-def _look_at(session: Session, before: State | None) -> tuple[State | None, str | None]:
+def _check(session: Session, before: SessionStatus | None) -> tuple[SessionStatus | None, str | None]:
     try:
-        state = session.query()
-        healthy = session.listens(state)
-    except LiveError as error:
+        status = session.query()
+        healthy = session.is_enabled(status)
+    except EtwDetectError as error:
         return before, str(error)
-    return state, None if healthy else f"the provider was disabled in the session {session.name} from outside"
+    return (
+        status,
+        None if healthy else f"the provider was disabled in the session {session.name} by another program",
+    )

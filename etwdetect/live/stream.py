@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from etwdetect.core.events import Loss, ProcessStart, ProcessStop
+from etwdetect.core.filetime import TICKS_PER_SECOND
 from etwdetect.core.rule import DEFAULT_BOUND, RemoteThreadRule
 from etwdetect.live.callback import raw_event
-from etwdetect.live.deferred_images import ImageShelf
+from etwdetect.live.deferred_images import DeferredImages
 from etwdetect.live.window import ReorderWindow
 from etwdetect.pipeline import Pipeline
 from etwdetect.sources.decode import Decoder
@@ -59,10 +60,10 @@ class Stream:
         self._damaged = 0
         self._decoder = Decoder(self._note_damage, images=True)
         self._enricher = enricher
-        self._images = ImageShelf()
+        self._images = DeferredImages()
         self._tap = tap
         self._lookups = lookups
-        self._behind = delay + round(WINDOW_SECONDS * 10_000_000)
+        self._behind = delay + round(WINDOW_SECONDS * TICKS_PER_SECOND)
 
     @property
     def damaged(self) -> int:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import IO
 
-    from etwdetect.sources.etl.clock import Clock
+    from etwdetect.sources.etl.clock import ClockConversion
 
 DEFAULT_LIMIT: Final = 8 << 20
 """How many bytes are kept in memory."""
@@ -51,7 +51,7 @@ class DeferredImages:
         """How many kernel records were added, by the two bytes of their hook id."""
         self._limit = limit
         self._buffer = bytearray()
-        self._clocks: list[Clock] = []
+        self._clocks: list[ClockConversion] = []
         self._file: IO[bytes] | None = None
         self._blocks: list[int] = []
         """The size of each block in the file, in bytes."""
@@ -67,7 +67,7 @@ class DeferredImages:
         if len(self._buffer) >= self._limit:
             self._spill()
 
-    def taker(self, clock: Clock) -> Callable[[bytes], None]:
+    def taker(self, clock: ClockConversion) -> Callable[[bytes], None]:
         """Return a function that takes the kernel's own records of a trace, whose time stamps *clock* converts.
 
         OSError where the temporary file can't be written.

@@ -56,7 +56,7 @@ class ImageReplay:
         """Replay the images that matter to *thread*, the event observed last; call it before `Enricher.add`."""
         for pid in self._enricher.involved(thread):
             self._replay(pid, thread.time)
-        until = thread.time + self._enricher.settle
+        until = thread.time + self._enricher.grace_period
         self._due += (until, thread.creator_pid), (until, thread.pid)
 
     def _replay(self, pid: int, until: int) -> None:
@@ -78,7 +78,7 @@ class ImageReplay:
         for raw in self._images.of(pid):
             event = self._prescan_decoder.decode(raw)
             if event is not None:
-                self._enricher.foresee(event)
+                self._enricher.prescan(event)
             if len(first) < _MOST_AT_ONCE:
                 first.append((raw.time, event))
         if not self._images.complete:

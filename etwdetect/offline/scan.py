@@ -239,5 +239,5 @@ class Scan:
         if not isinstance(event, VolumeMapping | MachineName):  # their times say nothing
             first, last = self._span or (event.time, event.time)
             self._span = min(first, event.time), max(last, event.time)
-        self._enricher.foresee(event)
+        self._enricher.prescan(event)
         sorter.add(event)

@@ -1,4 +1,4 @@
-"""What is packed in a .gz or a .zip: unpacked into a temporary file, and never more than a real trace has."""
+"""Unpacks .gz files and members of .zip files into temporary files, up to a limit far above real traces."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _CHUNK: Final = 1 << 20
-_FLOOR: Final = 64 << 20
-"""What any archive may unpack to, in bytes."""
+_MIN_LIMIT: Final = 64 << 20
+"""The bytes that any archive may unpack to."""
 _MOST_EXPANSION: Final = 250
-"""How many times its packed size a larger archive may unpack to; real traces stay below 60."""
+"""The expansion factor allowed for larger archives; that of real traces is below 60."""
 
 _COMPRESSIONS: Final = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _ERRORS: Final = (OSError, EOFError, zlib.error, zipfile.BadZipFile, RuntimeError, NotImplementedError)
@@ -31,15 +31,16 @@ class _Readable(Protocol):
 
 
 def unpack(stack: ExitStack, packed: IO[bytes], member: str | None, name: str) -> tuple[IO[bytes], str | None]:
-    """Return a temporary file with what is packed, as far as it could be had, and what went wrong.
+    """Return a temporary file with the unpacked bytes, as many as could be read, and the error if there was one.
 
-    *member* is its name in a .zip, None for a .gz. NotATraceError, with *name*, where nothing could be had.
+    *member* is the name in a .zip, None for a .gz. Raises NotATraceError, with *name*, if nothing could be
+    unpacked.
     """
     unpacked: IO[bytes] = stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115
     try:
         source, packed_size = _source(stack, packed, member)
-        most = max(_FLOOR, packed_size * _MOST_EXPANSION)
-        while chunk := source.read1(_CHUNK):  # what comes before a fault is never kept back
+        most = max(_MIN_LIMIT, packed_size * _MOST_EXPANSION)
+        while chunk := source.read1(_CHUNK):  # in chunks, so that the bytes before a damaged place are kept
             if unpacked.tell() + len(chunk) > most:
                 fault = f"unpacks to more than {most:,} bytes, which no trace does: the rest is not read"
                 return unpacked, fault
@@ -52,7 +53,7 @@ def unpack(stack: ExitStack, packed: IO[bytes], member: str | None, name: str) -
 
 
 def _source(stack: ExitStack, packed: IO[bytes], member: str | None) -> tuple[_Readable, int]:
-    """Return what reads the unpacked bytes, and how many bytes the packed ones are."""
+    """Return a reader of the unpacked bytes, and the number of packed bytes."""
     if member is None:
         unpacking = gzip.GzipFile(fileobj=packed)
         stack.callback(unpacking.close)
@@ -60,14 +61,14 @@ def _source(stack: ExitStack, packed: IO[bytes], member: str | None) -> tuple[_R
     archive = stack.enter_context(zipfile.ZipFile(packed))
     info = archive.getinfo(member)
     if info.compress_type not in _COMPRESSIONS:
-        # Of the others zipfile unpacks as much at once as there is, however little is asked for.
+        # With the others zipfile unpacks everything at once, however little is requested.
         raise NotImplementedError("only deflated members are unpacked")
     opened = cast("zipfile.ZipExtFile", stack.enter_context(archive.open(info)))
     return opened, info.compress_size
 
 
 def head_of_gz(path: Path, size: int) -> bytes:
-    """Return the first *size* unpacked bytes, or as many as can be had: opening it will say why."""
+    """Return the first *size* unpacked bytes, or fewer on an error, which opening the file will report."""
     head = b""
     try:
         with gzip.open(path) as file:
@@ -79,9 +80,9 @@ def head_of_gz(path: Path, size: int) -> bytes:
 
 
 def heads_in_zip(path: Path, suffixes: tuple[str, ...], size: int) -> Iterator[tuple[str, bytes | None]]:
-    """Yield the name of each member, in their order, and the first *size* bytes of those with one of *suffixes*.
+    """Yield the name of each member, sorted, and the first *size* bytes of those with one of *suffixes*.
 
-    Of a member that `unpack` refuses there are none. NotATraceError where the archive can't be read.
+    For a member that `unpack` refuses, the bytes are None. Raises NotATraceError if the archive cannot be read.
     """
     try:
         with zipfile.ZipFile(path) as archive:

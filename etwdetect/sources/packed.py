@@ -1,6 +1,6 @@
-"""Opens files that may be packed as .gz or .zip.
+"""Opens plain files, .gz files and members of .zip files alike.
 
-The unpacking itself is in `archive`, which is loaded only for packed files: fast start-up.
+`sources.archive`, which unpacks, is imported only for a packed file: fast start-up.
 """
 
 from __future__ import annotations
@@ -18,10 +18,9 @@ ZIP_MAGIC: Final = b"PK\x03\x04"
 
 
 def plain(stack: ExitStack, path: Path, name: str, member: str | None = None) -> tuple[IO[bytes], str | None]:
-    """Return the unpacked file at *path*, or *member* of that .zip, and what went wrong with unpacking.
+    """Return the file at *path*, or *member* of that .zip, unpacked, and the error if it is incomplete.
 
-    It stays open as long as *stack*. What could be unpacked before a fault is in it; NotATraceError, with *name*,
-    where that is nothing.
+    *stack* closes it. Raises NotATraceError, with *name*, if nothing could be read.
     """
     try:
         file: IO[bytes] = stack.enter_context(path.open("rb", buffering=0))
@@ -31,6 +30,6 @@ def plain(stack: ExitStack, path: Path, name: str, member: str | None = None) ->
         raise NotATraceError(name, f"cannot be opened: {error.strerror}") from error
     if member is None and magic != GZIP_MAGIC:
         return file, None
-    from etwdetect.sources.archive import unpack  # noqa: PLC0415
+    from etwdetect.sources.archive import unpack  # noqa: PLC0415 (lazy import: fast start-up)
 
     return unpack(stack, file, member, name)

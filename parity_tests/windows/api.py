@@ -323,7 +323,7 @@ def _fail(doing: str) -> NoReturn:
 
 @functools.cache
 def _ntdll() -> ctypes.CDLL:
-    library = load_library("ntdll")
+    library = load_library("ntdll", "suspending a process")
     declare(library, "NtSuspendProcess", wintypes.LONG, wintypes.HANDLE)
     declare(library, "NtResumeProcess", wintypes.LONG, wintypes.HANDLE)
     return library
@@ -331,7 +331,7 @@ def _ntdll() -> ctypes.CDLL:
 
 @functools.cache
 def _kernel32() -> ctypes.CDLL:
-    library = load_library("kernel32")
+    library = load_library("kernel32", "controlling a process")
     handle, dword, flag, pointer, size = (
         wintypes.HANDLE, wintypes.DWORD, wintypes.BOOL, ctypes.c_void_p, ctypes.c_size_t,
     )  # fmt: skip
@@ -345,7 +345,7 @@ def _kernel32() -> ctypes.CDLL:
     )  # fmt: skip
     of("InitializeProcThreadAttributeList", flag, pointer, dword, dword, POINTER(size))
     of("UpdateProcThreadAttribute", flag, pointer, dword, size, pointer, size, pointer, pointer)
-    of("DeleteProcThreadAttributeList", None, pointer)  # type: ignore[arg-type]
+    of("DeleteProcThreadAttributeList", None, pointer)
     of("OpenProcess", handle, dword, flag, dword)
     of("OpenThread", handle, dword, flag, dword)
     of("CloseHandle", flag, handle)

@@ -66,7 +66,7 @@ class Detectors:
 
     def _watch(self) -> None:
         try:
-            for found in self._monitor.turns():
+            for found in self._monitor.poll():
                 self._detections += found
                 self._ready.set()
         except BaseException as error:  # noqa: BLE001 (raised again on the waiting thread)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from etwdetect.kdetector.interface import SERVICE_NAME
-from etwdetect.windows import libraries
+from etwdetect.windows import libraries, services
 
 _MANAGER_CONNECT: Final = 0x1
 _QUERY_STOP_DELETE: Final = 0x1_0024
@@ -40,7 +40,7 @@ def remove() -> list[str]:
 
 def _delete_service() -> str | None:
     """Stop and delete the service; return its state before, None where there is none."""
-    api = libraries.advapi32()
+    api = services.advapi32()
     manager = api.OpenSCManagerW(None, None, _MANAGER_CONNECT)
     service = api.OpenServiceW(manager, SERVICE_NAME, _QUERY_STOP_DELETE)
     error = libraries.last_error()
@@ -50,7 +50,7 @@ def _delete_service() -> str | None:
                 return None
             raise OSError(0, f"opening the service {SERVICE_NAME}: {libraries.error_text(error)} ({error})")
         state = "stopped" if _state(service) == _STOPPED else "running"
-        api.ControlService(service, _CONTROL_STOP, ctypes.byref(libraries.ServiceStatus()))
+        api.ControlService(service, _CONTROL_STOP, ctypes.byref(services.ServiceStatus()))
         deadline = time.monotonic() + _PATIENCE
         while _state(service) != _STOPPED:
             if time.monotonic() > deadline:
@@ -64,8 +64,8 @@ def _delete_service() -> str | None:
 
 
 def _state(service: int) -> int:
-    status = libraries.ServiceStatus()
-    if not libraries.advapi32().QueryServiceStatus(service, ctypes.byref(status)):
+    status = services.ServiceStatus()
+    if not services.advapi32().QueryServiceStatus(service, ctypes.byref(status)):
         raise OSError(0, f"asking for the state of {SERVICE_NAME}: {libraries.error_text(libraries.last_error())}")
     return int(status.dwCurrentState)
 

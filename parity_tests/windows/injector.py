@@ -11,6 +11,7 @@ from ctypes import wintypes
 from typing import Final, NoReturn
 
 from etwdetect.windows import libraries
+from etwdetect.windows.devices import kernel32
 
 _PATH: Final = r"\\.\kdetector-wine"
 _SHARE_ALL: Final = 7
@@ -27,7 +28,7 @@ class Injector:
 
     def __init__(self) -> None:
         self._handle: int | None = None
-        handle = libraries.kernel32().CreateFileW(_PATH, 0, _SHARE_ALL, None, _OPEN_EXISTING, 0, None)
+        handle = kernel32().CreateFileW(_PATH, 0, _SHARE_ALL, None, _OPEN_EXISTING, 0, None)
         if handle == libraries.INVALID_HANDLE_VALUE:
             _fail()
         self._handle = handle
@@ -36,7 +37,7 @@ class Injector:
         """Close the handle; more than once is allowed."""
         handle, self._handle = self._handle, None
         if handle is not None:
-            libraries.kernel32().CloseHandle(handle)
+            kernel32().CloseHandle(handle)
 
     def process_created(self, pid: int) -> None:
         """Notify the driver of a new process."""
@@ -61,7 +62,7 @@ class Injector:
     def _send(self, number: int, *subject: int) -> None:
         code = 0x8000_0000 | (0x900 + number) << 2
         packed, size = _SUBJECT.pack(*subject, *[0] * (4 - len(subject))), wintypes.DWORD()
-        api = libraries.kernel32()
+        api = kernel32()
         if not api.DeviceIoControl(self._handle, code, packed, len(packed), None, 0, ctypes.byref(size), None):
             _fail()
 

@@ -101,7 +101,7 @@ def test_a_mistake_in_the_rules_ends_the_command_with_its_place(etwdetect, own, 
     own.write_text(OWN.replace("high", "highest"), "utf-8")
     done = etwdetect(command, SAMPLE, "--rules", own)
     assert (done.status, done.out) == (1, "")
-    assert f"{own}: rule 1 ('mine'): severity: 'highest' is none of" in done.err
+    assert f"{own}: rule 1 ('mine'): severity: 'highest' must be one of" in done.err
 
 
 @pytest.mark.parametrize("options", [("--rules", "nowhere.toml"), ("--images", "nowhere")])

@@ -63,3 +63,18 @@ def test_a_time_goes_back_to_its_filetime_but_for_less_than_a_microsecond(ticks)
 def test_a_time_of_any_zone_has_its_filetime():
     two_hours_east = timezone(timedelta(hours=2))
     assert filetime.from_datetime(datetime(2020, 5, 12, 2, tzinfo=two_hours_east)) == MIDNIGHT
+
+
+@pytest.mark.parametrize(("seconds", "ticks"), [(0, 0), (1.5, 15_000_000), (-1, -10_000_000), (0.000_000_06, 1)])
+def test_unix_seconds_become_the_nearest_tick(seconds, ticks):
+    assert filetime.from_unix_seconds(seconds) == filetime.UNIX_EPOCH + ticks
+
+
+@pytest.mark.parametrize(("nanoseconds", "ticks"), [(0, 0), (199, 1), (-1, -1), (1_000_000_000, 10_000_000)])
+def test_unix_nanoseconds_are_rounded_down_to_ticks(nanoseconds, ticks):
+    assert filetime.from_unix_nanoseconds(nanoseconds) == filetime.UNIX_EPOCH + ticks
+
+
+def test_the_last_filetime_is_the_last_that_has_a_date():
+    assert filetime.iso_time(filetime.LAST_FILETIME) == "9999-12-31T23:59:59.999Z"
+    assert filetime.iso_time(filetime.LAST_FILETIME + 1) is None

@@ -18,7 +18,7 @@ from etwdetect.core.events import (
 )
 from etwdetect.core.rule import RemoteThread
 from etwdetect.enrich.absent import OUTSIDE
-from etwdetect.enrich.enricher import SETTLE, Enricher
+from etwdetect.enrich.enricher import GRACE_PERIOD, Enricher
 
 SECOND = 10_000_000
 T = 1000 * SECOND
@@ -42,12 +42,12 @@ def load(time, base=BASE, size=0x10000, path=NTDLL, pid=TARGET, **options):
     return ImageLoad(time, pid, base, size, image=path, **options)
 
 
-def detected(*events, hit=HIT, foreseen=(), **options):
+def detected(*events, hit=HIT, prescanned=(), **options):
     """The detection of *hit*, with what was told before it and after it."""
     enricher = Enricher(**options)
-    for event in (*foreseen, *events):
-        if event in foreseen:
-            enricher.foresee(event)
+    for event in (*prescanned, *events):
+        if event in prescanned:
+            enricher.prescan(event)
     for event in events:
         if event.time <= hit.time:
             enricher.observe(event)
@@ -102,11 +102,11 @@ def test_what_is_not_told_is_absent_and_says_why():
     assert why(detected(source="the system"), "SourceImage") == "the system does not tell of this process"
 
 
-def test_what_comes_later_of_the_same_life_counts():
+def test_what_comes_later_of_the_same_process_counts():
     assert detected(start(T - SECOND), listed(time=T + SECOND, session_id=7)).target.session_id == 7
 
 
-def test_another_life_of_the_id_does_not_count():
+def test_another_process_with_the_id_does_not_count():
     found = detected(start(T - SECOND), ProcessStop(T + 1, TARGET), start(T + 2, image="other.exe", session_id=7))
     assert (found.target.image, found.target.session_id) == ("target.exe", None)
 
@@ -115,7 +115,7 @@ def test_a_process_that_exited_at_the_tick_of_the_hit_is_still_known():
     assert detected(start(T - SECOND, CREATOR), ProcessStop(T, CREATOR)).source.image == "target.exe"
 
 
-def test_a_guid_tells_lives_machines_and_seconds_apart():
+def test_a_guid_tells_processes_machines_and_seconds_apart():
     one = detected(start(T - SECOND), host="HOST1").target.guid
     assert one == detected(start(T - SECOND), host="host1").target.guid
     assert one != detected(start(T - SECOND), host="HOST2").target.guid
@@ -137,18 +137,20 @@ def test_a_start_lies_in_the_targets_image():
 
 
 def test_an_image_soon_after_the_start_counts_and_a_later_one_does_not():
-    assert detected(load(T + SETTLE)).start.module == NTDLL
-    assert detected(load(T + SETTLE + 1)).start.module is None
+    assert detected(load(T + GRACE_PERIOD)).start.module == NTDLL
+    assert detected(load(T + GRACE_PERIOD + 1)).start.module is None
 
 
 def test_an_image_that_came_and_went_soon_after_the_start_counts():
     """Windows 8 and later tell of a process's images going before they tell of its exit."""
     born = start(T - 1)
-    gone = ImageUnload(T + SETTLE // 2, TARGET, BASE, 0x10000, NTDLL)
-    ended = ProcessStop(T + SETTLE // 2 + 1, TARGET)
-    assert detected(born, load(T + 1), gone, ended, load(T + SETTLE, BASE, path="b.dll")).start.module == NTDLL
-    assert detected(born, load(T - 1), gone._replace(time=T - 1), load(T + SETTLE + 1)).start.module is None
-    late = load(T + SETTLE + 1), gone._replace(time=T + SETTLE + 2), load(T + SETTLE + 3)
+    gone = ImageUnload(T + GRACE_PERIOD // 2, TARGET, BASE, 0x10000, NTDLL)
+    ended = ProcessStop(T + GRACE_PERIOD // 2 + 1, TARGET)
+    assert (
+        detected(born, load(T + 1), gone, ended, load(T + GRACE_PERIOD, BASE, path="b.dll")).start.module == NTDLL
+    )
+    assert detected(born, load(T - 1), gone._replace(time=T - 1), load(T + GRACE_PERIOD + 1)).start.module is None
+    late = load(T + GRACE_PERIOD + 1), gone._replace(time=T + GRACE_PERIOD + 2), load(T + GRACE_PERIOD + 3)
     assert detected(born, *late).start.module is None
 
 
@@ -158,7 +160,7 @@ def test_an_image_that_was_unmapped_before_does_not_count_and_one_unmapped_after
     assert detected(load(T - 5), unmapped._replace(time=T + 1)).start.module == NTDLL
 
 
-def test_the_images_of_an_earlier_life_do_not_count():
+def test_the_images_of_an_earlier_process_do_not_count():
     assert detected(load(T - 50), ProcessStop(T - 40, TARGET), load(T - 30, 0x10000)).start.module is None
     assert detected(load(T - 50), start(T - 40)).start.module is None
 
@@ -182,11 +184,11 @@ def test_a_listing_at_the_hit_is_worth_more_than_a_loss_before_it():
 
 def test_an_image_listed_or_unmapped_later_was_there_if_the_process_was():
     for later in (load(T + 99 * SECOND, rundown=True), ImageUnload(T + 99 * SECOND, TARGET, BASE, 0x10000, NTDLL)):
-        assert detected(later, foreseen=[later]).start.module == NTDLL
+        assert detected(later, prescanned=[later]).start.module == NTDLL
         reused = start(T + 50 * SECOND)
-        assert detected(reused, later, foreseen=[reused, later]).start.module is None
+        assert detected(reused, later, prescanned=[reused, later]).start.module is None
         before = start(T - SECOND)
-        assert detected(before, later, foreseen=[before, later]).start.module is None
+        assert detected(before, later, prescanned=[before, later]).start.module is None
 
 
 def test_a_start_in_the_kernel_lies_in_the_kernels_image():
@@ -235,7 +237,7 @@ def test_an_image_without_a_name_gives_an_offset_and_no_module():
 
 def test_where_system_starts_threads_in_several_processes_is_a_thread_pool():
     workers = [ThreadStart(5, 4, 1, pid, 9, ADDRESS) for pid in (300, 301)]
-    for told in ({"foreseen": workers}, {}):
+    for told in ({"prescanned": workers}, {}):
         assert detected(load(T - 5), *workers, **told).kind == "thread-pool worker"
     assert detected(load(T - 5), *workers[:1] * 2).kind is None
 
@@ -246,8 +248,8 @@ def test_what_two_processes_do_at_once_is_held_apart_and_comes_in_order():
         enricher.observe(event)
     enricher.add(HIT)
     enricher.add(HIT._replace(time=T + 1, pid=30))
-    assert list(enricher.take(T + SETTLE - 1)) == []
-    assert [found.start.module for found in enricher.take(T + SETTLE)] == [NTDLL]
+    assert list(enricher.take(T + GRACE_PERIOD - 1)) == []
+    assert [found.start.module for found in enricher.take(T + GRACE_PERIOD)] == [NTDLL]
     assert [found.start.module for found in enricher.take()] == ["other.dll"]
 
 
@@ -259,7 +261,7 @@ def asked(enricher, hit, create_time, image):
     enricher.observe(load(hit.time, path=f"{image}.dll", pid=hit.pid, rundown=True))
 
 
-def test_an_answer_with_another_start_time_is_of_another_life():
+def test_an_answer_with_another_start_time_is_of_another_process():
     enricher = Enricher("driver", source="the system")
     for hit, create_time, image in ((HIT, 5, "a"), (HIT._replace(time=2 * T), T + 5 * SECOND, "b")):
         asked(enricher, hit, create_time, image)
@@ -311,7 +313,7 @@ def test_every_remote_thread_becomes_one_detection_in_order_whatever_was_told(ev
     events.sort(key=lambda event: event.time)
     enricher, hits, found = Enricher(), [], []
     for event in events:
-        enricher.foresee(event)
+        enricher.prescan(event)
     for event in events:
         enricher.observe(event)
         if isinstance(event, ThreadStart):
@@ -334,5 +336,6 @@ def test_memory_is_bounded_however_many_images_there_are():
     for pid in range(400):
         for number in range(1_000):
             enricher.observe(load(pid + 1, base=number << 20, pid=pid, path="a.dll"))
-    assert sum(len(life.modules) for life in enricher._lives._living.values()) <= 256 << 10
-    assert len(pickle.dumps(enricher._lives)) < 40 << 20
+    running = enricher._processes._running
+    assert sum(len(running[pid].modules) for pid in running) <= 256 << 10
+    assert len(pickle.dumps(enricher._processes)) < 40 << 20

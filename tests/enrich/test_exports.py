@@ -145,7 +145,7 @@ def test_a_build_is_the_same_in_all_that_is_told(told, found, difference):
     assert told.difference(found) == difference
 
 
-def test_a_build_of_which_only_the_size_is_told_is_not_told():
-    assert not Build(None, 0x1000, None).is_told()
-    assert not Build(0, 0x1000, 0).is_told()
+def test_a_build_of_which_only_the_size_is_known_is_not_known():
+    assert not Build(None, 0x1000, None).is_known()
+    assert not Build(0, 0x1000, 0).is_known()
     assert RAW_AT < SIZE

@@ -11,7 +11,8 @@ from etwdetect.core.rule import RemoteThread
 from etwdetect.enrich.absent import NO_EXPORT, OUTSIDE
 from etwdetect.enrich.detection import Detection, Process, Start
 from etwdetect.enrich.fields import FIELDS
-from etwdetect.enrich.kinds import SEVERITIES, Kinds, builtin, fits, load, parse
+from etwdetect.enrich.kind_rules import SEVERITIES, builtin, fits, load, parse
+from etwdetect.enrich.kinds import Kinds
 
 NTDLL, KERNEL32 = "C:\\Windows\\System32\\ntdll.dll", "C:\\Windows\\System32\\kernel32.dll"
 CSRSS, SYSTEM = "C:\\Windows\\System32\\csrss.exe", "NT AUTHORITY\\SYSTEM"
@@ -28,9 +29,9 @@ def detection(address=0x7FFC_0000_1000, *, source=(), start=NOWHERE, absent=(), 
     )
 
 
-def judged(*arguments, own="", **options):
+def classify(*arguments, own="", **options):
     rules = parse(own, "own.toml") if own else ()
-    return Kinds(rules).judged(detection(*arguments, **options))
+    return Kinds(rules).classify(detection(*arguments, **options))
 
 
 @pytest.mark.parametrize(
@@ -62,7 +63,7 @@ def judged(*arguments, own="", **options):
     ],
 )  # fmt: skip
 def test_the_built_in_rules(options, kind, severity):
-    found = judged(**options)
+    found = classify(**options)
     assert (found.kind, found.severity) == (kind, severity)
     assert found.reason
 
@@ -79,16 +80,18 @@ def test_the_built_in_rules(options, kind, severity):
     ],
 )
 def test_where_the_kind_cannot_be_known_it_is_absent_and_says_why(options):
-    found = judged(**options)
+    found = classify(**options)
     assert (found.kind, found.reason, found.severity) == (None, None, "medium")
     (why,) = (why for field, why in found.absent if field == "Kind")
     assert "not known" in why
 
 
 def test_a_reason_has_what_it_rests_on():
-    found = judged(source={"image": CSRSS}, absent=[("StartFunction", "no file")])
+    found = classify(source={"image": CSRSS}, absent=[("StartFunction", "no file")])
     assert found.reason.endswith("the start function is not known: no file")
-    assert judged(0xFFFF_F800_0000_1000).reason.startswith("its start address 0xFFFFF80000001000 is the kernel's")
+    assert classify(0xFFFF_F800_0000_1000).reason.startswith(
+        "its start address 0xFFFFF80000001000 is the kernel's"
+    )
 
 
 def test_every_rule_that_comes_with_the_package_has_a_reason():
@@ -104,19 +107,19 @@ def own_rule(**keys):
 
 
 def test_a_rule_of_ones_own_comes_before_the_built_in_ones():
-    found = judged(start=Start(KERNEL32, 1, "LoadLibraryA"), own=own_rule(when="{StartFunction='loadlibrary*'}"))
+    found = classify(start=Start(KERNEL32, 1, "LoadLibraryA"), own=own_rule(when="{StartFunction='loadlibrary*'}"))
     assert (found.kind, found.severity, found.reason) == ("my kind", "low", "the rule 'mine' fits")
 
 
 def test_a_rule_may_decide_the_severity_alone():
     own = own_rule(kind=None, severity='"high"', when="{StartFunction='DbgUiRemoteBreakin'}")
-    found = judged(start=Start(NTDLL, 1, "DbgUiRemoteBreakin"), own=own)
+    found = classify(start=Start(NTDLL, 1, "DbgUiRemoteBreakin"), own=own)
     assert (found.kind, found.severity) == ("debugger break-in", "high")
 
 
 def test_a_rule_may_decide_the_kind_alone():
     own = own_rule(severity=None, when="{StartFunction='DbgUiRemoteBreakin'}")
-    found = judged(start=Start(NTDLL, 1, "DbgUiRemoteBreakin"), own=own)
+    found = classify(start=Start(NTDLL, 1, "DbgUiRemoteBreakin"), own=own)
     assert (found.kind, found.severity) == ("my kind", "low")
 
 
@@ -137,7 +140,7 @@ def test_a_rule_may_decide_the_kind_alone():
     ],
 )
 def test_conditions(when, is_mine):
-    found = judged(
+    found = classify(
         source={"image": "C:\\a\\tool.exe"}, evidence=("session-start", "events-lost:3"), own=own_rule(when=when)
     )
     assert (found.kind == "my kind") == is_mine
@@ -148,24 +151,30 @@ def test_conditions(when, is_mine):
     [
         ("", "has no [[rule]]"),
         ("rule = 3", "has no [[rule]]"),
-        ("[[rule]]\n[x]", "has 'x' where only [[rule]] is known"),
-        ("[[rule]", "is not TOML"),
-        (own_rule(when="{SourceProcessId=" + "9" * 5_000 + "}"), "is not TOML"),
+        ("[[rule]]\n[x]", "unknown key 'x'; only [[rule]] is allowed"),
+        ("[[rule]", "is not valid TOML"),
+        (own_rule(when="{SourceProcessId=" + "9" * 5_000 + "}"), "is not valid TOML"),
         ("a" + ".a" * 100_000 + " = 1", "line 1 has more than 500 dots"),
         (own_rule(name=None), "rule 1: name: is missing"),
-        (own_rule(name="3"), "rule 1: name: must be a line of text"),
-        (own_rule(kind='"a\\nb"'), "rule 1 ('mine'): kind: must be a line of text"),
-        (own_rule(kind=None, severity=None), "rule 1 ('mine'): has neither kind nor severity"),
-        (own_rule(severity='"critical"'), "severity: 'critical' is none of high, medium, low, informational"),
-        (own_rule(colour='"red"'), "rule 1 ('mine'): colour: is none of name, kind, severity, reason, when"),
-        (own_rule(when=None), "when: must be a table of fields; an empty one fits always"),
-        (own_rule(when="{Source='a'}"), "when: 'Source' is no field"),
-        (own_rule(when="{SourceImage=1.5}"), "when.SourceImage: must be a text, a number, or a list of such"),
-        (own_rule(when="{SourceImage=[]}"), "when.SourceImage: must be a text"),
-        (own_rule(when="{SourceImage=true}"), "when.SourceImage: must be a text"),
-        (own_rule(when="{StartModuleOffset=0xCD3F0}"), "when.StartModuleOffset: must be a text such as '0x1F40'"),
-        (own_rule(reason='"as {Foo} is"'), "reason: 'Foo' is no field"),
-        (own_rule() + "\n" + own_rule(), "rule 2: name: there is a rule 'mine' before it"),
+        (own_rule(name="3"), "rule 1: name: must be a printable string on one line"),
+        (own_rule(kind='"a\\nb"'), "rule 1 ('mine'): kind: must be a printable string on one line"),
+        (own_rule(kind=None, severity=None), "rule 1 ('mine'): needs a kind or a severity"),
+        (own_rule(severity='"critical"'), "severity: 'critical' must be one of high, medium, low, informational"),
+        (
+            own_rule(colour='"red"'),
+            "colour: unknown key; allowed are name, kind, severity, reason, when",
+        ),
+        (own_rule(when=None), "when: must be a table of fields; an empty one always matches"),
+        (own_rule(when="{Source='a'}"), "when: 'Source' is not a field"),
+        (own_rule(when="{SourceImage=1.5}"), "when.SourceImage: must be a string, an integer, or a list of these"),
+        (own_rule(when="{SourceImage=[]}"), "when.SourceImage: must be a string"),
+        (own_rule(when="{SourceImage=true}"), "when.SourceImage: must be a string"),
+        (
+            own_rule(when="{StartModuleOffset=0xCD3F0}"),
+            "StartModuleOffset: must be a string such as '0x1F40'",
+        ),
+        (own_rule(reason='"as {Foo} is"'), "reason: 'Foo' is not a field"),
+        (own_rule() + "\n" + own_rule(), "rule 2: name: 'mine' is used by an earlier rule"),
     ],
 )
 def test_a_mistake_is_told_with_its_file_rule_and_field(text, message):
@@ -249,7 +258,7 @@ TEXTS = st.none() | st.sampled_from(("csrss.exe", CSRSS, NTDLL, KERNEL32, SYSTEM
     )
 )  # fmt: skip
 def test_every_detection_gets_a_severity_and_a_kind_or_a_reason_why_not(found):
-    after = Kinds().judged(found)
+    after = Kinds().classify(found)
     assert after.severity in SEVERITIES
     assert after.thread == found.thread
     assert (after.kind is None) == ("Kind" in dict(after.absent))
@@ -261,7 +270,7 @@ def test_the_first_rule_that_fits_decides_and_only_that(which):
     keys = {"kind": {"severity": None}, "severity": {"kind": None}, "both": {}}
     own = "\n".join(own_rule(name=f'"r{number}"', **keys[each]) for number, each in enumerate(which))
     kinds = Kinds(parse(own, "own.toml"))
-    decided = list(itertools.chain(*(each.decided for each in kinds.judge(detection()))))
+    decided = list(itertools.chain(*(each.assigned for each in kinds.evaluate(detection()))))
     assert sorted(decided) == ["kind", "severity"]
 
 

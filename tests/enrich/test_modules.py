@@ -106,7 +106,7 @@ def test_an_address_is_held_by_the_image_that_was_mapped_there_last(events, addr
 def coming(*events):
     found = ComingModules()
     for event in events:
-        found.foresee(event)
+        found.prescan(event)
     return found
 
 
@@ -129,8 +129,8 @@ def test_what_has_come_is_not_to_come():
     assert found.of(20) == []
 
 
-def test_no_more_is_foreseen_than_the_bound():
+def test_no_more_is_prescanned_than_the_bound():
     found = ComingModules(bound=2)
     for base in range(5):
-        found.foresee(unload(base))
+        found.prescan(unload(base))
     assert len(found.of(20)) == 2

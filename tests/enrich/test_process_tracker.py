@@ -1,4 +1,4 @@
-"""Which life of a process an id stands for at a time, and what is known of it."""
+"""Which process an id identifies at a time, and what is known about it."""
 
 import pickle
 
@@ -7,41 +7,41 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from etwdetect.core.events import ImageLoad, ProcessRundown, ProcessStart, ProcessStop
-from etwdetect.enrich.process_tracker import Lives, start_time
+from etwdetect.enrich.process_tracker import ProcessTracker, start_time
 
 MILLISECOND = 10_000
 
 
 class Following:
-    """Lives, with the time of the last event."""
+    """A ProcessTracker, with the time of the last event."""
 
     def __init__(self, **options):
-        self.lives = Lives(**options)
+        self.processes = ProcessTracker(**options)
         self.time = 0
 
-    def foresee(self, event):
-        handlers = {ProcessStart: self.lives.foresee_start, ProcessRundown: self.lives.foresee_listing}
+    def prescan(self, event):
+        handlers = {ProcessStart: self.processes.prescan_start, ProcessRundown: self.processes.prescan_listing}
         handlers[type(event)](event)
 
     def observe(self, event):
         handlers = {
-            ProcessStart: self.lives.start,
-            ProcessRundown: self.lives.list,
-            ProcessStop: self.lives.stop,
-            ImageLoad: self.lives.load,
+            ProcessStart: self.processes.start,
+            ProcessRundown: self.processes.list,
+            ProcessStop: self.processes.stop,
+            ImageLoad: self.processes.load,
         }
         handlers[type(event)](event)
         self.time = event.time
 
     def at(self, pid):
-        return self.lives.at(pid, self.time)
+        return self.processes.at(pid, self.time)
 
     def image(self, pid):
-        life = self.at(pid)
-        return life.image if life else None
+        process = self.at(pid)
+        return process.image if process else None
 
     def parent(self, pid):
-        parent = self.lives.parent(self.at(pid), self.time)
+        parent = self.processes.parent(self.at(pid), self.time)
         return parent and (parent.image, parent.command_line)
 
 
@@ -119,38 +119,38 @@ def test_a_listing_names_a_process_that_was_there_before_the_trace(names):
 # -- listings at the end of a trace, which name what was there all along
 
 
-def foreseen(*events):
+def prescanned(*events):
     names = Following()
     for event in events:
-        names.foresee(event)
+        names.prescan(event)
     return names
 
 
 def test_a_listing_to_come_names_a_process_that_does_not_start_before_it():
-    names = foreseen(listed(100, 20, "a.exe"))
+    names = prescanned(listed(100, 20, "a.exe"))
     assert names.image(20) == "a.exe"
 
 
-def test_a_listing_to_come_does_not_name_an_earlier_life_of_the_id():
+def test_a_listing_to_come_does_not_name_an_earlier_process_with_the_id():
     events = started(50, 20, "b.exe"), listed(100, 20, "b.exe")
-    assert foreseen(*events).image(20) is None
-    assert foreseen(*reversed(events)).image(20) is None
+    assert prescanned(*events).image(20) is None
+    assert prescanned(*reversed(events)).image(20) is None
 
 
 def test_a_listing_to_come_does_not_name_a_process_that_has_ended():
-    names = foreseen(listed(100, 20, "a.exe"))
+    names = prescanned(listed(100, 20, "a.exe"))
     assert after(names, ProcessStop(50, 20)).image(20) is None
 
 
 def test_a_start_behind_the_listing_does_not_take_the_name_away():
-    names = foreseen(listed(100, 20, "a.exe"), started(200, 20, "b.exe"))
+    names = prescanned(listed(100, 20, "a.exe"), started(200, 20, "b.exe"))
     assert names.image(20) == "a.exe"
     assert after(names, started(200, 20, "b.exe")).image(20) == "b.exe"
 
 
 def test_of_several_listings_to_come_the_earliest_names():
     events = listed(300, 20, "c.exe"), listed(100, 20, "a.exe"), listed(200, 20, "b.exe")
-    assert foreseen(*events).image(20) == "a.exe"
+    assert prescanned(*events).image(20) == "a.exe"
 
 
 def test_of_several_starts_to_come_the_earliest_counts():
@@ -160,11 +160,11 @@ def test_of_several_starts_to_come_the_earliest_counts():
         started(200, 20, "b.exe"),
         listed(100, 20, "a.exe"),
     )
-    assert foreseen(*events).image(20) is None
+    assert prescanned(*events).image(20) is None
 
 
 def test_a_listing_without_a_name_names_nothing():
-    assert foreseen(listed(100, 20, None)).image(20) is None
+    assert prescanned(listed(100, 20, None)).image(20) is None
 
 
 def test_the_process_heard_of_longest_ago_is_forgotten_first():
@@ -176,7 +176,7 @@ def test_memory_is_bounded_however_many_processes_are_heard_of():
     names = Following(bound=16)
     for pid in range(10_000):
         for event in (listed(pid, pid, "a.exe"), started(pid, pid, "a.exe")):
-            names.foresee(event)
+            names.prescan(event)
             names.observe(event)
         names.observe(ProcessStop(pid, pid // 2))
     assert len(pickle.dumps(names)) < 6_000
@@ -185,39 +185,39 @@ def test_memory_is_bounded_however_many_processes_are_heard_of():
 def test_memory_is_bounded_however_long_command_lines_are():
     names = Following()
     for pid in range(2_000):
-        for take in names.foresee, names.observe:
+        for take in names.prescan, names.observe:
             take(ProcessRundown(pid, pid, image="a.exe", command_line="x" * 32_767))
     assert len(pickle.dumps(names)) < 80 << 20
     assert names.image(1_999) == "a.exe"
     assert names.image(0) is None
 
 
-# -- all else that is told of a life
+# -- what else is known about a process
 
 
 def test_two_tellings_of_one_start_are_put_together():
     full = ProcessStart(5, 1, 2, 20, image="\\Device\\Mup\\a.exe", create_time=4, parent_pid=1)
     short = ProcessStart(6, 1, 2, 20, image="a.exe", command_line="a /x", sid=b"\1", session_id=3, parent_pid=1)
     for events in ((full, short), (short, full)):
-        told = after(Following(), *events).at(20).told
-        assert (told.image, told.command_line, told.sid, told.session_id) == (full.image, "a /x", b"\1", 3)
-        assert start_time(told) == 4
+        known = after(Following(), *events).at(20).known
+        assert (known.image, known.command_line, known.sid, known.session_id) == (full.image, "a /x", b"\1", 3)
+        assert start_time(known) == 4
 
 
 def test_a_listing_adds_what_the_start_did_not_tell(names):
     after(names, started(5, 20, "a.exe"), ProcessRundown(10**9, 20, session_id=2, image="a.exe"))
-    assert (names.at(20).told.session_id, names.at(20).seen_to_start) == (2, True)
+    assert (names.at(20).known.session_id, names.at(20).seen_to_start) == (2, True)
 
 
-def test_a_listing_with_another_start_time_is_of_another_life(names):
+def test_a_listing_with_another_start_time_is_of_another_process(names):
     after(names, ProcessRundown(5, 20, create_time=1, image="a.exe", command_line="a"))
     after(names, ProcessRundown(10**9, 20, create_time=10**8, image="a.exe"))
-    assert names.at(20).told.command_line is None
+    assert names.at(20).known.command_line is None
 
 
-def test_a_listing_of_another_program_is_of_another_life(names):
+def test_a_listing_of_another_program_is_of_another_process(names):
     after(names, ProcessRundown(5, 20, image="a.exe", command_line="a"), listed(10**9, 20, "b.exe"))
-    assert (names.image(20), names.at(20).told.command_line) == ("b.exe", None)
+    assert (names.image(20), names.at(20).known.command_line) == ("b.exe", None)
 
 
 def test_a_name_cut_short_by_the_kernel_is_of_the_same_program(names):
@@ -249,7 +249,7 @@ def test_a_parent_that_ended_before_the_child_started_is_not_known(names):
 
 
 def test_a_parent_that_is_listed_later_was_there_when_the_child_started(names):
-    names.foresee(listed(100, 20, "parent.exe"))
+    names.prescan(listed(100, 20, "parent.exe"))
     assert after(names, child(10, 20)).parent(30) == ("parent.exe", None)
 
 
@@ -283,7 +283,7 @@ def test_the_images_of_a_process_tell_the_path_of_its_program(names):
     assert names.image(20) == "\\Device\\X\\A.exe"
 
 
-def test_the_images_of_another_life_do_not(names):
+def test_the_images_of_another_process_do_not(names):
     after(names, loaded(4, 20, 0x10000, "\\Device\\X\\a.exe"), started(5, 20, "a.exe"))
     assert names.image(20) == "a.exe"
 
@@ -304,7 +304,7 @@ STEPS = st.lists(
 
 @given(STEPS)
 def test_an_id_stands_for_what_was_last_told_of_it_since_its_last_end(steps):
-    """The naive model: all events of the id, from the last that ended or began a life on."""
+    """The naive model: all events of the id since its last start or exit."""
     names, told = Following(), {}
     for number, (what, pid, image) in enumerate(steps, 1):
         time = number * 11 * MILLISECOND

@@ -5,7 +5,7 @@ import io
 import pytest
 
 from etwdetect.core.events import ImageLoad, ProcessRundown, ThreadStart
-from etwdetect.enrich.enricher import SETTLE
+from etwdetect.enrich.enricher import GRACE_PERIOD
 from etwdetect.fleet.results import record_of
 from etwdetect.fleet.two_pass import JUDGE, PRESCAN, judge_in_two_passes
 from etwdetect.offline import Scan
@@ -42,14 +42,14 @@ def named(events):
 
 @pytest.mark.parametrize("late", [-1, 0, 1])
 def test_images_that_come_just_as_a_hit_settles_tell_as_much_as_in_a_scan(tmp_path, late):
-    time = STARTED + SETTLE + late
+    time = STARTED + GRACE_PERIOD + late
     events = [
         ProcessRundown(T0 + 1, 10, create_time=T0 - 1, image="a.exe"),
         ProcessRundown(T0 + 1, 20, create_time=T0 - 1, image="b.exe"),
         ThreadStart(STARTED, 10, 11, 20, 21, 0x7FF0_0000_1000),
         ImageLoad(time, 10, 0x7FF1_0000_0000, 0x10000, image="C:\\other.dll"),
         ImageLoad(time, 20, 0x7FF0_0000_0000, 0x10000, image="C:\\late.dll"),
-        ThreadStart(time + SETTLE, 10, 11, 20, 22, 0x7FF0_0000_1000),
+        ThreadStart(time + GRACE_PERIOD, 10, 11, 20, 22, 0x7FF0_0000_1000),
     ]
     expected = scanned(tmp_path, events)
     assert len(expected) == 2

@@ -20,7 +20,7 @@ def test_each_command_explains_itself(command):
         text=True,
         check=False,
     )
-    sentence = f"etwdetect: KDetector is a driver for Windows; this system is {sys.platform}\n"
+    sentence = f"etwdetect: the KDetector driver requires Windows; this system is {sys.platform}\n"
     assert (ran.returncode, ran.stdout, ran.stderr) == (5, "", sentence)
 
 

@@ -5,17 +5,17 @@ import pytest
 
 from etwdetect.core.events import ImageLoad, ImageUnload, ProcessStart, ThreadStart, ThreadStop
 from etwdetect.core.raw import IMAGE, THREAD, RawEvent
-from etwdetect.live.callback import Intake
+from etwdetect.live.callback import RecordQueue
 from etwdetect.sources.decode.encode import encode
 
 _RECORD = struct.Struct("<HHHHIIq16sHBBBBHQ8s16s4sHHQQQ")
 """EVENT_RECORD of evntcons.h, field by field: the header, BufferContext, the counts and the pointers."""
 
 
-def give(intake, raw, flags=0x40):
+def give(queue, raw, flags=0x40):
     """Call the callback with *raw* as an event record, which is there for as long as the call takes."""
     record = Record(raw, flags)
-    intake.on_record(record.address)
+    queue.on_record(record.address)
 
 
 class Record:
@@ -42,60 +42,60 @@ def test_the_record_is_112_bytes():
 
 @pytest.mark.parametrize("event", EVENTS)
 def test_a_record_comes_out_as_the_event_that_it_is(event):
-    intake = Intake()
+    queue = RecordQueue()
     raw = encode(event)
-    give(intake, raw)
-    assert intake.take_images() == []
-    assert intake.take() == [raw]
-    assert (intake.received, intake.dropped, intake.error, len(intake)) == (1, 0, None, 0)
+    give(queue, raw)
+    assert queue.take_images() == []
+    assert queue.take() == [raw]
+    assert (queue.received, queue.dropped, queue.error, len(queue)) == (1, 0, None, 0)
 
 
 def test_a_32_bit_header_has_short_pointers():
-    intake = Intake()
-    give(intake, encode(EVENTS[0], 4), flags=0x20)
-    assert intake.take()[0].pointer_size == 4
+    queue = RecordQueue()
+    give(queue, encode(EVENTS[0], 4), flags=0x20)
+    assert queue.take()[0].pointer_size == 4
 
 
 def test_a_classic_event_is_known_by_its_opcode():
-    intake = Intake()
+    queue = RecordQueue()
     raw = RawEvent(THREAD, 0, 3, 1, 9, 1, 2, 8, bytes(72))
-    give(intake, raw)
-    give(intake, raw._replace(opcode=2))  # the end of a thread
-    assert intake.take() == [raw]
+    give(queue, raw)
+    give(queue, raw._replace(opcode=2))  # the end of a thread
+    assert queue.take() == [raw]
 
 
 def test_what_nothing_is_taken_from_is_left_out():
-    intake = Intake()
-    give(intake, encode(ThreadStop(1, 2, 3)))
-    give(intake, encode(EVENTS[0])._replace(provider=bytes(16)))
-    assert intake.take() == []
-    assert intake.received == 0
+    queue = RecordQueue()
+    give(queue, encode(ThreadStop(1, 2, 3)))
+    give(queue, encode(EVENTS[0])._replace(provider=bytes(16)))
+    assert queue.take() == []
+    assert queue.received == 0
 
 
 def test_what_finds_no_room_is_counted_and_what_waits_is_kept():
-    intake = Intake(bound=2)
+    queue = RecordQueue(bound=2)
     raws = [encode(ThreadStart(8, 1, 2, 3, tid)) for tid in range(5)]
     for raw in raws:
-        give(intake, raw)
-    assert (intake.received, intake.dropped) == (5, 3)
-    assert intake.take() == raws[:2]
-    give(intake, raws[4])
-    assert intake.take() == [raws[4]]
+        give(queue, raw)
+    assert (queue.received, queue.dropped) == (5, 3)
+    assert queue.take() == raws[:2]
+    give(queue, raws[4])
+    assert queue.take() == [raws[4]]
 
 
 def test_an_error_in_the_callback_is_kept():
-    intake = Intake()
-    intake.on_record("no address")
-    assert isinstance(intake.error, TypeError)
+    queue = RecordQueue()
+    queue.on_record("no address")
+    assert isinstance(queue.error, TypeError)
 
 
 def test_image_events_are_kept_apart():
-    intake = Intake()
+    queue = RecordQueue()
     raws = [encode(ImageLoad(1, 7, 0x1000, 0x100)), encode(ImageUnload(2, 7, 0x1000, 0x100))]
     raws.append(RawEvent(IMAGE, 0, 2, 10, 1, 2, 3, 8, bytes(40)))
     for raw in raws:
-        give(intake, raw)
-    assert len(intake) == intake.received == 3
-    assert intake.take() == []
-    assert [RawEvent(*fields) for fields in intake.take_images()] == raws
-    assert (len(intake), intake.received) == (0, 3)
+        give(queue, raw)
+    assert len(queue) == queue.received == 3
+    assert queue.take() == []
+    assert [RawEvent(*fields) for fields in queue.take_images()] == raws
+    assert (len(queue), queue.received) == (0, 3)

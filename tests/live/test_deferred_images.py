@@ -2,13 +2,13 @@ import pytest
 
 from etwdetect.core.events import ImageLoad, ImageUnload
 from etwdetect.live import deferred_images
-from etwdetect.live.deferred_images import ImageShelf
+from etwdetect.live.deferred_images import DeferredImages
 from etwdetect.sources.decode.encode import encode
 
 
 @pytest.fixture
 def images():
-    return ImageShelf()
+    return DeferredImages()
 
 
 def load(time, pid, base=0x1000):
@@ -66,9 +66,11 @@ def test_of_too_many_in_all_the_processes_with_most_are_named(images, monkeypatc
     assert images.put([load(1, 9)]) == [8]
 
 
-def test_of_too_many_processes_the_one_heard_of_first_goes(images, monkeypatch):
+def test_of_too_many_processes_the_one_heard_of_first_goes(monkeypatch):
     monkeypatch.setattr(deferred_images, "MOST_PROCESSES", 2)
+    images = DeferredImages()
     images.put(load(1, pid) for pid in (7, 8, 9))
+    assert len(images) == 2
     assert [len(images.take(pid)) for pid in (7, 8, 9)] == [0, 1, 1]
 
 

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from etwdetect.live.ownership import Owner, leaked, name_of, owner_of
+from etwdetect.live.ownership import Owner, name_of, orphaned, owner_of
 
 MONITOR = Owner("monitor", 4711, 1_763_900_000_123)
 RECORD = Owner("record", 4712, 1_763_900_000_124)
@@ -33,4 +33,4 @@ def test_other_names_are_nobodys(name):
 
 def test_only_a_session_of_ours_whose_process_has_gone_is_leaked():
     names = ["NT Kernel Logger", name_of(MONITOR), name_of(RECORD), "etwdetect-x"]
-    assert list(leaked(names, lives=lambda owner: owner == MONITOR)) == [name_of(RECORD)]
+    assert list(orphaned(names, is_running=lambda owner: owner == MONITOR)) == [name_of(RECORD)]

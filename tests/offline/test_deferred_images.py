@@ -134,10 +134,10 @@ def in_turn(events):
     pipeline = Pipeline(RemoteThreadRule(), enricher)
     for event in events:
         if not isinstance(event, ImageLoad | ImageUnload):
-            enricher.foresee(event)
+            enricher.prescan(event)
     for event in events:
         if isinstance(event, ImageLoad | ImageUnload):
-            enricher.foresee(event)
+            enricher.prescan(event)
     for event in events:
         found += pipeline.take(event.time - 1)
         pipeline.observe(event)
@@ -157,7 +157,7 @@ def fed_late(events):
     replay = ImageReplay(images, enricher)
     pipeline = Pipeline(RemoteThreadRule(), enricher, replay.look_around)
     for event in others:
-        enricher.foresee(event)
+        enricher.prescan(event)
     for event in [*others, None]:
         for until in replay.advance(event):
             found += pipeline.take(until)

@@ -9,7 +9,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from etwdetect.enrich.detection import Process
-from etwdetect.enrich.kinds import SEVERITIES
+from etwdetect.enrich.kind_rules import SEVERITIES
 
 if TYPE_CHECKING:
     from collections.abc import Hashable

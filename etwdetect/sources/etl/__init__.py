@@ -1,1 +1,1 @@
-"""The .etl container: what a trace file is made of, and how its records are found."""
+"""The .etl container: its buffers, its records, and a writer of valid files."""

@@ -1,4 +1,4 @@
-"""The buffers that a trace file is a row of: their 0x48-byte headers, and where the next one begins.
+"""The buffers of a trace file, which follow each other: their 0x48-byte headers.
 
 Layout: WMI_BUFFER_HEADER in the public symbols of ntoskrnl, checked on traces of builds 6001 to 22621.
 """
@@ -9,10 +9,10 @@ from struct import Struct
 from typing import Final, NamedTuple
 
 HEADER_SIZE: Final = 0x48
-"""Bytes of a buffer's header."""
+"""The size of a buffer's header, in bytes."""
 
 LARGEST: Final = 16 << 20
-"""The most bytes that Windows allows a buffer."""
+"""The largest buffer that Windows allows, in bytes."""
 
 FLUSH_MARKER: Final = 0x01
 EVENTS_LOST: Final = 0x02
@@ -23,11 +23,11 @@ _FIELDS: Final = Struct("<II8xqq8xHHIIHH16x")
 
 
 class BufferHeader(NamedTuple):
-    """One buffer's header. *size* is in bytes on disk, *filled* the bytes used, header included.
+    """One buffer's header. *size* is in bytes on disk, *filled* is the bytes in use, both including the header.
 
-    *saved* is *filled* too in files that Windows wrote live, but not in relogged ones; *time* is raw or a
-    FILETIME: neither is to be relied on. Of a compressed buffer *size* is that of the compressed form and
-    *filled* that of the decoded one.
+    *saved* equals *filled* in files that Windows wrote live, but not in relogged ones; *time* is raw or a
+    FILETIME: neither is reliable. For a compressed buffer *size* is that of the compressed form and *filled* that
+    of the decoded one.
     """
 
     size: int
@@ -43,24 +43,24 @@ class BufferHeader(NamedTuple):
 
     @property
     def compressed(self) -> bool:
-        """Whether the bytes behind the header have to be decompressed."""
+        """Whether the bytes after the header are compressed."""
         return bool(self.flags & COMPRESSED)
 
     def fault(self) -> str | None:
-        """Say why this can't be a buffer's header; None if it can."""
+        """Return why this is not a valid buffer header, or None if it is."""
         if not HEADER_SIZE <= self.size <= LARGEST:
-            return f"a buffer of {self.size} bytes cannot be"
+            return f"invalid buffer size of {self.size} bytes"
         if not HEADER_SIZE <= self.filled <= LARGEST:
-            return f"a buffer filled with {self.filled} bytes cannot be"
+            return f"invalid buffer fill of {self.filled} bytes"
         if not self.compressed and self.filled > self.size:
-            return f"a buffer of {self.size} bytes cannot be filled with {self.filled}"
+            return f"a buffer of {self.size} bytes cannot hold {self.filled}"
         return None
 
     def pack(self) -> bytes:
-        """Return the header as 0x48 bytes; what this project does not read is zero."""
+        """Return the header as 0x48 bytes; fields that this project does not read are zero."""
         return _FIELDS.pack(*self)
 
 
 def parse(data: bytes | bytearray | memoryview, at: int = 0) -> BufferHeader:
-    """Read the header at offset *at*, where 0x48 bytes must be."""
+    """Parse the header at offset *at* of *data*, which must have 0x48 bytes there."""
     return BufferHeader(*_FIELDS.unpack_from(data, at))

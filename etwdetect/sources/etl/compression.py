@@ -1,8 +1,8 @@
 """Compressed buffer bodies, in the three formats that a trace file can name.
 
-Decompression is libfwnt's (docs/dependencies.md), or `xpress`'s where that refuses what is sound. For the writer
-there is compression: real for XPRESS, which is what Windows uses for traces, and for the other two a form that is
-valid but stores the bytes as they are.
+libfwnt decompresses (docs/dependencies.md); `xpress` does what libfwnt refuses though it is valid. For the writer
+there is compression: real for XPRESS, which Windows uses for traces, and a valid form that stores the bytes
+uncompressed for the other two.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ _LZNT1_CHUNK: Final = 4096
 _HUFFMAN_BLOCK: Final = 65536
 _XPRESS_REACH: Final = 8192
 _SHORTEST_MATCH: Final = 3
-_LONGEST_MATCH: Final = 0x7FFF  # libfwnt, which others read traces with, takes those from 0x9000 on for damage
+_LONGEST_MATCH: Final = 0x7FFF  # libfwnt, which other tools use, rejects matches from 0x9000 bytes on
 
 
 def decompress(data: bytes, size: int, method: int) -> bytes:
-    """Return the *size* bytes that *data* holds in compressed form.
+    """Return *data* decompressed to *size* bytes.
 
-    Raises ValueError, with what is wrong, where they are not *size* or *data* is no such form.
+    Raises ValueError, with the reason, if *data* is damaged or does not decode to *size* bytes.
     """
-    import pyfwnt  # noqa: PLC0415 (plain traces start faster without it)
+    import pyfwnt  # noqa: PLC0415 (lazy import: fast start-up for uncompressed traces)
 
     match method:
         case 2:
@@ -46,7 +46,7 @@ def decompress(data: bytes, size: int, method: int) -> bytes:
     except (OSError, MemoryError, ValueError) as error:
         raise ValueError("the compressed data is damaged") from error
     if len(decoded) != size:
-        raise ValueError(f"{len(decoded)} bytes came of compressed data that should hold {size}")
+        raise ValueError(f"compressed data decoded to {len(decoded)} bytes instead of {size}")
     return decoded
 
 
@@ -60,7 +60,7 @@ def _decoded(decoder: Callable[[bytes, int], bytes], data: bytes, size: int, met
 
 
 def compress(data: bytes, method: int) -> bytes:
-    """Return *data* in the compressed format *method*; in LZNT1 and XPRESS-Huffman as literals only."""
+    """Return *data* in the compressed format *method*; LZNT1 and XPRESS-Huffman contain literals only."""
     match method:
         case 2:
             return _store_lznt1(data)
@@ -82,7 +82,7 @@ def _compress_xpress(data: bytes) -> bytes:
     """[MS-XCA] 2.3: 32 flags before each 32 items, an item being a byte (0) or a match with earlier ones (1)."""
     out = bytearray(4)
     flags, flag_count, flags_at = 0, 0, 0
-    half_used_at = 0  # where the upper half of a length byte is still free
+    half_used_at = 0  # the offset of a length byte whose upper half is free
     seen: dict[bytes, int] = {}
     at = 0
     while at < len(data):
@@ -114,7 +114,7 @@ def _match_length(data: bytes, earlier: int, at: int) -> int:
 
 
 def _put_match(out: bytearray, distance: int, extra: int, half_used_at: int) -> int:
-    """Append a match *extra* bytes longer than the shortest; return where a half byte is free then, or 0."""
+    """Append a match *extra* bytes longer than the shortest; return the offset of a half-used byte, or 0."""
     out += (distance - 1 << 3 | min(extra, 7)).to_bytes(2, "little")
     if extra < 7:
         return half_used_at
@@ -146,6 +146,6 @@ def _store_huffman(data: bytes) -> bytes:
         if len(block) % 2:
             block.append(0)
         block[0::2], block[1::2] = block[1::2], block[0::2]
-        # A decoder has read one word ahead when it turns to the next block's code lengths.
+        # A decoder reads one word ahead before the next block's code lengths.
         blocks.append(lengths + bytes(block) + b"\0\0")
     return b"".join(blocks)

@@ -1,7 +1,7 @@
 """The logfile header: the first record of a trace, which describes the rest.
 
-Layout: TRACE_LOGFILE_HEADER of the Windows SDK's evntrace.h, in the 32- and the 64-bit form that stands in
-files; it lies behind a 32-byte system header (records.py).
+Layout: TRACE_LOGFILE_HEADER of the Windows SDK's evntrace.h, in the 32- and 64-bit forms found in files; it
+follows a 32-byte system header (records.py).
 """
 
 from __future__ import annotations
@@ -11,17 +11,17 @@ from typing import Final, NamedTuple
 
 _HEAD: Final = Struct("<III I qIIIIIIII")
 _TAILS: Final = {4: (0xF0, Struct("<qqqII")), 8: (0xF8, Struct("<qqqII"))}
-"""By pointer size: where BootTime begins, and it with the four fields behind it."""
+"""By pointer size: the offset of BootTime, and the layout of it and the four fields after it."""
 
 _POINTER_SIZE_AT: Final = 44
 
 
 class LogfileHeader(NamedTuple):
-    """What a trace says of itself.
+    """The description of a trace.
 
-    Times are FILETIMEs (*perf_freq* is in ticks per second, *cpu_mhz* in 10⁶ cycles per second). *clock* is
-    1 for the performance counter, 2 for system time, 3 for CPU cycles. The counts of lost events and buffers
-    are those that Windows had when it closed the file.
+    Times are FILETIMEs; *perf_freq* is in ticks per second, *cpu_mhz* in 10⁶ cycles per second. *clock* is 1 for
+    the performance counter, 2 for system time, 3 for CPU cycles. The numbers of lost events and buffers are as of
+    the closing of the file.
     """
 
     buffer_size: int
@@ -45,27 +45,24 @@ class LogfileHeader(NamedTuple):
 
     @property
     def finalised(self) -> bool:
-        """Whether the session was closed in order; if not, the counts of lost events are not known."""
+        """Whether the session was closed properly; if not, the number of lost events is unknown."""
         return self.buffers_written > 0
 
     def pack(self) -> bytes:
-        """Return the payload without the two names that may follow: 0x118 bytes, or 0x110 in 32-bit form."""
+        """Return the payload without the two names that may follow: 0x118 bytes, or 0x110 in the 32-bit form."""
         tail_at, tail = _TAILS[self.pointer_size]
         head = _HEAD.pack(*self[:13])
         return head.ljust(tail_at, b"\0") + tail.pack(*self[13:])
 
 
 def parse(payload: bytes) -> LogfileHeader:
-    """Read the header out of the first record's *payload*.
-
-    Raises ValueError, with what is wrong, if it can't be one.
-    """
+    """Parse the header in the first record's *payload*. Raises ValueError, with the reason, if it is invalid."""
     if len(payload) < _HEAD.size:
         raise ValueError("the logfile header is cut short")
     head = _HEAD.unpack_from(payload)
     pointer_size = int.from_bytes(payload[_POINTER_SIZE_AT : _POINTER_SIZE_AT + 4], "little")
     if pointer_size not in _TAILS:
-        raise ValueError(f"the logfile header gives pointers {pointer_size} bytes")
+        raise ValueError(f"the logfile header has an invalid pointer size of {pointer_size} bytes")
     tail_at, tail = _TAILS[pointer_size]
     if len(payload) < tail_at + tail.size:
         raise ValueError("the logfile header is cut short")

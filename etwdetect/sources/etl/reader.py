@@ -1,7 +1,7 @@
-"""Reads a trace file: buffer by buffer into a window, the window's records walked, the wanted ones handed on.
+"""Reads a trace file: loads buffers into a window, walks the records in it, and yields the wanted ones.
 
-The file is read, not mapped: a mapped file that is cut short meanwhile, or whose share goes away, kills the
-process. Memory is one window and one buffer, whatever the file's size.
+The file is read, not mapped: the process would crash if a mapped file is truncated meanwhile or its share goes
+away. Memory is one window and one buffer, whatever the file's size.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import IO, TYPE_CHECKING, Final, NamedTuple
 
 from etwdetect.core.errors import NotATraceError
 from etwdetect.sources.etl import buffers, compression, logfile, records
-from etwdetect.sources.etl.clock import Clock
+from etwdetect.sources.etl.clock import ClockConversion
 from etwdetect.sources.etl.walk import Span, Wanted, walk
 
 if TYPE_CHECKING:
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from etwdetect.sources.etl.buffers import BufferHeader
 
 WINDOW: Final = 24 << 20
-"""How many bytes of buffers are walked at a time."""
+"""The number of bytes of buffers that are walked at a time."""
 
 MOST_DAMAGES_KEPT: Final = 100
-"""How many places of damage are described; the rest is only counted."""
+"""The most damaged places that are described; further ones are only counted."""
 
 _EVTX_MAGIC: Final = b"ElfFile\0"
 _LOGFILE_RECORD_HEADER: Final = 32
@@ -34,7 +34,7 @@ _UNUSED: Final = "unused space between buffers"
 
 
 class Damage(NamedTuple):
-    """A place in a file that could not be read: the offset in bytes from its start, and what is wrong."""
+    """A damaged place in a file: the offset in bytes from its start, and what is wrong."""
 
     offset: int
     what: str
@@ -42,27 +42,27 @@ class Damage(NamedTuple):
 
 @dataclass
 class Damages:
-    """The places of damage in one file: all counted, the first ones described."""
+    """The damaged places in one file: all are counted, the first ones described."""
 
     count: int = 0
     described: list[Damage] = field(default_factory=list)
 
     def add(self, offset: int, what: str) -> None:
-        """Count one more place, at *offset* bytes from the file's start."""
+        """Add a damaged place, at *offset* bytes from the file's start."""
         self.count += 1
         if len(self.described) < MOST_DAMAGES_KEPT:
             self.described.append(Damage(offset, what))
 
 
 class _Placed(NamedTuple):
-    """A buffer's records in the window, and where in the file they come from."""
+    """A buffer's records in the window, and their offset in the file."""
 
     span: Span
     offset: int
     compressed: bool
 
     def file_offset(self, at: int) -> int:
-        """Return where in the file the byte at *at* in the window stands, or the compressed buffer around it."""
+        """Return the offset in the file of the byte at *at* in the window, or of its compressed buffer."""
         if self.compressed:
             return self.offset
         return self.offset + buffers.HEADER_SIZE + at - self.span.start
@@ -71,9 +71,9 @@ class _Placed(NamedTuple):
 class Trace:
     """One trace file, open for reading.
 
-    *file* is a seekable binary file, *name* is what messages call it. Raises NotATraceError where it is no
-    trace. While `records` is read, *events_read*, *bytes_read* (of the file), *damages* and *loss_marks* (how
-    many buffers are flagged as following a loss) grow.
+    *file* is a seekable binary file, *name* its name in messages. Raises NotATraceError if it is not a trace.
+    While `records` is iterated, *events_read*, *bytes_read* (of the file), *damages* and *loss_marks* (the number
+    of buffers flagged as following a loss) grow.
     """
 
     def __init__(self, file: IO[bytes], name: str) -> None:
@@ -88,7 +88,7 @@ class Trace:
         file.seek(0)
         self.header, anchor, self._method = self._read_header()
         try:
-            self.clock = Clock(self.header, anchor)
+            self.clock = ClockConversion(self.header, anchor)
         except ValueError as error:
             raise NotATraceError(name, str(error), buffers.HEADER_SIZE) from error
 
@@ -112,7 +112,7 @@ class Trace:
         size, hook = int.from_bytes(body[4:6], "little"), int.from_bytes(body[6:8], "little")
         if kind != records.Kind.HOOKED or hook != 0:
             raise NotATraceError(
-                self.name, "is not a trace: its first record is no logfile header", buffers.HEADER_SIZE
+                self.name, "is not a trace: its first record is not a logfile header", buffers.HEADER_SIZE
             )
         try:
             header = logfile.parse(body[_LOGFILE_RECORD_HEADER : max(size, _LOGFILE_RECORD_HEADER)])
@@ -121,13 +121,13 @@ class Trace:
         return header, int.from_bytes(body[16:24], "little", signed=True), first.state & 0xFFFF
 
     def stop(self) -> None:
-        """Have `records` read no further buffer."""
+        """Make `records` stop before the next buffer."""
         self.stopped = True
 
     def records(self, wanted: Wanted, aside: Callable[[bytes], None] | None = None) -> Iterator[RawEvent]:
-        """Yield the wanted records in file order; it may be a few more, of providers much like the wanted.
+        """Yield the wanted records in file order, and possibly a few of providers with similar GUIDs.
 
-        The bytes of those that are to be put aside are given to *aside*: `etl.records.read` reads them.
+        The bytes of records to be put aside are passed to *aside*; `etl.records.read` parses them.
         """
         window = _Window()
         for offset, header in self._buffers():
@@ -143,7 +143,7 @@ class Trace:
         yield from self._records_in(window, wanted, aside)
 
     def _buffers(self) -> Iterator[tuple[int, BufferHeader]]:
-        """Yield each buffer's offset and header; step over what can't be a buffer, where that is possible."""
+        """Yield each buffer's offset and header; skip invalid ones where the next one's offset is known."""
         offset = 0
         bad: tuple[int, str] | None = None
         while offset < self.size and not self.stopped:
@@ -166,12 +166,12 @@ class Trace:
                 bad = (offset, f"{fault}; the {self.size - offset} bytes from there on are not read")
                 break
             self.bytes_read = min(offset, self.size)
-        if bad and bad[1] != _UNUSED:  # an unfinalised log may end in space that was never used
+        if bad and bad[1] != _UNUSED:  # an unfinalised log may end with unused space
             self.damages.add(*bad)
 
     @property
     def _stride(self) -> int:
-        """How far the next buffer is from one whose header is damaged; 0 where that can't be known."""
+        """The distance from a buffer with a damaged header to the next one; 0 if unknown."""
         fixed = not self.header.mode & _COMPRESSED_MODE
         return self.header.buffer_size if fixed and self.header.buffer_size >= _SMALLEST_STRIDE else 0
 
@@ -181,7 +181,7 @@ class Trace:
         return None
 
     def _body(self, offset: int, header: BufferHeader) -> bytes:
-        """Return the decoded bytes behind a buffer's header; ValueError where they can't be had."""
+        """Return the decoded bytes after a buffer's header. Raises ValueError if they are truncated or damaged."""
         size = (header.size if header.compressed else header.filled) - buffers.HEADER_SIZE
         body = self._read(offset + buffers.HEADER_SIZE, size)
         cut = offset + header.size > self.size
@@ -194,7 +194,7 @@ class Trace:
         return compression.decompress(body, header.filled - buffers.HEADER_SIZE, self._method)
 
     def _read(self, offset: int, size: int) -> bytes:
-        """Return *size* bytes at *offset*, fewer where the file ends or can't be read any further."""
+        """Return *size* bytes at *offset*, fewer if the file ends or cannot be read further."""
         try:
             self._file.seek(offset)
             return self._file.read(size)
@@ -214,7 +214,7 @@ class Trace:
         if aside is not None:
             data = window.data
             for at in walked.aside:
-                aside(bytes(data[at : at + (data[at + 4] | data[at + 5] << 8)]))  # where a hooked record's size is
+                aside(bytes(data[at : at + (data[at + 4] | data[at + 5] << 8)]))  # the size of a hooked record
         for at, buffer in _with_buffers(walked.found, window.placed):
             try:
                 yield records.read(window.data, at, self.clock, buffer.file_offset(at))
@@ -227,9 +227,9 @@ class Trace:
 
 
 class _Window:
-    """The bytes of many buffers' records, one after the other, each beginning on a multiple of 8.
+    """The records of many buffers, one after the other, each buffer aligned to 8 bytes.
 
-    It grows to what the buffers need, WINDOW bytes or a single larger buffer, and is then used again.
+    It grows to the size needed, at most WINDOW bytes or a single larger buffer, and is reused.
     """
 
     def __init__(self) -> None:
@@ -238,16 +238,16 @@ class _Window:
         self._used = 0
 
     def has_room(self, size: int) -> bool:
-        """Whether *size* bytes more may go in; a window without buffers takes one of any size."""
+        """Whether *size* more bytes fit; an empty window takes a buffer of any size."""
         return not self.placed or self._used + size <= WINDOW
 
     def clear(self) -> None:
-        """Forget all buffers."""
+        """Remove all buffers."""
         self.placed.clear()
         self._used = 0
 
     def place(self, offset: int, body: bytes, *, compressed: bool) -> None:
-        """Put in the records of the buffer at *offset* in the file."""
+        """Add the records of the buffer at *offset* in the file."""
         start, end = self._used, self._used + len(body)
         self._used = end + -end % records.ALIGNMENT
         self.data[start : self._used] = body + bytes(self._used - end)
@@ -255,7 +255,7 @@ class _Window:
 
 
 def _with_buffers(positions: Iterable[int], placed: list[_Placed]) -> Iterator[tuple[int, _Placed]]:
-    """Yield each of the ascending *positions* with the buffer that it lies in."""
+    """Yield each of the ascending *positions* with the buffer that contains it."""
     around = iter(placed)
     buffer = next(around, None)
     for at in positions:

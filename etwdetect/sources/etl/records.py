@@ -1,40 +1,43 @@
-"""The records in a buffer: which headers there are, where each keeps its size, and how to read one.
+"""The records in a buffer: the types of headers, where each stores its size, and how to parse one.
 
-A record begins on a multiple of 8 bytes, and its first 8 bytes hold, as four u16: the size or the version,
-the marker (header type, flags), the size where the first does not, and the kernel's hook id where there is
-one. Layouts: evntcons.h and evntrace.h of the Windows SDK for EVENT_HEADER, FULL and INSTANCE headers; the
-public symbols of ntoskrnl for the rest; all checked on real traces.
+A record is aligned to 8 bytes, and its first 8 bytes are four u16: the size or the version, the marker (header
+type and flags), the size unless the first is the size, and the kernel's hook id if it has one. Layouts: evntcons.h
+and evntrace.h of the Windows SDK for EVENT_HEADER, FULL and INSTANCE headers; the public symbols of ntoskrnl for
+the rest; all checked on real traces.
 """
 
 from __future__ import annotations
 
 from enum import IntEnum
 from struct import Struct
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from etwdetect.core.events import UNKNOWN_ID
+from etwdetect.core.filetime import LAST_FILETIME
 from etwdetect.core.raw import IMAGE, PROCESS, SYSTEM_CONFIG, THREAD, RawEvent
-from etwdetect.sources.etl.clock import LAST_FILETIME, Clock
+
+if TYPE_CHECKING:
+    from etwdetect.sources.etl.clock import ClockConversion
 
 ALIGNMENT: Final = 8
 START: Final = Struct("<HHHH")
 """The first 8 bytes of any record."""
 
 FILL: Final = b"\xff\xff\xff\xff"
-"""What Windows writes behind the last record of a buffer."""
+"""What Windows writes after the last record of a buffer."""
 
 
 class Kind(IntEnum):
-    """What the first 8 bytes of a record tell, by its marker."""
+    """The layout of the first 8 bytes of a record, by its marker."""
 
     NONE = 0
-    """No record begins so."""
+    """Not the start of a record."""
     HOOKED = 1
-    """Its size stands at 4, a hook id at 6."""
+    """The size is at offset 4, a hook id at 6."""
     NAMED = 2
-    """Its size stands at 0, the GUID of its provider or class at 24."""
+    """The size is at offset 0, the GUID of its provider or class at 24."""
     OTHER = 3
-    """Its size stands at 0; it can't be one of ours."""
+    """The size is at offset 0; no event of interest has this layout."""
 
 
 HEADERS: Final = {
@@ -70,16 +73,16 @@ def _tables() -> tuple[bytes, bytes]:
             for header_type, (kind, size) in HEADERS.items():
                 kinds[row + header_type] = kind
                 sizes[row + header_type] = size
-    fill = int.from_bytes(FILL[2:4], "little")  # else it would be a message of 65,535 bytes
+    fill = int.from_bytes(FILL[2:4], "little")  # otherwise a message of 65,535 bytes
     kinds[fill], sizes[fill] = Kind.NONE, 0
     return bytes(kinds), bytes(sizes)
 
 
 KINDS, HEADER_SIZES = _tables()
 
-# The kernel's own records name their class by the upper byte of the hook id, the opcode by the lower one.
+# In the kernel's own records the upper byte of the hook id is the class, the lower one the opcode.
 _HOOK_GROUPS: Final = {0x03: PROCESS, 0x05: THREAD, 0x0B: SYSTEM_CONFIG, 0x14: IMAGE}
-_IMAGE_LOAD_HOOK: Final = 0x030A  # stands among the process hooks
+_IMAGE_LOAD_HOOK: Final = 0x030A  # it is in the group of process hooks
 _LOAD: Final = 10
 
 _SYSTEM = Struct("<HBBHHIIq")
@@ -102,11 +105,10 @@ def hook_ids(provider: bytes, opcodes: frozenset[int]) -> frozenset[int]:
     return frozenset(ids)
 
 
-def read(data: bytearray | bytes, at: int, clock: Clock, offset: int) -> RawEvent:
-    """Read the record at *at*, which `walk` found to be whole; *offset* is its place in the file.
+def read(data: bytearray | bytes, at: int, clock: ClockConversion, offset: int) -> RawEvent:
+    """Parse the record at *at*, which `walk` found to be complete; *offset* is its offset in the file.
 
-    Raises ValueError, with what is wrong, for extended items that do not add up, for a time stamp outside of
-    the calendar, and for a record that is none of ours.
+    Raises ValueError, with the reason, for inconsistent extended items and for a time stamp out of range.
     """
     header_type = data[at + 2]
     pointer_size = 4 if header_type in _TYPES_32 else 8
@@ -135,7 +137,7 @@ def read(data: bytearray | bytes, at: int, clock: Clock, offset: int) -> RawEven
         body, end = at + HEADERS[header_type][1], at + size
     time = clock.filetime(time)
     if not 0 <= time <= LAST_FILETIME:
-        raise ValueError("a record's time stamp lies outside of the calendar")
+        raise ValueError("a record's time stamp is out of range")
     return RawEvent(
         provider, event_id, version, opcode, time, pid, tid, pointer_size, bytes(data[body:end]), offset
     )
@@ -146,7 +148,7 @@ def _class_of(hook: int) -> bytes:
 
 
 def _skip_extended_items(data: bytearray | bytes, at: int, end: int) -> int:
-    """Return where the payload begins, behind the extended items at *at*.
+    """Return the offset of the payload, after the extended items at *at*.
 
     An item is {u16 whole size, u16 type, u16 another follows, u16 data size, data}, padded to its whole size.
     """
@@ -157,4 +159,4 @@ def _skip_extended_items(data: bytearray | bytes, at: int, end: int) -> int:
         at += whole
         if not another_follows & 1:
             return at
-    raise ValueError("a record's extended items do not add up")
+    raise ValueError("a record's extended items are inconsistent")

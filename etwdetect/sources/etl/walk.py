@@ -1,9 +1,9 @@
-"""The walk over the records of many buffers: the one narrow place where all of a trace's bytes go by.
+"""The walk over the records of many buffers: the hot loop that all bytes of a trace pass.
 
-A buffer is walked record by record, from its start to its end, because nothing else tells where a record
-begins. One Python step a record costs about 0.4 µs. Where there are many buffers they are walked in step,
-one record of each at a time, as one numpy operation on all of them; whatever is not plain about a buffer is
-left to the walk by single steps, which alone says what is wrong.
+A buffer is walked record by record from its start, because only the previous record gives the offset of the next.
+One Python step per record takes about 0.4 µs. Many buffers are walked in step, one record of each at a time, as
+one numpy operation on all; a buffer with anything unusual is left to the walk by single steps, which reports what
+is wrong.
 """
 
 from __future__ import annotations
@@ -21,31 +21,31 @@ if TYPE_CHECKING:
     Words = np.ndarray[tuple[int], np.dtype[np.uint64]]
     Positions = np.ndarray[tuple[int], np.dtype[np.int64]]
     Step = tuple[Positions, Words, Positions]
-    """For each buffer still walked: where a record begins, its first 8 bytes, and which buffer that is."""
+    """For each buffer still walked: the offset of a record, its first 8 bytes, and the number of the buffer."""
 
 WIDE: Final = 96
-"""From how many buffers on it pays to load numpy (a tenth of a second)."""
+"""The number of buffers from which loading numpy (0.1 s) pays off."""
 
 NARROW: Final = 24
-"""Below how many buffers in step single steps are faster."""
+"""The number of buffers below which single steps are faster."""
 
 
 _FIND: Final = 1
 _ASIDE: Final = 2
-"""What to do with the records of a hook id; of others, nothing."""
+"""What to do with the records of a hook id; 0 for nothing."""
 
 
 class Span(NamedTuple):
-    """Where the records of one buffer lie: from *start* to *end*, *start* being a multiple of 8."""
+    """The range of one buffer's records, from *start*, a multiple of 8, to *end*."""
 
     start: int
     end: int
 
 
 class Wanted:
-    """What to find: kernel records by hook id, others by provider GUID; and kernel records to put *aside*.
+    """The records to find: kernel records by hook id, others by provider GUID; and kernel records to put *aside*.
 
-    Of a GUID only the first 8 bytes are compared here: whoever reads a record looks at all 16.
+    Only the first 8 bytes of a GUID are compared here; the decoder compares all 16.
     """
 
     def __init__(self, hooks: Iterable[int], guids: Iterable[bytes], aside: Iterable[int] = ()) -> None:
@@ -60,7 +60,7 @@ class Wanted:
 
 @dataclass
 class Walk:
-    """What a walk saw: how many records, where the wanted ones are, and where a buffer made no sense."""
+    """The result of a walk: the number of records, the offsets of the wanted ones, and the damaged places."""
 
     records: int = 0
     found: list[int] = field(default_factory=list)
@@ -71,7 +71,7 @@ class Walk:
 def walk(data: bytearray, spans: list[Span], wanted: Wanted) -> Walk:
     """Walk the records of the buffers at *spans* in *data*, whose length is a multiple of 8.
 
-    Never raises for what the data holds. *found*, *aside* and *broken* are in ascending order.
+    Never raises, whatever the data. *found*, *aside* and *broken* are in ascending order.
     """
     result = Walk()
     rest = [span for span in spans if span.end % ALIGNMENT] if len(spans) >= WIDE else spans
@@ -112,19 +112,19 @@ def _walk_one(data: bytearray, span: Span, wanted: Wanted, result: Walk) -> None
 
 def _fault(kind: int, marker: int, size: int, room: int) -> str:
     if kind == Kind.NONE:
-        return f"no record begins with the marker {marker:#06x}"
+        return f"no record type has the marker {marker:#06x}"
     if size > room:
-        return f"a record of {size} bytes reaches past the end of its buffer, {room} bytes on"
+        return f"a record of {size} bytes exceeds the {room} bytes left in its buffer"
     return f"a record of {size} bytes is smaller than its header"
 
 
 def _walk_in_step(data: bytearray, spans: list[Span], wanted: Wanted, result: Walk) -> list[Span]:
-    """Walk all buffers in step; return what is left: the last few, and buffers whose bytes are not plain.
+    """Walk all buffers in step; return what is left: the last few buffers, and those with anything unusual.
 
-    The steps only collect where the records begin, each step at least 8 bytes on, so they end whatever the
-    bytes are. All that was collected is then judged at once.
+    The steps only collect the offsets of records. Each advances at least 8 bytes, so they end whatever the data.
+    All records are then checked at once.
     """
-    import numpy as np  # noqa: PLC0415 (small traces start faster without it)
+    import numpy as np  # noqa: PLC0415 (lazy import: fast start-up for small traces)
 
     words = np.frombuffer(data, np.uint64)
     hooked = np.frombuffer(KINDS, np.uint8) == int(Kind.HOOKED)
@@ -142,16 +142,16 @@ def _walk_in_step(data: bytearray, spans: list[Span], wanted: Wanted, result: Wa
         start = word.view(np.uint16).reshape(-1, 4)
         size = np.where(hooked[start[:, 1]], start[:, 2], start[:, 0]).astype(np.int64)
         at = at + np.maximum(size + 7 >> 3, 1)
-    doubtful = _judge(words, steps, spans, wanted, result) if steps else set()
+    doubtful = _check_records(words, steps, spans, wanted, result) if steps else set()
     rests = zip(buffer.tolist(), (at * 8).tolist(), strict=True)
     left = [Span(start, spans[index].end) for index, start in rests if index not in doubtful]
     return left + [spans[index] for index in doubtful]
 
 
-def _judge(words: Words, steps: list[Step], spans: list[Span], wanted: Wanted, result: Walk) -> set[int]:
-    """Count the records of all *steps* and find the wanted ones; return the buffers whose bytes are not plain.
+def _check_records(words: Words, steps: list[Step], spans: list[Span], wanted: Wanted, result: Walk) -> set[int]:
+    """Count the records of all *steps* and find the wanted ones; return the numbers of the unusual buffers.
 
-    Of those nothing is counted.
+    Nothing in those is counted.
     """
     import numpy as np  # noqa: PLC0415
 

@@ -1,4 +1,4 @@
-"""Writes valid .etl files: for samples, tests and parity scenarios."""
+"""Writes valid .etl files, for samples, tests and parity scenarios."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 from struct import Struct
 from typing import TYPE_CHECKING, BinaryIO, Final, Self
 
+from etwdetect.core.filetime import TICKS_PER_SECOND
 from etwdetect.sources.etl import compression, logfile, records
 from etwdetect.sources.etl.buffers import COMPRESSED, FLUSH_MARKER, HEADER_SIZE, BufferHeader
-from etwdetect.sources.etl.clock import QPC, SYSTEM_TIME, Clock
+from etwdetect.sources.etl.clock import QPC, SYSTEM_TIME, ClockConversion
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,10 +42,10 @@ _EXTENDED_ITEM = Struct("<HHHH")
 def pack_record(
     event: RawEvent, time: int, header_type: int = EVENT_HEADER64, items: Sequence[tuple[int, bytes]] = ()
 ) -> bytes:
-    """Return *event* as a record with the given header, its *time* being raw, without padding at its end.
+    """Return *event* as a record with the given header and the raw *time*, without padding at its end.
 
-    *items* are extended items (type, data), which only an EVENT_HEADER can carry. A kernel record takes its
-    hook id from the event's class and opcode; ValueError where there is none.
+    *items* are extended items (type, data), which only an EVENT_HEADER can have. The hook id of a kernel record
+    follows from the event's class and opcode. Raises ValueError if the header type does not fit the event.
     """
     body = event.payload
     if header_type in (EVENT_HEADER32, EVENT_HEADER64):
@@ -85,9 +86,9 @@ def _pack_items(items: Sequence[tuple[int, bytes]]) -> bytes:
 
 @dataclass(frozen=True)
 class TraceOptions:
-    """What kind of trace to write. *start_time* is a FILETIME; *method* a compression format or 0 for none.
+    """The options of a trace. *start_time* is a FILETIME, *method* a compression format or 0 for none.
 
-    *unfinalised* leaves the logfile header as Windows has it while a session runs.
+    *unfinalised* leaves the logfile header as it is while a session runs.
     """
 
     start_time: int
@@ -119,7 +120,7 @@ class TraceOptions:
             pointer_size=self.pointer_size,
             events_lost=self.events_lost,
             cpu_mhz=self.cpu_mhz,
-            boot_time=self.start_time - 36_000_000_000,
+            boot_time=self.start_time - 3600 * TICKS_PER_SECOND,
             perf_freq=self.perf_freq,
             start_time=self.start_time,
             clock=self.clock,
@@ -129,7 +130,7 @@ class TraceOptions:
 
 @dataclass
 class _OpenBuffer:
-    """A CPU's buffer that is being filled."""
+    """The buffer that a CPU is filling."""
 
     body: bytearray = field(default_factory=bytearray)
     flags: int = 0
@@ -138,15 +139,15 @@ class _OpenBuffer:
 class TraceWriter:
     """Writes one trace to *file*; a context manager that finishes it.
 
-    Each CPU fills a buffer of its own, which goes to the file when it is full: as with Windows, events that
-    come in time order on two CPUs may stand in another order in the file.
+    Each CPU fills its own buffer, which is written when it is full: as in Windows, events in time order on two
+    CPUs may have another order in the file.
     """
 
     def __init__(self, file: BinaryIO, options: TraceOptions) -> None:
         self._file = file
         self._options = options
         self._anchor = options.start_time if options.clock == SYSTEM_TIME else _ANCHOR
-        self._clock = Clock(options.header(0, 0), self._anchor)
+        self._clock = ClockConversion(options.header(0, 0), self._anchor)
         self._open: dict[int, _OpenBuffer] = {}
         self._written = 0
         self._last_time = options.start_time
@@ -173,7 +174,7 @@ class TraceWriter:
         self.write_record(pack_record(event, self._clock.raw(event.time), header_type, items), cpu)
 
     def write_record(self, record: bytes, cpu: int = 0) -> None:
-        """Write a record as it is, whatever it is; ValueError where it is larger than a buffer."""
+        """Write the bytes of a *record* unchecked. Raises ValueError if they do not fit a buffer."""
         room = self._options.buffer_size - HEADER_SIZE
         padded = record + bytes(-len(record) % records.ALIGNMENT)
         if len(padded) > room:
@@ -189,7 +190,7 @@ class TraceWriter:
         self._open.setdefault(cpu, _OpenBuffer()).flags |= flags
 
     def flush(self, cpu: int) -> None:
-        """Put the buffer that *cpu* is filling into the file, full or not."""
+        """Write the buffer that *cpu* is filling, full or not."""
         buffer = self._open.pop(cpu, None)
         if buffer is not None:
             self._write_buffer(bytes(buffer.body), cpu, buffer.flags)
@@ -213,7 +214,7 @@ class TraceWriter:
         self._written += 1
 
     def _buffer_header(self, size: int, filled: int) -> BufferHeader:
-        state = self._options.method or compression.XPRESS  # which plain files name too
+        state = self._options.method or compression.XPRESS  # uncompressed files have it too
         time = self._clock.raw(self._last_time)
         return BufferHeader(size, filled, time, self._written, 0, 0, state, filled, 0, 0)
 
@@ -223,7 +224,7 @@ class TraceWriter:
     def _write_header_buffer(self, *, finished: bool) -> None:
         options = self._options
         header = options.header(self._written + 1, self._last_time) if finished else options.header(0, 0)
-        # Two names follow, the session's and the file's; here they are empty.
+        # The names of the session and the file follow; both are empty here.
         payload = header.pack() + bytes(4)
         header_type = SYSTEM64 if options.pointer_size == 8 else SYSTEM32
         size = _SYSTEM.size + len(payload)

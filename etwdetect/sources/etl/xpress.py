@@ -1,7 +1,7 @@
-"""Decodes XPRESS in Python, for what libfwnt refuses: matches of 36,864 bytes and more.
+"""Decompresses XPRESS in Python, for data that libfwnt refuses: matches of 36,864 bytes and more.
 
-Any program makes such a match that logs an event with so long a run of one byte, and other programs' events stand
-in the same buffer.
+Any program can cause such a match by logging an event with a long run of one byte, and other programs' events
+share its buffer.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ _SHORTEST_MATCH: Final = 3
 
 
 def decompress(data: bytes, size: int) -> bytes:
-    """Return the *size* bytes that *data* holds as plain LZ77, [MS-XCA] 2.4; ValueError where it holds no such."""
+    """Return *data*, plain LZ77 of [MS-XCA] 2.4, decompressed to *size* bytes. Raises ValueError if damaged."""
     try:
         return bytes(_decompress(data, size))
     except IndexError:
@@ -22,7 +22,7 @@ def decompress(data: bytes, size: int) -> bytes:
 def _decompress(data: bytes, size: int) -> bytearray:
     out = bytearray()
     at = flags = flags_left = 0
-    half_used_at = 0  # where the upper half of a length byte is still to be read
+    half_used_at = 0  # the offset of a length byte whose upper half is unread
     while len(out) < size:
         if not flags_left:
             flags, flags_left = _number(data, at, 4), 32
@@ -46,21 +46,21 @@ def _decompress(data: bytes, size: int) -> bytearray:
             length += 7
         length += _SHORTEST_MATCH
         if distance > len(out) or length > size - len(out):
-            raise ValueError("a match reaches out of the data")
+            raise ValueError("a match lies outside the data")
         run = out[-distance:]
         out += (run * (length // distance + 1))[:length]
     return out
 
 
 def _long(data: bytes, at: int) -> tuple[int, int]:
-    """Return the length, less 7, that stands at *at* in one, three or seven bytes, and where it ends."""
+    """Return the length less 7, encoded at *at* in one, three or seven bytes, and the offset after it."""
     if data[at] < 255:
         return data[at] + 15, at + 1
     length, end = _number(data, at + 1, 2), at + 3
     if length == 0:
         length, end = _number(data, end, 4), end + 4
     if length < 7 + 15:
-        raise ValueError("a long match is short")
+        raise ValueError("a long match has a short length")
     return length - 7, end
 
 

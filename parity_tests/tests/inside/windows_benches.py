@@ -147,7 +147,9 @@ def test_a_session_that_somebody_stops_is_told_of(performed, monkeypatch):
         original(instance, *ids)
 
     monkeypatch.setattr(notifier.Notifier, "thread_created", thread_created)
-    with pytest.raises(PerformanceError, match=r"does not report the marker thread .* was stopped from outside"):
+    with pytest.raises(
+        PerformanceError, match=r"does not report the marker thread .* was stopped by another program"
+    ):
         performed()
 
 

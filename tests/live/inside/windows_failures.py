@@ -11,8 +11,8 @@ from etwdetect.core.events import ThreadStart
 from etwdetect.live import session
 from etwdetect.live.errors import CallbackError, SessionGoneError
 from etwdetect.live.monitor import Monitor
-from etwdetect.live.ownership import Owner, name_of, ourselves
-from etwdetect.live.session import Plan, Session
+from etwdetect.live.ownership import Owner, name_of, this_process
+from etwdetect.live.session import Session, SessionConfig
 from etwdetect.sources.decode.encode import encode
 from parity_tests.simulators.simetw import NEVER_DRAINED, Call, Setting
 from tests.running import ids, until
@@ -34,7 +34,7 @@ def session_of_a_dead_process(machine):  # noqa: ARG001
 
 
 def start(name):
-    started = Session(name, Plan())
+    started = Session(name, SessionConfig())
     started.start()
     return started
 
@@ -59,7 +59,7 @@ def test_no_session_left_is_told(machine, run, call):
     machine.fail(call, 1450)
     status, lines, errors = run("monitor").end()
     assert (status, lines) == (1, [])
-    assert "Windows has no session left" in NO_SESSION.fullmatch(errors[0])[2]
+    assert "the limit of sessions is reached" in NO_SESSION.fullmatch(errors[0])[2]
     assert len(errors) == 1
     assert machine.sessions() == []
 
@@ -109,7 +109,7 @@ def test_a_second_monitor_leaves_the_first_one_alone(machine, monitor):
 
 
 def test_a_process_id_used_again_does_not_save_a_dead_processs_session(machine, monitor):
-    now = ourselves("monitor")
+    now = this_process("monitor")
     reused = start(name_of(now._replace(started=now.started - 1000)))
     ours = start(name_of(now._replace(purpose="record")))
     monitor("--duration", 0.5).end()
@@ -142,11 +142,13 @@ def test_a_session_that_is_taken_away_is_told_of_and_had_back(machine, monitor, 
     (name,) = names(machine)
     if how == "stopped":
         machine.stop_session(name)
-        assert watching.error() == f"etwdetect: the session {name} was stopped from outside"
+        assert watching.error() == f"etwdetect: the session {name} was stopped by another program"
     else:
         machine.disable_provider(name)
-        assert watching.error() == (f"etwdetect: the provider was disabled in the session {name} from outside")
-    until(lambda: any("is back" in line for line in list(watching.errors.queue)), "the session again")
+        assert watching.error() == (
+            f"etwdetect: the provider was disabled in the session {name} by another program"
+        )
+    until(lambda: any("was restarted" in line for line in list(watching.errors.queue)), "the session again")
     machine.log([thread(1)])
     assert ids(watching.line())[3:] == (1, "[events-lost:1]")
 
@@ -156,7 +158,7 @@ def test_where_windows_does_not_show_what_is_enabled_the_session_is_not_taken_fo
     watching = monitor("--duration", 2.5)
     status, _, (told, summary) = watching.end()
     assert status == 0
-    assert "Windows does not show what is enabled" in told
+    assert "Windows does not report what is enabled" in told
     assert summary.endswith("0 events and 0 buffers lost")
 
 
@@ -170,7 +172,7 @@ def test_strict_ends_with_status_3_instead(machine, monitor, how):
         machine.disable_provider(name)
     status, _, errors = watching.end()
     assert status == 3
-    assert "from outside" in errors[0]
+    assert "by another program" in errors[0]
     assert machine.sessions() == []
 
 
@@ -179,29 +181,29 @@ def test_a_session_that_cannot_be_had_back_at_once_is_tried_for_again(machine, m
     machine.fail(Call.START, 1450, 1)
     machine.stop_session(names(machine)[0])
     until(lambda: any("trying again" in line for line in list(watching.errors.queue)), "an attempt that failed")
-    until(lambda: any("is back" in line for line in list(watching.errors.queue)), "the session again")
+    until(lambda: any("was restarted" in line for line in list(watching.errors.queue)), "the session again")
 
 
 def test_a_processtrace_that_ends_by_itself_is_noticed(machine, monitor):
     watching = monitor()
     machine.fail(Call.PROCESS, 31)
-    assert "Windows delivers no more" in watching.error()
-    until(lambda: any("is back" in line for line in list(watching.errors.queue)), "the session again")
+    assert "Windows stopped delivering" in watching.error()
+    until(lambda: any("was restarted" in line for line in list(watching.errors.queue)), "the session again")
 
 
 def test_an_exception_in_the_callback_ends_the_monitor_and_its_session(machine):
     monitor = Monitor(lambda: False, print)
-    turns = monitor.turns()
+    turns = monitor.poll()
     next(turns)
     assert len(machine.sessions()) == 1
-    monitor.intake.on_record("no address")
+    monitor.queue.on_record("no address")
     with pytest.raises(CallbackError, match="TypeError"):
         list(turns)
     assert machine.sessions() == []
 
 
 def test_a_query_of_a_session_that_is_gone_is_an_error(machine):
-    ours = start(name_of(ourselves("monitor")))
+    ours = start(name_of(this_process("monitor")))
     assert session.names() == [ours.name]
     machine.stop_session(ours.name)
     with pytest.raises(SessionGoneError):

@@ -11,11 +11,12 @@ from etw.evntrace import EVENT_TRACE_PROPERTIES
 
 from etwdetect.core.events import ImageLoad, ThreadStart
 from etwdetect.core.raw import THREAD
-from etwdetect.live import pywintrace, session
-from etwdetect.live.doctor import Verdict, findings
+from etwdetect.live import session
+from etwdetect.live.doctor import CheckResult, findings
 from etwdetect.live.ownership import Owner, name_of
-from etwdetect.live.session import BUFFER_KIB, FLUSH_MILLISECONDS, Plan, Session
+from etwdetect.live.session import BUFFER_KIB, FLUSH_MILLISECONDS, Session, SessionConfig
 from etwdetect.sources.decode.encode import encode
+from etwdetect.windows import tracing
 from parity_tests.simulators.packed_events import SimProcess, classic
 from parity_tests.simulators.simetw import Call, Setting
 from tests.running import ids, until
@@ -107,7 +108,7 @@ def test_a_recording_that_somebody_stops_ends_with_status_3(machine, recording, 
     machine.stop_session(machine.sessions()[0].name)
     status, _, errors = recorder.end()
     assert status == 3
-    assert "was stopped from outside" in errors[0]
+    assert "was stopped by another program" in errors[0]
 
 
 def test_a_full_disk_is_told_as_a_loss(machine, recording, tmp_path):
@@ -151,7 +152,7 @@ def test_a_sound_machine_is_well(machine, run):
         "pywintrace",
         "elevation",
         "sessions",
-        "leaked",
+        "orphaned",
         "start",
         "provider",
         "driver",
@@ -177,10 +178,10 @@ def test_a_machine_with_more_sessions_than_most_have_is_well_and_all_are_seen(mo
             answer._obj.value = 128
             return 0
 
-    monkeypatch.setattr(pywintrace, "advapi32", Advapi32)
+    monkeypatch.setattr(tracing, "advapi32", Advapi32)
     assert session.names() == [f"session {number}" for number in range(70)]
     (sessions,) = [finding for finding in findings() if finding.what == "sessions"]
-    assert (sessions.verdict, sessions.words) == (Verdict.OK, "70 of 128 are in use")
+    assert (sessions.result, sessions.words) == (CheckResult.OK, "70 of 128 are in use")
 
 
 def test_a_provider_that_is_not_registered_has_failed(machine, run):
@@ -191,15 +192,15 @@ def test_a_provider_that_is_not_registered_has_failed(machine, run):
     assert "--kernel-logger" in found["provider"][1]
 
 
-def test_a_leaked_session_is_a_warning(machine, run):  # noqa: ARG001
+def test_an_orphaned_session_is_a_warning(machine, run):  # noqa: ARG001
     dead = subprocess.Popen((sys.executable, "-c", ""), stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     dead.communicate()
     name = name_of(Owner("monitor", dead.pid, 1_700_000_000_000))
-    Session(name, Plan()).start()
+    Session(name, SessionConfig()).start()
     status, found = doctor(run)
     assert status == 0
-    assert found["leaked"][0] == "warning"
-    assert name in found["leaked"][1]
+    assert found["orphaned"][0] == "warning"
+    assert name in found["orphaned"][1]
 
 
 def test_who_is_not_elevated_is_told_what_fails(machine, run):

@@ -79,9 +79,9 @@ def test_every_drive_stands_for_a_device():
 
 
 def test_this_process_lives_and_one_that_has_ended_does_not(child):
-    assert ownership.lives(ownership.ourselves("monitor"))
+    assert ownership.is_running(ownership.this_process("monitor"))
     owner = ownership.Owner("monitor", child.pid, 1)
-    assert not ownership.lives(owner)
+    assert not ownership.is_running(owner)
 
 
 # -- lookups
@@ -132,7 +132,7 @@ def test_what_no_event_tells_is_asked_of_the_system(machine, monitor, child):
 def test_a_windows_without_the_list_of_processes_is_asked_one_by_one(machine, monkeypatch, child):
     monkeypatch.setattr(Session, "capture_state", lambda _: False)
     stopping = []
-    turns = Monitor(lambda: bool(stopping), print).turns()
+    turns = Monitor(lambda: bool(stopping), print).poll()
     next(turns)
     time.sleep(1.5)  # past the session's start, whose hits are in doubt
     machine.log([encode(ThreadStart(0, 400_004, 4, child.pid, 8, 0x1000))])
@@ -151,7 +151,7 @@ def test_a_target_that_may_have_been_born_as_the_session_began_is_doubted(machin
     monitor = Monitor(lambda: bool(stopping), print)
     start = monitor.stream.lost.time
     machine.set_processes([SimProcess(400_008, r"\new.exe", create_time=start - 1_000_000)])
-    turns = monitor.turns()
+    turns = monitor.poll()
     next(turns)
     machine.log([encode(ThreadStart(start + 1_000_000, 400_004, 4, 400_008, 8, 0x1000))])
     found = []

@@ -45,13 +45,13 @@ def test_a_header_that_can_be_has_no_fault(size, filled, flags):
 @pytest.mark.parametrize(
     ("size", "filled", "flags", "fault"),
     [
-        (0, 0, 0, "a buffer of 0 bytes cannot be"),
-        (0x47, 0x48, 0, "a buffer of 71 bytes cannot be"),
-        ((16 << 20) + 1, 0x48, 0, "a buffer of 16777217 bytes cannot be"),
-        (0xFFFFFFFF, 0xFFFFFFFF, 0, "a buffer of 4294967295 bytes cannot be"),
-        (4096, 0x47, 0, "a buffer filled with 71 bytes cannot be"),
-        (4096, (16 << 20) + 1, 0x40, "a buffer filled with 16777217 bytes cannot be"),
-        (4096, 4097, 0, "a buffer of 4096 bytes cannot be filled with 4097"),
+        (0, 0, 0, "invalid buffer size of 0 bytes"),
+        (0x47, 0x48, 0, "invalid buffer size of 71 bytes"),
+        ((16 << 20) + 1, 0x48, 0, "invalid buffer size of 16777217 bytes"),
+        (0xFFFFFFFF, 0xFFFFFFFF, 0, "invalid buffer size of 4294967295 bytes"),
+        (4096, 0x47, 0, "invalid buffer fill of 71 bytes"),
+        (4096, (16 << 20) + 1, 0x40, "invalid buffer fill of 16777217 bytes"),
+        (4096, 4097, 0, "a buffer of 4096 bytes cannot hold 4097"),
     ],
 )
 def test_a_header_that_cannot_be_says_why(size, filled, flags, fault):

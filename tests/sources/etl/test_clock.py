@@ -7,12 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from etwdetect.sources.etl import logfile
-from etwdetect.sources.etl.clock import Clock
+from etwdetect.sources.etl.clock import ClockConversion
 from tests.bytes_by_hand import ANCHOR, START_TIME, logfile_payload
 
 
 def clock(anchor=ANCHOR, **fields):
-    return Clock(logfile.parse(logfile_payload(**fields)), anchor)
+    return ClockConversion(logfile.parse(logfile_payload(**fields)), anchor)
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ def test_centuries_of_ticks_lose_nothing():
 
 @pytest.mark.parametrize("name", [4, 0xFFFFFFFF])
 def test_an_unknown_clock_is_an_error(name):
-    with pytest.raises(ValueError, match=f"unknown clock, {name}"):
+    with pytest.raises(ValueError, match=f"unknown clock type, {name}"):
         clock(clock=name)
 
 
@@ -53,7 +53,7 @@ def test_an_unknown_clock_is_an_error(name):
     "fields", [{"clock": 1, "perf_freq": 0}, {"clock": 1, "perf_freq": -5}, {"clock": 3, "cpu_mhz": 0}]
 )
 def test_a_clock_that_stands_still_is_an_error(fields):
-    with pytest.raises(ValueError, match="a frequency of"):
+    with pytest.raises(ValueError, match="an invalid clock frequency of"):
         clock(**fields)
 
 

@@ -61,5 +61,5 @@ def test_a_header_cut_short_anywhere_is_an_error(pointer_size, least):
 def test_pointers_of_another_size_than_4_or_8_are_an_error(pointer_size):
     payload = bytearray(logfile_payload())
     payload[0x2C:0x30] = pointer_size.to_bytes(4, "little")
-    with pytest.raises(ValueError, match=f"gives pointers {pointer_size} bytes"):
+    with pytest.raises(ValueError, match=f"has an invalid pointer size of {pointer_size} bytes"):
         logfile.parse(payload)

@@ -212,20 +212,20 @@ NO_TRACES = [
     ),
     pytest.param(
         b"Dear reader, this is a text, and a long one at that. " * 99,
-        f"is not a trace: a buffer of {int.from_bytes(b'Dear', 'little')} bytes cannot be",
+        f"is not a trace: invalid buffer size of {int.from_bytes(b'Dear', 'little')} bytes",
         0,
         id="text",
     ),
-    pytest.param(bytes(9000), "is not a trace: a buffer of 0 bytes cannot be", 0, id="zeroes"),
+    pytest.param(bytes(9000), "is not a trace: invalid buffer size of 0 bytes", 0, id="zeroes"),
     pytest.param(packed(ONE), "is not a trace: its first buffer is compressed", 0, id="first buffer compressed"),
     pytest.param(buffer_header(4096, 4096), "is cut short inside its first record", 0x48, id="header alone"),
     pytest.param(FIRST[:0x48] + FIRST[0x48:][:31], "is cut short inside its first record", 0x67, id="31 bytes"),
     pytest.param(
-        buffer(ONE), "is not a trace: its first record is no logfile header", 0x48, id="another event first"
+        buffer(ONE), "is not a trace: its first record is not a logfile header", 0x48, id="another event first"
     ),
     pytest.param(
         buffer(system_record(0x0501, bytes(300))),
-        "is not a trace: its first record is no logfile header",
+        "is not a trace: its first record is not a logfile header",
         0x48,
         id="another hook first",
     ),
@@ -241,13 +241,13 @@ NO_TRACES = [
     ),
     pytest.param(
         changed(FIRST, LOGFILE_AT + 0x2C, 5),
-        "is not a trace: the logfile header gives pointers 5 bytes",
+        "is not a trace: the logfile header has an invalid pointer size of 5 bytes",
         0x48,
         id="pointer size",
     ),
-    pytest.param(first_buffer(clock=9), "the logfile header names an unknown clock, 9", 0x48, id="clock"),
+    pytest.param(first_buffer(clock=9), "the logfile header has an unknown clock type, 9", 0x48, id="clock"),
     pytest.param(
-        first_buffer(perf_freq=0), "the logfile header gives its clock a frequency of 0", 0x48, id="frequency"
+        first_buffer(perf_freq=0), "the logfile header has an invalid clock frequency of 0", 0x48, id="frequency"
     ),
 ]
 
@@ -267,10 +267,10 @@ def test_what_is_no_trace_is_an_error_that_says_why_and_where(data, why, offset)
     ("head", "fault"),
     [
         (bytes(0x48), "unused space between buffers"),
-        (b"\xff" * 0x48, "a buffer of 4294967295 bytes cannot be"),
-        (buffer_header(16, 0x48), "a buffer of 16 bytes cannot be"),
-        (buffer_header(4096, 5000), "a buffer of 4096 bytes cannot be filled with 5000"),
-        (buffer_header(4096, 9), "a buffer filled with 9 bytes cannot be"),
+        (b"\xff" * 0x48, "invalid buffer size of 4294967295 bytes"),
+        (buffer_header(16, 0x48), "invalid buffer size of 16 bytes"),
+        (buffer_header(4096, 5000), "a buffer of 4096 bytes cannot hold 5000"),
+        (buffer_header(4096, 9), "invalid buffer fill of 9 bytes"),
     ],
     ids=["zeroes", "ones", "too small", "overfull", "underfull"],
 )
@@ -289,7 +289,7 @@ def test_damaged_buffers_in_a_row_are_one_place_of_damage():
 
 def test_damage_at_the_end_of_a_file_is_told_too():
     reading = Reading(FIRST + buffer(ONE) + b"\xff" * 8192)
-    assert reading.damages == [(8192, "a buffer of 4294967295 bytes cannot be")]
+    assert reading.damages == [(8192, "invalid buffer size of 4294967295 bytes")]
 
 
 def test_behind_a_damaged_header_among_buffers_of_any_size_nothing_is_read():
@@ -298,14 +298,14 @@ def test_behind_a_damaged_header_among_buffers_of_any_size_nothing_is_read():
     left = 100 + len(packed(TWO))
     assert reading.creators == [10]
     assert reading.damages == [
-        (len(data), f"a buffer of 0 bytes cannot be; the {left} bytes from there on are not read")
+        (len(data), f"invalid buffer size of 0 bytes; the {left} bytes from there on are not read")
     ]
 
 
 def test_a_buffer_size_of_the_logfile_header_that_cannot_be_is_no_stride():
     reading = Reading(first_buffer(buffer_size=0) + bytes(4096) + buffer(ONE))
     assert reading.creators == []
-    assert reading.damages == [(4096, "a buffer of 0 bytes cannot be; the 8192 bytes from there on are not read")]
+    assert reading.damages == [(4096, "invalid buffer size of 0 bytes; the 8192 bytes from there on are not read")]
 
 
 @pytest.mark.parametrize("room", [1, 0x47])
@@ -342,8 +342,7 @@ def test_a_compressed_buffer_that_lies_about_its_length_is_left_out(method):
     ((offset, what),) = reading.damages
     assert offset == 4096
     assert (
-        what
-        == f"{len(ONE)} bytes came of compressed data that should hold {len(ONE) + 800}; the buffer is left out"
+        what == f"compressed data decoded to {len(ONE)} bytes instead of {len(ONE) + 800}; the buffer is left out"
     )
 
 
@@ -354,7 +353,7 @@ def test_a_huffman_buffer_that_lies_about_its_length_gives_its_records_and_is_to
     assert reading.creators == [10, 30]
     ((offset, what),) = reading.damages
     assert offset == 4096
-    assert what.startswith("no record begins with the marker 0x0000; the rest of the buffer is left out")
+    assert what.startswith("no record type has the marker 0x0000; the rest of the buffer is left out")
 
 
 def test_a_compressed_buffer_that_claims_more_than_a_buffer_of_its_trace_holds_is_not_decompressed():
@@ -402,9 +401,9 @@ def test_in_a_compressed_buffer_damage_is_told_by_the_buffer_and_the_place_insid
     [
         (
             event_header_record(KERNEL_PROCESS, 3, extended=extended_item(b"", more=True, whole=0)),
-            "a record's extended items do not add up",
+            "a record's extended items are inconsistent",
         ),
-        (full_record(THREAD, 1, time=-(1 << 62)), "a record's time stamp lies outside of the calendar"),
+        (full_record(THREAD, 1, time=-(1 << 62)), "a record's time stamp is out of range"),
     ],
     ids=["extended items", "time"],
 )

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from etwdetect.core.raw import RawEvent
 from etwdetect.sources.etl import logfile, records
-from etwdetect.sources.etl.clock import Clock
+from etwdetect.sources.etl.clock import ClockConversion
 from tests.bytes_by_hand import (
     ANCHOR,
     IMAGE,
@@ -25,7 +25,7 @@ from tests.bytes_by_hand import (
 
 OFFSET = 0x9000
 # System time: a record's time stamp is a FILETIME, but for the distance of the two beginnings.
-CLOCK = Clock(logfile.parse(logfile_payload(clock=2)), anchor=START_TIME)
+CLOCK = ClockConversion(logfile.parse(logfile_payload(clock=2)), anchor=START_TIME)
 TIME = 0x01DA_1122_3344_5566
 
 EVENT_HEADER = """
@@ -189,7 +189,7 @@ def test_an_extended_item_written_out_is_stepped_over():
 )
 def test_extended_items_that_do_not_add_up_are_an_error(items):
     data = event_header_record(KERNEL_PROCESS, 3, extended=items)
-    with pytest.raises(ValueError, match="extended items do not add up"):
+    with pytest.raises(ValueError, match="extended items are inconsistent"):
         read(data + extended_item(b""))
 
 
@@ -213,12 +213,12 @@ def test_the_first_and_the_last_moment_of_the_calendar_are_times(time):
 
 @pytest.mark.parametrize("time", [-1, 2_650_467_744_000_000_000, -(1 << 63), (1 << 63) - 1])
 def test_a_time_outside_of_the_calendar_is_an_error(time):
-    with pytest.raises(ValueError, match="outside of the calendar"):
+    with pytest.raises(ValueError, match="out of range"):
         read(full_record(THREAD, 1, time=time))
 
 
 def test_a_time_stamp_goes_through_the_clock_of_the_trace():
-    clock = Clock(logfile.parse(logfile_payload(perf_freq=1_000_000)), ANCHOR)
+    clock = ClockConversion(logfile.parse(logfile_payload(perf_freq=1_000_000)), ANCHOR)
     data = bytearray(full_record(THREAD, 1, time=ANCHOR + 7))
     assert records.read(data, 0, clock, 0).time == START_TIME + 70
 

@@ -167,17 +167,17 @@ BROKEN = [
     pytest.param("0700 0790 0000 0000", "a record of 7 bytes is smaller than its header", id="7 of 8"),
     pytest.param(
         "0000 02c0 6100 0105",
-        "a record of 97 bytes reaches past the end of its buffer, 96 bytes on",
+        "a record of 97 bytes exceeds the 96 bytes left in its buffer",
         id="one byte past the end",
     ),
     pytest.param(
         "ffff 13c0 0000 0000",
-        "a record of 65535 bytes reaches past the end of its buffer, 96 bytes on",
+        "a record of 65535 bytes exceeds the 96 bytes left in its buffer",
         id="far past the end",
     ),
-    pytest.param("4000 05c0 4000 0000", "no record begins with the marker 0xc005", id="unknown type"),
-    pytest.param("4000 0240 4000 0105", "no record begins with the marker 0x4002", id="no marker flag"),
-    pytest.param("0000 0000 0000 0000", "no record begins with the marker 0x0000", id="zeroes"),
+    pytest.param("4000 05c0 4000 0000", "no record type has the marker 0xc005", id="unknown type"),
+    pytest.param("4000 0240 4000 0105", "no record type has the marker 0x4002", id="no marker flag"),
+    pytest.param("0000 0000 0000 0000", "no record type has the marker 0x0000", id="zeroes"),
 ]
 
 

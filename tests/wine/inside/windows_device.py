@@ -10,19 +10,20 @@ from ctypes import wintypes
 
 import pytest
 
+from etwdetect.core.errors import NotElevatedError
 from etwdetect.kdetector import Device, service
 from etwdetect.kdetector.device import RECORDS_PER_READ
 from etwdetect.kdetector.errors import (
     DeviceGoneError,
     InUseError,
-    NotElevatedError,
     NotRunningError,
-    SystemCallError,
     WrongVersionError,
 )
 from etwdetect.kdetector.interface import DEVICE_PATH, IOCTL_STATISTICS, IOCTL_VERSION, RECORD, control_code
 from etwdetect.live.clock import filetime_now
 from etwdetect.windows import libraries
+from etwdetect.windows.devices import kernel32
+from etwdetect.windows.libraries import SystemCallError
 from tests.wine.inside.conftest import order
 
 FILE_READ_DATA = 1
@@ -34,9 +35,9 @@ def handles(running):  # noqa: ARG001
     with contextlib.ExitStack() as stack:
 
         def opened(access):
-            handle = libraries.kernel32().CreateFileW(DEVICE_PATH, access, 7, None, 3, 0, None)
+            handle = kernel32().CreateFileW(DEVICE_PATH, access, 7, None, 3, 0, None)
             assert handle != libraries.INVALID_HANDLE_VALUE, libraries.last_error()
-            stack.callback(libraries.kernel32().CloseHandle, handle)
+            stack.callback(kernel32().CloseHandle, handle)
             return handle
 
         yield opened
@@ -45,7 +46,7 @@ def handles(running):  # noqa: ARG001
 def read(handle, size):
     """Return what a read of *size* bytes gives, or its error."""
     buffer, done = ctypes.create_string_buffer(max(size, 1)), wintypes.DWORD()
-    if not libraries.kernel32().ReadFile(handle, buffer, size, ctypes.byref(done), None):
+    if not kernel32().ReadFile(handle, buffer, size, ctypes.byref(done), None):
         return libraries.last_error()
     return buffer.raw[: done.value]
 
@@ -53,7 +54,7 @@ def read(handle, size):
 def control(handle, code, size):
     """Return what a control code with room for *size* bytes gives, or its error."""
     buffer, done = ctypes.create_string_buffer(max(size, 1)), wintypes.DWORD()
-    if not libraries.kernel32().DeviceIoControl(handle, code, None, 0, buffer, size, ctypes.byref(done), None):
+    if not kernel32().DeviceIoControl(handle, code, None, 0, buffer, size, ctypes.byref(done), None):
         return libraries.last_error()
     return buffer.raw[: done.value]
 
@@ -206,12 +207,12 @@ def test_what_windows_says_when_it_opens_nothing(tmp_path, error):
     if error is NotElevatedError:
         path.mkdir()
     elif error is InUseError:
-        handle = libraries.kernel32().CreateFileW(str(path), 0xC0000000, 0, None, 2, 0, None)
+        handle = kernel32().CreateFileW(str(path), 0xC0000000, 0, None, 2, 0, None)
         assert handle != libraries.INVALID_HANDLE_VALUE
     with pytest.raises(error):
         Device(str(path), reading=True)
     if error is InUseError:
-        libraries.kernel32().CloseHandle(handle)
+        kernel32().CloseHandle(handle)
 
 
 @pytest.mark.parametrize(("name", "value"), [("Version", 2), ("RecordSize", 32)])

@@ -16,9 +16,9 @@ from etwdetect.kdetector.errors import (
     KDetectorError,
     NotRunningError,
     RemovalPendingError,
-    SystemCallError,
 )
-from etwdetect.windows import libraries
+from etwdetect.windows import libraries, services
+from etwdetect.windows.libraries import SystemCallError
 from tests.wine.inside.conftest import DRIVERS, order
 
 INSTALLED = Path(r"C:\windows\system32\drivers\KDetector.sys")
@@ -175,7 +175,7 @@ def test_start_without_the_file(install):
 
 def test_a_service_that_is_held_open_is_pending_removal(install):
     install()
-    advapi32 = libraries.advapi32()
+    advapi32 = services.advapi32()
     manager = advapi32.OpenSCManagerW(None, None, 1)
     held = advapi32.OpenServiceW(manager, service.SERVICE_NAME, DELETE)
     assert advapi32.DeleteService(held), libraries.last_error()

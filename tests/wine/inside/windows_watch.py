@@ -121,7 +121,7 @@ def test_it_says_that_the_table_was_full(install, watch):
         injector.process_created(3001)
     status, _, errors = watch("--duration", "0.2").end()
     assert errors[0] == (
-        "etwdetect: KDetector pushed processes out of its full table: 1 (their first threads look remote)"
+        "etwdetect: KDetector evicted processes from its full table: 1 (their first threads look remote)"
     )
     assert status == 0
 

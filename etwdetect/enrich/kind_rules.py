@@ -1,0 +1,197 @@
+"""Rules that assign a kind and a severity to remote threads: their TOML form, loading and matching.
+
+docs/kinds.md describes the form of the rules for users.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from etwdetect.core.errors import RuleFileError
+from etwdetect.enrich.fields import FIELDS, HEXADECIMAL
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from etwdetect.enrich.detection import Detection
+    from etwdetect.enrich.fields import Value
+
+SEVERITIES: Final = ("high", "medium", "low", "informational")
+
+_MOST_BYTES: Final = 256 << 10
+_MOST_DOTS: Final = 500
+"""In a line: tomllib takes quadratic time in the number of parts of a key. With both limits it takes seconds."""
+
+_KEYS: Final = ("name", "kind", "severity", "reason", "when")
+PLACEHOLDER: Final = re.compile(r"\{(\w+)\}")
+"""A field's name in the text of a reason."""
+
+
+def fits(pattern: str, text: str) -> bool:
+    r"""Whether all of *text* matches *pattern*, in which ``*`` stands for any text; case-insensitive.
+
+    Takes time proportional to the two lengths. An empty pattern matches nothing here.
+
+    >>> fits("*\\NTDLL.dll", "C:\\Windows\\System32\\ntdll.dll")
+    True
+    """
+    first, *rest = _pieces(pattern)
+    text = text.casefold()
+    if not rest:
+        return bool(first) and text == first
+    *middle, last = rest
+    if len(text) < len(first) + len(last) or not text.startswith(first) or not text.endswith(last):
+        return False
+    at, end = len(first), len(text) - len(last)
+    for part in middle:
+        found = text.find(part, at, end)
+        if found < 0:
+            return False
+        at = found + len(part)
+    return True
+
+
+@lru_cache(maxsize=1024)
+def _pieces(pattern: str) -> tuple[str, ...]:
+    """Return the parts of *pattern* between the stars."""
+    return tuple(pattern.casefold().split("*"))
+
+
+class KindCondition(NamedTuple):
+    """Requires a field to match one of *patterns*; an empty pattern matches an unknown field."""
+
+    field: str
+    patterns: tuple[str, ...]
+
+    def fits(self, value: Value) -> bool:
+        """Whether *value* matches; of several values one is enough."""
+        values = (value,) if isinstance(value, str) else value or ()
+        if not values:
+            return "" in self.patterns
+        return any(fits(pattern, each) for pattern in self.patterns for each in values)
+
+
+@dataclass(frozen=True)
+class KindRule:
+    """One rule: its conditions, and the kind, severity and reason it assigns. *origin* is its file."""
+
+    name: str
+    when: tuple[KindCondition, ...]
+    kind: str | None = None
+    severity: str | None = None
+    reason: str = ""
+    origin: str = ""
+
+    def missed(self, detection: Detection) -> KindCondition | None:
+        """Return the first condition that *detection* does not meet, or None."""
+        return next((each for each in self.when if not each.fits(FIELDS[each.field](detection))), None)
+
+
+@cache
+def builtin() -> tuple[KindRule, ...]:
+    """Return the built-in rules."""
+    path = Path(__file__).with_name("kinds.toml")
+    return parse(path.read_text("utf-8"), path.name)
+
+
+def load(path: Path) -> tuple[KindRule, ...]:
+    """Return the rules in the file at *path*. Raises RuleFileError if it cannot be read or is invalid."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(_MOST_BYTES + 1)
+    except OSError as error:
+        raise RuleFileError(str(path), f"cannot be read: {error.strerror}") from error
+    if len(data) > _MOST_BYTES:
+        raise RuleFileError(str(path), f"is larger than {_MOST_BYTES:,} bytes")
+    try:
+        return parse(data.decode("utf-8-sig"), str(path))
+    except UnicodeDecodeError as error:
+        raise RuleFileError(str(path), f"is not UTF-8 at byte {error.start}") from error
+
+
+def parse(text: str, origin: str) -> tuple[KindRule, ...]:
+    """Return the rules of the TOML *text* of the file *origin*. Raises RuleFileError if it is invalid."""
+    for number, line in enumerate(text.splitlines(), 1):
+        if line.count(".") > _MOST_DOTS:
+            raise RuleFileError(origin, f"line {number:,} has more than {_MOST_DOTS} dots: split the line")
+    try:
+        document = tomllib.loads(text)
+    except (ValueError, RecursionError) as error:  # a number with too many digits raises a plain ValueError
+        raise RuleFileError(origin, f"is not valid TOML: {error}") from error
+    entries = document.pop("rule", [])
+    if document:
+        raise RuleFileError(origin, f"unknown key {next(iter(document))!r}; only [[rule]] is allowed")
+    if not isinstance(entries, list) or not entries:
+        raise RuleFileError(origin, "has no [[rule]]")
+    rules: list[KindRule] = []
+    for number, entry in enumerate(entries, 1):
+        rule = _Entry(entry, origin, number).rule()
+        if any(each.name == rule.name for each in rules):
+            raise RuleFileError(origin, f"rule {number}: name: {rule.name!r} is used by an earlier rule")
+        rules.append(rule)
+    return tuple(rules)
+
+
+class _Entry:
+    """Validates one [[rule]] of a file."""
+
+    def __init__(self, entry: object, origin: str, number: int) -> None:
+        self._origin = origin
+        self._where = f"rule {number}"
+        if not isinstance(entry, dict):
+            raise self._error("must be a table")
+        self._entry: Mapping[str, Any] = entry
+
+    def rule(self) -> KindRule:
+        name = self._text("name")
+        if not name:
+            raise self._error("name: is missing")
+        self._where += f" ({name!r})"
+        for key in self._entry:
+            if key not in _KEYS:
+                raise self._error(f"{key}: unknown key; allowed are {', '.join(_KEYS)}")
+        kind, severity = self._text("kind"), self._text("severity")
+        if kind is None and severity is None:
+            raise self._error("needs a kind or a severity")
+        if severity is not None and severity not in SEVERITIES:
+            raise self._error(f"severity: {severity!r} must be one of {', '.join(SEVERITIES)}")
+        return KindRule(name, self._conditions(), kind, severity, self._reason(), self._origin)
+
+    def _reason(self) -> str:
+        reason = self._text("reason") or ""
+        for field in PLACEHOLDER.findall(reason):
+            if field not in FIELDS:
+                raise self._error(f"reason: {field!r} is not a field")
+        return reason
+
+    def _conditions(self) -> tuple[KindCondition, ...]:
+        when = self._entry.get("when")
+        if not isinstance(when, dict):
+            raise self._error("when: must be a table of fields; an empty one always matches")
+        return tuple(self._condition(field, patterns) for field, patterns in when.items())
+
+    def _condition(self, field: str, patterns: object) -> KindCondition:
+        if field not in FIELDS:
+            raise self._error(f"when: {field!r} is not a field")
+        listed = patterns if isinstance(patterns, list) else [patterns]
+        if not listed or any(type(each) not in (str, int) for each in listed):
+            raise self._error(f"when.{field}: must be a string, an integer, or a list of these")
+        if field in HEXADECIMAL and not all(isinstance(each, str) for each in listed):
+            raise self._error(f"when.{field}: must be a string such as '0x1F40', as in records")
+        return KindCondition(field, tuple(map(str, listed)))
+
+    def _text(self, key: str) -> str | None:
+        value = self._entry.get(key)
+        if value is None:
+            return None
+        if not isinstance(value, str) or not value.isprintable() or not value.strip():
+            raise self._error(f"{key}: must be a printable string on one line")
+        return value
+
+    def _error(self, what: str) -> RuleFileError:
+        return RuleFileError(self._origin, f"{self._where}: {what}")
