@@ -70,7 +70,7 @@ def enrichment_options(*, live: bool = False) -> Callable[[Callable[..., Any]], 
             "--rules",
             type=click.Path(exists=True, dir_okay=False, path_type=Path),
             metavar="FILE.toml",
-            help="Rules for kinds and severities that come before the built-in ones: docs/kinds.md.",
+            help="Rules for kinds and severities, before those built in (docs/user/kinds.md in the repository).",
         )
         @functools.wraps(command)
         def with_enrichment(*arguments: Any, images: Path | None, rules: Path | None, **values: Any) -> Any:  # noqa: ANN401 (any command)

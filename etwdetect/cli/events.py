@@ -35,7 +35,7 @@ _FORMATS: Final = ("jsonl", "parquet")
 def command(traces: Sequence[Path], form: str, output: Path | None, host: str | None, *, join: bool) -> Status:
     """Write the events of traces as data, for `etwdetect scan`, `etwdetect fleet` or a data lake.
 
-    TRACE is what `etwdetect scan` takes. docs/events.md describes the rows.
+    TRACE is what `etwdetect scan` takes. docs/reference/events.md in the repository describes the rows.
     """
     if form == "parquet" and output is None:
         raise click.UsageError("--format parquet needs --output")

@@ -101,7 +101,7 @@ FIELDS: Final[dict[str, Callable[[Detection], Value]]] = {
     "StartAlso": lambda detection: "pool" if detection.start.pool else None,
     "Evidence": lambda detection: detection.thread.evidence,
 }
-"""Every field that a rule can refer to. docs/kinds.md describes those that are not in the record."""
+"""Every field that a rule can refer to. docs/reference/kinds.md describes those that are not in the record."""
 
 HEXADECIMAL: Final = frozenset(("StartAddress", "StartModuleOffset"))
 """The fields that are hexadecimal numbers."""

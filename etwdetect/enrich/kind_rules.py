@@ -1,6 +1,6 @@
 """Rules that assign a kind and a severity to remote threads: their TOML form, loading and matching.
 
-docs/kinds.md describes the form of the rules for users.
+docs/user/kinds.md describes the form of the rules for users.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Assigns a kind and a severity to each remote thread by rules, in order.
 
-A kind never hides a detection. docs/kinds.md describes the rules for users.
+A kind never hides a detection. docs/user/kinds.md describes the rules for users.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The rule over the events of many hosts, on Spark: the extra etwdetect[spark]; docs/fleet.md is its guide.
+"""The rule over the events of many hosts, on Spark: the extra etwdetect[spark]; docs/user/fleet.md is its guide.
 
 `etwdetect.fleet.detect` has the function. Only `cli/fleet.py` imports this package.
 """

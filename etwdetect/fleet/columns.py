@@ -34,7 +34,7 @@ FILE_COLUMNS: Final = (
 EVENTS: Final = T.StructType(
     [*(T.StructField(column.name, _TYPES[column.type]) for column in COLUMNS), *FILE_COLUMNS]
 )
-"""The rows of docs/events.md, and behind them FILE_COLUMNS."""
+"""The rows of docs/reference/events.md, and behind them FILE_COLUMNS."""
 
 _RECORD_TYPES: Final = {
     FieldType.NUMBER: T.LongType(),
@@ -61,8 +61,8 @@ RESULTS: Final = T.StructType(
         *(T.StructField(field.name, _RECORD_TYPES[field.type]) for field in FIELDS),
     ]
 )
-"""The columns of the result: a remote thread, with the fields of docs/output.md, or a fault. host, recording and
-seq name the row of events that it comes from."""
+"""The columns of the result: a remote thread, with the fields of docs/reference/fields.md, or a fault. host,
+recording and seq name the row of events that it comes from."""
 
 _ID_COLUMNS: Final = ("creator_pid", "creator_tid", "pid", "tid")
 _NEEDED: Final = ("host", "kind", "recording", "schema_version", "seq", "time")

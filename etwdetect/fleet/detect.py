@@ -25,7 +25,7 @@ def detect(
     lateness: str = DEFAULT_LATENESS,
     names: bool = False,
 ) -> DataFrame:
-    """Return the remote threads in *df*, rows of docs/events.md, in `columns.RESULTS`.
+    """Return the remote threads in *df*, rows of docs/reference/events.md, in `columns.RESULTS`.
 
     *df* may be a batch or a stream. *host* is its column with the machine's name. *buckets* is the number of parts
     that the hosts are divided into: by default Spark decides for a batch, and a stream has DEFAULT_BUCKETS; it

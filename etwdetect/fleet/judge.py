@@ -42,7 +42,7 @@ CODES: Final = {
     "ThreadRundown": (5, None, None),
     "ThreadStart": (THREAD_START, "creator_pid", "creator_tid"),
 }
-"""By kind: its code, and the columns of docs/events.md that its first and second value come from.
+"""By kind: its code, and the columns of docs/reference/events.md that its first and second value come from.
 
 At equal times, codes order rows as `etwdetect.core.order` orders events. The rule ignores other kinds.
 """

@@ -1,4 +1,4 @@
-"""Writes all events of a session as data; docs/events.md describes the rows."""
+"""Writes all events of a session as data; docs/reference/events.md describes the rows."""
 
 from __future__ import annotations
 

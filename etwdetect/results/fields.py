@@ -1,7 +1,7 @@
 """The fields of a record, a row for each: what json, csv, sqlite, Spark, Sigma and the report know about them.
 
-The names are those of Sysmon's event 8 and of Sigma's additions to it, and beside them our own; docs/output.md
-lists them. An optional field takes one row here and the attribute that it shows.
+The names are those of Sysmon's event 8 and of Sigma's additions to it, and beside them our own;
+docs/reference/fields.md lists them. An optional field takes one row here and the attribute that it shows.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class Availability(Enum):
     """Whether the records of a source have a field."""
 
     YES = "yes"
-    PARTLY = "partly"  # of some processes; docs/sigma.md says of which
+    PARTLY = "partly"  # of some processes; docs/reference/sigma-fields.md says of which
     NO = "no"
 
 

@@ -1,6 +1,6 @@
 """The vm bench: a live session, the loaded driver and real processes on a Windows test machine.
 
-docs/parity-vm.md says how to set one up.
+docs/user/parity-vm.md says how to set one up.
 """
 
 from __future__ import annotations

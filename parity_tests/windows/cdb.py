@@ -3,7 +3,7 @@ r"""cdb.exe, the console debugger of the Debugging Tools for Windows, controlled
 cdb reads commands only while its debuggee is stopped, and does not echo them. Each command is therefore followed
 by an `.echo`, whose line ends the answer; waiting for that line is waiting for the debuggee to stop. Options,
 commands and output formats are those of Microsoft's documentation; this was never run with the real cdb
-(docs/parity-vm.md).
+(docs/user/parity-vm.md).
 """
 
 from __future__ import annotations

@@ -32,7 +32,8 @@ def require_windows() -> None:
     """Raise BenchUnavailableError on any system but Windows."""
     if sys.platform != "win32":
         raise BenchUnavailableError(
-            f"the vm bench needs a Windows test machine; this system is {sys.platform} (docs/parity-vm.md)"
+            f"the vm bench needs a Windows test machine; this system is {sys.platform}"
+            " (docs/user/parity-vm.md in the repository)"
         )
 
 

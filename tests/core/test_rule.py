@@ -1,4 +1,4 @@
-"""The rule of docs/architecture.md, row by row, and against a second model of it: a plain list."""
+"""The rule of docs/contributing/architecture.md, row by row, and against a second model of it: a plain list."""
 
 import pickle
 

@@ -1,7 +1,7 @@
 """A Windows lab on a Linux machine: Wine with a real Windows CPython in it.
 
-``python -m tools.windows_lab`` provisions it; docs/windows-lab.md tells what it proves and what it does not.
-Everything lies in one directory, ``build/windows-lab`` unless ETWDETECT_WINDOWS_LAB names another.
+``python -m tools.windows_lab`` provisions it; docs/contributing/windows-lab.md tells what it proves and what
+it does not. Everything lies in one directory, ``build/windows-lab`` unless ETWDETECT_WINDOWS_LAB names another.
 """
 
 from tools.windows_lab.errors import LabError, LabUnavailableError

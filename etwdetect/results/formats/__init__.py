@@ -1,6 +1,6 @@
 """The formats of results, a row for each; the module that a format is in is loaded when it is used.
 
-A new format takes its module here, its row in the table, a test and a line in docs/output.md.
+A new format takes its module here, its row in the table, a test and a line in docs/reference/formats.md.
 """
 
 from __future__ import annotations

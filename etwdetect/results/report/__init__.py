@@ -1,1 +1,1 @@
-"""The report: one HTML file that a browser shows without a network. docs/report.md describes it."""
+"""The report: one HTML file that a browser shows without a network. docs/user/report.md describes it."""

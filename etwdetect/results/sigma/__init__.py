@@ -1,7 +1,7 @@
 """Sigma rules on remote threads; needs the extra ``etwdetect[sigma]``, which is imported by `load_rules` only.
 
 pySigma and its SQLite backend compile the rules to SQL, which queries a table in memory that holds the records.
-docs/sigma.md says what a rule can ask for.
+docs/user/sigma.md says what a rule can ask for.
 """
 
 from __future__ import annotations

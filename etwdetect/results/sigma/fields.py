@@ -1,7 +1,7 @@
 """The fields that a Sigma rule can ask for: those of a record, and a few that other collectors have beside them.
 
 The evaluation takes its columns from here, and so do the warnings about rules that can't be judged, and the table
-in docs/sigma.md.
+in docs/reference/sigma-fields.md.
 """
 
 from __future__ import annotations

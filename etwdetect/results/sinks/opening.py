@@ -58,7 +58,7 @@ def _transport(parts: SplitResult) -> Transport:
 
 def _host(parts: SplitResult) -> str:
     if parts.username is not None:
-        raise ValueError("a password must not be in a command line; docs/output.md says where to put it")
+        raise ValueError("a password must not be in a command line; put it in ETWDETECT_HTTP_AUTHORIZATION")
     if not parts.hostname:
         raise ValueError("has no host")
     if not parts.hostname.isprintable() or " " in parts.hostname:

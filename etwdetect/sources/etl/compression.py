@@ -1,8 +1,8 @@
 """Compressed buffer bodies, in the three formats that a trace file can name.
 
-libfwnt decompresses (docs/dependencies.md); `xpress` does what libfwnt refuses though it is valid. For the writer
-there is compression: real for XPRESS, which Windows uses for traces, and a valid form that stores the bytes
-uncompressed for the other two.
+libfwnt decompresses (docs/contributing/dependencies.md); `xpress` does what libfwnt refuses though it is valid.
+For the writer there is compression: real for XPRESS, which Windows uses for traces, and for the other two a valid
+form that stores the bytes uncompressed.
 """
 
 from __future__ import annotations

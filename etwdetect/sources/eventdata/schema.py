@@ -1,7 +1,7 @@
 """The rows of events: the columns, and how an event is written to a row and read back.
 
-docs/events.md describes the columns for users. A row is a mapping from a column's name to its value, without
-the columns whose values are not known.
+docs/reference/events.md describes the columns for users. A row is a mapping from a column's name to its value,
+without the columns whose values are not known.
 
 >>> event = ThreadStart(10, 1, 2, 3, 4, 0x7FFC0000)
 >>> row = to_row(Recording("HOST1", "boot-7"), 3, event)
