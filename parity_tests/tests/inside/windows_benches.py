@@ -136,15 +136,16 @@ def test_where_windows_tells_nobody_of_threads_the_marker_is_missed(monkeypatch)
 
 
 def test_a_session_that_somebody_stops_is_told_of(performed, monkeypatch):
-    monkeypatch.setattr(detectors, "_TIMEOUT_SECONDS", 5.0)
+    """It is stopped before the closing marker: the monitor has it back some seconds later."""
+    monkeypatch.setattr(detectors, "_TIMEOUT_SECONDS", 15.0)
     machine = SimEtw(notifier.SIMETW)
-    original, markers = notifier.Notifier.thread_created, []
+    original, threads = notifier.Notifier.thread_created, []
 
-    def thread_created(instance, *ids):
-        markers.append(ids)
-        if len(markers) == 2:  # the closing one: earlier, the monitor might have its session back by then
+    def thread_created(sender, *ids):
+        threads.append(ids)
+        if len(threads) == 3:  # after the opening marker and the scenario's thread, the closing marker
             machine.stop_session(machine.sessions()[0].name)
-        original(instance, *ids)
+        original(sender, *ids)
 
     monkeypatch.setattr(notifier.Notifier, "thread_created", thread_created)
     with pytest.raises(
