@@ -20,7 +20,6 @@ from etwdetect.sources.decode import Decoder, classic_opcodes, image_kind
 from etwdetect.sources.etl.reader import Trace
 from etwdetect.sources.etl.records import hook_ids
 from etwdetect.sources.etl.walk import Wanted
-from etwdetect.sources.eventdata.schema import RecordingStart
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
     from etwdetect.enrich.detection import Detection
     from etwdetect.enrich.imagefiles import ImageFiles
     from etwdetect.enrich.kinds import Kinds
+    from etwdetect.sources.eventdata.schema import RecordingStart
     from etwdetect.sources.eventdata.trace import EventDataTrace
 
 _PROGRESS_EVERY: Final = 1024
@@ -164,6 +164,8 @@ class Scan:
 
         A Loss of nothing is left out.
         """
+        from etwdetect.sources.eventdata.schema import RecordingStart  # noqa: PLC0415 (lazy import: fast start-up)
+
         events = self.events()
         loss = next(events)
         start = self._session_start or 0

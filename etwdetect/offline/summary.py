@@ -31,7 +31,7 @@ def warnings(result: ScanResult) -> Iterator[str]:
     for file in result.files:
         for offset, what in file.described[:_DAMAGES_SHOWN]:
             yield f"{printable(file.name)}: offset {offset:#x}: {what}"
-        more = file.count - _DAMAGES_SHOWN
+        more = file.damages - _DAMAGES_SHOWN
         if more > 0:
             yield f"{printable(file.name)}: {more:,} more places are damaged"
     if result.stopped:
