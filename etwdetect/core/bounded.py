@@ -29,7 +29,7 @@ class BoundedMap(Generic[_Key, _Value]):
         self._weights: dict[_Key, int] = {}
         """The weights of the entries that were ever put with one."""
         self.get: Callable[[_Key], _Value | None] = self._entries.get
-        """Returns the value of a key, or None without one. Not a method: it is called once an event."""
+        """Returns the value of a key, or None without one. The inner map's own method, as events call it often."""
 
     def __len__(self) -> int:
         return len(self._entries)

@@ -48,6 +48,6 @@ class Losses:
         return loss
 
 
-def losses(loss: Loss) -> str:
+def loss_text(loss: Loss) -> str:
     """Return *loss* in words."""
     return f"{plural(loss.events, 'event')} and {plural(loss.buffers, 'buffer')} lost"

@@ -15,7 +15,7 @@ from etwdetect.live.capture import DELIVERY_SECONDS, Capture, stop_orphaned
 from etwdetect.live.clock import MonotonicFiletime
 from etwdetect.live.errors import CallbackError, SessionGoneError
 from etwdetect.live.lookups import Lookups, live_enricher
-from etwdetect.live.losses import Losses, losses
+from etwdetect.live.losses import Losses, loss_text
 from etwdetect.live.session import FLUSH_MILLISECONDS, SessionConfig
 from etwdetect.live.stream import GRACE_PERIOD, Stream
 
@@ -200,5 +200,6 @@ class Monitor:
         if loss is not None:
             self.stream.lose(loss)
             self._notify(
-                f"{losses(loss)}: remote threads may be missing, and those found from now on may be first threads"
+                f"{loss_text(loss)}: remote threads may be missing, and those found from now on may be first"
+                " threads"
             )

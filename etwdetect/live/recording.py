@@ -64,7 +64,6 @@ def _check(session: Session, before: SessionStatus | None) -> tuple[SessionStatu
         healthy = session.is_enabled(status)
     except EtwDetectError as error:
         return before, str(error)
-    return (
-        status,
-        None if healthy else f"the provider was disabled in the session {session.name} by another program",
-    )
+    if healthy:
+        return status, None
+    return status, f"the provider was disabled in the session {session.name} by another program"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from etwdetect.live.losses import losses
+from etwdetect.live.losses import loss_text
 from etwdetect.results.wording import plural
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ def closing(monitor: Monitor, filtered_out: int) -> str:
     hidden = f" ({filtered_out:,} filtered out)" if filtered_out else ""
     return (
         f"{plural(counts.remote, 'remote thread')}{hidden} in {plural(counts.seen, 'thread start')},"
-        f" {plural(monitor.queue.received, 'event')}; {losses(monitor.stream.lost)}"
+        f" {plural(monitor.queue.received, 'event')}; {loss_text(monitor.stream.lost)}"
     )
 
 
@@ -47,5 +47,5 @@ def statistics(monitor: Monitor, events_per_second: float) -> str:
         f" {counts.unknown:,} unknown, {counts.remote:,} remote;"
         f" {len(monitor.queue):,} waiting, {len(stream.window):,} in the window of"
         f" {stream.window.width * 1000:.0f} ms, {stream.window.misses:,} came later;"
-        f" {len(stream.rule.table):,} new processes; {losses(stream.lost)}"
+        f" {len(stream.rule.table):,} new processes; {loss_text(stream.lost)}"
     )
