@@ -123,7 +123,7 @@ def test_bytes_that_are_no_text_make_a_bad_line(etwdetect, saved, lines):
     path.write_bytes(path.read_bytes() + lines[0].encode().replace(b"windbg", b"wind\xffg"))
     done = etwdetect("scan", path)
     assert (done.status, len(done.out.splitlines())) == (3, 2)
-    assert "line 3: it has bytes in it that are no text" in done.err
+    assert "line 3: it has bytes that are not valid text" in done.err
 
 
 def test_a_line_without_end_is_no_danger(etwdetect, saved, lines):
