@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -18,8 +19,25 @@ settings.load_profile("etwdetect")
 # They hand tests over to the lab, which there is on Linux alone.
 collect_ignore = ["test_in_windows.py", "windows_cpython.py"] if sys.platform == "win32" else []
 
+NOT_IN_THE_LAB = ("numpy", "etl")
+"""What tests import at some time, and the Windows lab can't have."""
+
+needs_numpy = pytest.mark.skipif(find_spec("numpy") is None, reason="numpy is not in the Windows lab")
+"""For tests that start a program which loads numpy."""
+
 ROOT = Path(__file__).parent.parent
 RECORDINGS = ROOT.parent / "shared" / "traces"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call():
+    """Skip what turns out to need a package that the Windows lab can't have."""
+    try:
+        return (yield)
+    except ModuleNotFoundError as error:
+        if sys.platform == "win32" and error.name in NOT_IN_THE_LAB:
+            pytest.skip(f"{error.name} is not in the Windows lab")
+        raise
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import needs_numpy
+
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "etwdetect"
 PAGE = ROOT / "docs" / "contributing" / "architecture.md"
@@ -139,6 +141,7 @@ def test_importing_a_command_imports_the_command_lines_own_library_alone():
     assert loaded_by("import etwdetect.cli.scan") == {"click"}
 
 
+@needs_numpy
 def test_this_test_sees_what_is_loaded():
     assert loaded_by("import numpy") == {"numpy"}
 

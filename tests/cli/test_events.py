@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from etwdetect.sources.etl.writer import TraceOptions, TraceWriter
+from tests.conftest import needs_numpy
 from tests.traces_by_writer import SECOND, START, attack, write_trace
 
 ROOT = Path(__file__).parents[2]
@@ -33,6 +34,7 @@ def test_the_scan_of_the_events_prints_the_records_of_the_trace(etwdetect, tmp_p
 
 
 @pytest.mark.slow
+@needs_numpy
 @both
 def test_the_scan_of_the_events_of_real_traces_prints_their_records(etwdetect, tmp_path, recordings, form):
     path = tmp_path / f"events.{form}"

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import needs_numpy
 from tests.traces_by_writer import SECOND, START, attack, write_trace
 
 ROOT = Path(__file__).parents[2]
@@ -79,6 +80,7 @@ def test_an_output_is_asked_for(etwdetect):
     assert "--output" in done.err
 
 
+@needs_numpy
 def test_real_recordings_are_reported(etwdetect, recordings, tmp_path):
     done = etwdetect("report", recordings, "-o", tmp_path / "report.html")
     assert done.status == 3

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from etwdetect.core.errors import NotATraceError
 from etwdetect.offline.inputs import find_inputs
 from tests.traces_by_writer import attack, write_trace
 
+needs_parquet = pytest.mark.skipif(find_spec("pyarrow") is None, reason="needs the extra etwdetect[parquet]")
 needs_links = pytest.mark.skipif(sys.platform == "win32", reason="making a link needs a right there")
 
 
@@ -37,7 +39,7 @@ def told_of(folder):
     [
         ("a.zip", b"PK\3\4 and no more", "is a .zip that cannot be read"),
         ("a.jsonl", b'{"schema_version": 2, "host": "H", "recording": "r"}\n', "a newer etwdetect can read it"),
-        ("a.parquet", b"PAR1 cut short", "is not a readable Parquet file"),
+        pytest.param("a.parquet", b"PAR1 cut short", "is not a readable Parquet file", marks=needs_parquet),
     ],
 )
 def test_what_cannot_be_read_in_a_directory_is_told_beside_the_others(folder, name, content, why):

@@ -123,6 +123,8 @@ class Lab:
         # Wine has no WMI service: platform.platform() asks it first, and that ends the process.
         (self.python.parent / "_wmi.pyd").unlink()
         windows_python.install_wheels(self.site, windows_python.requirements(PROJECT))
+        # Wine 8's C library lacks a function that it calls as it is imported, and that ends the process.
+        shutil.rmtree(self.site / "numpy")
         windows_python.set_search_path(self.python.parent, self.site, PROJECT, PROJECT / "simetw" / "python")
         self.prefix.create()
         stamp.write_text(recipe, encoding="utf-8")
