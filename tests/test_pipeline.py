@@ -2,7 +2,7 @@
 
 from etwdetect.core.events import ImageLoad, ProcessRundown, ThreadStart
 from etwdetect.core.rule import RemoteThreadRule
-from etwdetect.enrich.enricher import SETTLE, Enricher
+from etwdetect.enrich.enricher import GRACE_PERIOD, Enricher
 from etwdetect.pipeline import Pipeline
 
 REMOTE = ThreadStart(1000, 10, 11, 20, 21, 0x7FF0_0000_1000)
@@ -35,6 +35,6 @@ def test_only_remote_threads_are_looked_around():
 def test_a_detection_can_be_taken_when_its_grace_period_is_over():
     pipeline = Pipeline(RemoteThreadRule(), Enricher())
     pipeline.observe(REMOTE)
-    assert list(pipeline.take(REMOTE.time + SETTLE - 1)) == []
-    assert len(list(pipeline.take(REMOTE.time + SETTLE))) == 1
+    assert list(pipeline.take(REMOTE.time + GRACE_PERIOD - 1)) == []
+    assert len(list(pipeline.take(REMOTE.time + GRACE_PERIOD))) == 1
     assert list(pipeline.take()) == []

@@ -13,6 +13,7 @@ from etwdetect.cli import say
 from etwdetect.cli.enrichment import Enrichment
 from etwdetect.cli.signals import on_interruption
 from etwdetect.cli.status import Status
+from etwdetect.cli.stdio import OutputEndedError
 from etwdetect.core.errors import EtwDetectError, NotATraceError
 from etwdetect.offline import Scan, summary
 from etwdetect.offline.inputs import SavedInput, find_all, find_inputs
@@ -268,11 +269,17 @@ def consume(inputs: Inputs, consumer: Consumer) -> None:
         except EtwDetectError as error:
             failure = f"{source.name}: {error}"
             say(failure)
-        finally:  # also where the output has ended
-            for line in (*source.warnings(), *source.notes()):
-                say(line)
-            consumer.close(source, failure)
+        except OutputEndedError:  # what was shown until then is summed up
+            _conclude(source, consumer, failure)
+            raise
+        _conclude(source, consumer, failure)
         inputs.statuses.append(source.status() if failure is None else Status.ERROR)
+
+
+def _conclude(source: Source, consumer: Consumer, failure: str | None) -> None:
+    for line in (*source.warnings(), *source.notes()):
+        say(line)
+    consumer.close(source, failure)
 
 
 @contextmanager

@@ -402,7 +402,7 @@ def test_an_interruption_before_the_reading_is_said(monkeypatch, capsys):
     def interrupted(*_arguments, **_options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(scan, "Traces", interrupted)
+    monkeypatch.setattr(scan, "Inputs", interrupted)
     assert main(["scan", str(SAMPLE)]) == 1
     assert capsys.readouterr() == ("", "\netwdetect: interrupted\n")  # the terminal has ^C in that line
 
@@ -433,7 +433,7 @@ def test_no_room_for_the_temporary_file_is_said_of_the_trace_and_the_others_are_
     path = write_trace(tmp_path / "many.etl", many)
     command = f'ulimit -f 1; "{sys.executable}" -m etwdetect scan "{path}" "{SAMPLE}" --utc'
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=120, check=False)
-    assert "many.etl: events cannot be put in a temporary file: File too large" in done.stderr
+    assert "many.etl: the temporary file cannot be written: File too large" in done.stderr
     assert BOOK_LINES[0] in done.stdout
     assert (done.returncode, "Traceback" in done.stderr) == (1, False)
 
