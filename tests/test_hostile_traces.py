@@ -122,5 +122,5 @@ def test_ten_thousand_damaged_places_are_counted_and_the_first_described(tmp_pat
     result = scan.result()
     assert result.damages == 10_000
     warnings = list(summary.warnings(result))
-    assert warnings[0].startswith("a.etl: offset 0x2048: no record begins with the marker 0xc07f")
+    assert warnings[0].startswith("a.etl: offset 0x2048: no record type has the marker 0xc07f")
     assert "a.etl: 9,990 more places are damaged" in warnings
