@@ -140,18 +140,6 @@ def test_benches_that_need_a_compiler_or_wine_say_so(run, bench, needs):
     assert needs in done.stderr
 
 
-def test_the_vm_bench_runs_its_processes_until_it_needs_event_tracing(run, drivers, no_driver):  # noqa: ARG001 (takes it away)
-    """Wine has no event tracing. Before that is noticed, the scenario's processes have started and connected."""
-    assert run("driver", "install", windows_path(drivers / "KDetector.sys")).returncode == 0
-    assert run("driver", "start").returncode == 0
-    done = run("parity", "run", "running-before-detection", "born-in-the-gap", "--bench", "vm", "--not-a-vm")
-    assert done.returncode == 1, done.stderr
-    assert "born-in-the-gap on the vm bench: skipped, step 1" in done.stdout
-    assert re.search(
-        "running-before-detection on the vm bench: failed\n  could not be performed: .*access denied", done.stdout
-    )
-
-
 def test_ctrl_c_ends_it_as_it_ends_the_command(run, lab, unpacked, drivers, no_driver):  # noqa: ARG001 (takes it away)
     """A batch file would ask first, and a launcher that ends at once would leave Python running."""
     for command in (("install", windows_path(drivers / "KDetector.sys")), ("start",)):
