@@ -59,6 +59,7 @@ NTSTATUS Detector::Start(DRIVER_OBJECT* driver, UNICODE_STRING* serviceKey)
 
 // Runs at PASSIVE_LEVEL inside a critical region: for a creation on the creator's thread, before the
 // process's first thread starts; for an exit on the last thread of the process.
+_Use_decl_annotations_
 void Detector::OnProcess(PEPROCESS, HANDLE processId, PPS_CREATE_NOTIFY_INFO creation)
 {
     const ULONG id = HandleToULong(processId);
@@ -75,6 +76,7 @@ void Detector::OnProcess(PEPROCESS, HANDLE processId, PPS_CREATE_NOTIFY_INFO cre
 
 // Runs at PASSIVE_LEVEL or APC_LEVEL: for a creation on the creator's thread, which the current ids name even
 // while it is attached to another process.
+_Use_decl_annotations_
 void Detector::OnThread(HANDLE processId, HANDLE threadId, BOOLEAN created)
 {
     if (!created) {

@@ -40,7 +40,9 @@ private:
     NTSTATUS Start(DRIVER_OBJECT* driver, UNICODE_STRING* serviceKey);
 
     // The kernel's notifications.
+    _IRQL_requires_max_(PASSIVE_LEVEL)
     static void OnProcess(PEPROCESS process, HANDLE processId, PPS_CREATE_NOTIFY_INFO creation);
+    _IRQL_requires_max_(APC_LEVEL)
     static void OnThread(HANDLE processId, HANDLE threadId, BOOLEAN created);
 
     _IRQL_requires_max_(APC_LEVEL)

@@ -1,5 +1,6 @@
 #include "ExecutiveResource.h"
 
+_Use_decl_annotations_
 ExecutiveResource::~ExecutiveResource()
 {
     if (m_initialized) {

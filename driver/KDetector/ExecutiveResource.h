@@ -14,6 +14,7 @@ public:
     ExecutiveResource() = default;
     ExecutiveResource(const ExecutiveResource&) = delete;
     ExecutiveResource& operator=(const ExecutiveResource&) = delete;
+    _IRQL_requires_max_(DISPATCH_LEVEL)
     ~ExecutiveResource();
 
     _IRQL_requires_max_(DISPATCH_LEVEL)

@@ -16,6 +16,8 @@ public:
 
     // For Locker.
     _IRQL_requires_max_(APC_LEVEL)
+    _IRQL_raises_(APC_LEVEL)
+    _IRQL_saves_global_(OldIrql, m_mutex)
     Held Lock()
     {
         ExAcquireFastMutex(&m_mutex);
@@ -23,6 +25,7 @@ public:
     }
 
     _IRQL_requires_(APC_LEVEL)
+    _IRQL_restores_global_(OldIrql, m_mutex)
     void Unlock(Held) { ExReleaseFastMutex(&m_mutex); }
 
 private:

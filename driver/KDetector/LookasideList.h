@@ -10,6 +10,7 @@ public:
     LookasideList& operator=(const LookasideList&) = delete;
 
     // Every item must have come back by now.
+    _IRQL_requires_max_(DISPATCH_LEVEL)
     ~LookasideList()
     {
         if (m_initialized) {

@@ -30,6 +30,7 @@ public:
     PoolArray(const PoolArray&) = delete;
     PoolArray& operator=(const PoolArray&) = delete;
 
+    _IRQL_requires_max_(DISPATCH_LEVEL)
     ~PoolArray()
     {
         if (m_elements != nullptr) {
@@ -37,6 +38,7 @@ public:
         }
     }
 
+    _IRQL_requires_max_(DISPATCH_LEVEL)
     _Must_inspect_result_
     NTSTATUS Initialize(ULONG length)
     {

@@ -8,6 +8,12 @@
 
 #include <ntifs.h>
 
+#include "Layouts.h"
+
+// The annotations for Code Analysis that its driverspecs.h has not heard of.
+#define _IRQL_saves_global_(Kind, Where)
+#define _IRQL_restores_global_(Kind, Where)
+
 // Since Windows 8.
 extern "C" NTKERNELAPI VOID NTAPI KeQuerySystemTimePrecise(PLARGE_INTEGER CurrentTime);
 

@@ -1,11 +1,14 @@
 """The driver that mingw-w64 makes: what Windows checks before it loads one."""
 
 import re
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
 
-IMPORT_LIST = Path(__file__).parents[2] / "driver" / "mingw" / "ntoskrnl.def"
+MINGW = Path(__file__).parents[2] / "driver" / "mingw"
+IMPORT_LIST = MINGW / "ntoskrnl.def"
 
 NATIVE = 1
 EXECUTABLE_IMAGE, DLL, RELOCS_STRIPPED = 0x0002, 0x2000, 0x0001
@@ -60,3 +63,26 @@ def test_imports_only_what_windows_10_1809_exports(image):
 
 def test_exports_nothing(image):
     assert not hasattr(image, "DIRECTORY_ENTRY_EXPORT")
+
+
+def test_a_compiler_that_lays_structures_out_differently_is_refused():
+    compiler = shutil.which("x86_64-w64-mingw32-g++")
+    if compiler is None:
+        pytest.skip("x86_64-w64-mingw32-g++ is not installed")
+    ddk = Path("/usr/share/mingw-w64/include/ddk")
+    command = [
+        compiler,
+        "-std=c++20",
+        "-fsyntax-only",
+        "-isystem",
+        ddk,
+        "-include",
+        MINGW / "Compat.h",
+        "-xc++",
+        "-",
+    ]
+    assert subprocess.run(command, input=b"", check=False).returncode == 0
+    packed = subprocess.run([*command, "-fpack-struct=4"], input=b"", capture_output=True, check=False)
+    assert packed.returncode != 0
+    for name in (b"sizeof(FAST_MUTEX)", b"sizeof(ERESOURCE)", b"offsetof(IO_STACK_LOCATION, FileObject)"):
+        assert b"static_assert(" + name in packed.stderr

@@ -63,5 +63,8 @@ inline ULONG HandleToULong(HANDLE handle)
 // Annotations for Code Analysis.
 #define _IRQL_requires_(Irql)
 #define _IRQL_requires_max_(Irql)
+#define _IRQL_raises_(Irql)
+#define _IRQL_saves_global_(Kind, Where)
+#define _IRQL_restores_global_(Kind, Where)
 #define _Must_inspect_result_
 #define _Use_decl_annotations_
