@@ -29,12 +29,14 @@ OTHERS = sorted({*nox.project.python_versions(PROJECT), "3.14"} - {HERE})
 PARALLEL = ("-n", "auto", "--dist", "loadgroup")
 """What pytest-xdist is told; `-n0` behind it takes it back, for a debugger."""
 
-# The driver's builds and tests need the compilers, and Spark needs Java; the Windows lab installs Wine and what
-# belongs to it by itself.
+# The driver's builds and tests need the compilers and what signs, and Spark needs Java; the Windows lab installs
+# Wine and what belongs to it by itself.
 DEBIAN_PACKAGES = {
     "make": "make",
     "g++": "g++",
     "x86_64-w64-mingw32-g++": "g++-mingw-w64-x86-64-win32",
+    "osslsigncode": "osslsigncode",
+    "openssl": "openssl",
     "java": "openjdk-17-jre-headless",
     "chromium": "chromium",
     "chromedriver": "chromium-driver",

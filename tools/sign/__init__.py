@@ -1,0 +1,1 @@
+"""Signs KDetector.sys for test machines, on Linux: ``python -m tools.sign``."""
