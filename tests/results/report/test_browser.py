@@ -13,7 +13,7 @@ exceptions = pytest.importorskip("selenium.common.exceptions")
 ROW_TEXTS = "return [...document.querySelectorAll('#threads tbody tr')].map((row) => row.textContent)"
 
 
-def wait_until(holds, seconds=5.0):
+def wait_until(holds, seconds=60.0):
     ends = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < ends, "it did not come to hold"

@@ -19,6 +19,7 @@ from etwdetect.kdetector.errors import (
 )
 from etwdetect.windows import libraries, services
 from etwdetect.windows.libraries import SystemCallError
+from parity_tests.windows.driver_service import remove
 from tests.wine.inside.conftest import DRIVERS, order
 
 INSTALLED = Path(r"C:\windows\system32\drivers\KDetector.sys")
@@ -42,6 +43,14 @@ def configured():
     key = rf"SYSTEM\CurrentControlSet\Services\{service.SERVICE_NAME}"
     with winreg.OpenKey(winreg.HKEY_LOCAL_MACHINE, key) as opened:
         return {name: winreg.QueryValueEx(opened, name)[0] for name in ("Type", "Start", "ImagePath")}
+
+
+def test_a_test_that_finds_what_another_left_says_so_and_takes_it_away(request):
+    remove()
+    service.install(Path(IMAGE))
+    with pytest.raises(pytest.fail.Exception, match=r"an earlier test left .*: the service KDetector, stopped, "):
+        request.getfixturevalue("install")
+    assert remove() == []
 
 
 def test_the_way_of_a_driver_through_the_commands(install):  # noqa: ARG001 (cleans up)
