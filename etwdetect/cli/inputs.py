@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from abc import ABC, abstractmethod
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeVar
 
 import click
 
@@ -16,7 +16,7 @@ from etwdetect.cli.status import Status
 from etwdetect.cli.stdio import OutputEndedError
 from etwdetect.core.errors import EtwDetectError, NotATraceError
 from etwdetect.offline import Scan, summary
-from etwdetect.offline.inputs import SavedInput, find_all, find_inputs
+from etwdetect.offline.inputs import SavedInput, UnreadInput, find_all, find_inputs
 from etwdetect.results.wording import printable
 
 if TYPE_CHECKING:
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 
     from etwdetect.core.events import Event
     from etwdetect.enrich.detection import Detection
-    from etwdetect.offline.inputs import Input
+    from etwdetect.offline.inputs import Found
     from etwdetect.offline.result import ScanResult
     from etwdetect.results.saved import SavedResults
     from etwdetect.sources.etl.reader import Trace
     from etwdetect.sources.eventdata.schema import RecordingStart
-    from etwdetect.sources.eventdata.trace import EventDataInput, EventDataTrace
+    from etwdetect.sources.eventdata.trace import EventDataTrace
 
 _LONG: Final = 32 << 20
 """The least size in bytes of a trace that gets a progress bar."""
@@ -169,10 +169,17 @@ class SavedSource(Source):
         self._saved.stop()
 
 
+class Unread(NamedTuple):
+    """An input that can't be read: its name, and the sentence about it, both printable."""
+
+    name: str
+    why: str
+
+
 class Inputs:
     """The inputs at *paths*: traces, each on its own or, with *join*, all as one; with *saved*, saved results too.
 
-    *enrichment* is for the scans. *errors* are those of the inputs that can't be read; *statuses* has one for each
+    *enrichment* is for the scans. *unread* are the inputs that can't be read; *statuses* has one for each
     input that is done, in their order.
     """
 
@@ -180,7 +187,7 @@ class Inputs:
         self, paths: Sequence[Path], *, join: bool, enrichment: Enrichment | None = None, saved: bool = False
     ) -> None:
         self.statuses: list[Status] = []
-        self.errors: list[NotATraceError] = []
+        self.unread: list[Unread] = []
         found = list(self._find(paths, saved=saved))
         self._saved = [each for each in found if isinstance(each, SavedInput)]
         traces = [each for each in found if not isinstance(each, SavedInput)]
@@ -212,6 +219,9 @@ class Inputs:
             with ExitStack() as stack:
                 traces: list[Trace | EventDataTrace] = []
                 for each in group:
+                    if isinstance(each, UnreadInput):
+                        self._add_unread(each.error, passed_over=each.passed_over)
+                        continue
                     with self._failing():
                         opening: AbstractContextManager[Trace | EventDataTrace] = each.open()  # this may fail, too
                         traces.append(stack.enter_context(opening))
@@ -230,8 +240,8 @@ class Inputs:
                 yield source
                 self._interrupted = source.interrupted
 
-    def _find(self, paths: Sequence[Path], *, saved: bool) -> Iterator[Input | EventDataInput | SavedInput]:
-        find: Callable[[Path], Iterator[Input | EventDataInput | SavedInput]] = find_all if saved else find_inputs
+    def _find(self, paths: Sequence[Path], *, saved: bool) -> Iterator[Found]:
+        find: Callable[[Path], Iterator[Found]] = find_all if saved else find_inputs
         for path in paths:
             with self._failing():
                 yield from find(path)
@@ -242,9 +252,13 @@ class Inputs:
         try:
             yield
         except NotATraceError as error:
-            say(printable(str(error)))
-            self.errors.append(error)
-            self.statuses.append(Status.ERROR)
+            self._add_unread(error)
+
+    def _add_unread(self, error: NotATraceError, *, passed_over: bool = False) -> None:
+        unread = Unread(printable(error.name), printable(str(error)))
+        say(unread.why)
+        self.unread.append(unread)
+        self.statuses.append(Status.INCOMPLETE if passed_over else Status.ERROR)
 
 
 class Consumer(Protocol):

@@ -15,7 +15,6 @@ from etwdetect.cli.status import Status, of_all
 from etwdetect.results.report.inputs import ReportInput
 from etwdetect.results.report.page import render
 from etwdetect.results.report.records import Records
-from etwdetect.results.wording import printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,15 +40,15 @@ def command(
 ) -> Status:
     """Write remote threads as one HTML page, which any browser shows without a network.
 
-    INPUT is what scan takes: an .etl file, one inside a .zip or .gz, a file of events, what was written with
-    --format json, or a directory of such. Times are in UTC, on the page and in --since and --until.
+    INPUT is what scan takes: an .etl file, a file of events, what was written with --format json, also packed, or
+    a directory of such. Times are in UTC, on the page and in --since and --until.
     """
     wanted = options.make_filter(**filters, utc=True)
     stream = options.open_output(output, inputs)
     page = _Page(wanted)
     found = Inputs(inputs, join=join, enrichment=enrichment, saved=True)
     consume(found, page)
-    unread = [ReportInput(printable(error.name), printable(str(error))) for error in found.errors]
+    unread = [ReportInput(*each) for each in found.unread]
     try:
         with stdio.writing(output), stream:
             stream.write(render(page.records, [*page.inputs, *unread], __version__, page.filtered_out))

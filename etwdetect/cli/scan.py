@@ -35,8 +35,9 @@ def command(
 ) -> Status:
     """Print the remote threads in recorded traces.
 
-    TRACE is an .etl file, one inside a .zip or .gz, a file of events (.jsonl, .jsonl.gz, .parquet), or a directory
-    of such. Each is scanned on its own. Results saved with --format json can be given, too, also packed.
+    TRACE is an .etl file or a file of events (.jsonl, .parquet), also packed (.gz, .xz, .bz2, .zst) or in an
+    archive (.zip, .tar), a directory of such, or - for standard input. Each is scanned on its own. Results saved
+    with --format json can be given, too.
     """
     found = Inputs(traces, join=join, enrichment=enrichment, saved=True)
     with results.open(traces):

@@ -25,6 +25,7 @@ class NotATraceError(EtwDetectError):
     def __init__(self, name: str, why: str, offset: int | None = None) -> None:
         """Say *why* the input *name* is not a trace; *offset* is in bytes from its start."""
         self.name = name
+        self.why = why
         self.offset = offset
         place = "" if offset is None else f" at offset {offset:#x}"
         super().__init__(f"{name}: {why}{place}")

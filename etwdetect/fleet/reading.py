@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from etwdetect.fleet.files import TraceFile
-    from etwdetect.offline.inputs import Input
+    from etwdetect.offline.inputs import Readable
     from etwdetect.sources.etl.reader import Trace
-    from etwdetect.sources.eventdata.trace import EventDataInput, EventDataTrace
+    from etwdetect.sources.eventdata.trace import EventDataTrace
 
 _BLOCK: Final = 10_000
 """How many rows are in one batch."""
@@ -67,7 +67,7 @@ def _rows_in(path: str, here: Path, host: str | None) -> Iterator[dict[str, Any]
             yield _fault(error, name, here, path).to_row()
 
 
-def _rows_of(found: Input | EventDataInput, name: str, host: str | None) -> Iterator[dict[str, Any]]:
+def _rows_of(found: Readable, name: str, host: str | None) -> Iterator[dict[str, Any]]:
     opening: AbstractContextManager[Trace | EventDataTrace] = found.open()
     with opening as trace:
         scan = Scan([trace])

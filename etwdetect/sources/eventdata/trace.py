@@ -10,7 +10,6 @@ from typing import IO, TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from etwdetect.core.errors import MissingExtraError, NotATraceError, OtherContentError
 from etwdetect.core.events import Loss
-from etwdetect.sources import packed
 from etwdetect.sources.etl.reader import Damages
 from etwdetect.sources.eventdata import PARQUET_MAGIC
 from etwdetect.sources.eventdata.jsonl import JsonLinesFile
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
 
     from etwdetect.core.events import Event
     from etwdetect.sources.eventdata.schema import EventRow
+    from etwdetect.sources.packed import Place
 
 MOST_RECORDINGS: Final = 10_000
 """How many recordings of one file are read; use `etwdetect fleet` for a lake with more."""
@@ -115,31 +115,37 @@ class EventDataTrace:
 class EventDataInput:
     """One recording that was found: its file, and where in the file it begins and ends."""
 
-    path: Path
+    place: Place
     recording: Recording
     begin: int
     end: int
     alone: bool = True
 
     @property
+    def path(self) -> Path:
+        """The file that it is in."""
+        return self.place.path
+
+    @property
     def name(self) -> str:
         """The name for messages."""
-        return str(self.path) if self.alone else f"{self.path}!{self.recording.host}/{self.recording.name}"
+        name = self.place.name
+        return name if self.alone else f"{name}!{self.recording.host}/{self.recording.name}"
 
     @contextmanager
     def open(self) -> Iterator[EventDataTrace]:
         """Open the recording; NotATraceError where it can't be read at all."""
-        with _opened(self.path) as (file, fault):
+        with _opened(self.place) as (file, fault):
             yield EventDataTrace(file, self, fault)
 
 
-def find_recordings(path: Path) -> list[EventDataInput]:
-    """Return the recordings in the file at *path* in their order; NotATraceError where there is none."""
+def find_recordings(place: Place) -> list[EventDataInput]:
+    """Return the recordings in the file at *place* in their order; NotATraceError where there is none."""
     places: dict[Recording, tuple[int, int]] = {}
     last: Recording | None = None
     fault: tuple[str, int | None] = ("is empty", None)
     first_bad: int | None = None
-    with _opened(path) as (file, _), _faults_of(path):
+    with _opened(place) as (file, _), _faults_of(place.name):
         for begin, end, what in file.places():
             if isinstance(what, Recording):
                 last = what
@@ -149,23 +155,23 @@ def find_recordings(path: Path) -> list[EventDataInput]:
             if last not in places:
                 if len(places) == MOST_RECORDINGS:
                     raise NotATraceError(
-                        str(path), f"holds more than {MOST_RECORDINGS:,} recordings; use `etwdetect fleet`", begin
+                        place.name, f"holds more than {MOST_RECORDINGS:,} recordings; use `etwdetect fleet`", begin
                     )
                 places[last] = (begin if first_bad is None else first_bad, end)
                 first_bad = None
             places[last] = (places[last][0], end)
     if not places:
         kind = NotATraceError if NEWER in fault[0] else OtherContentError
-        raise kind(str(path), f"is not a file of events: {fault[0]}", fault[1])
-    return [EventDataInput(path, recording, *place, len(places) == 1) for recording, place in places.items()]
+        raise kind(place.name, f"is not a file of events: {fault[0]}", fault[1])
+    return [EventDataInput(place, recording, *at, len(places) == 1) for recording, at in places.items()]
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[tuple[_File, str | None]]:
-    """Open the file at *path*, a .gz unpacked; also give what went wrong with unpacking."""
+def _opened(place: Place) -> Iterator[tuple[_File, str | None]]:
+    """Open the file at *place*, unpacked; also give what went wrong with unpacking."""
     with ExitStack() as stack:
-        with _faults_of(path):
-            raw, fault = packed.plain(stack, path, str(path))
+        with _faults_of(place.name):
+            raw, fault = place.open(stack)
             file = stack.enter_context(io.BufferedReader(raw)) if isinstance(raw, io.RawIOBase) else raw
             file.seek(0)
             parquet = file.read(len(PARQUET_MAGIC)) == PARQUET_MAGIC
@@ -175,18 +181,18 @@ def _opened(path: Path) -> Iterator[tuple[_File, str | None]]:
 
 
 @contextmanager
-def _faults_of(path: Path) -> Iterator[None]:
+def _faults_of(name: str) -> Iterator[None]:
     """Name the file in errors of reading it."""
     try:
         yield
     except NotATraceError:
         raise
     except OSError as error:
-        raise NotATraceError(str(path), f"cannot be read: {error.strerror or error}") from error
+        raise NotATraceError(name, f"cannot be read: {error.strerror or error}") from error
     except NoEventsError as error:
-        raise OtherContentError(str(path), str(error)) from error
+        raise OtherContentError(name, str(error)) from error
     except (MissingExtraError, ValueError) as error:
-        raise NotATraceError(str(path), str(error)) from error
+        raise NotATraceError(name, str(error)) from error
 
 
 def _parquet(file: IO[bytes]) -> _File:
