@@ -136,3 +136,21 @@ def quick(session: nox.Session) -> None:
     check_style(session)
     check_types(session)
     session.run("pytest", *PARALLEL, "--only-python", "-m", "not slow", *session.posargs)
+
+
+FUZZ_SECONDS = 300
+"""How long `fuzz` runs each target, where nobody says otherwise; and LONG_FUZZ_SECONDS those that read most."""
+LONG_FUZZ_SECONDS = 1200
+
+
+@nox.session(default=False)
+def fuzz(session: nox.Session) -> None:
+    """Fuzz a target for some seconds: `-- TARGET SECONDS`; without them, all, one after the other."""
+    install(session, "fuzz", "test", extras="[parquet,sigma]")
+    if session.posargs:
+        session.run("python", "-m", "fuzz", *session.posargs)
+        return
+    listed = session.run("python", "-c", "from fuzz.targets import TARGETS; print(*TARGETS)", silent=True)
+    for target in str(listed).split():
+        seconds = LONG_FUZZ_SECONDS if target in {"container", "decoding", "archives"} else FUZZ_SECONDS
+        session.run("python", "-m", "fuzz", target, str(seconds))

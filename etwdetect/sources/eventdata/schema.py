@@ -16,6 +16,7 @@ True
 from __future__ import annotations
 
 import re
+import reprlib
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from etwdetect.core.events import (
@@ -30,6 +31,7 @@ from etwdetect.core.events import (
     ThreadStart,
     VolumeMapping,
 )
+from etwdetect.core.filetime import LAST_FILETIME
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -41,6 +43,9 @@ SCHEMA_VERSION: Final = 1
 
 POINTER_SIZES: Final = (4, 8)
 """The valid values of pointer_size, in bytes."""
+
+MOST_TEXT: Final = 5 * 32_767
+"""The longest text, in characters: a path of Windows, each of its characters escaped as `_write_name` does it."""
 
 NEWER: Final = "a newer etwdetect can read it"
 
@@ -115,7 +120,7 @@ def _integer(bits: int, *, signed: bool = False) -> Callable[[Any], int]:
 
     def read(value: Any) -> int:  # noqa: ANN401
         if type(value) is not int or not low <= value < high:  # a bool is an int, too
-            raise ValueError(f"{value!r} is not a number from {low} to {high - 1}")
+            raise ValueError(f"{reprlib.repr(value)} is not a number from {low} to {high - 1}")
         return value
 
     return read
@@ -123,13 +128,21 @@ def _integer(bits: int, *, signed: bool = False) -> Callable[[Any], int]:
 
 def _text(value: Any) -> str:  # noqa: ANN401
     if not isinstance(value, str):
-        raise TypeError(f"{value!r} is not a string")
+        raise TypeError(f"{reprlib.repr(value)} is not a string")
+    if len(value) > MOST_TEXT:
+        raise ValueError(f"is longer than {MOST_TEXT:,} characters")
     return value
+
+
+def _read_moment(value: Any) -> int:  # noqa: ANN401
+    if not 0 <= _TIME(value) <= LAST_FILETIME:
+        raise ValueError(f"{value} is not a FILETIME before the year 10000")
+    return int(value)
 
 
 def _truth(value: Any) -> bool:  # noqa: ANN401
     if not isinstance(value, bool):
-        raise TypeError(f"{value!r} is not true or false")
+        raise TypeError(f"{reprlib.repr(value)} is not true or false")
     return value
 
 
@@ -144,7 +157,7 @@ def _write_address(value: int) -> str:
 
 def _read_address(value: Any) -> int:  # noqa: ANN401
     if not _ADDRESS.fullmatch(_text(value)):
-        raise ValueError(f"{value!r} is not an address such as 0x7FFC0000")
+        raise ValueError(f"{reprlib.repr(value)} is not an address such as 0x7FFC0000")
     return int(value, 16)
 
 
@@ -190,7 +203,7 @@ COLUMNS: Final = (
     Column("recording", "string", _write_name, _read_name),
     Column("seq", "int64", _same, _COUNT),
     Column("kind", "string", _same, _text),
-    Column("time", "int64", _same, _TIME),
+    Column("time", "int64", _same, _read_moment),
     Column("creator_pid", "int64", _same, _ID),
     Column("creator_tid", "int64", _same, _ID),
     Column("pid", "int64", _same, _ID),
@@ -209,7 +222,7 @@ COLUMNS: Final = (
     Column("rundown", "bool", _same, _truth),
     Column("events", "int64", _same, _COUNT),
     Column("buffers", "int64", _same, _COUNT),
-    Column("start_time", "int64", _same, _TIME),
+    Column("start_time", "int64", _same, _read_moment),
     Column("pointer_size", "int32", _same, _read_pointer_size),
     Column("boot_time", "int64", _same, _TIME),
     Column("device", "string", _write_name, _read_name),
@@ -250,19 +263,19 @@ def recording_of(row: Mapping[str, Any]) -> Recording:
     version = row.get("schema_version")
     if version != SCHEMA_VERSION:
         newer = isinstance(version, int) and version > SCHEMA_VERSION
-        raise ValueError(f"has the schema version {version!r}" + (f": {NEWER}" if newer else ""))
+        raise ValueError(f"has the schema version {reprlib.repr(version)}" + (f": {NEWER}" if newer else ""))
     return Recording(*(_value(row, name, _read_name, needed=True) for name in ("host", "recording")))
 
 
-def from_row(row: Mapping[str, Any]) -> EventRow:
+def from_row(row: Mapping[str, Any], recording: Recording | None = None) -> EventRow:
     """Return what `to_row` was given; ValueError, with what is wrong, for an invalid row.
 
-    Unknown columns are ignored.
+    *recording* is the row's own, where it is known. Unknown columns are ignored.
     """
-    recording = recording_of(row)
+    recording = recording or recording_of(row)
     kind = row.get("kind")
     if not isinstance(kind, str) or kind not in KINDS:
-        raise ValueError(f"is of the unknown kind {kind!r}")
+        raise ValueError(f"is of the unknown kind {reprlib.repr(kind)}")
     seq = _value(row, "seq", _COUNT, needed=True)
     values = {name: _value(row, name, read, needed=needed) for name, read, needed in _READERS[kind]}
     defaults = KINDS[kind]._field_defaults

@@ -1,0 +1,292 @@
+"""The fuzz targets: each takes any bytes, and raises where something does not hold that must hold for all bytes.
+
+They need nothing but the package: the tests call each with its corpus.
+"""
+
+from __future__ import annotations
+
+import io
+import tempfile
+from contextlib import suppress
+from functools import cache
+from itertools import islice
+from pathlib import Path
+from struct import Struct
+from typing import TYPE_CHECKING, Final
+
+from etwdetect.core.errors import NotATraceError, RuleFileError
+from etwdetect.core.filetime import LAST_FILETIME
+from etwdetect.core.raw import (
+    IMAGE,
+    KERNEL_PROCESS,
+    LOST_EVENTS,
+    PROCESS,
+    SYSTEM_CONFIG,
+    SYSTEM_CONFIG_EX,
+    THREAD,
+    RawEvent,
+)
+from etwdetect.core.rule import RemoteThread
+from etwdetect.enrich import exports, kind_rules
+from etwdetect.enrich.detection import Detection, Process, Start
+from etwdetect.enrich.kinds import Kinds
+from etwdetect.offline import Scan, inputs, summary
+from etwdetect.results.clock import Clock
+from etwdetect.results.formats import FORMATS, needs_a_file
+from etwdetect.results.record import from_json, to_dict, to_json
+from etwdetect.results.saved import SavedResults
+from etwdetect.results.sigma.errors import SigmaError
+from etwdetect.results.sigma.rules import RuleSet
+from etwdetect.results.writers import stream_writer
+from etwdetect.sources import archive  # noqa: F401 (instrumented: it is imported late otherwise)
+from etwdetect.sources.decode import Decoder
+from etwdetect.sources.etl import compression, walk, xpress
+from etwdetect.sources.etl.reader import Trace
+from etwdetect.sources.etl.walk import Span, Wanted
+from etwdetect.sources.eventdata import parquet, trace  # noqa: F401
+from etwdetect.sources.eventdata.jsonl import JsonLinesWriter
+from etwdetect.sources.eventdata.schema import Recording, RecordingStart, from_row, to_row
+from parity_tests import loading
+from parity_tests.errors import ScenarioError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+MOST_BYTES: Final = 1 << 16
+"""The largest input that a target is given: larger ones are slow and show nothing else."""
+
+
+# -- the container
+
+
+def container(data: bytes) -> None:
+    """Scan a trace: it ends, and each line about it is printable."""
+    with suppress(NotATraceError):
+        _scan(Scan([Trace(io.BytesIO(data), "fuzz.etl")]))
+
+
+def _scan(scan: Scan) -> list[Detection]:
+    found = list(scan.detections())
+    _show(found)
+    result = scan.result()
+    for line in (*summary.warnings(result), *summary.notes(result), *summary.stats(result)):
+        assert line.isprintable(), line
+    assert summary.closing(result, 0).isprintable()
+    return found
+
+
+def _show(detections: list[Detection]) -> None:
+    """Write *detections* in every format; what json has is read again to the same."""
+    for name in FORMATS:
+        if not needs_a_file(name):
+            stream = io.StringIO()
+            writer = stream_writer(stream, name, Clock(in_utc=True))
+            for detection in detections:
+                writer.write(detection)
+            assert stream.getvalue().count("\n") == len(detections) + (name == "csv"), f"a line each in {name}"
+    for detection in detections:
+        line = to_json(detection)
+        assert to_json(from_json(line)) == line
+
+
+# -- decoding
+
+_EVENT: Final = Struct("<BBBBBIIQ")
+_PROVIDERS: Final = (
+    KERNEL_PROCESS, PROCESS, THREAD, IMAGE, SYSTEM_CONFIG, SYSTEM_CONFIG_EX, LOST_EVENTS, bytes(16)
+)  # fmt: skip
+
+
+def decoding(data: bytes) -> None:
+    """Decode one event: what comes out fits a row of events as data and is read back from it."""
+    if len(data) < _EVENT.size:
+        return
+    provider, number, version, opcode, wide, pid, tid, time = _EVENT.unpack_from(data)
+    raw = RawEvent(
+        _PROVIDERS[provider % len(_PROVIDERS)], number, version, opcode, time % (LAST_FILETIME + 1), pid, tid,
+        8 if wide & 1 else 4, data[_EVENT.size :],
+    )  # fmt: skip
+    damages: list[str] = []
+    event = Decoder(lambda _, what: damages.append(what), images=True).decode(raw)
+    assert all(what.isprintable() for what in damages)
+    if event is not None and type(event).__name__ != "ThreadStop":
+        row = to_row(Recording("host", "name"), 0, event)
+        assert from_row(row).event == event, (event, row)
+
+
+# -- events as data, saved results, inputs
+
+
+@cache
+def _folder() -> Path:
+    return Path(tempfile.mkdtemp(prefix="etwdetect-fuzz-"))
+
+
+def _file(name: str, data: bytes) -> Path:
+    path = _folder() / name
+    path.write_bytes(data)
+    return path
+
+
+def _read_all(path: Path) -> None:
+    with suppress(NotATraceError):
+        for found in islice(inputs.find_all(path), 20):
+            with suppress(NotATraceError), found.open() as opened:
+                if isinstance(opened, SavedResults):
+                    _saved(opened)
+                else:
+                    _scan(Scan([opened]))
+
+
+def events(data: bytes) -> None:
+    """Read events as JSON lines and scan them."""
+    _read_all(_file("events.jsonl", b"{" + data))
+
+
+def parquet_events(data: bytes) -> None:
+    """Read events from Parquet and scan them."""
+    _read_all(_file("events.parquet", b"PAR1" + data))
+
+
+def saved(data: bytes) -> None:
+    """Read saved results; each record is written again in every format."""
+    _saved(SavedResults(io.BytesIO(data), "fuzz.json"))
+
+
+def _saved(results: SavedResults) -> None:
+    _show(list(results.detections()))
+    assert all(line.isprintable() for line in (*results.warnings(), results.closing(0)))
+
+
+def archives(data: bytes) -> None:
+    """Find and read the inputs in a file that may be anything: a .zip, a .gz, a trace, saved results."""
+    _read_all(_file("input", data))
+
+
+# -- files of the user
+
+
+def pe(data: bytes) -> None:
+    """Read the build and the exports of an image file."""
+    path = _file("image.dll", data)
+    for read in (exports.read_build, exports.read_exports):
+        with suppress(exports.BrokenImageError):
+            read(path)  # type: ignore[operator]
+
+
+def sigma(data: bytes) -> None:
+    """Load a Sigma rule and match it against a record."""
+    with suppress(SigmaError):
+        rules = RuleSet([_file("rule.yml", b"# create_remote_thread\n" + data)])
+        rules.fired([to_dict(DETECTION)])
+
+
+def kinds(data: bytes) -> None:
+    """Load rules for kinds, and judge a record by them."""
+    with suppress(RuleFileError):
+        loaded = Kinds(kind_rules.load(_file("kinds.toml", data)))
+        _show([loaded.classify(DETECTION)])
+
+
+DETECTION: Final = Detection(
+    RemoteThread(132337624952800000, 7392, 4788, 8336, 9384, 0x7FFC6E27D3F0),
+    "etw",
+    Process(7392, "C:\\a.exe", "a", 1, "C:\\p.exe", "p", "LAB\\u", 1, 132337624000000000),
+    Process(8336, "C:\\b.exe"),
+    Start("C:\\Windows\\System32\\ntdll.dll", 0xCD3F0, "DbgUiRemoteBreakin"),
+)
+
+
+def scenarios(data: bytes) -> None:
+    """Load a scenario and expand it."""
+    with suppress(UnicodeDecodeError, ScenarioError):
+        loading.parse(data.decode(), "fuzz")
+
+
+# -- differential
+
+
+def walks(data: bytes) -> None:
+    """Walk buffers in step and one by one: the records found are the same."""
+    size = max(len(data) // walk.WIDE, 1) + 7 & -8
+    data = data.ljust(size * walk.WIDE, b"\xff")
+    window = bytearray(data[: size * walk.WIDE])
+    spans = [Span(at, at + size) for at in range(0, len(window), size)]
+    wanted = Wanted(range(0, 1 << 16, 3), (KERNEL_PROCESS, LOST_EVENTS), range(1, 1 << 16, 3))
+    single = walk.Walk()
+    for span in spans:
+        walk._walk_one(window, span, wanted, single)  # noqa: SLF001 (the two ways are not public)
+    stepped = walk.walk(window, spans, wanted)
+    for each in ("found", "aside", "broken"):
+        assert getattr(stepped, each) == sorted(getattr(single, each)), each
+    assert stepped.records == single.records
+
+
+def xpress_decoders(data: bytes) -> None:
+    """Decompress with libfwnt and with our own: where both succeed they agree, and ours does what libfwnt does."""
+    import pyfwnt  # noqa: PLC0415 (only here)
+
+    if len(data) < 2:
+        return
+    size, packed = int.from_bytes(data[:2], "little"), data[2:]
+    try:
+        theirs = pyfwnt.lzxpress_decompress(packed, size)
+    except OSError:
+        theirs = None
+    try:
+        ours = xpress.decompress(packed, size)
+    except ValueError:
+        ours = None
+    if theirs is not None and ours is not None and len(theirs) == size:
+        assert theirs == ours
+    for method in (compression.LZNT1, compression.XPRESS, compression.XPRESS_HUFFMAN):
+        assert compression.decompress(compression.compress(data, method), len(data), method) == data
+        with suppress(ValueError):
+            compression.decompress(packed, size, method)
+
+
+def trace_against_events(data: bytes) -> None:
+    """Scan a trace, and the events that `etwdetect events` would write of it: the same remote threads."""
+    try:
+        found = [detection.thread for detection in _trace(data).detections()]
+        recording = list(_trace(data).recording())
+    except NotATraceError:
+        return
+    stream = io.StringIO()
+    writer = JsonLinesWriter(stream)
+    for event in recording:
+        if isinstance(event, RecordingStart):
+            writer.begin(Recording("host", "name"), event)
+        else:
+            writer.write(event)
+    path = _file("scanned.jsonl", stream.getvalue().encode("ascii"))
+    again: list[RemoteThread] = []
+    for each in inputs.find_inputs(path):
+        with each.open() as opened:
+            scan = Scan([opened])
+            again += [detection.thread for detection in scan.detections()]
+            assert not scan.result().damages, "all rows are read"
+    assert [thread._replace(evidence=()) for thread in again] == [thread._replace(evidence=()) for thread in found]
+
+
+def _trace(data: bytes) -> Scan:
+    return Scan([Trace(io.BytesIO(data), "fuzz.etl")])
+
+
+TARGETS: Final[dict[str, Callable[[bytes], None]]] = {
+    "container": container,
+    "decoding": decoding,
+    "events": events,
+    "parquet": parquet_events,
+    "saved": saved,
+    "archives": archives,
+    "pe": pe,
+    "sigma": sigma,
+    "kinds": kinds,
+    "scenarios": scenarios,
+    "walks": walks,
+    "xpress": xpress_decoders,
+    "trace-against-events": trace_against_events,
+}
+"""By name."""
