@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 WINDOW: Final = 24 << 20
 """The number of bytes of buffers that are walked at a time."""
 
+_OVERHEAD: Final = 256
+"""The bytes of memory that each buffer in the window takes besides its records, at most."""
+
 MOST_DAMAGES_KEPT: Final = 100
 """The most damaged places that are described; further ones are only counted."""
 
@@ -131,6 +134,10 @@ class Trace:
         """
         window = _Window()
         for offset, header in self._buffers():
+            if header.flags & (buffers.EVENTS_LOST | buffers.BUFFER_LOST):
+                self.loss_marks += 1
+            if header.filled == header.size == buffers.HEADER_SIZE:
+                continue  # no records: nothing to hold, however many there are
             if not window.has_room(header.filled - buffers.HEADER_SIZE):
                 yield from self._records_in(window, wanted, aside)
                 window.clear()
@@ -138,8 +145,6 @@ class Trace:
                 window.place(offset, self._body(offset, header), compressed=header.compressed)
             except ValueError as error:
                 self.damages.add(offset, f"{error}; the buffer is left out")
-            if header.flags & (buffers.EVENTS_LOST | buffers.BUFFER_LOST):
-                self.loss_marks += 1
         yield from self._records_in(window, wanted, aside)
 
     def _buffers(self) -> Iterator[tuple[int, BufferHeader]]:
@@ -239,7 +244,7 @@ class _Window:
 
     def has_room(self, size: int) -> bool:
         """Whether *size* more bytes fit; an empty window takes a buffer of any size."""
-        return not self.placed or self._used + size <= WINDOW
+        return not self.placed or self._used + size + len(self.placed) * _OVERHEAD <= WINDOW
 
     def clear(self) -> None:
         """Remove all buffers."""

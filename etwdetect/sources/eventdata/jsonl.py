@@ -16,10 +16,14 @@ if TYPE_CHECKING:
 
     from _typeshed import SupportsWrite
 
+    from etwdetect.sources.eventdata.pieces import Pieces
     from etwdetect.sources.eventdata.schema import EventRow, Recording
 
 MOST_LINE: Final = 1 << 20
 """The longest line that is read, in bytes; the two strings of a row have at most 64 KiB."""
+
+MOST_HEADS: Final = 10_000
+"""How many beginnings of lines are remembered, one for each recording."""
 
 
 class JsonLinesWriter(EventWriter):
@@ -41,51 +45,61 @@ class JsonLinesFile:
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
+        self._heads: dict[bytes, Recording] = {}
+        """By how a line of it begins, up to the number of the row."""
 
-    def places(self) -> Iterator[tuple[int, int, Recording | str]]:
-        """Yield each line's begin, end and recording; in place of the recording, what is wrong with the line."""
-        head = b"\n"
-        known: Recording | str = ""
-        for begin, end, line in self._lines(0, None):
-            if not line.startswith(head):
-                head = b"\n"
-                try:
-                    known = recording_of(_parse(line))
-                except ValueError as error:
-                    known = str(error)
-                else:
-                    # Our own writer puts these columns first; lines of other writers are all parsed.
-                    at = line.find(b'"seq":')
-                    head = line[:at] if at > 0 and line.startswith(b'{"schema_version":') else b"\n"
-            yield begin, end, known
+    def places(self) -> Iterator[tuple[int, int, int, Recording | str]]:
+        """Yield each line's begin, end, number and recording; in its place, what is wrong with the line."""
+        for number, begin, end, line in self._lines(0, None, 1):
+            yield begin, end, number, self._recording_of(line)
 
-    def rows(self, begin: int, end: int, recording: Recording) -> Iterator[tuple[int, EventRow | str]]:
-        """Yield the rows of *recording* between two offsets of the file, each with its offset.
-
-        In place of a row that can't be read, of any recording, comes what is wrong with it.
-        """
-        at = begin
+    def _recording_of(self, line: bytes) -> Recording | str:
+        # Our own writer puts these columns first; lines of other writers are all parsed.
+        at = line.find(b'"seq":') if line.startswith(b'{"schema_version":') else 0
+        head = line[: max(at, 0)]
+        known = self._heads.get(head)
+        if known is not None:
+            return known
         try:
-            for at, _, line in self._lines(begin, end):
-                try:
-                    row = _parse(line)
-                    if recording_of(row) == recording:
-                        yield at, from_row(row)
-                except ValueError as error:
-                    yield at, str(error)
+            recording = recording_of(_parse(line))
+        except ValueError as error:
+            return str(error)
+        if head and len(self._heads) < MOST_HEADS:
+            self._heads[head] = recording
+        return recording
+
+    def rows(self, pieces: Pieces, recording: Recording) -> Iterator[tuple[int, EventRow | str]]:
+        """Yield the rows in *pieces* of the file, all of *recording*, each with its offset.
+
+        In place of a row that can't be read comes what is wrong with it.
+        """
+        at = 0
+        try:
+            for begin, end, first in pieces:
+                for number, at, _, line in self._lines(begin, end, first):
+                    try:
+                        row = _parse(line)
+                        one = recording_of(row) == recording
+                        yield at, from_row(row, recording) if one else f"line {number:,}: names two recordings"
+                    except ValueError as error:
+                        yield at, f"line {number:,}: {error}"
         except OSError as error:
             yield at, f"the file cannot be read: {error.strerror}"
 
-    def _lines(self, begin: int, end: int | None) -> Iterator[tuple[int, int, bytes]]:
-        """Yield each line's begin, end and bytes, at most MOST_LINE bytes of a line that is too long."""
-        self._file.seek(begin)
+    def _lines(self, begin: int, end: int | None, number: int) -> Iterator[tuple[int, int, int, bytes]]:
+        """Yield each line's number, begin, end and bytes, at most MOST_LINE bytes of a line that is too long."""
         at = begin
-        while (end is None or at < end) and (line := self._file.readline(MOST_LINE)):
+        while end is None or at < end:
+            self._file.seek(at)  # other recordings of the file may be read meanwhile
+            line = self._file.readline(MOST_LINE)
+            if not line:
+                return
             begin, at = at, at + len(line)
             if not line.endswith(b"\n"):
                 at += self._skip_line()
             if line.strip():
-                yield begin, at, line
+                yield number, begin, at, line
+            number += 1
 
     def _skip_line(self) -> int:
         skipped = 0

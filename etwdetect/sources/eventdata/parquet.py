@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import IO, TYPE_CHECKING, Any, Final
 
 from etwdetect.core.errors import MissingExtraError
 from etwdetect.sources.eventdata.schema import (
     COLUMNS,
     SCHEMA_VERSION,
+    EventRow,
     NoEventsError,
     Recording,
     from_row,
@@ -24,10 +26,28 @@ except ImportError as error:
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from etwdetect.sources.eventdata.schema import EventRow, RecordingStart
+    from etwdetect.sources.eventdata.pieces import Pieces
+    from etwdetect.sources.eventdata.schema import RecordingStart
 
 _BLOCK: Final = 50_000
 """How many rows are buffered and written as one row group."""
+
+_BATCH: Final = 1024
+"""How many rows are in memory at a time, in reading."""
+
+_MIN_LIMIT: Final = 64 << 20
+_MOST_EXPANSION: Final = 250
+"""What a row group may unpack to: 64 MiB, or so many times its packed bytes, as in `sources.archive`."""
+
+_MOST_ROWS: Final = 1_000_000
+_MOST_ROWS_OF_A_BYTE: Final = 16
+"""How many rows a file may claim: a million, or so many for each of its bytes."""
+
+_MOST_READINGS: Final = 16
+"""How often a row may be read for the recordings that share its row group, on average."""
+
+_MOST_KNOWN: Final = 20_000
+"""How many recordings are remembered."""
 
 _UNREADABLE: Final = (pa.ArrowException, OSError, ValueError)
 """What pyarrow raises on a damaged file."""
@@ -76,51 +96,122 @@ class ParquetFile:
     """
 
     def __init__(self, file: IO[bytes]) -> None:
+        self._recordings: dict[tuple[object, ...], Recording | str] = {}
         try:
-            self._parquet = pq.ParquetFile(file)
+            schema = pq.ParquetFile(file).schema_arrow
+            # Texts stay in dictionaries: one long text of many rows would else be as many long texts.
+            texts = [field.name for field in schema if _is_text(field.type)]
+            self._parquet = pq.ParquetFile(file, read_dictionary=texts)
+            size = file.seek(0, 2)
         except _UNREADABLE as error:
             raise ValueError(f"is not a readable Parquet file: {_first_line(error)}") from error
-        names = set(self._parquet.schema_arrow.names)
+        names = set(schema.names)
         self._columns = [column.name for column in COLUMNS if column.name in names]
         missing = {"schema_version", "host", "recording", "seq", "kind", "time"} - names
         if missing:
             raise NoEventsError(f"is not a file of events: it has no column {min(missing)}")
+        for name in self._columns:
+            if not _is_simple(schema.field(name).type):
+                raise ValueError(f"its column {name} holds {schema.field(name).type}, not text or numbers")
+        rows = self._parquet.metadata.num_rows
+        if rows > max(_MOST_ROWS, size * _MOST_ROWS_OF_A_BYTE):
+            raise ValueError(f"claims {rows:,} rows in {size:,} bytes, which no events do")
 
-    def places(self) -> Iterator[tuple[int, int, Recording | str]]:
-        """Yield each row group's number, the next one, and each recording in it, or what is wrong with it."""
+    def places(self) -> Iterator[tuple[int, int, int, Recording | str]]:
+        """Yield each row group's number, the next one, 0, and each recording in it, or what is wrong with it.
+
+        ValueError where reading each recording would read the rows of others many times.
+        """
+        metadata = self._parquet.metadata
+        most = max(_MOST_ROWS, _MOST_READINGS * metadata.num_rows)
         for group in range(self._parquet.num_row_groups):
+            seen: dict[Recording | str, None] = {}
             try:
-                table = self._parquet.read_row_group(group, columns=["schema_version", "host", "recording"])
-                rows = table.group_by(table.column_names).aggregate([]).to_pylist()
+                for batch in self._batches(group, ["schema_version", "host", "recording"]):
+                    seen.update(dict.fromkeys(self._recording_of(row) for row in _rows_of(batch)))
             except _UNREADABLE as error:
-                yield group, group + 1, f"row group {group} cannot be read: {_first_line(error)}"
-                continue
-            for row in rows:
-                try:
-                    yield group, group + 1, recording_of(row)
-                except ValueError as error:
-                    yield group, group + 1, str(error)
+                seen[f"row group {group} cannot be read: {_first_line(error)}"] = None
+            most -= len(seen) * metadata.row_group(group).num_rows
+            if most < 0:
+                raise ValueError("mixes recordings in its row groups; use `etwdetect fleet`")
+            for what in seen:
+                yield group, group + 1, 0, what
 
-    def rows(self, begin: int, end: int, recording: Recording) -> Iterator[tuple[int, EventRow | str]]:
-        """Yield the rows of *recording* between two row groups, each with its group.
+    def rows(self, pieces: Pieces, recording: Recording) -> Iterator[tuple[int, EventRow | str]]:
+        """Yield the rows of *recording* in *pieces*, each with its row group.
 
         In place of a row that can't be read, of any recording, comes what is wrong with it.
         """
-        for group in range(begin, end):
+        for group in sorted({group for begin, end, _ in pieces for group in range(begin, end)}):
             try:
-                for batch in self._parquet.iter_batches(row_groups=[group], columns=self._columns):
-                    yield from ((group, read) for read in _read(batch.to_pylist(), recording))
+                rows = chain.from_iterable(map(_rows_of, self._batches(group, self._columns)))
+                for number, row in enumerate(rows, 1):
+                    try:
+                        found = self._recording_of(row)
+                        read: EventRow | Recording | str = (
+                            from_row(row, recording) if found == recording else found
+                        )
+                    except ValueError as error:
+                        read = str(error)
+                    if isinstance(read, str):
+                        yield group, f"row group {group}, row {number:,}: {read}"
+                    elif isinstance(read, EventRow):
+                        yield group, read
             except _UNREADABLE as error:
                 yield group, f"row group {group} cannot be read: {_first_line(error)}"
 
+    def _batches(self, group: int, columns: list[str]) -> Iterator[pa.RecordBatch]:
+        """Yield the rows of a row group; ValueError where they would take too much memory."""
+        metadata = self._parquet.metadata.row_group(group)
+        chunks = [metadata.column(index) for index in range(metadata.num_columns)]
+        wanted = [chunk for chunk in chunks if chunk.path_in_schema in columns]
+        packed = sum(chunk.total_compressed_size for chunk in wanted)
+        unpacked = sum(chunk.total_uncompressed_size for chunk in wanted)
+        if unpacked > max(_MIN_LIMIT, packed * _MOST_EXPANSION):
+            raise ValueError(f"unpacks from {packed:,} to {unpacked:,} bytes, which no events do")
+        yield from self._parquet.iter_batches(_BATCH, row_groups=[group], columns=columns)
 
-def _read(rows: list[dict[str, Any]], recording: Recording) -> Iterator[EventRow | str]:
-    for row in rows:
-        try:
-            if recording_of(row) == recording:
-                yield from_row(row)
-        except ValueError as error:
-            yield str(error)
+    def _recording_of(self, row: dict[str, Any]) -> Recording | str:
+        """Return the recording of *row*, or what is wrong with it."""
+        key = row["schema_version"], row["host"], row["recording"]
+        known = self._recordings.get(key)
+        if known is None:
+            try:
+                known = recording_of(row)
+            except ValueError as error:
+                known = str(error)
+            if len(self._recordings) < _MOST_KNOWN:
+                self._recordings[key] = known
+        return known
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def _is_simple(kind: pa.DataType) -> bool:
+    """Whether a value has a few bytes, or is text: a dictionary of it is read as one."""
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    return bool(_is_text(kind) or pa.types.is_primitive(kind) or pa.types.is_null(kind))
+
+
+def _rows_of(batch: pa.RecordBatch) -> Iterator[dict[str, Any]]:
+    """Yield the rows of *batch*; those with the same text share it."""
+    names = batch.schema.names
+    for values in zip(*map(_values, batch.columns), strict=True):
+        yield dict(zip(names, values, strict=True))
+
+
+def _values(column: pa.Array) -> list[Any]:
+    if not pa.types.is_dictionary(column.type):
+        return list(column.to_pylist())
+    indices = column.indices.to_pylist()
+    used = sorted({index for index in indices if index is not None})
+    texts: dict[int | None, Any] = dict(
+        zip(used, column.dictionary.take(pa.array(used, pa.int64())).to_pylist(), strict=True)
+    )
+    return [texts.get(index) for index in indices]
 
 
 def _first_line(error: Exception) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import weakref
 from collections import Counter
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from etwdetect.core.events import Loss
 from etwdetect.sources.etl.reader import Damages
 from etwdetect.sources.eventdata import PARQUET_MAGIC
 from etwdetect.sources.eventdata.jsonl import JsonLinesFile
+from etwdetect.sources.eventdata.pieces import Pieces
 from etwdetect.sources.eventdata.schema import NEWER, NoEventsError, Recording, RecordingStart
 
 if TYPE_CHECKING:
@@ -26,12 +28,17 @@ if TYPE_CHECKING:
 MOST_RECORDINGS: Final = 10_000
 """How many recordings of one file are read; use `etwdetect fleet` for a lake with more."""
 
+MOST_PIECES: Final = 1 << 20
+"""How often the rows of one file may go from one recording to another: 24 MiB."""
+
+_FLEET: Final = "use `etwdetect fleet`"
+
 
 class _File(Protocol):
     """The interface of JsonLinesFile and ParquetFile."""
 
-    def places(self) -> Iterator[tuple[int, int, Recording | str]]: ...
-    def rows(self, begin: int, end: int, recording: Recording) -> Iterator[tuple[int, EventRow | str]]: ...
+    def places(self) -> Iterator[tuple[int, int, int, Recording | str]]: ...
+    def rows(self, pieces: Pieces, recording: Recording) -> Iterator[tuple[int, EventRow | str]]: ...
 
 
 class EventDataHeader(NamedTuple):
@@ -59,7 +66,7 @@ class EventDataTrace:
         """Read *found* in *file*; *fault* is what went wrong with unpacking it."""
         self.name = found.name
         self.host = found.recording.host
-        self.size = found.end
+        self.size = found.pieces.end
         self.bytes_read = 0
         self.events_read = 0
         self.damages = Damages()
@@ -80,7 +87,7 @@ class EventDataTrace:
         return EventDataHeader(None, 8)
 
     def _rows(self) -> Iterator[tuple[int, EventRow | str]]:
-        return self._file.rows(self._found.begin, self._found.end, self._found.recording)
+        return self._file.rows(self._found.pieces, self._found.recording)
 
     def stop(self) -> None:
         """Let `events` end before the next row."""
@@ -89,7 +96,7 @@ class EventDataTrace:
     def events(self) -> Iterator[Event]:
         """Yield the events in the order of the file, with losses in their place; *header* counts those."""
         if self.header.start_time is None:
-            self.damages.add(self._found.begin, "the recording's beginning is missing")
+            self.damages.add(self._found.pieces.begin, "the recording's beginning is missing")
         for at, row in self._rows():
             if self.stopped:
                 return
@@ -111,59 +118,104 @@ class EventDataTrace:
         self.bytes_read = self.size
 
 
+class _SharedFile:
+    """The file at *place*, unpacked once for all its recordings, which are opened one after the other."""
+
+    def __init__(self, place: Place) -> None:
+        self.place = place
+        self.left = 0
+        """How many recordings were not opened yet."""
+        self._open = 0
+        self._stack = ExitStack()
+        self._content: tuple[_File, str | None] | None = None
+        weakref.finalize(self, self._stack.close)  # not all may be opened
+
+    def acquire(self) -> tuple[_File, str | None]:
+        """Return the file, and what went wrong with unpacking it; `release` it."""
+        if self._content is None:
+            self._content = self._stack.enter_context(_opened(self.place))
+        self._open += 1
+        return self._content
+
+    def release(self) -> None:
+        """Close the file behind the last recording."""
+        self._open -= 1
+        self.left -= 1
+        if self.left <= 0 and not self._open:
+            self._content = None
+            self._stack.close()
+
+
 @dataclass(frozen=True)
 class EventDataInput:
-    """One recording that was found: its file, and where in the file it begins and ends."""
+    """One recording that was found: its file, and the pieces of the file that it is in."""
 
-    place: Place
     recording: Recording
-    begin: int
-    end: int
-    alone: bool = True
+    pieces: Pieces
+    alone: bool
+    file: _SharedFile
 
     @property
     def path(self) -> Path:
         """The file that it is in."""
-        return self.place.path
+        return self.file.place.path
 
     @property
     def name(self) -> str:
         """The name for messages."""
-        name = self.place.name
+        name = self.file.place.name
         return name if self.alone else f"{name}!{self.recording.host}/{self.recording.name}"
 
     @contextmanager
     def open(self) -> Iterator[EventDataTrace]:
         """Open the recording; NotATraceError where it can't be read at all."""
-        with _opened(self.place) as (file, fault):
+        file, fault = self.file.acquire()
+        try:
             yield EventDataTrace(file, self, fault)
+        finally:
+            self.file.release()
 
 
 def find_recordings(place: Place) -> list[EventDataInput]:
     """Return the recordings in the file at *place* in their order; NotATraceError where there is none."""
-    places: dict[Recording, tuple[int, int]] = {}
+    with _opened(place) as (file, _), _faults_of(place.name):
+        found = _pieces_of(file, place.name)
+    shared = _SharedFile(place)
+    shared.left = len(found)
+    return [EventDataInput(recording, pieces, len(found) == 1, shared) for recording, pieces in found.items()]
+
+
+def _pieces_of(file: _File, name: str) -> dict[Recording, Pieces]:
+    """Return where each recording stands in *file*. What is of none belongs to the one before, or the first."""
+    found: dict[Recording, Pieces] = {}
     last: Recording | None = None
     fault: tuple[str, int | None] = ("is empty", None)
-    first_bad: int | None = None
-    with _opened(place) as (file, _), _faults_of(place.name):
-        for begin, end, what in file.places():
-            if isinstance(what, Recording):
-                last = what
-            elif last is None:  # belongs to the first recording that follows
-                fault, first_bad = (fault, first_bad) if first_bad is not None else ((what, begin), begin)
-                continue
-            if last not in places:
-                if len(places) == MOST_RECORDINGS:
-                    raise NotATraceError(
-                        place.name, f"holds more than {MOST_RECORDINGS:,} recordings; use `etwdetect fleet`", begin
-                    )
-                places[last] = (begin if first_bad is None else first_bad, end)
-                first_bad = None
-            places[last] = (places[last][0], end)
-    if not places:
+    bad: tuple[int, int] | None = None
+    count = last_end = 0
+    for begin, end, number, what in file.places():
+        recording = what if isinstance(what, Recording) else last
+        if recording is None:
+            if bad is None:
+                fault, bad = (str(what), begin), (begin, number)
+            continue
+        pieces = found.get(recording)
+        if pieces is None:
+            if len(found) == MOST_RECORDINGS:
+                raise NotATraceError(name, f"holds more than {MOST_RECORDINGS:,} recordings; {_FLEET}", begin)
+            pieces = found[recording] = Pieces()
+        first, first_number = bad or (begin, number)
+        bad = None
+        pieces.add(first, end, first_number, follows=recording == last and first <= last_end)
+        count += recording != last
+        if count > MOST_PIECES:
+            raise NotATraceError(
+                name, f"its recordings alternate more than {MOST_PIECES:,} times; {_FLEET}", begin
+            )
+        last, last_end = recording, end
+    if not found:
         kind = NotATraceError if NEWER in fault[0] else OtherContentError
-        raise kind(place.name, f"is not a file of events: {fault[0]}", fault[1])
-    return [EventDataInput(place, recording, *at, len(places) == 1) for recording, at in places.items()]
+        raise kind(name, f"is not a file of events: {fault[0]}", fault[1])
+    return found
 
 
 @contextmanager

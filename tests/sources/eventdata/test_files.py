@@ -128,7 +128,7 @@ def test_a_bad_line_is_told_with_its_offset_and_costs_only_itself(tmp_path, bad,
     path.write_bytes(start + bad + event)
     (hit,), scan = only(path)
     ((offset, what),) = scan.traces[0].damages.described
-    assert (offset, what.startswith(fault), hit.evidence) == (len(start), True, ("events-lost:1",))
+    assert (offset, what.startswith(f"line 2: {fault}"), hit.evidence) == (len(start), True, ("events-lost:1",))
 
 
 def test_a_file_that_was_cut_short_is_read_up_to_there(tmp_path):
@@ -137,7 +137,7 @@ def test_a_file_that_was_cut_short_is_read_up_to_there(tmp_path):
     hits, scan = only(path)
     assert [hit.tid for hit in hits] == [21]
     assert [what for _, what in scan.traces[0].damages.described] == [
-        "the last line is truncated; the row is left out"
+        "line 3: the last line is truncated; the row is left out"
     ]
 
 

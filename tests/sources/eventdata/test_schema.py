@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from etwdetect.core import events
 from etwdetect.core.events import Event, ImageLoad, Loss, ProcessStart, ThreadStart, ThreadStop
+from etwdetect.core.filetime import LAST_FILETIME
 from etwdetect.sources.eventdata.schema import (
     COLUMNS,
     KINDS,
@@ -27,7 +28,8 @@ U64 = st.integers(0, 2**64 - 1)
 TEXT = st.text(st.characters(codec=None, categories=None))
 """Any text: also NULs, and surrogates without their other half."""
 VALUES = {
-    "time": st.integers(0, 2**62),
+    "time": st.integers(0, LAST_FILETIME),
+    "start_time": st.integers(0, LAST_FILETIME),
     "create_time": U64,
     "size": U64,
     "base": U64,
@@ -98,6 +100,10 @@ def test_columns_that_are_not_known_are_passed_over():
         ({"pid": 1 << 32}, "pid: 4294967296 is not a number from 0 to 4294967295"),
         ({"pid": 3.0}, "pid: 3.0 is not a number from 0 to 4294967295"),
         ({"time": 1 << 63}, "time: "),
+        ({"time": LAST_FILETIME + 1}, "time: 2650467744000000000 is not a FILETIME before the year 10000"),
+        ({"time": -1}, "time: -1 is not a FILETIME before the year 10000"),
+        ({"kind": "RecordingStart", "start_time": -1}, "start_time: -1 is not a FILETIME"),
+        ({"host": "x" * 163_836}, "host: is longer than 163,835 characters"),
         ({"seq": None}, "has no seq"),
         ({"host": 7}, "host: 7 is not a string"),
         ({"kind": "RecordingStart", "start_time": 1, "pointer_size": 7}, "pointer_size: 7 is not 4 or 8"),
