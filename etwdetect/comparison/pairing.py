@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from etwdetect.core.rule import RemoteThread
     from etwdetect.enrich.detection import Detector
 
-    RecordIds = tuple[int, int, int, int]
+    RecordIds = tuple[int, int | None, int, int]
 
 
 LIVE_MARGIN: Final = 100_000

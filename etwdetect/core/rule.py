@@ -41,13 +41,14 @@ class RemoteThread(NamedTuple):
     """One process created a thread in another one.
 
     The first five fields are the driver's 24-byte record, struct format ``<q4I``. *time* is a FILETIME in
-    100 ns units since 1601-01-01 UTC. *start_address* is where the thread begins to run, as the creator asked;
-    None where the source does not tell. *evidence* names what makes the record less than certain.
+    100 ns units since 1601-01-01 UTC. *start_address* is where the thread begins to run, as the creator asked.
+    *creator_tid* and *start_address* are None where the source does not tell them. *evidence* names what makes the
+    record less than certain.
     """
 
     time: int
     creator_pid: int
-    creator_tid: int
+    creator_tid: int | None
     pid: int
     tid: int
     start_address: int | None = None

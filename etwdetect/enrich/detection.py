@@ -6,12 +6,12 @@ Unknown fields are None; `Detection.absent` gives the reasons.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 if TYPE_CHECKING:
     from etwdetect.core.rule import RemoteThread
 
-Detector = Literal["etw", "driver"]
+Detector = Literal["etw", "driver", "sysmon"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +48,22 @@ class Start:
     pool: bool = False
 
 
+class UnknownField(NamedTuple):
+    """A field of a saved record that this version does not know: its JSON value, and the known field before it."""
+
+    after: str
+    name: str
+    value: str
+
+
+class SavedForm(NamedTuple):
+    """What a saved record has beside its detection, so that it can be written again as it was read."""
+
+    version: int
+    record_id: str | None
+    unknown: tuple[UnknownField, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Detection:
     """One remote thread, its detector, both processes, the thread's start, and its kind.
@@ -55,7 +71,8 @@ class Detection:
     *pointer_size* is that of the machine, 4 or 8 bytes; *host* is its name. *reason* says why *kind* was chosen.
     *absent* has pairs (missing field, reason), such as ``("StartFunction", "no file")``. *sigma* names the Sigma
     rules that matched. *count* is the number of remote threads folded into this one, itself included; the last of
-    them was at the FILETIME *last_time*.
+    them was at the FILETIME *last_time*. *saved* is the form of the record that it was read from, None where it
+    would be written in that form anyway.
     """
 
     thread: RemoteThread
@@ -72,3 +89,4 @@ class Detection:
     sigma: tuple[str, ...] = ()
     count: int = 1
     last_time: int | None = None
+    saved: SavedForm | None = None

@@ -6,6 +6,8 @@ docs/reference/fields.md lists them. An optional field takes one row here and th
 
 from __future__ import annotations
 
+import hashlib
+import json
 from enum import Enum
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -16,11 +18,12 @@ from etwdetect.enrich.fields import hex_address
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from etwdetect.enrich.detection import Detection
+    from etwdetect.enrich.detection import Detection, Detector
 
     JsonValue = str | int | list[str] | dict[str, str]
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
+"""The version of records that are made. A record that was read is written with its own again."""
 
 _MAX_ID: Final = 0xFFFFFFFF
 _MAX_UINT64: Final = (1 << 64) - 1
@@ -64,6 +67,7 @@ class RecordSource(Enum):
     KERNEL_PROCESS = "a trace of Microsoft-Windows-Kernel-Process"
     LIVE = "a live session"
     DRIVER = "the driver"
+    SYSMON = "Sysmon"
 
 
 class Availability(Enum):
@@ -76,15 +80,19 @@ class Availability(Enum):
 
 _Y, _P, _N = Availability
 
-# By source: kernel logger, Kernel-Process, live session, driver.
-ALWAYS: Final = (_Y, _Y, _Y, _Y)
-_HOST: Final = (_P, _N, _Y, _Y)
-_PROCESS: Final = (_Y, _P, _Y, _P)
-_BIRTH: Final = (_P, _P, _Y, _P)
-_COMMAND_LINE: Final = (_Y, _N, _P, _P)
-_ADDRESS: Final = (_Y, _Y, _Y, _N)
-_MODULE: Final = (_Y, _P, _Y, _N)
-_FUNCTION: Final = (_P, _P, _Y, _N)
+# By source: kernel logger, Kernel-Process, live session, driver, Sysmon.
+ALWAYS: Final = (_Y, _Y, _Y, _Y, _Y)
+_HOST: Final = (_P, _N, _Y, _Y, _Y)
+_CREATOR: Final = (_Y, _Y, _Y, _Y, _N)
+_GUID_KNOWN: Final = (_P, _P, _Y, _P, _Y)
+_IMAGE: Final = (_Y, _P, _Y, _P, _Y)
+_PROCESS: Final = (_Y, _P, _Y, _P, _P)
+_BIRTH: Final = (_P, _P, _Y, _P, _P)
+_COMMAND_LINE: Final = (_Y, _N, _P, _P, _P)
+_ADDRESS: Final = (_Y, _Y, _Y, _N, _Y)
+_MODULE: Final = (_Y, _P, _Y, _N, _Y)
+_OFFSET: Final = (_Y, _P, _Y, _N, _P)
+_FUNCTION: Final = (_P, _P, _Y, _N, _Y)
 
 _CLASSIC: Final = frozenset(("classic",))
 _TEXTUAL: Final = _CLASSIC | {"text"}
@@ -98,8 +106,9 @@ class RecordField(NamedTuple):
     *attribute* is where `Detection` has it (``source.image``), empty where it is only computed; *compute* returns
     its value where that takes more than the attribute. *available* says for each `RecordSource`, in their order,
     whether its records have the field; None where no Sigma rule can ask for it. *left_out_by* names the formats
-    that don't carry it. *required* fields are in every record. *extension* fields have no place in other vendors'
-    schemas and keep our name there. *absent_text* stands for a missing one in Sysmon's data.
+    that don't carry it. *required* fields are in every record; those of the detectors in *optional_for* can lack
+    them. *extension* fields have no place in other vendors' schemas and keep our name there. *absent_text* stands
+    for a missing one in Sysmon's data.
     """
 
     name: str
@@ -108,6 +117,7 @@ class RecordField(NamedTuple):
     available: tuple[Availability, ...] | None = ALWAYS
     left_out_by: frozenset[str] = frozenset()
     required: bool = False
+    optional_for: tuple[Detector, ...] = ()
     extension: bool = False
     absent_text: str = "-"
     compute: Callable[[Detection], JsonValue | None] | None = None
@@ -139,9 +149,9 @@ def _text(value: object) -> str:
     return value
 
 
-def _number_up_to(most: int) -> Callable[[Any], int]:
+def _number(least: int, most: int) -> Callable[[Any], int]:
     def read(value: object) -> int:
-        if type(value) is not int or not 0 <= value <= most:  # a bool is not a number
+        if type(value) is not int or not least <= value <= most:  # a bool is not a number
             raise ValueError("not such a number")
         return value
 
@@ -168,7 +178,7 @@ def _moment(value: object) -> int:
 
 
 def _detector(value: object) -> str:
-    if value not in ("etw", "driver"):
+    if value not in ("etw", "driver", "sysmon"):
         raise ValueError("unknown")
     return _text(value)
 
@@ -199,8 +209,18 @@ def _utc_time(detection: Detection) -> str:
     return filetime.full_time(filetime.utc(detection.thread.time))
 
 
-def _schema_version(_detection: Detection) -> int:
-    return SCHEMA_VERSION
+def _schema_version(detection: Detection) -> int:
+    return SCHEMA_VERSION if detection.saved is None else detection.saved.version
+
+
+def record_id(detection: Detection) -> str:
+    """Return the RecordId: 32 hexadecimal digits, the same for the same remote thread whenever it is found."""
+    if detection.saved is not None and detection.saved.record_id is not None:
+        return detection.saved.record_id
+    thread = detection.thread
+    ids = thread.creator_pid, thread.creator_tid, thread.pid, thread.tid
+    told = json.dumps([detection.host, str(thread.time), *ids, detection.detector], separators=(",", ":"))
+    return hashlib.sha256(told.encode()).hexdigest()[:32]
 
 
 def _repeats(count: int) -> int | None:
@@ -208,17 +228,17 @@ def _repeats(count: int) -> int | None:
 
 
 _TEXT: Final = Codec(FieldType.TEXT, "text", _text)
-_ID: Final = Codec(FieldType.NUMBER, f"a number from 0 to {_MAX_ID:,}", _number_up_to(_MAX_ID))
-_COUNT: Final = Codec(FieldType.NUMBER, f"a number from 2 to {_MAX_COUNT:,}", _number_up_to(_MAX_COUNT), _repeats)
+_ID: Final = Codec(FieldType.NUMBER, f"a number from 0 to {_MAX_ID:,}", _number(0, _MAX_ID))
+_COUNT: Final = Codec(FieldType.NUMBER, f"a number from 2 to {_MAX_COUNT:,}", _number(0, _MAX_COUNT), _repeats)
 _FILETIME: Final = Codec(FieldType.FILETIME, "a number of 64 bits as decimal text", _digits(10), str)
 _MOMENT: Final = Codec(FieldType.FILETIME, "a FILETIME before the year 10000 as decimal text", _moment, str)
 _HEX: Final = Codec(FieldType.TEXT, "0x and hexadecimal digits", _digits(16), lambda number: f"0x{number:X}")
 _GUID: Final = Codec(FieldType.TEXT, "a GUID in braces", lambda value: _text(value)[1:-1], braced)
-_DETECTOR: Final = Codec(FieldType.TEXT, "etw or driver", _detector)
+_DETECTOR: Final = Codec(FieldType.TEXT, "etw, driver or sysmon", _detector)
 _TEXTS: Final = Codec(FieldType.TEXTS, "a list of texts", _texts, list)
 _TEXTS_IF_ANY: Final = Codec(FieldType.TEXTS, "a list of texts", _texts, lambda texts: list(texts) or None)
 _REASONS: Final = Codec(FieldType.REASONS, "an object of texts", _reasons, lambda pairs: dict(pairs) or None)
-_VERSION: Final = Codec(FieldType.NUMBER, str(SCHEMA_VERSION), _number_up_to(SCHEMA_VERSION))
+_VERSION: Final = Codec(FieldType.NUMBER, f"a number from 1 to {SCHEMA_VERSION}", _number(1, SCHEMA_VERSION))
 
 _NO_GUID: Final = "{00000000-0000-0000-0000-000000000000}"
 _NO_IMAGE: Final = "<unknown process>"
@@ -228,9 +248,9 @@ def _process_fields(side: str, pid: str) -> tuple[RecordField, ...]:
     """Return the fields of the process on *side*, whose id is the attribute *pid* of the remote thread."""
     of = side.lower()
     return (
-        RecordField(f"{side}ProcessGuid", _GUID, f"{of}.guid", _BIRTH, _TEXTUAL, absent_text=_NO_GUID),
+        RecordField(f"{side}ProcessGuid", _GUID, f"{of}.guid", _GUID_KNOWN, _TEXTUAL, absent_text=_NO_GUID),
         RecordField(f"{side}ProcessId", _ID, f"thread.{pid}", required=True),
-        RecordField(f"{side}Image", _TEXT, f"{of}.image", _PROCESS, _CLASSIC, absent_text=_NO_IMAGE),
+        RecordField(f"{side}Image", _TEXT, f"{of}.image", _IMAGE, _CLASSIC, absent_text=_NO_IMAGE),
         RecordField(f"{side}CommandLine", _TEXT, f"{of}.command_line", _COMMAND_LINE, _NARROW),
         RecordField(f"{side}User", _TEXT, f"{of}.user", _COMMAND_LINE, _TEXTUAL),
         RecordField(f"{side}TerminalSessionId", _ID, f"{of}.session_id", _PROCESS, _NARROW),
@@ -248,18 +268,27 @@ FIELDS: Final = (
     RecordField(
         "SchemaVersion", _VERSION, "", ALWAYS, _NARROW | {"ecs", "ocsf"}, required=True, compute=_schema_version
     ),
+    RecordField("RecordId", _TEXT, "", None, _NARROW, compute=record_id),
     RecordField("Detector", _DETECTOR, "detector", ALWAYS, _NARROW, required=True, extension=True),
     RecordField("Computer", _TEXT, "host", _HOST, _NARROW),
     RecordField("Time", _MOMENT, "thread.time", required=True, extension=True),
     RecordField("UtcTime", _TEXT, "", required=True, compute=_utc_time),
     *_SOURCE[:2],
-    RecordField("SourceThreadId", _ID, "thread.creator_tid", ALWAYS, frozenset(("sysmon",)), required=True),
+    RecordField(
+        "SourceThreadId",
+        _ID,
+        "thread.creator_tid",
+        _CREATOR,
+        frozenset(("sysmon",)),
+        required=True,
+        optional_for=("sysmon",),
+    ),
     *_SOURCE[2:],
     *_TARGET,
     RecordField("NewThreadId", _ID, "thread.tid", required=True),
     RecordField("StartAddress", _HEX, "thread.start_address", _ADDRESS, _CLASSIC, compute=start_address),
     RecordField("StartModule", _TEXT, "start.module", _MODULE, _CLASSIC),
-    RecordField("StartModuleOffset", _HEX, "start.offset", _MODULE, _SYSMON, extension=True),
+    RecordField("StartModuleOffset", _HEX, "start.offset", _OFFSET, _SYSMON, extension=True),
     RecordField("StartFunction", _TEXT, "start.function", _FUNCTION, _CLASSIC),
     RecordField("Kind", _TEXT, "kind", ALWAYS, _SYSMON, extension=True),
     RecordField("KindReason", _TEXT, "reason", ALWAYS, _NARROW | {"syslog"}, extension=True),

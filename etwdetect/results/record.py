@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import json
 import reprlib
+from collections import defaultdict
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from etwdetect.core.rule import RemoteThread
-from etwdetect.enrich.detection import Detection, Process, Start
-from etwdetect.results.fields import FIELDS, NAMES, SCHEMA_VERSION
+from etwdetect.enrich.detection import Detection, Process, SavedForm, Start, UnknownField
+from etwdetect.results.fields import BY_NAME, FIELDS, NAMES, SCHEMA_VERSION, record_id
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from etwdetect.results.fields import RecordField
 
@@ -34,33 +36,56 @@ def to_dict(detection: Detection) -> dict[str, Any]:
 
 def to_json(detection: Detection) -> str:
     """Return *detection* as one line of ASCII JSON."""
-    return json.dumps(to_dict(detection))
+    known, saved = _written(detection), detection.saved
+    if saved is None or not saved.unknown:
+        return json.dumps(known)
+    behind: defaultdict[str, list[str]] = defaultdict(list)
+    for field in saved.unknown:
+        behind[field.after].append(f"{json.dumps(field.name)}: {field.value}")
+    fields = behind[""]
+    for name in NAMES:
+        if name in known:
+            fields.append(f"{json.dumps(name)}: {json.dumps(known[name])}")
+        fields += behind[name]
+    return f"{{{', '.join(fields)}}}"
+
+
+def _written(detection: Detection) -> dict[str, Any]:
+    """Return the known fields as json has them: a record that was read without a RecordId gets none."""
+    known = to_dict(detection)
+    if detection.saved is not None and detection.saved.record_id is None:
+        del known["RecordId"]
+    return known
 
 
 def from_json(line: str) -> Detection:
     """Return the detection that `to_json` wrote; ValueError, with what is wrong, where it did not.
 
-    Nothing of the line is lost: writing the detection again gives the same fields. Their order and the white
-    space between them may differ.
+    Nothing of the line is lost: writing the detection again gives the same version and the same fields, also
+    those that this version does not know. The order of known fields and the white space may differ.
     """
     try:
-        known = json.loads(line)
+        return _from_json(line)
     except json.JSONDecodeError as error:
         raise ValueError(f"not valid JSON: {error.msg} at character {error.pos + 1:,}") from error
     except RecursionError as error:
         raise ValueError("not a record of a remote thread: it is nested too deeply") from error
+
+
+def _from_json(line: str) -> Detection:
+    known = json.loads(line)
     if not isinstance(known, dict) or "SchemaVersion" not in known:
         raise ValueError("not a record of a remote thread: it has no SchemaVersion")
     version = known["SchemaVersion"]
     if type(version) is int and version > SCHEMA_VERSION:
         raise ValueError(
             f"a record of schema version {reprlib.repr(version)}, which a newer etwdetect wrote; this one reads"
-            f" version {SCHEMA_VERSION}"
+            f" up to {SCHEMA_VERSION}"
         )
     detection = _detection(known)
     if to_json(detection) != line:
         json.loads(line, object_pairs_hook=_each_once)
-        _check_same(known, to_dict(detection))
+        _check_same(known, _written(detection))
     return detection
 
 
@@ -70,14 +95,21 @@ def _each_once(pairs: list[tuple[str, Any]]) -> None:
 
 
 def _detection(known: Mapping[str, Any]) -> Detection:
-    parts: dict[str, dict[str, Any]] = {"": {}, "thread": {}, "source": {}, "target": {}, "start": {}}
+    version = _read(BY_NAME["SchemaVersion"], known["SchemaVersion"])
+    parts: dict[str, dict[str, Any]] = {
+        "": {},
+        "thread": {"creator_tid": None},
+        "source": {},
+        "target": {},
+        "start": {},
+    }
     for field, part, attribute in _READ:
         if field.name in known:
             parts[part][attribute] = _read(field, known[field.name])
-        elif field.required:
+        elif field.required and known.get("Detector") not in field.optional_for:
             raise ValueError(f"{field.name} is missing")
     thread = RemoteThread(**parts["thread"])
-    return Detection(
+    detection = Detection(
         thread,
         source=Process(thread.creator_pid, **parts["source"]),
         target=Process(thread.pid, **parts["target"]),
@@ -85,6 +117,20 @@ def _detection(known: Mapping[str, Any]) -> Detection:
         pointer_size=_pointer_size(known.get("StartAddress")),
         **parts[""],
     )
+    written_id = _read(BY_NAME["RecordId"], known["RecordId"]) if "RecordId" in known else None
+    saved = SavedForm(version, written_id, tuple(_unknown(known)))
+    if saved == (SCHEMA_VERSION, record_id(detection), ()):
+        return detection
+    return replace(detection, saved=saved)
+
+
+def _unknown(known: Mapping[str, Any]) -> Iterator[UnknownField]:
+    after = ""
+    for name, value in known.items():
+        if name in BY_NAME:
+            after = name
+        else:
+            yield UnknownField(after, name, json.dumps(value))
 
 
 def _read(field: RecordField, value: object) -> Any:  # noqa: ANN401 (any value that a detection can have)
@@ -104,8 +150,6 @@ def _pointer_size(address: str | None) -> int:
 
 def _check_same(known: Mapping[str, Any], written: Mapping[str, Any]) -> None:
     """Raise ValueError unless *written* says the same as *known*, field by field."""
-    for name in sorted(known.keys() - set(NAMES)):
-        raise ValueError(f"it has the unknown field {reprlib.repr(name)}")
     for name in NAMES:
         if (name in known) != (name in written) or json.dumps(known.get(name)) != json.dumps(written.get(name)):
             is_, must_be = (reprlib.repr(each.get(name, "absent")) for each in (known, written))

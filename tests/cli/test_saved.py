@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -46,6 +47,26 @@ def test_saved_json_comes_out_byte_for_byte(etwdetect, saved, lines):
 @pytest.mark.parametrize("form", ["classic", "sysmon", "ecs", "ocsf", "csv"])
 def test_it_is_converted_as_the_trace_would_be(etwdetect, saved, form):
     assert etwdetect("scan", saved(), "--format", form).out == etwdetect("scan", SAMPLE, "--format", form).out
+
+
+def test_records_of_version_1_come_out_byte_for_byte_and_get_an_id_in_every_other_format(etwdetect, saved, lines):
+    old = [re.sub(r'"SchemaVersion": 2, "RecordId": "[^"]*"', '"SchemaVersion": 1', line) for line in lines]
+    done = etwdetect("scan", saved(*old), "--format", "json")
+    assert (done.status, done.out.splitlines()) == (0, old)
+    for form in ("ecs", "ocsf", "timesketch"):
+        assert json.loads(lines[0])["RecordId"] in etwdetect("scan", saved(*old), "--format", form).out
+
+
+def test_a_record_of_sysmon_is_shown_without_its_source_thread(etwdetect, saved, lines):
+    known = {name: value for name, value in json.loads(lines[0]).items() if name != "SourceThreadId"}
+    path = saved(json.dumps({**known, "Detector": "sysmon"}))
+    assert ": Remote Thread from PID: 7392 TID: ? -> PID: 8336 TID: 9384" in etwdetect("scan", path).out
+    message = json.loads(etwdetect("scan", path, "--format", "ecs").out)["message"]
+    assert message.startswith("Remote thread 9384 in process 8336 (")
+    assert ", made by process 7392 (" in message
+    page = path.with_suffix(".html")
+    assert etwdetect("report", path, "--output", page).status == 0
+    assert "7392:?" in page.read_text("utf-8")
 
 
 def test_text_has_the_dates_because_saved_records_may_be_of_any_day(etwdetect, saved):
@@ -99,11 +120,11 @@ def test_many_bad_lines_are_counted_and_the_first_described(etwdetect, saved, li
 
 
 def test_a_file_of_which_nothing_can_be_read_is_an_error(etwdetect, saved, lines):
-    newer = json.dumps({**json.loads(lines[0]), "SchemaVersion": 2, "Better": True})
+    newer = json.dumps({**json.loads(lines[0]), "SchemaVersion": 3, "Better": True})
     done = etwdetect("scan", saved(newer))
     assert (done.status, done.out) == (1, "")
     assert (
-        "line 1: a record of schema version 2, which a newer etwdetect wrote; this one reads version 1" in done.err
+        "line 1: a record of schema version 3, which a newer etwdetect wrote; this one reads up to 2" in done.err
     )
 
 

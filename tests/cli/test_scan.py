@@ -70,7 +70,7 @@ def test_json_reads_back_and_writes_the_same_bytes(etwdetect):
     assert [to_json(from_json(line)) for line in lines] == lines
     record = json.loads(lines[0])
     expected = {
-        "SchemaVersion": 1,
+        "SchemaVersion": 2,
         "Detector": "etw",
         "Time": "132337624952800000",
         "UtcTime": "2020-05-12 13:08:15.280",

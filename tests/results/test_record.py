@@ -1,6 +1,7 @@
 """A remote thread as named fields, written and read back."""
 
 import json
+import re
 from dataclasses import fields, replace
 
 import pytest
@@ -14,12 +15,14 @@ from etwdetect.results.fields import NAMES
 from tests.results.conftest import FULL
 
 LINE = (
-    '{"SchemaVersion": 1, "Detector": "etw", "Time": "132337624952800000", "UtcTime": "2020-05-12 13:08:15.280", '
+    '{"SchemaVersion": 2, "RecordId": "f07c52478ff627003ac2033d97de4c13", "Detector": "etw",'
+    ' "Time": "132337624952800000", "UtcTime": "2020-05-12 13:08:15.280", '
     '"SourceProcessId": 7392, "SourceThreadId": 4788, "TargetProcessId": 8336, "NewThreadId": 9384, "Evidence": '
     "[]}"
 )
 FULL_LINE = (
-    '{"SchemaVersion": 1, "Detector": "etw", "Computer": "WORKSTATION5", "Time": "132337624952800000",'
+    '{"SchemaVersion": 2, "RecordId": "f9c2061b65c05bc272c57035ff64b2cf", "Detector": "etw",'
+    ' "Computer": "WORKSTATION5", "Time": "132337624952800000",'
     ' "UtcTime": "2020-05-12 13:08:15.280", "SourceProcessGuid": "{39E4A257-E328-5F90-D310-000000000700}",'
     ' "SourceProcessId": 7392, "SourceThreadId": 4788, "SourceImage": "C:\\\\windbg.exe",'
     ' "SourceCommandLine": "\\"windbg.exe\\" -p 8336", "SourceUser": "LAB\\\\m\\u00e4x",'
@@ -36,6 +39,10 @@ FULL_LINE = (
     ' "Evidence": ["session-start", "events-lost:3"],'
     ' "Absent": {"SourceUser": "not in the trace", "TargetUser": "not in the trace"}}'
 )
+
+
+VERSION_1 = re.sub(r'"SchemaVersion": 2, "RecordId": "[0-9a-f]{32}"', '"SchemaVersion": 1', FULL_LINE)
+"""The same record as the first version wrote it."""
 
 
 def test_what_is_not_known_is_absent(detection):
@@ -113,7 +120,7 @@ def test_every_field_of_a_detection_is_drawn_and_written():
     drawn = set(record.to_dict(FULL))
     assert drawn == set(NAMES)
     for each in fields(Detection):
-        assert getattr(FULL, each.name) != each.default or each.name == "pointer_size", each.name
+        assert getattr(FULL, each.name) != each.default or each.name in {"pointer_size", "saved"}, each.name
     for side in (FULL.source, FULL.target):
         assert all(getattr(side, each.name) is not None for each in fields(Process))
 
@@ -135,8 +142,12 @@ def test_what_is_no_record_is_an_error(line):
 
 
 WRONG = [
-    ("SchemaVersion", 2),
-    ("SchemaVersion", "1"),
+    ("SchemaVersion", 3),
+    ("SchemaVersion", 0),
+    ("SchemaVersion", True),
+    ("SchemaVersion", "2"),
+    ("RecordId", 1),
+    ("RecordId", None),
     ("Detector", "eye"),
     ("Detector", None),
     ("Time", None),
@@ -186,7 +197,6 @@ WRONG = [
     ("Absent", {}),
     ("Absent", []),
     ("Absent", {"a": 1}),
-    ("Unheard", "of"),
     ("Evidence", "session-start"),
     ("Evidence", None),
     ("Evidence", [1]),
@@ -201,7 +211,7 @@ def test_a_record_with_a_field_that_cannot_be_is_an_error(name, value):
         record.from_json(json.dumps({**known, name: value}))
 
 
-@pytest.mark.parametrize("name", json.loads(LINE))
+@pytest.mark.parametrize("name", json.loads(LINE).keys() - {"RecordId"})
 def test_a_record_without_a_field_that_must_be_is_an_error(name):
     known = json.loads(FULL_LINE)
     del known[name]
@@ -210,11 +220,71 @@ def test_a_record_without_a_field_that_must_be_is_an_error(name):
 
 
 def test_a_record_of_a_newer_schema_is_refused_with_the_reason():
-    newer = json.dumps({**json.loads(FULL_LINE), "SchemaVersion": 2, "Future": "field"})
+    newer = json.dumps({**json.loads(FULL_LINE), "SchemaVersion": 3, "Future": "field"})
     with pytest.raises(
-        ValueError, match="schema version 2, which a newer etwdetect wrote; this one reads version 1"
+        ValueError, match="schema version 3, which a newer etwdetect wrote; this one reads up to 2"
     ):
         record.from_json(newer)
+
+
+def test_a_record_of_sysmon_can_lack_the_source_thread_and_no_other_can():
+    known = {name: value for name, value in json.loads(LINE).items() if name != "SourceThreadId"}
+    line = json.dumps({**known, "Detector": "sysmon"})
+    read = record.from_json(line)
+    assert (read.thread.creator_tid, record.to_json(read)) == (None, line)
+    with pytest.raises(ValueError, match="SourceThreadId is missing"):
+        record.from_json(json.dumps({**known, "Detector": "driver"}))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        VERSION_1,
+        VERSION_1.replace('"Detector"', '"RecordId": "old", "Detector"'),
+        FULL_LINE.replace("RecordId", "OtherId"),
+        re.sub(r'(?<="RecordId": ")[0-9a-f]+', "of another tool", FULL_LINE),
+        FULL_LINE.replace("{", '{"First": null, ', 1),
+        FULL_LINE.replace('"Kind"', '"Trust": {"a": [1, 2.5, "\\u20ac"]}, "More": "[", "Kind"'),
+        FULL_LINE[:-1] + ', "Last": ["x"], "": {}}',
+        LINE.replace('"Evidence"', '"Kin": {"Kind": 1}, "Evidence"'),
+        VERSION_1.replace('"Evidence"', '"Future": true, "Evidence"'),
+    ],
+)
+def test_a_record_is_written_with_the_version_and_the_fields_it_was_read_with(line):
+    read = record.from_json(line)
+    assert record.to_json(read) == line
+    folded = record.to_json(replace(read, count=7, last_time=132337624952900000))
+    assert {**json.loads(folded), "Count": 0} == {**json.loads(line), "Count": 0, "LastTime": "132337624952900000"}
+
+
+@given(
+    detections(),
+    st.lists(st.tuples(st.text().filter(lambda name: name not in NAMES), st.text() | st.integers()), max_size=3),
+    st.data(),
+)
+def test_unknown_fields_keep_their_places(detection, unknown, data):
+    fields = list(record.to_dict(detection).items())
+    for each in dict(unknown).items():
+        fields.insert(data.draw(st.integers(0, len(fields))), each)
+    line = json.dumps(dict(fields))
+    assert record.to_json(record.from_json(line)) == line
+
+
+def test_unknown_fields_that_stand_twice_or_are_nested_too_deeply_are_errors():
+    for unknown in ('"A": 1, "A": 1', '"A": {"b": 1, "b": 2}', f'"A": {"[" * 100_000}{"]" * 100_000}'):
+        with pytest.raises(ValueError, match=r"twice|nested too deeply"):
+            record.from_json(FULL_LINE.replace("{", f"{{{unknown}, ", 1))
+
+
+def test_the_record_id_differs_with_host_time_ids_and_detector_and_nothing_else():
+    def id_of(detection):
+        return record.to_dict(detection)["RecordId"]
+
+    assert id_of(replace(FULL, kind="other", sigma=(), count=1, source=Process(7392))) == id_of(FULL)
+    others = [replace(FULL, host="OTHER"), replace(FULL, detector="driver")]
+    names = ("time", "creator_pid", "creator_tid", "pid", "tid")
+    others += [replace(FULL, thread=FULL.thread._replace(**{name: 5})) for name in names]
+    assert len({id_of(each) for each in (FULL, *others)}) == 8
 
 
 @pytest.mark.parametrize(("count", "written"), [(1, None), (2, 2)])

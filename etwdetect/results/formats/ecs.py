@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from etwdetect._version import __version__
 from etwdetect.core import filetime
-from etwdetect.results.fields import start_address
+from etwdetect.results.fields import record_id, start_address
 from etwdetect.results.formats.schema_fields import (
     SEVERITIES,
     braced_guid,
@@ -42,6 +42,7 @@ def to_document(detection: Detection) -> dict[str, Any]:
             "type": ["change"],
             "action": "CreateRemoteThread",
             "code": "8",
+            "id": record_id(detection),
             "provider": "etwdetect",
             "module": "etwdetect",
             "reason": detection.reason,

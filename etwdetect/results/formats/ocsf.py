@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from etwdetect._version import __version__
 from etwdetect.core import filetime
-from etwdetect.results.fields import start_address
+from etwdetect.results.fields import record_id, start_address
 from etwdetect.results.formats.schema_fields import (
     SEVERITIES,
     braced_guid,
@@ -62,6 +62,7 @@ def to_event(detection: Detection) -> dict[str, Any]:
         "message": sentence(detection),
         "metadata": {
             "version": OCSF_VERSION,
+            "uid": record_id(detection),
             "product": {"name": "etwdetect", "vendor_name": "etwdetect", "version": __version__},
         },
         "device": {

@@ -42,9 +42,10 @@ def braced_guid(process: Process) -> str | None:
 def sentence(detection: Detection) -> str:
     """Return the message for people."""
     thread = detection.thread
+    creator = "" if thread.creator_tid is None else f" thread {thread.creator_tid} of"
     return (
         f"Remote thread {thread.tid} in process {thread.pid} ({detection.target.image or 'unknown'}), made by"
-        f" thread {thread.creator_tid} of process {thread.creator_pid} ({detection.source.image or 'unknown'})"
+        f"{creator} process {thread.creator_pid} ({detection.source.image or 'unknown'})"
     )
 
 

@@ -28,8 +28,9 @@ def text_line(detection: Detection, clock: Clock) -> str:
 
 
 def _classic(thread: RemoteThread, when: str) -> str:
+    creator_tid = "?" if thread.creator_tid is None else thread.creator_tid
     return (
-        f"{when}: Remote Thread from PID: {thread.creator_pid} TID: {thread.creator_tid}"
+        f"{when}: Remote Thread from PID: {thread.creator_pid} TID: {creator_tid}"
         f" -> PID: {thread.pid} TID: {thread.tid}"
     )
 

@@ -56,7 +56,7 @@ def of(records: Records, ranked: Ranked, in_order: Sequence[int], sections: int)
         "records": {
             "time": [0, *(later - earlier for earlier, later in pairwise(times))] if times else [],
             "pair": [place_of_pair[records.pair_of[each]] for each in in_order],
-            "sourceThread": [records.source_threads[each] for each in in_order],
+            "sourceThread": [records.source_thread(each) for each in in_order],
             "newThread": [records.new_threads[each] for each in in_order],
             "start": [records.start_of[each] for each in in_order],
             "verdict": [records.assessment_of[each] for each in in_order],

@@ -135,6 +135,7 @@ def _row(records: Records, ranked: Ranked, section_count: int, number: int) -> M
     pair = records.pair_of[number]
     place = ranked.order.index(pair)
     source, target = (records.processes[each].process for each in records.pairs[pair])
+    source_thread = records.source_thread(number)
     start = records.starts[records.start_of[number]]
     assessment = records.assessments[records.assessment_of[number]]
     return {
@@ -142,7 +143,7 @@ def _row(records: Records, ranked: Ranked, section_count: int, number: int) -> M
         "severity": labels.severity(assessment),
         "rank": labels.severity_rank(assessment.severity),
         "kind": labels.kind(assessment),
-        "source": (labels.program(source.image), source.pid, records.source_threads[number]),
+        "source": (labels.program(source.image), source.pid, "?" if source_thread is None else source_thread),
         "target": (labels.program(target.image), target.pid, records.new_threads[number]),
         "source_image": labels.shown(source.image or ""),
         "target_image": labels.shown(target.image or ""),

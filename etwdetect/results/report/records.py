@@ -26,6 +26,7 @@ MAX_KINDS: Final = 200
 OTHER_KINDS: Final = "other kinds"
 OTHER_SEVERITY: Final = "other severity"
 
+_UNKNOWN: Final = -1
 _LATEST: Final = (1 << 63) - 1
 _FIELDS: Final = tuple(field.name for field in fields(Process))
 
@@ -84,7 +85,7 @@ class Records:
         self.processes: list[ReportedProcess] = []
         self.times = array("q")
         self.pair_of = array("I")
-        self.source_threads = array("I")
+        self._source_threads = array("q")
         self.new_threads = array("I")
         self.start_of = array("I")
         self.assessment_of = array("I")
@@ -116,6 +117,11 @@ class Records:
         """Each different assessment."""
         return list(self._assessments)
 
+    def source_thread(self, number: int) -> int | None:
+        """Return the id of the thread that created the thread of record *number*; None where it is not known."""
+        thread = self._source_threads[number]
+        return None if thread == _UNKNOWN else thread
+
     def add(self, detection: Detection, input_number: int) -> None:
         """Add a detection of the input with this number."""
         self._count(detection)
@@ -128,7 +134,7 @@ class Records:
         target = self._process(detection, detection.target, input_number, "Target")
         self.times.append(thread.time)
         self.pair_of.append(self._pairs[source, target])
-        self.source_threads.append(thread.creator_tid)
+        self._source_threads.append(_UNKNOWN if thread.creator_tid is None else thread.creator_tid)
         self.new_threads.append(thread.tid)
         self.repeats.append(detection.count)
         self.last_times.append(thread.time if detection.last_time is None else min(detection.last_time, _LATEST))

@@ -14,7 +14,8 @@ def row(detection):
 
 def test_the_cells_stand_under_the_fields_and_are_empty_where_nothing_is_known(detection):
     assert {name: value for name, value in row(detection()).items() if value} == {
-        "SchemaVersion": "1",
+        "SchemaVersion": "2",
+        "RecordId": "f07c52478ff627003ac2033d97de4c13",
         "Detector": "etw",
         "Time": "132337624952800000",
         "UtcTime": "2020-05-12 13:08:15.280",

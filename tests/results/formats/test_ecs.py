@@ -17,6 +17,7 @@ def test_the_source_is_the_process_and_the_target_stays_in_the_event_data():
         "type": ["change"],
         "action": "CreateRemoteThread",
         "code": "8",
+        "id": "f9c2061b65c05bc272c57035ff64b2cf",
         "provider": "etwdetect",
         "module": "etwdetect",
         "reason": "it starts at DbgUiRemoteBreakin",

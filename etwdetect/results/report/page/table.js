@@ -96,7 +96,7 @@ class Table {
 }
 
 function life({ name, pid }, thread) {
-  return [element("bdi", {}, name), element("span", { class: "id" }, ` ${pid}:${thread}`)];
+  return [element("bdi", {}, name), element("span", { class: "id" }, ` ${pid}:${thread ?? "?"}`)];
 }
 
 // A new element; its content is elements and texts, and texts stay texts.
