@@ -26,12 +26,13 @@ _MOST_SHOWN: Final = 10
 class Enrichment:
     """What a scan or a session enriches its detections with; *files* is None without image files.
 
-    *chosen* says that the user gave an option for it.
+    *chosen* says that the user gave an option for it; *files_read* are files that one named.
     """
 
     files: ImageFiles | None = None
     kinds: Kinds = field(default_factory=Kinds)
     chosen: bool = False
+    files_read: tuple[Path, ...] = ()
 
     def complaints(self) -> Iterator[str]:
         """Yield a line for each image file that does not match the trace, and one if none was found."""
@@ -76,7 +77,11 @@ def enrichment_options(*, live: bool = False) -> Callable[[Callable[..., Any]], 
         def with_enrichment(*arguments: Any, images: Path | None, rules: Path | None, **values: Any) -> Any:  # noqa: ANN401 (any command)
             files = _files(images) if images or live else None
             kinds = Kinds(load(rules)) if rules else Kinds()
-            return command(*arguments, enrichment=Enrichment(files, kinds, bool(images or rules)), **values)
+            return command(
+                *arguments,
+                enrichment=Enrichment(files, kinds, bool(images or rules), (rules,) if rules else ()),
+                **values,
+            )
 
         return with_enrichment
 

@@ -40,8 +40,10 @@ def command(traces: Sequence[Path], form: str, output: Path | None, host: str | 
     if form == "parquet" and output is None:
         raise click.UsageError("--format parquet needs --output")
     found = Inputs(traces, join=join)
+    if output is not None:
+        options.check_output(output, found.files())
     try:
-        with stdio.writing(output), _writer(form, output, traces) as writer:
+        with stdio.writing(output), _writer(form, output) as writer:
             consume(found, _Written(writer, host))
     except stdio.OutputEndedError as ended:
         found.statuses.append(stdio.conclude(ended))
@@ -49,7 +51,7 @@ def command(traces: Sequence[Path], form: str, output: Path | None, host: str | 
 
 
 @contextmanager
-def _writer(form: str, output: Path | None, inputs: Sequence[Path]) -> Iterator[EventWriter]:
+def _writer(form: str, output: Path | None) -> Iterator[EventWriter]:
     if output is None:
         yield JsonLinesWriter(sys.stdout)
         sys.stdout.flush()
@@ -57,10 +59,14 @@ def _writer(form: str, output: Path | None, inputs: Sequence[Path]) -> Iterator[
     if form == "parquet":
         # An extra, imported before the output is opened: without it the output stays as it is.
         from etwdetect.sources.eventdata.parquet import ParquetWriter  # noqa: PLC0415
-    with options.open_output(output, inputs) as stream:
+    with options.open_output(output) as stream:
         writer: EventWriter = ParquetWriter(stream.buffer) if form == "parquet" else JsonLinesWriter(stream)
-        yield writer
-        writer.close()
+        try:
+            yield writer
+            writer.close()
+        except BaseException:
+            writer.abandon()
+            raise
 
 
 class _Written:

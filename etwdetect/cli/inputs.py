@@ -188,12 +188,18 @@ class Inputs:
     ) -> None:
         self.statuses: list[Status] = []
         self.unread: list[Unread] = []
+        self._paths = paths
         found = list(self._find(paths, saved=saved))
         self._saved = [each for each in found if isinstance(each, SavedInput)]
         traces = [each for each in found if not isinstance(each, SavedInput)]
         self._groups = [traces] if join and traces else [[each] for each in traces]
         self._enrichment = enrichment or Enrichment()
         self._interrupted = False
+
+    def files(self) -> list[Path]:
+        """Return the files and directories that are read, those of the command line and those found in them."""
+        traces = (each.path for group in self._groups for each in group)
+        return list(dict.fromkeys((*self._paths, *traces, *(each.path for each in self._saved))))
 
     def __len__(self) -> int:
         """How many sources there are, including those that can't be opened."""

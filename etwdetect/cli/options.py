@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
+import os
+import stat
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -10,12 +11,14 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from etwdetect.core import filetime
+from etwdetect.offline.inputs import is_called_input
 from etwdetect.results.filters import Filter
 from etwdetect.results.formats import FORMATS
 from etwdetect.results.sinks import FORMS
+from etwdetect.results.whole_file import WholeFile
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from typing import TextIO
 
     _Command = Callable[..., Any]
@@ -145,18 +148,37 @@ def _filetime(moment: datetime | None, *, utc: bool) -> int | None:
     return filetime.from_datetime(moment)
 
 
-def open_output(output: Path, inputs: Sequence[Path] = ()) -> TextIO:
-    """Open *output* for UTF-8 text; UsageError where it can't be written or is one of the *inputs*."""
-    check_output(output, inputs)
+def open_output(output: Path, *, live: bool = False) -> TextIO:
+    """Open *output* for UTF-8 text, a WholeFile unless *live*; UsageError where it can't be written."""
     try:
-        return output.open("w", encoding="utf-8", newline="")
+        return output.open("w", encoding="utf-8", newline="") if live else WholeFile(output)
     except OSError as error:
         raise click.UsageError(f"--output {output} cannot be written: {error.strerror}") from error
 
 
-def check_output(output: Path, inputs: Sequence[Path], option: str = "--output") -> None:
-    """Raise UsageError where *output*, given with *option*, is one of the *inputs*."""
-    for each in inputs:
-        with contextlib.suppress(OSError):  # one of them is missing or not accessible
-            if output.samefile(each):
-                raise click.UsageError(f"{option} {output} is one of the inputs")
+def check_output(output: Path, inputs: Iterable[Path], option: str = "--output", *, folders: bool = True) -> None:
+    """Raise UsageError where *output*, given with *option*, is one of the *inputs*, or would be in the next run.
+
+    That is a file in a directory among them that is called like an input; not so without *folders*.
+    """
+    there = _stat(output)
+    for each in dict.fromkeys(inputs):
+        found = _stat(each)
+        if found is None:
+            continue
+        if there is not None and os.path.samestat(there, found):
+            raise click.UsageError(f"{option} {output} is one of the inputs")
+        if folders and stat.S_ISDIR(found.st_mode) and is_called_input(output) and _is_in(output, each):
+            what = f"{option} {output} would be an input of the next run over {each}"
+            raise click.UsageError(f"{what}: choose another name or folder")
+
+
+def _stat(path: Path) -> os.stat_result | None:
+    try:
+        return path.stat()
+    except OSError:  # it is missing or not accessible
+        return None
+
+
+def _is_in(path: Path, folder: Path) -> bool:
+    return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))

@@ -24,6 +24,7 @@ from etwdetect.cli.status import Status, of_all
 from etwdetect.comparison import report, result_files
 from etwdetect.comparison.saved_outputs import compare_outputs
 from etwdetect.core.errors import EtwDetectError, UnsupportedSystemError
+from etwdetect.results.whole_file import WholeFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -135,7 +136,7 @@ def compare(etw: Path, driver: Path, junit: Path | None, json: Path | None) -> S
     return of_all(show_results([compare_outputs(etw, driver)], 1, junit, json), found=False)
 
 
-def check_reports(inputs: Sequence[Path], junit: Path | None, json: Path | None) -> None:
+def check_reports(inputs: Iterable[Path], junit: Path | None, json: Path | None) -> None:
     """Raise click.UsageError if --junit or --json names one of *inputs*."""
     for option, path in (("--junit", junit), ("--json", json)):
         if path is not None:
@@ -201,7 +202,8 @@ def show_details(results: Sequence[Result]) -> None:
 
 def _write(path: Path, text: str) -> Status:
     try:
-        path.write_text(text, "utf-8")
+        with WholeFile(path) as file:
+            file.write(text)
     except OSError as error:
         say(f"{path} cannot be written: {error.strerror}")
         return Status.ERROR

@@ -44,14 +44,15 @@ def command(
     a directory of such. Times are in UTC, on the page and in --since and --until.
     """
     wanted = options.make_filter(**filters, utc=True)
-    stream = options.open_output(output, inputs)
-    page = _Page(wanted)
     found = Inputs(inputs, join=join, enrichment=enrichment, saved=True)
-    consume(found, page)
-    unread = [ReportInput(*each) for each in found.unread]
+    options.check_output(output, (*found.files(), *enrichment.files_read))
+    page = _Page(wanted)
     try:
-        with stdio.writing(output), stream:
-            stream.write(render(page.records, [*page.inputs, *unread], __version__, page.filtered_out))
+        with options.open_output(output) as stream:
+            consume(found, page)
+            unread = [ReportInput(*each) for each in found.unread]
+            with stdio.writing(output), stream:
+                stream.write(render(page.records, [*page.inputs, *unread], __version__, page.filtered_out))
     except stdio.OutputEndedError as ended:
         found.statuses.append(stdio.conclude(ended))
     return of_all(found.statuses, found=False)

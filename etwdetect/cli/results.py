@@ -23,6 +23,7 @@ from etwdetect.results.processors import Processor, ProcessorChain
 from etwdetect.results.rotation import GrowingFile, Rotation
 from etwdetect.results.sigma.fields import lacking
 from etwdetect.results.sinks.errors import SinkError
+from etwdetect.results.whole_file import WholeFile
 from etwdetect.results.writers import open_file, stream_writer
 
 if TYPE_CHECKING:
@@ -103,9 +104,9 @@ class Results:
 
     @contextlib.contextmanager
     def open(
-        self, inputs: Sequence[Path] = (), *, live: bool = False, rotation: Rotation | None = None
+        self, inputs: Iterable[Path] = (), *, live: bool = False, rotation: Rotation | None = None
     ) -> Iterator[None]:
-        """Open the output, which must not be one of the *inputs*.
+        """Open the output, which must be none of the *inputs* and none of the next run over them.
 
         *live* results are visible at once, and show their date if it is not today's. With *rotation* they are
         appended to the output.
@@ -122,7 +123,7 @@ class Results:
                 if rotation:
                     self._append(stack, rotation)
                 else:
-                    self._begin(stack, inputs)
+                    self._begin(stack, inputs, live=live)
             stack.callback(self._end)
             yield
 
@@ -193,8 +194,11 @@ class Results:
             with self._writing():
                 self._writer.flush()
 
-    def _begin(self, stack: contextlib.ExitStack, inputs: Sequence[Path]) -> None:
+    def _begin(self, stack: contextlib.ExitStack, inputs: Iterable[Path], *, live: bool) -> None:
         form, output = self._choices.form, self._choices.output
+        if output is not None:
+            options.check_output(output, inputs)
+            options.check_output(output, self._choices.sigma, folders=False)
         if output is None:
             if needs_a_file(form):
                 raise click.UsageError(f"--format {form} needs a file: --output FILE")
@@ -202,11 +206,11 @@ class Results:
             if sys.__stdout__ is not None or not self._sinks:
                 self._write_to(sys.stdout)
         elif needs_a_file(form):
-            file = self._open_file(output, inputs)
+            file = self._open_file(output)
             stack.callback(self._close, file)
             self._writer = file
         else:
-            stream = options.open_output(output, inputs)
+            stream = options.open_output(output, live=live)
             stack.callback(self._close, stream)
             self._write_to(stream)
 
@@ -216,7 +220,7 @@ class Results:
         if output is None or needs_a_file(form):
             if rotation.limit is not None:
                 raise click.UsageError("--rotate needs --output FILE and a format that is written in lines")
-            self._begin(stack, ())
+            self._begin(stack, (), live=True)
             return
         try:
             self._file = GrowingFile(output, rotation)
@@ -230,14 +234,16 @@ class Results:
         with self._writing():
             self._writer = stream_writer(stream, self._choices.form, self.clock, heading=heading)
 
-    def _open_file(self, output: Path, inputs: Sequence[Path]) -> FileWriter:
-        options.check_output(output, inputs)
+    def _open_file(self, output: Path) -> FileWriter:
         try:
             return open_file(output, self._choices.form)
         except OutputError as error:
             raise click.UsageError(f"--output {output} cannot be written: {error}") from error
 
     def _close(self, file: TextIO | FileWriter | GrowingFile) -> None:
+        if isinstance(file, WholeFile) and self._ended is not None and self._ended.reason is not None:
+            file.discard()
+            return
         with self._writing():
             file.close()
 

@@ -40,7 +40,7 @@ def command(
     with --format json can be given, too.
     """
     found = Inputs(traces, join=join, enrichment=enrichment, saved=True)
-    with results.open(traces):
+    with results.open((*found.files(), *enrichment.files_read)):
         results.clock.dates = len(found) > 1
         consume(found, _Shown(results, stats=stats))
     return results.status(found.statuses)

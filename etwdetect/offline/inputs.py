@@ -129,6 +129,11 @@ if TYPE_CHECKING:
     Found = Readable | SavedInput
 
 
+def is_called_input(path: Path) -> bool:
+    """Whether a file at *path* would be looked at in a directory."""
+    return path.name.lower().endswith(ENDINGS)
+
+
 def find_inputs(path: str | os.PathLike[str]) -> Iterator[Readable]:
     """Yield the traces at *path*, in the order of their names.
 

@@ -215,11 +215,12 @@ def test_an_interrupted_reading_prints_what_it_read_so_far(tmp_path, lines):
         file.writelines([f"{lines[0]}\n" * 1000] * 300)
     command = [sys.executable, "-m", "etwdetect", "scan", path, "--output", tmp_path / "out.txt"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
-        while not (tmp_path / "out.txt").exists() or not (tmp_path / "out.txt").stat().st_size:
+        while not any(each.stat().st_size for each in tmp_path.glob(".etwdetect-*.part")):
             time.sleep(0.05)
         process.send_signal(signal.SIGINT)
         err = process.communicate(timeout=60)[1]
     assert process.returncode == 3
+    assert (tmp_path / "out.txt").read_text().endswith("\n")
     assert "long.json: interrupted: what was not read by then is not in the result" in err
     assert "Traceback" not in err
 

@@ -78,6 +78,10 @@ class ParquetWriter(EventWriter):
         if len(self._rows) == _BLOCK:
             self._flush()
 
+    def abandon(self) -> None:
+        """Write nothing more, also when this object goes."""
+        self._parquet.is_open = False
+
     def close(self) -> None:
         """Write the buffered rows and the end of the file."""
         self._flush()

@@ -44,6 +44,9 @@ class EventWriter(ABC):
     def _append(self, row: dict[str, Any]) -> None:
         """Write *row*, or buffer it until `close`."""
 
+    def abandon(self) -> None:  # noqa: B027 (most have nothing to do)
+        """Write nothing more: the file is about to be removed."""
+
     @abstractmethod
     def close(self) -> None:
         """Write what is buffered."""
