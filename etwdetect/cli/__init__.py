@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from etwdetect._version import __version__
-from etwdetect.cli import stdio
+from etwdetect.cli import stdio, unforeseen
 from etwdetect.cli.status import Status
 from etwdetect.cli.stdio import say, tell
 from etwdetect.core.errors import EtwDetectError, MissingExtraError, NotElevatedError, UnsupportedSystemError
@@ -45,7 +45,7 @@ class _Commands(click.Group):
         if cmd_name not in COMMANDS:
             return None
         command: click.Command = importlib.import_module(f"etwdetect.cli.{cmd_name}").command
-        return command
+        return unforeseen.add_debug_option(command)
 
     # Both may print, and click would end the program at a broken pipe.
     def make_context(self, *arguments: Any, **options: Any) -> click.Context:  # noqa: ANN401 (click's signature)
@@ -65,9 +65,13 @@ def _etwdetect() -> None:
     """Find threads that one Windows process creates in another, without a driver."""
 
 
+unforeseen.add_debug_option(_etwdetect)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line *argv* (sys.argv's by default) and return its exit status."""
     stdio.prepare()
+    unforeseen.begin()
     try:
         status = _etwdetect.main(argv, prog_name="etwdetect", standalone_mode=False)
     except click.ClickException as error:
@@ -82,6 +86,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _status_of(error)
     except stdio.OutputEndedError as ended:
         return stdio.conclude(ended)
+    except Exception as error:  # noqa: BLE001 (nothing ends in a traceback)
+        say(unforeseen.sentence(error))
+        return Status.ERROR
     return int(status or Status.DONE)
 
 

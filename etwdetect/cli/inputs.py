@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeVar
 
 import click
 
-from etwdetect.cli import say
+from etwdetect.cli import say, unforeseen
 from etwdetect.cli.enrichment import Enrichment
 from etwdetect.cli.signals import on_interruption
 from etwdetect.cli.status import Status
@@ -228,7 +228,7 @@ class Inputs:
                     if isinstance(each, UnreadInput):
                         self._add_unread(each.error, passed_over=each.passed_over)
                         continue
-                    with self._failing():
+                    with self._failing(each.name):
                         opening: AbstractContextManager[Trace | EventDataTrace] = each.open()  # this may fail, too
                         traces.append(stack.enter_context(opening))
                 if traces:
@@ -241,7 +241,7 @@ class Inputs:
         for each in self._saved:
             if self._interrupted:
                 return
-            with self._failing(), each.open() as saved:
+            with self._failing(each.name), each.open() as saved:
                 source = SavedSource(saved)
                 yield source
                 self._interrupted = source.interrupted
@@ -249,22 +249,27 @@ class Inputs:
     def _find(self, paths: Sequence[Path], *, saved: bool) -> Iterator[Found]:
         find: Callable[[Path], Iterator[Found]] = find_all if saved else find_inputs
         for path in paths:
-            with self._failing():
+            with self._failing(str(path)):
                 yield from find(path)
 
     @contextmanager
-    def _failing(self) -> Iterator[None]:
-        """Note an input that can't be read at all, and continue with the others."""
+    def _failing(self, name: str) -> Iterator[None]:
+        """Note the input *name* as one that can't be read at all, and continue with the others."""
         try:
             yield
         except NotATraceError as error:
             self._add_unread(error)
+        except Exception as error:  # noqa: BLE001 (nobody foresaw it)
+            self._add(Unread(printable(name), unforeseen.sentence(error, name)), Status.ERROR)
 
     def _add_unread(self, error: NotATraceError, *, passed_over: bool = False) -> None:
         unread = Unread(printable(error.name), printable(str(error)))
+        self._add(unread, Status.INCOMPLETE if passed_over else Status.ERROR)
+
+    def _add(self, unread: Unread, status: Status) -> None:
         say(unread.why)
         self.unread.append(unread)
-        self.statuses.append(Status.INCOMPLETE if passed_over else Status.ERROR)
+        self.statuses.append(status)
 
 
 class Consumer(Protocol):
@@ -292,6 +297,11 @@ def consume(inputs: Inputs, consumer: Consumer) -> None:
         except OutputEndedError:  # what was shown until then is summed up
             _conclude(source, consumer, failure)
             raise
+        except (OSError, click.ClickException, click.exceptions.Exit, click.Abort):
+            raise  # the output's, or click's own way to end
+        except Exception as error:  # noqa: BLE001 (nobody foresaw it: the other inputs are read)
+            failure = unforeseen.sentence(error, source.name)
+            say(failure)
         _conclude(source, consumer, failure)
         inputs.statuses.append(source.status() if failure is None else Status.ERROR)
 

@@ -34,6 +34,9 @@ class OutputEndedError(Exception):
 
 def prepare() -> None:
     """Open the standard streams that are closed, and have all of them take any text."""
+    # numpy's BLAS, which is not used here, would start threads with large buffers, and ends the process where it
+    # gets no memory for them.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     # In the order of their numbers, because what is opened gets the lowest that is free.
     if sys.stdin is None:
         sys.stdin = open(os.devnull, encoding="utf-8")  # noqa: PTH123, SIM115 (open to the end)

@@ -30,7 +30,7 @@ def warnings(result: ScanResult) -> Iterator[str]:
     """Yield a line for each reason why the scan may have missed remote threads or found false ones."""
     for file in result.files:
         for offset, what in file.described[:_DAMAGES_SHOWN]:
-            yield f"{printable(file.name)}: offset {offset:#x}: {what}"
+            yield printable(f"{file.name}: offset {offset:#x}: {what}")
         more = file.damages - _DAMAGES_SHOWN
         if more > 0:
             yield f"{printable(file.name)}: {more:,} more places are damaged"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from etwdetect._version import __version__
 from etwdetect.results.sinks.errors import RefusedError
+from etwdetect.results.sinks.limited import LimitedConnection, LimitedTlsConnection
 from etwdetect.results.writers import json_line
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ AUTHORIZATION: Final = "ETWDETECT_HTTP_AUTHORIZATION"
 """The environment variable with the Authorization header's value: command lines must have no secrets."""
 
 _SECONDS: Final = 5.0
-"""How long connecting, and each wait for the server, may take."""
+"""How long connecting may take, and a request with its answer in all."""
 
 _LATER: Final = frozenset((408, 425, 429))
 """The statuses below 500 after which a request is repeated."""
@@ -46,12 +47,12 @@ class HttpTransport:
         self._line = json_line("json")
         if port is None:  # else http.client takes the end of an IPv6 address for it
             port = http.client.HTTPS_PORT if secure else http.client.HTTP_PORT
-        self._connection: http.client.HTTPConnection
+        self._connection: LimitedConnection
         if secure:
             context = ssl.create_default_context()
-            self._connection = http.client.HTTPSConnection(host, port, timeout=_SECONDS, context=context)
+            self._connection = LimitedTlsConnection(host, port, timeout=_SECONDS, context=context)
         else:
-            self._connection = http.client.HTTPConnection(host, port, timeout=_SECONDS)
+            self._connection = LimitedConnection(host, port, timeout=_SECONDS)
         self._headers = {
             "Content-Type": "application/x-ndjson",
             "User-Agent": f"etwdetect/{__version__}",
@@ -84,10 +85,11 @@ class HttpTransport:
 
     def _post(self, body: bytes) -> tuple[int, str]:
         try:
-            self._connection.request("POST", self._path, body, self._headers)
-            response = self._connection.getresponse()
-            if len(response.read(_MOST_ANSWER)) == _MOST_ANSWER:
-                self._connection.close()
+            with self._connection.limited(_SECONDS):
+                self._connection.request("POST", self._path, body, self._headers)
+                response = self._connection.getresponse()
+                if len(response.read(_MOST_ANSWER)) == _MOST_ANSWER:
+                    self._connection.close()
         except ConnectionError:  # one of them is an HTTPException too
             raise
         except http.client.HTTPException as error:
