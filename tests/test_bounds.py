@@ -10,6 +10,7 @@ import pytest
 
 from etwdetect.cli import main
 from etwdetect.core.events import ProcessRundown, ThreadStart
+from etwdetect.enrich import enricher
 from etwdetect.offline import Scan
 from etwdetect.offline.inputs import find_inputs
 from etwdetect.sources.etl import buffers, reader
@@ -28,6 +29,7 @@ import resource, sys
 limit = int(sys.argv.pop(1)) << 20
 resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 from etwdetect.cli import main
+from etwdetect.enrich import enricher
 status = main()
 sys.stdout.flush()
 print(next(line for line in open("/proc/self/status") if line.startswith("VmHWM")), end="")
@@ -264,3 +266,33 @@ def test_parquet_whose_row_groups_mix_very_many_recordings_is_refused(tmp_path, 
     monkeypatch.setattr("etwdetect.sources.eventdata.parquet._MOST_ROWS", 10_000)
     assert main(["scan", str(tmp_path / "e.parquet")]) == 1
     assert "mixes recordings in its row groups; use `etwdetect fleet`" in capsys.readouterr().err
+
+
+# -- remote threads that wait to settle
+
+
+def burst(path, count):
+    """A trace with *count* remote threads within a second, from outside any image."""
+    hits = [
+        ThreadStart(START + 10 * SECOND + number, 100, 101, 200, 1000 + number, 0x5000) for number in range(count)
+    ]
+    return write_trace(path, [*attack()[:2], *hits])
+
+
+def test_more_remote_threads_than_may_wait_are_yielded_early_in_order_and_say_so(tmp_path, monkeypatch):
+    waiting = []
+    monkeypatch.setattr(enricher, "MOST_PENDING", 100)
+    detect = enricher.Enricher._detection
+
+    def counted(self, *arguments, **options):
+        waiting.append(len(self._pending))
+        return detect(self, *arguments, **options)
+
+    monkeypatch.setattr(enricher.Enricher, "_detection", counted)
+    with burst(tmp_path / "a.etl", 1000).open("rb") as file:
+        found = list(Scan([reader.Trace(file, "a.etl")]).detections())
+    assert [each.thread.tid for each in found] == [1000 + number for number in range(1000)]
+    assert max(waiting) == 100
+    why = [dict(each.absent)["StartModule"] for each in found]
+    assert why[:900] == ["too many remote threads waited at once for images that are mapped late"] * 900
+    assert "the trace does not tell of the target's images" in why[900]

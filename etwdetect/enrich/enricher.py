@@ -24,7 +24,7 @@ from etwdetect.enrich.kinds import Kinds
 from etwdetect.enrich.paths import Paths
 from etwdetect.enrich.process import absences, describe
 from etwdetect.enrich.process_tracker import ProcessTracker
-from etwdetect.enrich.starts import StartFinder
+from etwdetect.enrich.starts import TOO_MANY_WAITED, StartFinder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 
 GRACE_PERIOD: Final = 2 * TICKS_PER_SECOND
 """How long after a thread's start an image event may still identify its module."""
+
+MOST_PENDING: Final = 65_536
+"""How many remote threads wait for the end of their grace period: some 40 MB."""
 
 
 class Enricher:
@@ -155,16 +158,25 @@ class Enricher:
         )
 
     def take(self, now: int | None = None) -> Iterator[Detection]:
-        """Yield the detections whose grace period is over at the FILETIME *now* (None: all), in time order."""
-        while self._pending and (now is None or self._pending[0].thread.time + self.grace_period <= now):
-            yield self._detection(self._pending.popleft())
+        """Yield the detections whose grace period is over at the FILETIME *now* (None: all), in time order.
 
-    def _detection(self, pending: _Pending) -> Detection:
+        Beyond MOST_PENDING, the oldest are yielded before that.
+        """
+        pending = self._pending
+        while pending:
+            early = now is not None and pending[0].thread.time + self.grace_period > now
+            if early and len(pending) <= MOST_PENDING:
+                return
+            yield self._detection(pending.popleft(), early=early)
+
+    def _detection(self, pending: _Pending, *, early: bool) -> Detection:
         thread, machine = pending.thread, self._host or self._machine
         source = describe(thread.creator_pid, pending.source, pending.source_parent, self._paths, machine)
         target = describe(thread.pid, pending.target, pending.target_parent, self._paths, machine)
         module = pending.module or self._starts.late(thread, pending.target, thread.time + self.grace_period)
         start, absent_start = self._starts.describe(thread, pending.target, module)
+        if early and module is None and thread.start_address is not None:
+            absent_start = TOO_MANY_WAITED
         absent = (
             *([] if self._host else [("Computer", f"{self._source} does not tell")]),
             *absences("Source", source, pending.source, self._source),

@@ -138,6 +138,9 @@ def _nothing(why: str) -> Absent:
     return ("StartModule", why), ("StartModuleOffset", why), ("StartFunction", why)
 
 
+TOO_MANY_WAITED: Final = _nothing("too many remote threads waited at once for images that are mapped late")
+
+
 class PoolStarts:
     """The addresses at which System starts threads in several processes: the start routine of thread-pool workers.
 

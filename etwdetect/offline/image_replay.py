@@ -7,6 +7,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Final
 
 from etwdetect.core.events import Loss, ProcessStart, ProcessStop
+from etwdetect.enrich.enricher import MOST_PENDING
 from etwdetect.sources.decode import Decoder
 
 if TYPE_CHECKING:
@@ -34,8 +35,8 @@ class ImageReplay:
         self._enricher = enricher
         self._replayed: dict[int, int] = {}
         """By process: how many of its image events the enricher has observed or does not need."""
-        self._due: deque[tuple[int, int]] = deque()
-        """For both processes of each recent remote thread: the end of its grace period, and the process id."""
+        self._due: deque[tuple[int, int]] = deque(maxlen=2 * MOST_PENDING)
+        """For both processes of each remote thread that waits: the end of its grace period, and the process id."""
         self._prescan_decoder = Decoder(self._note_damage, images=True)
         self._replay_decoder = Decoder(lambda *_: None, images=True)
 

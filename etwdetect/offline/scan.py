@@ -138,7 +138,8 @@ class Scan:
         for event in self._in_order():
             for until in advance(event):
                 yield from self._pipeline.take(until)
-            observe(event)
+            if observe(event) is not None:
+                yield from self._pipeline.take(0)  # only those that are too many
         self._seconds = time.perf_counter() - self._started
         for until in advance(None):
             yield from self._pipeline.take(until)
