@@ -21,6 +21,7 @@ from etwdetect.live.lookups import DriverRecords
 from etwdetect.results.fields import RecordSource
 from etwdetect.results.wording import plural
 from etwdetect.windows.libraries import require_windows
+from etwdetect.windows.services import State
 
 _BOUND: Final = click.IntRange(1, MOST_BOUND)
 
@@ -69,7 +70,7 @@ def status() -> Status:
     """Print the state of the driver and its statistics."""
     state = service.state()
     click.echo(f"KDetector: {'not installed' if state is None else state.name.lower().replace('_', ' ')}")
-    if state == service.State.RUNNING:
+    if state == State.RUNNING:
         with Device(reading=False) as device:
             counts = device.statistics()._asdict()
         width = max(map(len, counts))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from etwdetect.core.errors import EtwDetectError
 
 
@@ -40,6 +42,29 @@ class NotSignedError(KDetectorError):
         super().__init__(
             "Windows refused the driver's signature (577); on a test machine allow test-signed drivers with"
             " 'bcdedit /set testsigning on' and restart, elsewhere use a driver signed for release"
+        )
+
+
+class BlockedError(KDetectorError):
+    """Windows refused to load the driver for another reason than its signature; *code* is the Win32 error."""
+
+    REASONS: Final = {
+        1275: "its list of blocked drivers, or memory integrity, has it",
+        4551: "Smart App Control or an App Control policy does not allow it",
+    }
+
+    def __init__(self, code: int) -> None:
+        self.code = code
+        super().__init__(f"Windows blocked the driver ({code}): {self.REASONS[code]}")
+
+
+class RefusedError(KDetectorError):
+    """Starting the driver was refused to an administrator: ERROR_ACCESS_DENIED, 5."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "starting KDetector: access denied (5), though this program is elevated; the driver was linked without"
+            " /INTEGRITYCHECK, or a security product refuses it"
         )
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from etwdetect.kdetector import service
 from etwdetect.kdetector.device import Device
 from etwdetect.kdetector.errors import DeviceGoneError, NotRunningError
+from etwdetect.windows.services import State
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 POLL_SECONDS: Final = 0.2
 """How long to wait when the queue is empty; records carry the driver's time, so polling costs no accuracy."""
 
-_STOPPING: Final = frozenset((None, service.State.STOPPED, service.State.STOP_PENDING))
+_STOPPING: Final = frozenset((None, State.STOPPED, State.STOP_PENDING))
 
 
 class Watcher:
@@ -80,7 +81,7 @@ class Watcher:
         while not self._over():
             self._pause()
             yield None
-            if service.state() == service.State.RUNNING:
+            if service.state() == State.RUNNING:
                 # It may be stopping again already.
                 with contextlib.suppress(NotRunningError, DeviceGoneError):
                     device = Device(reading=True)
