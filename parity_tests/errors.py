@@ -27,5 +27,9 @@ class PerformanceError(EtwDetectError):
     """A step could not be performed with real processes; the message says what failed and in which process."""
 
 
+class NotepadError(PerformanceError):
+    """Notepad ended by itself: on Windows 11 it hands over to the Notepad from the Store, and its process ends."""
+
+
 class CdbError(PerformanceError):
     """cdb did not do what it was told; the message has its last output."""

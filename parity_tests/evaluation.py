@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from etwdetect.comparison.pairing import Comparison, Equality, compare, explain
 from etwdetect.comparison.result import Result, Side, describe, differences
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from etwdetect.core.rule import RemoteThread
     from etwdetect.enrich.detection import Detector
@@ -34,7 +34,7 @@ class Ids(Protocol):
 class Observation:
     """The reports of both detectors on a bench. With Equality.LIVE, the records between the two markers.
 
-    *notes* are shown with the result.
+    *minimal* names the minimal processes among those of the records. *notes* are shown with the result.
     """
 
     etw: Side
@@ -42,6 +42,7 @@ class Observation:
     equality: Equality
     ids: Ids
     notes: tuple[str, ...] = ()
+    minimal: Mapping[int, str] = field(default_factory=dict)
 
 
 class ExpectedRecord(NamedTuple):
@@ -65,7 +66,8 @@ def evaluate(scenario: Scenario, bench: str, observation: Observation, seconds: 
     of_driver = expected_records(scenario.expect, "driver", observation.ids)
     alone = [each for each in (*of_etw, *of_driver) if each.expected.only]
     comparison = compare(observation.etw.records, observation.driver.records, observation.equality)
-    comparison = explain(comparison, _Explainer(alone))
+    explainer = _Explainer(alone, observation.minimal)
+    comparison = explain(comparison, explainer)
     complaints = differences(comparison, observation.etw, observation.driver)
     complaints += _unexpected("ETW", observation.etw, of_etw, observation.equality)
     complaints += _unexpected("the driver", observation.driver, of_driver, observation.equality)
@@ -77,7 +79,7 @@ def evaluate(scenario: Scenario, bench: str, observation: Observation, seconds: 
         seconds,
         comparison,
         tuple(complaints),
-        (*observation.notes, *_background(comparison, of_etw)),
+        (*observation.notes, *explainer.notes(), *_background(comparison, of_etw)),
         statistics={"etw": observation.etw.statistics, "driver": observation.driver.statistics},
     )
 
@@ -103,17 +105,32 @@ def _background(comparison: Comparison, wanted: Sequence[ExpectedRecord]) -> Ite
 
 
 class _Explainer:
-    """Uses each expected difference to explain one record."""
+    """Uses each expected difference to explain one record; and explains all of minimal processes, with a note.
 
-    def __init__(self, wanted: Iterable[ExpectedRecord]) -> None:
+    Whether a driver is notified of their threads is documented nowhere, and was not seen yet.
+    """
+
+    def __init__(self, wanted: Iterable[ExpectedRecord], minimal: Mapping[int, str]) -> None:
         self._left = list(wanted)
+        self._minimal = minimal
+        self._seen: Counter[str] = Counter()
 
     def __call__(self, record: RemoteThread, side: Detector) -> bool:
         for position, each in enumerate(self._left):
             if each.expected.only == side and each.matches(record):
                 del self._left[position]
                 return True
-        return False
+        name = self._minimal.get(record.pid) or self._minimal.get(record.creator_pid)
+        if name is not None:
+            self._seen[
+                f"only {'ETW' if side == 'etw' else 'the driver'} has {describe(record)}, in or by {name}"
+            ] += 1
+        return name is not None
+
+    def notes(self) -> Iterator[str]:
+        """Yield a note for each record of a minimal process that one side alone has."""
+        for what in self._seen:
+            yield f"{what}, a minimal process: what a driver is notified of there is not documented"
 
 
 def expected_records(expected: Iterable[Expected], side: Detector, ids: Ids) -> list[ExpectedRecord]:

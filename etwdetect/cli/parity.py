@@ -28,6 +28,7 @@ from etwdetect.results.whole_file import WholeFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
+    from types import ModuleType
 
     from etwdetect.comparison.result import Result
 
@@ -88,12 +89,20 @@ class _Parity(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _OF_THE_TESTS:
             return super().get_command(ctx, cmd_name)
-        folder = tests_folder()
-        if folder is None:
+        try:
+            command: click.Command = getattr(_of_the_tests("cli", cmd_name), cmd_name)
+        except ParityTestsMissingError:
             return _missing(cmd_name)
-        import_package(folder)
-        command: click.Command = getattr(importlib.import_module(f"{_TESTS}.cli"), cmd_name)
         return command
+
+
+def _of_the_tests(module: str, command: str) -> ModuleType:
+    """Return a module of the parity tests, which *command* needs. Raises ParityTestsMissingError."""
+    folder = tests_folder()
+    if folder is None:
+        raise ParityTestsMissingError(command)
+    import_package(folder)
+    return importlib.import_module(f"{_TESTS}.{module}")
 
 
 def _missing(name: str) -> click.Command:
@@ -123,15 +132,23 @@ def report_options(decorated: Callable[..., Status]) -> Callable[..., Status]:
 
 
 @command.command()
-@click.argument("etw", type=FILE, metavar="ETW.json")
-@click.argument("driver", type=FILE, metavar="DRIVER.json")
+@click.argument("etw", type=FILE, metavar="ETW.json | EVIDENCE.zip")
+@click.argument("driver", type=FILE, metavar="DRIVER.json", required=False)
 @report_options
-def compare(etw: Path, driver: Path, junit: Path | None, json: Path | None) -> Status:
+def compare(etw: Path, driver: Path | None, junit: Path | None, json: Path | None) -> Status:
     """Compare outputs that were saved with --format json: one of `scan` or `monitor`, and one of `driver watch`.
 
     Times are shown but not compared, because they come from two clocks. Records more than 10 ms apart must be in
     the same order.
+
+    Or judge again what `parity run --evidence` wrote on another machine; like `run`, that needs the parity tests.
     """
+    if driver is None:
+        if etw.suffix.lower() != ".zip":
+            raise click.UsageError("Missing argument 'DRIVER.json'.")
+        check_reports([etw], junit, json)
+        again = list(_of_the_tests("evidence", f"compare {etw.name}").replay(etw))
+        return of_all(show_results(again, len(again), junit, json), found=False)
     check_reports([etw, driver], junit, json)
     return of_all(show_results([compare_outputs(etw, driver)], 1, junit, json), found=False)
 

@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, ClassVar, Final, Self
 
 if TYPE_CHECKING:
+    from pathlib import Path
     from types import TracebackType
 
     from parity_tests.evaluation import Observation
@@ -35,6 +36,12 @@ class Bench(ABC):
     anywhere: bool = False
     """Whether the vm bench may run on a machine that does not look virtual."""
 
+    driver: Path | None = None
+    """The driver's file, which the vm bench then installs for as long as it runs; None: it runs already."""
+
+    recordings: Path | None = None
+    """A folder for a recording of each scenario, for a bench with a session: its name with .jsonl."""
+
     def __enter__(self) -> Self:
         return self
 
@@ -52,8 +59,7 @@ class Bench(ABC):
         """Perform *scenario* and return what both detectors reported."""
 
 
-def open_bench(name: str, *, anywhere: bool = False) -> Bench:
-    """Return the bench called *name*, not yet entered; *anywhere*: see `Bench.anywhere`."""
+def open_bench(name: str) -> Bench:
+    """Return the bench called *name*, not yet entered."""
     bench: Bench = importlib.import_module(f"{__name__}.{name}").bench()
-    bench.anywhere = anywhere
     return bench

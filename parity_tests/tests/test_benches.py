@@ -118,13 +118,13 @@ class Odd(Bench):
 
 def test_what_a_bench_cannot_perform_is_skipped_with_the_reason():
     (scenario,) = loading.find(None, ["non-invasive-attach"])
-    result = runner.perform(Odd(), scenario)
+    result, _ = runner.perform(Odd(), scenario)
     assert (result.status, result.skipped) == ("skipped", "no debugger here")
 
 
 def test_what_a_bench_fails_to_perform_is_a_failure_with_the_reason():
     (scenario,) = loading.find(None, ["a-spoofed-parent"])
-    result = runner.perform(Odd(), scenario)
+    result, _ = runner.perform(Odd(), scenario)
     assert result.status == "failed"
     assert result.complaints == ("could not be performed: a-spoofed-parent: the machine is on fire",)
 

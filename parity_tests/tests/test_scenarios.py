@@ -15,7 +15,7 @@ NAMES = [pytest.param(name, marks=pytest.mark.needs(NEEDED[name]) if name in NEE
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
 @pytest.mark.parametrize("name", NAMES)
 def test_both_detectors_report_what_the_scenario_says(bench, scenario):
-    result = runner.perform(bench, scenario)
+    result, _ = runner.perform(bench, scenario)
     if result.status == "skipped":
         pytest.skip(result.skipped)
     if result.status == "failed":

@@ -39,6 +39,8 @@ class AgentHandle:
     threads: dict[str, int]
     debugger: str | None = None
     lines: tuple[IO[str], IO[str]] | None = None
+    ended: bool = False
+    """Whether the scenario had it end."""
     remote: set[str] = field(default_factory=set)
     """The threads that other processes created in it; they run no agent."""
 
@@ -64,11 +66,14 @@ class AgentHandle:
 class Agents:
     """The processes of one scenario. `close` ends those that are left.
 
-    *notepad*: start the real Notepad. It needs a logged-on user; Wine without a display cannot run it.
+    *notepad*: start the real Notepad. It needs a logged-on user, and one that does not hand over to the Store's.
     """
 
     def __init__(self, *, notepad: bool) -> None:
         self._notepad = notepad
+        self._notepads: set[str] = set()
+        self.replaced: list[str] = []
+        """The processes that are Notepad in the scenario and another program here."""
         self._key = secrets.token_hex(16)
         self._handles: dict[str, AgentHandle] = {}
         self.ids = RealIds()
@@ -91,7 +96,13 @@ class Agents:
 
         The program is Notepad, or one that does nothing in place of every other.
         """
-        program = _NOTEPAD if self._notepad and image.lower() == _NOTEPAD else _IDLE
+        program = _IDLE
+        if image.lower() == _NOTEPAD and not with_agent:
+            if self._notepad:
+                program = _NOTEPAD
+                self._notepads.add(name)
+            else:
+                self.replaced.append(name)
         if with_agent:
             port = self._listener.getsockname()[1]
             words = (*_python(), "parity_tests.windows.agent", str(port), self._key, name)
@@ -105,6 +116,11 @@ class Agents:
         self.ids.processes[name] = started.pid
         self.note_thread(agent, thread, started.tid)
         return agent
+
+    def handed_over(self) -> AgentHandle | None:
+        """Return a Notepad that ended by itself."""
+        started = (self._handles[name] for name in self._notepads if name in self._handles)
+        return next((each for each in started if not each.ended and api.wait_for_process(each.pid, 0)), None)
 
     def connect(self, agent: AgentHandle) -> None:
         """Wait until *agent* connects. Raises PerformanceError."""

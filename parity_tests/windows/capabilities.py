@@ -40,12 +40,20 @@ def obstacle(scenario: Scenario, *, notify: bool) -> str | None:
     return next(_obstacles(scenario, notify=notify), None)
 
 
+def other_bound(scenario: Scenario) -> str | None:
+    """Return why the driver as it is loaded is not for *scenario*, or None if it is."""
+    bound = scenario.machine.table_bound
+    if bound == DEFAULT_BOUND:
+        return None
+    return f"the loaded driver has room for {DEFAULT_BOUND:,} new processes, not for {bound:,}"
+
+
 def _obstacles(scenario: Scenario, *, notify: bool) -> Iterator[str]:
     machine = scenario.machine
     if machine.clock_tick > 1:
         yield "the clock tick of a real machine is fixed"
-    if machine.table_bound != DEFAULT_BOUND and not notify:
-        yield f"the loaded driver has room for {DEFAULT_BOUND:,} new processes, not for {machine.table_bound:,}"
+    if not notify and (why := other_bound(scenario)):
+        yield why
     for reused, times in _ids(scenario).items():
         if times > 1:
             yield f"two processes or threads have the id {reused}, and Windows chooses real ids"

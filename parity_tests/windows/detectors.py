@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import threading
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING, Final, Self
 
 from etwdetect.comparison.pairing import between, key
 from etwdetect.comparison.result import Side
 from etwdetect.core.rule import DEFAULT_BOUND
 from etwdetect.kdetector import Device
+from etwdetect.live.eventlog import EventLog
 from etwdetect.live.monitor import Monitor
 from parity_tests.benches.sides import driver_statistics, etw_side
 from parity_tests.errors import PerformanceError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
     from types import TracebackType
 
     from etwdetect.comparison.pairing import RecordIds
@@ -31,12 +33,16 @@ _RUNNING_TOTALS: Final = frozenset(("waiting",))
 
 
 class Detectors:
-    """Collects the reports of both detectors within a ``with`` block. Raises KDetectorError and LiveError."""
+    """Collects the reports of both detectors within a ``with`` block. Raises KDetectorError and LiveError.
 
-    def __init__(self, bound: int = DEFAULT_BOUND) -> None:
+    With *recording*, all events of the session are written to that file, as JSON lines; one that is there goes.
+    """
+
+    def __init__(self, bound: int = DEFAULT_BOUND, recording: Path | None = None) -> None:
         self.notices: list[str] = []
         """Notices of the session: lost events, or that another program stopped it."""
         self._bound = bound
+        self._recording = recording
         self._stack = ExitStack()
         self._over = threading.Event()
         self._ready = threading.Event()
@@ -50,7 +56,11 @@ class Detectors:
             for _ in self._device.drain():
                 pass
             self._before = self._device.statistics()
-            self._monitor = Monitor(self._over.is_set, self.notices.append, bound=self._bound)
+            tap = None
+            if self._recording is not None:
+                self._recording.unlink(missing_ok=True)
+                tap = stack.enter_context(closing(EventLog(self._recording))).write
+            self._monitor = Monitor(self._over.is_set, self.notices.append, tap=tap, bound=self._bound)
             watching = threading.Thread(target=self._watch, name="ETW side", daemon=True)
             watching.start()
             stack.callback(watching.join)

@@ -1,4 +1,4 @@
-"""Observations as lines of JSON, sent from the Windows side of the wine bench to the Linux side."""
+"""Observations as lines of JSON: from the Windows side of the wine bench to the Linux side, and in evidence."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ def dump(observation: Observation) -> str:
             "etw": _side(observation.etw),
             "driver": _side(observation.driver),
             "notes": observation.notes,
+            "minimal": {str(pid): name for pid, name in observation.minimal.items()},
             "processes": ids.processes,
             "threads": [[*thread, tid] for thread, tid in ids.threads.items()],
         }
@@ -33,7 +34,8 @@ def load(line: str) -> Observation:
     document = json.loads(line)
     ids = RealIds(document["processes"], {ThreadRef(*thread): tid for *thread, tid in document["threads"]})
     etw, driver = _read(document["etw"]), _read(document["driver"])
-    return Observation(etw, driver, Equality.LIVE, ids, tuple(document["notes"]))
+    minimal = {int(pid): str(name) for pid, name in document["minimal"].items()}
+    return Observation(etw, driver, Equality.LIVE, ids, tuple(map(str, document["notes"])), minimal)
 
 
 def _side(side: Side) -> dict[str, Any]:

@@ -6,12 +6,12 @@ import os
 import threading
 import time
 from contextlib import ExitStack, closing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from etwdetect.comparison.pairing import Equality
 from etwdetect.live import system
-from parity_tests.errors import CdbError, PerformanceError
+from parity_tests.errors import CdbError, NotepadError, PerformanceError
 from parity_tests.evaluation import Observation
 from parity_tests.scenario import IDLE, SYSTEM
 from parity_tests.steps import (
@@ -35,7 +35,7 @@ from parity_tests.steps import (
     ThreadRef,
 )
 from parity_tests.timeline import PACE
-from parity_tests.windows import api, cdb_roles
+from parity_tests.windows import api, cdb_roles, machine
 from parity_tests.windows.actions import ALL, NOTHING, PROCESS_ONLY
 from parity_tests.windows.agents import Agents
 from parity_tests.windows.cdb import Cdb
@@ -61,29 +61,54 @@ _STARTS: Final = ("nowhere", "kernel32.dll!LoadLibraryA", "kernel32.dll!LoadLibr
 """The start addresses that are really used; any other could do harm and is replaced by _HARMLESS."""
 
 
+@dataclass
+class Programs:
+    """The programs that act besides agents.
+
+    *cdb* is the command of cdb, which is used for the debuggers that can be cdb; agents use the debug API for the
+    others. *notepad*: Notepad is Notepad, or else a program that does nothing; *no_notepad* is the reason, where
+    Notepad was tried in vain.
+    """
+
+    cdb: Sequence[str] = ()
+    notepad: bool = False
+    no_notepad: str | None = None
+
+
 def perform(
-    scenario: Scenario, detect: Callable[[], Detectors], *, notify: bool, cdb: Sequence[str] = ()
+    scenario: Scenario, detect: Callable[[], Detectors], *, notify: bool, programs: Programs | None = None
 ) -> Observation:
     """Perform *scenario* and return what both detectors reported.
 
-    *detect* returns the detectors; *notify*: we notify them, as in Wine. *cdb* is the command of cdb, which is
-    used for the debuggers that can be cdb; agents use the debug API for the others. If cdb fails, the scenario is
-    performed again without it. Raises PerformanceError, KDetectorError, LiveError and OSError.
+    *detect* returns the detectors; *notify*: we notify them, as in Wine. If a program fails, the scenario is
+    performed again without it; without Notepad, so are all later ones with these *programs*. Raises
+    PerformanceError, KDetectorError, LiveError and OSError.
     """
     api.keep_standard_handles()
-    try:
-        return _perform(scenario, detect, notify=notify, cdb=cdb)
-    except CdbError as error:
-        again = _perform(scenario, detect, notify=notify, cdb=())
-        return replace(again, notes=(f"performed again without cdb: {error}", *again.notes))
+    programs = programs or Programs()
+    cdb, notes = programs.cdb, []
+    while True:
+        try:
+            observation = _perform(scenario, detect, notify=notify, cdb=cdb, programs=programs)
+        except CdbError as error:
+            cdb = ()
+            notes.append(f"performed again without cdb: {error}")
+        except NotepadError as error:
+            programs.notepad, programs.no_notepad = False, str(error)
+        else:
+            return replace(observation, notes=(*notes, *observation.notes))
 
 
 def _perform(
-    scenario: Scenario, detect: Callable[[], Detectors], *, notify: bool, cdb: Sequence[str]
+    scenario: Scenario, detect: Callable[[], Detectors], *, notify: bool, cdb: Sequence[str], programs: Programs
 ) -> Observation:
     with ExitStack() as stack:
-        agents = stack.enter_context(closing(Agents(notepad=not notify)))
-        return _Executor(scenario, agents, stack, detect, notify=notify, cdb=cdb).perform()
+        agents = stack.enter_context(closing(Agents(notepad=programs.notepad)))
+        observation = _Executor(scenario, agents, stack, detect, notify=notify, cdb=cdb).perform()
+        if programs.no_notepad is None or not agents.replaced:
+            return observation
+        note = f"{', '.join(agents.replaced)} was performed by cmd.exe: {programs.no_notepad}"
+        return replace(observation, notes=(note, *observation.notes))
 
 
 class _Executor:
@@ -117,6 +142,17 @@ class _Executor:
         return ALL if self._notify and self._detectors else NOTHING
 
     def perform(self) -> Observation:
+        try:
+            return self._perform()
+        except PerformanceError as error:
+            notepad = self._agents.handed_over()
+            if notepad is None:
+                raise
+            raise NotepadError(
+                f"Notepad ({notepad.pid}) ended by itself, as where it hands over to the Notepad from the Store"
+            ) from error
+
+    def _perform(self) -> Observation:
         for process in self._scenario.processes.values():
             if process.running and process.name not in (SYSTEM, IDLE, *self._for_cdb):
                 self._start_running(process)
@@ -131,7 +167,9 @@ class _Executor:
         assert self._detectors is not None
         etw, driver = self._detectors.sides(self._opening, self._mark(self._detectors))
         notes = (*self._detectors.notices, *self._debugger_notes())
-        return Observation(etw, driver, Equality.LIVE, self._agents.ids, notes)
+        pids = {pid for record in (*etw.records, *driver.records) for pid in (record.creator_pid, record.pid)}
+        minimal = machine.minimal_processes(pids)
+        return Observation(etw, driver, Equality.LIVE, self._agents.ids, notes, minimal)
 
     def _debugger_notes(self) -> Iterator[str]:
         """Yield how each debugger was performed, where cdb could have been used."""
@@ -329,6 +367,7 @@ class _Executor:
 
     def _exit_process(self, process: str) -> None:
         agent = self._agents.agent(process)
+        agent.ended = True
         api.terminate(agent.pid)
         if not api.wait_for_process(agent.pid, _TIMEOUT_SECONDS):
             raise PerformanceError(f"{process} did not exit")

@@ -20,6 +20,15 @@ _SUBJECT: Final = struct.Struct("<4I")
 """KDW_SUBJECT, 16 bytes: process and thread id, then those of the creator if the request names one."""
 
 
+def is_lab() -> bool:
+    """Return whether the loaded driver is the lab's, whose second device this is: no other Windows has it."""
+    try:
+        Injector().close()
+    except OSError:
+        return False
+    return True
+
+
 class Injector:
     """An open handle of the device; the calling thread is the creator in its notifications.
 
