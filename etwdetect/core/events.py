@@ -44,10 +44,16 @@ class ProcessRundown(NamedTuple):
 
 
 class ProcessStop(NamedTuple):
-    """A process exited."""
+    """A process exited. Some events of it tell what it was, as its start does."""
 
     time: int
     pid: int
+    parent_pid: int | None = None
+    session_id: int | None = None
+    create_time: int | None = None
+    sid: bytes | None = None
+    image: str | None = None
+    command_line: str | None = None
 
 
 class ThreadStart(NamedTuple):

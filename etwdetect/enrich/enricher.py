@@ -21,6 +21,7 @@ from etwdetect.core.rule import EXCLUDED_PIDS
 from etwdetect.enrich.detection import Detection, Detector
 from etwdetect.enrich.fields import END_OF_PROGRAMS
 from etwdetect.enrich.kinds import Kinds
+from etwdetect.enrich.modules import ModuleMap
 from etwdetect.enrich.paths import Paths
 from etwdetect.enrich.process import absences, describe
 from etwdetect.enrich.process_tracker import ProcessTracker
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from etwdetect.core.rule import RemoteThread
     from etwdetect.enrich.imagefiles import ImageFiles
     from etwdetect.enrich.modules import Module
-    from etwdetect.enrich.process_tracker import KnownProcess, TrackedProcess
+    from etwdetect.enrich.process_tracker import TrackedProcess
 
 GRACE_PERIOD: Final = 2 * TICKS_PER_SECOND
 """How long after a thread's start an image event may still identify its module."""
@@ -90,6 +91,7 @@ class Enricher:
         self._prescan_handlers: dict[type, Callable[..., object]] = {
             ProcessStart: processes.prescan_start,
             ProcessRundown: processes.prescan_listing,
+            ProcessStop: processes.prescan_stop,
             ImageLoad: starts.coming.prescan,
             ImageUnload: starts.coming.prescan,
             ThreadStart: starts.pools.observe,
@@ -136,26 +138,33 @@ class Enricher:
                 pids.add(process.known.parent_pid)
         return frozenset(pids)
 
+    def exited_parents(self, thread: RemoteThread) -> Iterator[tuple[TrackedProcess, int, int, int]]:
+        """Yield the parents of both processes of *thread* that exited before their program's image was observed.
+
+        Beside each are its id, and the FILETIMEs at which it and its child started. Each is yielded once.
+        """
+        for pid in (thread.creator_pid, thread.pid):
+            process = self._processes.at(pid, thread.time)
+            started = self._processes.exited_parent(process) if process else None
+            if process and process.parent and process.known and started and not process.parent.sought:
+                process.parent.sought = True
+                yield process.parent, started.pid, started.time, process.known.time
+
     def since(self, pid: int) -> int:
         """Return the FILETIME before which events of *pid* belong to an earlier process with that id."""
         return self._processes.since(pid)
 
     def add(self, thread: RemoteThread) -> None:
         """Take the remote thread that the event observed last created."""
-        source, target = (self._processes.now(pid, thread.time) for pid in (thread.creator_pid, thread.pid))
+        processes = self._processes
+        source, target = (processes.now(pid, thread.time) for pid in (thread.creator_pid, thread.pid))
         module = self._starts.module(thread, target)
+        modules = target.modules
         if module is None:
             target.awaited = thread.time + self.grace_period
-        self._pending.append(
-            _Pending(
-                thread,
-                source,
-                self._processes.parent(source, thread.time),
-                target,
-                self._processes.parent(target, thread.time),
-                module,
-            )
-        )
+            modules = target.modules = modules or ModuleMap()
+        parents = (processes.parent(process, thread.time) for process in (source, target))
+        self._pending.append(_Pending(thread, source, next(parents), target, next(parents), module, modules))
 
     def take(self, now: int | None = None) -> Iterator[Detection]:
         """Yield the detections whose grace period is over at the FILETIME *now* (None: all), in time order.
@@ -171,10 +180,11 @@ class Enricher:
 
     def _detection(self, pending: _Pending, *, early: bool) -> Detection:
         thread, machine = pending.thread, self._host or self._machine
+        self._find_programs(pending)
         source = describe(thread.creator_pid, pending.source, pending.source_parent, self._paths, machine)
         target = describe(thread.pid, pending.target, pending.target_parent, self._paths, machine)
-        module = pending.module or self._starts.late(thread, pending.target, thread.time + self.grace_period)
-        start, absent_start = self._starts.describe(thread, pending.target, module)
+        module = pending.module or self._starts.late(thread, pending.modules, thread.time + self.grace_period)
+        start, absent_start = self._starts.describe(thread, pending.target, pending.modules, module)
         if early and module is None and thread.start_address is not None:
             absent_start = TOO_MANY_WAITED
         absent = (
@@ -186,6 +196,19 @@ class Enricher:
         return self._kinds.classify(
             Detection(thread, self._detector, source, target, start, self._pointer_size, self._host, absent=absent)
         )
+
+    def _find_programs(self, pending: _Pending) -> None:
+        """Find the paths of programs among the images to come: a trace may list images at its end alone."""
+        time = pending.thread.time
+        for process in (pending.source, pending.source_parent, pending.target, pending.target_parent):
+            if process is None or process.known is None or process.seen_to_start or process.sought:
+                continue
+            process.sought = True
+            for event in self._starts.coming.of(process.known.pid):
+                if process.name is None or not self._processes.is_one_until(event.pid, event.time):
+                    break
+                if event.time > time:
+                    process.see(event.image, mapped=False)
 
     # -- events
 
@@ -209,7 +232,8 @@ class _Pending(NamedTuple):
 
     thread: RemoteThread
     source: TrackedProcess
-    source_parent: KnownProcess | None
+    source_parent: TrackedProcess | None
     target: TrackedProcess
-    target_parent: KnownProcess | None
+    target_parent: TrackedProcess | None
     module: Module | None
+    modules: ModuleMap | None

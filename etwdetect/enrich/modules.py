@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from bisect import bisect_right, insort
-from typing import TYPE_CHECKING, Final, NamedTuple
+from collections import deque
+from operator import attrgetter
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar, cast
+
+from etwdetect.core.events import ImageLoad, ImageUnload
 
 if TYPE_CHECKING:
-    from etwdetect.core.events import ImageLoad, ImageUnload
+    from collections.abc import Callable, Iterator
+
+_Event = TypeVar("_Event", bound=ImageLoad | ImageUnload)
 
 MOST_OF_ONE: Final = 4096
 """The most images kept for one process; no ordinary process has as many."""
@@ -44,7 +50,7 @@ class ModuleMap:
     *listed* is the time of the latest listing of all its images, *cut* says whether there were too many to keep.
     """
 
-    __slots__ = ("_bases", "_kept", "_modules", "cut", "listed", "programs")
+    __slots__ = ("_bases", "_kept", "_modules", "cut", "listed")
 
     def __init__(self) -> None:
         self._bases: list[int] = []
@@ -53,8 +59,6 @@ class ModuleMap:
         """Those unmapped during the grace period of a thread that started outside any image."""
         self.listed: int | None = None
         self.cut = False
-        self.programs: dict[str, str] = {}
-        """The paths of the .exe files among the images, by lower-case file name."""
 
     def __len__(self) -> int:
         """Return the number of images kept."""
@@ -75,17 +79,20 @@ class ModuleMap:
                 return
             insort(self._bases, module.base)
             self._modules[module.base] = module
-        if module.path and module.path[-4:].lower() == ".exe":
-            self.programs[module.path.rpartition("\\")[2].lower()] = module.path
 
-    def unload(self, event: ImageUnload, *, keep: bool = False) -> None:
-        """Take the unmapping of an image; *keep* it for `mapped_after`, or discard all that were kept."""
+    def unload(self, event: ImageUnload, *, keep: bool = False) -> bool:
+        """Take the unmapping of an image, and return whether its mapping was known.
+
+        *keep* it for `mapped_after`, or discard all that were kept.
+        """
         if not keep:
             self._kept.clear()
-        if event.base in self._modules:
-            if keep and len(self._kept) < MOST_OF_ONE:
-                self._kept.append(self._modules[event.base])
-            self._remove(event.base)
+        if event.base not in self._modules:
+            return False
+        if keep and len(self._kept) < MOST_OF_ONE:
+            self._kept.append(self._modules[event.base])
+        self._remove(event.base)
+        return True
 
     def at(self, address: int) -> Module | None:
         """Return the image that holds *address*."""
@@ -132,35 +139,96 @@ class ComingModules:
     """Images shown by later events to be mapped already: by listings and unmappings.
 
     For each image the earliest event counts: if that is its mapping, it was not mapped before. At most *bound*
-    images of all processes are kept; further ones are ignored.
+    images of all processes are kept; `cut` says that there were more.
     """
 
     def __init__(self, bound: int = 1 << 18) -> None:
+        self.cut = False
         self._bound = bound
         self._count = 0
-        self._events: dict[int, dict[int, ImageLoad | ImageUnload]] = {}
+        self._of: dict[int, _ComingOfOne] = {}
 
     def prescan(self, event: ImageLoad | ImageUnload) -> None:
         """Take an event ahead of time, in any order."""
         if self._count >= self._bound:
+            self.cut = True
             return
-        events = self._events.setdefault(event.pid, {})
-        known = events.get(event.base)
+        of_one = self._of.get(event.pid)
+        if of_one is None:
+            of_one = self._of[event.pid] = _ComingOfOne()
+        known = of_one.events.get(event.base)
         self._count += known is None
         if known is None or event.time < known.time:
-            events[event.base] = event
+            of_one.put(event)
 
     def observe(self, event: ImageLoad | ImageUnload) -> None:
         """Take the next event in time order, which is no longer a later one."""
-        events = self._events.get(event.pid)
-        known = events.get(event.base) if events else None
-        if events and known is not None and known.time <= event.time:
-            del events[event.base]
+        of_one = self._of.get(event.pid)
+        known = of_one.events.get(event.base) if of_one else None
+        if of_one and known is not None and known.time <= event.time:
+            del of_one.events[event.base]
             self._count -= 1
-            if not events:
-                del self._events[event.pid]
+            if not of_one.events:
+                del self._of[event.pid]
 
-    def of(self, pid: int) -> list[ImageLoad | ImageUnload]:
-        """Return the later events that show an image mapped into *pid* now, if *pid* does not exit before them."""
-        events = self._events.get(pid, {}).values()
-        return [event for event in events if getattr(event, "rundown", True)]
+    def of(self, pid: int) -> Iterator[ImageLoad | ImageUnload]:
+        """Yield the later events that show an image mapped into *pid* now, if *pid* does not exit before them."""
+        return self._of[pid].shown() if pid in self._of else iter(())
+
+    def at(self, pid: int, address: int) -> ImageLoad | ImageUnload | None:
+        """Return the one of these events whose image holds *address*."""
+        return self._of[pid].at(address) if pid in self._of else None
+
+    def listing(self, pid: int) -> ImageLoad | None:
+        """Return the earliest of these events that is part of a listing of all images of *pid*."""
+        return self._of[pid].listing() if pid in self._of else None
+
+
+class _ComingOfOne:
+    """The earliest event about each image of one process, by base; in time order and by address once asked for."""
+
+    __slots__ = ("_bases", "_listings", "_shown", "events")
+
+    def __init__(self) -> None:
+        self.events: dict[int, ImageLoad | ImageUnload] = {}
+        self._shown: deque[ImageLoad | ImageUnload] | None = None
+        self._listings: deque[ImageLoad] = deque()
+        self._bases: list[int] = []
+
+    def put(self, event: ImageLoad | ImageUnload) -> None:
+        self.events[event.base] = event
+        self._shown = None
+
+    def shown(self) -> Iterator[ImageLoad | ImageUnload]:
+        """Yield the events that show an image mapped before, in time order."""
+        return (event for event in self._in_order() if self._is_to_come(event))
+
+    def listing(self) -> ImageLoad | None:
+        self._in_order()
+        return _first(self._listings, self._is_to_come)
+
+    def at(self, address: int) -> ImageLoad | ImageUnload | None:
+        self._in_order()
+        index = bisect_right(self._bases, address) - 1
+        event = self.events.get(self._bases[index]) if index >= 0 else None
+        return event if event is not None and address < event.base + event.size else None
+
+    def _in_order(self) -> deque[ImageLoad | ImageUnload]:
+        if self._shown is None:
+            shown = [event for event in self.events.values() if getattr(event, "rundown", True)]
+            self._shown = deque(sorted(shown, key=attrgetter("time")))
+            stamped = (event for event in self._shown if getattr(event, "time_date_stamp", None) is not None)
+            self._listings = deque(cast("Iterator[ImageLoad]", stamped))
+            self._bases = sorted(event.base for event in shown)
+        _first(self._shown, self._is_to_come)
+        return self._shown
+
+    def _is_to_come(self, event: ImageLoad | ImageUnload) -> bool:
+        return self.events.get(event.base) is event
+
+
+def _first(events: deque[_Event], is_to_come: Callable[[_Event], bool]) -> _Event | None:
+    """Return the first of *events* that is still to come, and remove those before it."""
+    while events and not is_to_come(events[0]):
+        events.popleft()
+    return events[0] if events else None

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from etwdetect.enrich.paths import Paths
-    from etwdetect.enrich.process_tracker import KnownProcess, TrackedProcess
+    from etwdetect.enrich.process_tracker import TrackedProcess
 
 _NO_SESSION: Final = 0xFFFF_FFFF
 
@@ -38,7 +38,7 @@ def process_guid(machine: str, started: int, pid: int) -> str:
 
 
 def describe(
-    pid: int, process: TrackedProcess | None, parent: KnownProcess | None, paths: Paths, machine: str
+    pid: int, process: TrackedProcess | None, parent: TrackedProcess | None, paths: Paths, machine: str
 ) -> Process:
     """Return what is known about the process *pid*, tracked as *process*, and about its *parent*."""
     known = process.known if process else None
@@ -52,7 +52,7 @@ def describe(
         command_line=known.command_line or None,
         parent_pid=known.parent_pid,
         parent_image=paths.dos(parent.image) if parent and parent.image else None,
-        parent_command_line=(parent.command_line or None) if parent else None,
+        parent_command_line=(parent.known.command_line or None) if parent and parent.known else None,
         user=account(known.sid) if known.sid else None,
         session_id=None if known.session_id == _NO_SESSION else known.session_id,
         start_time=started,

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Final
 from etwdetect.core.bounded import BoundedMap
 from etwdetect.core.events import SYSTEM_PID, ProcessRundown, ProcessStart
 from etwdetect.core.filetime import TICKS_PER_MILLISECOND
-from etwdetect.enrich.modules import ModuleMap
+from etwdetect.enrich.modules import MOST_OF_ONE, ModuleMap
+from etwdetect.enrich.programs import NTDLL, fits, is_bare, is_same_program
 
 if TYPE_CHECKING:
     from etwdetect.core.events import ImageLoad, ImageUnload, ProcessStop
@@ -22,25 +23,31 @@ _WEIGHT_OF_TEXT: Final = 128
 _SAME_START: Final = 10 * TICKS_PER_MILLISECOND
 """Two providers report one start within this time of each other, one with the image's path and one without."""
 
-_SHORT_NAME: Final = 14
-"""The length from which a name may be truncated: old kernels keep 15 bytes of it."""
-
 
 class TrackedProcess:
     """One process from its start to its exit.
 
-    *known* is what events say about it, *parent* what was known about its parent when it started, *modules* its
+    *known* is what events say about it, *parent* the process that was its parent when it started, *modules* its
     images. *awaited* is the FILETIME until which an image loaded late may hold the start address of one of its
-    threads.
+    threads. *complete* says that the prescan has nothing more about it, *sought* that no image to come is of its
+    program.
     """
 
-    __slots__ = ("awaited", "known", "modules", "parent")
+    __slots__ = ("_early", "_likely", "awaited", "complete", "known", "modules", "parent", "program", "sought")
 
-    def __init__(self, known: KnownProcess | None = None, parent: KnownProcess | None = None) -> None:
+    def __init__(self, known: KnownProcess | None = None, parent: TrackedProcess | None = None) -> None:
         self.known = known
         self.parent = parent
         self.modules: ModuleMap | None = None
         self.awaited = 0
+        self.complete = self.seen_to_start
+        self.sought = False
+        self.program: str | None = None
+        """The path of the image that its bare name fits."""
+        self._likely: str | None = None
+        """The path of the latest image, where it may be the program's: then the next one is ntdll.dll's."""
+        self._early: list[tuple[str, bool]] = []
+        """The images seen before its name was known."""
 
     @property
     def seen_to_start(self) -> bool:
@@ -48,12 +55,57 @@ class TrackedProcess:
         return isinstance(self.known, ProcessStart)
 
     @property
-    def image(self) -> str | None:
-        """Its program, with the full path if one of its image events has it."""
+    def name(self) -> str | None:
+        """Its bare name, while the path of its program is not known."""
         name = self.known.image if self.known else None
-        if name and self.modules and "\\" not in name:
-            return self.modules.programs.get(name.lower(), name)
-        return name
+        return name if name and self.program is None and is_bare(name) else None
+
+    @property
+    def image(self) -> str | None:
+        """Its program, with the full path if an event has it."""
+        name = self.known.image if self.known else None
+        return self.program if self.program and name and is_bare(name) else name
+
+    @property
+    def weight(self) -> int:
+        """How much of MOST_WEIGHT it takes."""
+        texts = _text_weight(self.known) + (_text_weight(self.parent.known) if self.parent else 0)
+        return texts + len(self.modules or ()) + len(self._early)
+
+    def learn(self, known: KnownProcess) -> None:
+        """Replace what is known about it by *known*, which is all of that and more."""
+        self.known = known
+        if known.image:
+            early, self._early = self._early, []
+            for path, mapped in early:
+                self.see(path, mapped=mapped)
+
+    def see(self, path: str | None, *, mapped: bool) -> None:
+        """Take the path of its next image, which was *mapped* just now, or else was there before.
+
+        The first image that fits its name is its program's, whatever it maps later. A process that is older than
+        the trace had mapped its program before, unless ntdll.dll comes right behind the image.
+        """
+        if self.program is not None or not path:
+            return
+        name = self.known.image if self.known else None
+        if not name:
+            if len(self._early) < MOST_OF_ONE:
+                self._early.append((path, mapped))
+        elif not is_bare(name):
+            return
+        elif not mapped or self.seen_to_start:
+            if fits(name, path):
+                self.program = path
+        elif self._likely and path.lower().endswith(NTDLL):
+            self.program = self._likely
+        else:
+            self._likely = path if fits(name, path) else None
+
+    def release(self) -> None:
+        """Let go of what only a tracked process needs; a child may hold this one for as long as it runs."""
+        self.modules = self.parent = None
+        self._early = []
 
 
 def start_time(known: KnownProcess) -> int | None:
@@ -73,6 +125,7 @@ class ProcessTracker:
         self._running: BoundedMap[int, TrackedProcess] = BoundedMap(bound, MOST_WEIGHT)
         self._listed: BoundedMap[int, ProcessRundown] = BoundedMap(bound, MOST_WEIGHT)
         self._first_start: BoundedMap[int, int] = BoundedMap(bound)
+        self._first_exit: BoundedMap[int, ProcessStop] = BoundedMap(bound, MOST_WEIGHT)
         self._last_exit: BoundedMap[int, int] = BoundedMap(bound)
         """By process id: the FILETIME of the last exit."""
         self._just_exited: dict[int, TrackedProcess] = {}
@@ -92,10 +145,16 @@ class ProcessTracker:
         if event.image and (known is None or known.time > event.time):
             self._listed.put(event.pid, event, _text_weight(event))
 
-    def does_not_start_before(self, pid: int, time: int) -> bool:
-        """Whether the prescan found no start of *pid* up to *time*."""
-        first = self._first_start.get(pid)
-        return first is None or first > time
+    def prescan_stop(self, event: ProcessStop) -> None:
+        """Take a process exit of the same trace ahead of time."""
+        first = self._first_exit.get(event.pid)
+        if first is None or first.time > event.time:
+            self._first_exit.put(event.pid, event, _text_weight(event))
+
+    def is_one_until(self, pid: int, time: int) -> bool:
+        """Whether the prescan found that *pid* neither starts up to *time* nor exits before."""
+        start, stop = self._first_start.get(pid), self._first_exit.get(pid)
+        return (start is None or start > time) and (stop is None or stop.time >= time)
 
     # -- in time order
 
@@ -106,7 +165,8 @@ class ProcessTracker:
         if process and isinstance(known, ProcessStart) and event.time - known.time <= _SAME_START:
             self._learn(event.pid, process, _merged(known, event))
         else:
-            self._track(event.pid, TrackedProcess(event, self._parent_at_start(event)))
+            parent = None if event.parent_pid is None else self.at(event.parent_pid, event.time)
+            self._track(event.pid, TrackedProcess(event, parent))
 
     def list(self, event: ProcessRundown) -> None:
         """Take a listing: the process was found to exist."""
@@ -119,11 +179,15 @@ class ProcessTracker:
     def stop(self, event: ProcessStop) -> None:
         """Take the exit of a process."""
         if self._latest_exit != event.time:
+            for process in self._just_exited.values():
+                process.release()
             self._just_exited.clear()
             self._latest_exit = event.time
-        process = self._running.pop(event.pid)
-        if process is not None and len(self._just_exited) < self._bound:
-            self._just_exited[event.pid] = process
+        ended = self._running.pop(event.pid) or TrackedProcess()
+        _complete(ended, event)
+        ended.complete = True
+        if len(self._just_exited) < self._bound:
+            self._just_exited[event.pid] = ended
         self._last_exit.put(event.pid, event.time)
 
     def load(self, event: ImageLoad) -> None:
@@ -132,13 +196,15 @@ class ProcessTracker:
         if process.modules is None:
             process.modules = ModuleMap()
         process.modules.load(event)
+        process.see(event.image, mapped=not event.rundown)
         self._track(event.pid, process)
 
     def unload(self, event: ImageUnload) -> None:
         """Take the unmapping of an image."""
         process = self._running.get(event.pid)
-        if process is not None and process.modules is not None:
-            process.modules.unload(event, keep=event.time <= process.awaited)
+        if process is not None:
+            if process.modules is None or not process.modules.unload(event, keep=event.time <= process.awaited):
+                process.see(event.image, mapped=False)
             self._track(event.pid, process)
 
     # -- queries
@@ -151,13 +217,18 @@ class ProcessTracker:
         process = self._running.get(pid)
         if process is None and time == self._latest_exit:
             process = self._just_exited.get(pid)
-        if process is not None and process.known is not None:
-            return process
-        listed = self._listed.get(pid)
-        # Neither start nor exit seen: a later listing is of this process unless the id is reused before it.
-        if listed is not None and pid not in self._last_exit and self.does_not_start_before(pid, listed.time - 1):
-            process = process or TrackedProcess()
-            self._learn(pid, process, listed)
+        return process if process is not None and process.complete else self._completed(pid, time, process)
+
+    def _completed(self, pid: int, time: int, process: TrackedProcess | None) -> TrackedProcess | None:
+        """Return *process* with what a listing or its exit to come tell of it."""
+        for told in (self._listed.get(pid), self._first_exit.get(pid)):
+            # Neither start nor exit seen: it is of this process unless the id is reused before it.
+            if told is not None and pid not in self._last_exit and self.is_one_until(pid, max(time, told.time)):
+                process = process or TrackedProcess()
+                _complete(process, told)
+                self._track(pid, process)
+        if process is not None:
+            process.complete = True
         return process
 
     def now(self, pid: int, time: int) -> TrackedProcess:
@@ -171,73 +242,81 @@ class ProcessTracker:
             return process.known.time
         return self._last_exit.get(pid) or 0
 
-    def parent(self, process: TrackedProcess, time: int) -> KnownProcess | None:
-        """Return what is known about the parent of *process*, as of the start of *process*.
+    def parent(self, process: TrackedProcess, time: int) -> TrackedProcess | None:
+        """Return the parent of *process*, as of the start of *process*.
 
         For a process that was only listed, the parent's id may have been reused. It still identifies the parent if
         that process started first.
         """
         known = process.known
-        if known is None or known.parent_pid is None:
-            return None
+        if process.seen_to_start or known is None or known.parent_pid is None:
+            return process.parent
         candidate = self.at(known.parent_pid, time)
         if candidate is None or candidate.known is None:
-            return process.parent
-        if process.seen_to_start:
-            sure = process.parent is not None and process.parent.time == candidate.known.time
-        elif known.parent_pid == SYSTEM_PID:
-            sure = True
-        else:
-            started, parent_started = start_time(known), start_time(candidate.known)
-            sure = started is not None and parent_started is not None and parent_started <= started
-        # Image events may have completed the path of its program since.
-        return candidate.known._replace(image=candidate.image) if sure else process.parent
-
-    def _parent_at_start(self, event: ProcessStart) -> KnownProcess | None:
-        parent = None if event.parent_pid is None else self.at(event.parent_pid, event.time)
-        return parent.known if parent else None
+            return None
+        if known.parent_pid == SYSTEM_PID:
+            return candidate
+        started, parent_started = start_time(known), start_time(candidate.known)
+        sure = started is not None and parent_started is not None and parent_started <= started
+        return candidate if sure else None
 
     # -- memory
 
+    def exited_parent(self, process: TrackedProcess) -> ProcessStart | None:
+        """Return the start of the parent of *process* where it exited, so that none of its images is followed."""
+        started = process.parent.known if process.parent else None
+        if not isinstance(started, ProcessStart) or self._running.get(started.pid) is process.parent:
+            return None
+        return started
+
     def _track(self, pid: int, process: TrackedProcess) -> TrackedProcess:
         """Make *process*, as it now is, the newest entry."""
-        weight = _text_weight(process.known) + _text_weight(process.parent) + len(process.modules or ())
-        self._running.put(pid, process, weight)
+        before = self._running.get(pid)
+        if before is not None and before is not process:
+            before.release()
+        for _, forgotten in self._running.put(pid, process, process.weight):
+            forgotten.release()
         return process
 
     def _learn(self, pid: int, process: TrackedProcess, known: KnownProcess) -> None:
-        process.known = known
+        process.learn(known)
         self._track(pid, process)
 
 
-def _text_weight(known: KnownProcess | None) -> int:
+def _text_weight(known: KnownProcess | ProcessStop | None) -> int:
     if known is None:
         return 0
     return (len(known.image or "") + len(known.command_line or "")) // _WEIGHT_OF_TEXT
 
 
-def _merged(known: KnownProcess, event: KnownProcess) -> KnownProcess:
+def _complete(process: TrackedProcess, event: ProcessRundown | ProcessStop) -> None:
+    """Let *process* learn what *event*, a listing or its exit, tells of it."""
+    if process.known is None:
+        process.learn(ProcessRundown(*event))
+    elif not _is_another(process.known, event):
+        process.learn(_merged(process.known, event))
+
+
+def _merged(known: KnownProcess, event: KnownProcess | ProcessStop) -> KnownProcess:
     """Return *known* with the fields that only *event*, of the same process, has."""
     missing = {
         name: new
         for name in ("parent_pid", "session_id", "create_time", "sid", "command_line")
         if getattr(known, name) in (None, "") and (new := getattr(event, name)) is not None
     }
-    if event.image and len(event.image) > len(known.image or "") and _is_same_program(known.image, event.image):
+    if event.image and is_same_program(known.image, event.image) and _says_more(event.image, known.image or ""):
         missing["image"] = event.image
     return known._replace(**missing) if missing else known
 
 
-def _is_another(known: KnownProcess, event: ProcessRundown) -> bool:
-    """Whether *event* lists a process other than *known*, whose exit was then not recorded."""
+def _says_more(image: str, than: str) -> bool:
+    """Whether the name *image* says more than another one of the same program: a path, or more of a cut name."""
+    return (not is_bare(image), len(image)) > (not is_bare(than), len(than))
+
+
+def _is_another(known: KnownProcess, event: ProcessRundown | ProcessStop) -> bool:
+    """Whether *event* is about a process other than *known*, whose exit was then not recorded."""
     started, listed_start = start_time(known), event.create_time
     if started is not None and listed_start is not None:
         return abs(started - listed_start) > _SAME_START
-    return not _is_same_program(known.image, event.image)
-
-
-def _is_same_program(one: str | None, other: str | None) -> bool:
-    if not one or not other or "\\x" in one + other:  # an escape: bytes that their code page could not decode
-        return True
-    names = sorted((path.rpartition("\\")[2].lower() for path in (one, other)), key=len)
-    return names[0] == names[1] or (len(names[0]) >= _SHORT_NAME and names[1].startswith(names[0]))
+    return not is_same_program(known.image, event.image)

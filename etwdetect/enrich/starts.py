@@ -8,12 +8,13 @@ from etwdetect.core.events import IDLE_PID, SYSTEM_PID
 from etwdetect.enrich.absent import OUTSIDE
 from etwdetect.enrich.detection import Start
 from etwdetect.enrich.fields import END_OF_PROGRAMS, KERNEL_SPACE
-from etwdetect.enrich.modules import ComingModules, Module, module_of
+from etwdetect.enrich.modules import ComingModules, module_of
 
 if TYPE_CHECKING:
-    from etwdetect.core.events import Loss, ThreadStart
+    from etwdetect.core.events import ImageLoad, ImageUnload, Loss, ThreadStart
     from etwdetect.core.rule import RemoteThread
     from etwdetect.enrich.imagefiles import ImageFiles
+    from etwdetect.enrich.modules import Module, ModuleMap
     from etwdetect.enrich.paths import Paths
     from etwdetect.enrich.process_tracker import ProcessTracker, TrackedProcess
 
@@ -53,10 +54,12 @@ class StartFinder:
         module = target.modules.at(address) if target.modules else None
         if module is not None:
             return module
-        module = next((each for each in self._mapped_already(thread, target) if each.holds(address)), None)
-        if module is None and address >= self._end_of_programs:
+        coming = None if target.seen_to_start else self.coming.at(thread.pid, address)
+        if coming is not None and self._is_of_target(coming, thread):
+            return module_of(coming)
+        if address >= self._end_of_programs:
             return self._kernel_module(address, thread.time)
-        return module
+        return None
 
     def _kernel_module(self, address: int, time: int) -> Module | None:
         """Return the kernel's image; the kernel logger lists those under one of the two system processes."""
@@ -67,38 +70,32 @@ class StartFinder:
                 return module
         return None
 
-    def _mapped_already(self, thread: RemoteThread, target: TrackedProcess) -> list[Module]:
-        """Return the images that later events show to be mapped now: they were mapped before the trace began."""
-        if target.seen_to_start:
-            return []
-        events = self.coming.of(thread.pid)
-        return [
-            module_of(event)
-            for event in events
-            if event.time > thread.time and self._processes.does_not_start_before(thread.pid, event.time)
-        ]
+    def _is_of_target(self, event: ImageLoad | ImageUnload, thread: RemoteThread) -> bool:
+        """Whether *event*, a later one, shows an image that the target of *thread* had mapped by then."""
+        return event.time > thread.time and self._processes.is_one_until(thread.pid, event.time)
 
-    def late(self, thread: RemoteThread, target: TrackedProcess, until: int) -> Module | None:
-        """Return the image that holds the start address of *thread* and was mapped after it, but by *until*.
+    @staticmethod
+    def late(thread: RemoteThread, modules: ModuleMap | None, until: int) -> Module | None:
+        """Return the image of *modules* that holds the start address of *thread*, mapped after it, but by *until*.
 
         It may be unmapped again by now: a process can exit as soon as it has started.
         """
-        if thread.start_address is None or target.modules is None:
+        if thread.start_address is None or modules is None:
             return None
-        module = target.modules.mapped_after(thread.time, thread.start_address)
+        module = modules.mapped_after(thread.time, thread.start_address)
         return module if module and module.time <= until else None
 
     def describe(
-        self, thread: RemoteThread, target: TrackedProcess, module: Module | None
+        self, thread: RemoteThread, target: TrackedProcess, modules: ModuleMap | None, module: Module | None
     ) -> tuple[Start, Absent]:
-        """Return where *thread* starts in *module*, and the reason for each missing field."""
+        """Return where *thread* starts in *module*, one of *modules*, and the reason for each missing field."""
         address = thread.start_address
         if address is None:
             why = f"{self._source} does not tell"
             return Start(), (("StartAddress", why), *_nothing("the start address is not known"))
         pool = address in self.pools
         if module is None:
-            return Start(pool=pool), _nothing(self._why_no_module(thread, address, target))
+            return Start(pool=pool), _nothing(self._why_no_module(thread, address, target, modules))
         offset = address - module.base
         if not module.path:
             why = f"{self._source} does not tell the image's name"
@@ -109,27 +106,29 @@ class StartFinder:
         function, why_not = self._files.function_at(path, module, offset)
         return Start(path, offset, function, pool), ((("StartFunction", why_not),) if why_not else ())
 
-    def _why_no_module(self, thread: RemoteThread, address: int, target: TrackedProcess) -> str:
+    def _why_no_module(
+        self, thread: RemoteThread, address: int, target: TrackedProcess, modules: ModuleMap | None
+    ) -> str:
         if address >= self._end_of_programs:  # threads of LsaIso have such addresses, which need not be valid
             return f"{self._source} tells of no image of the kernel there"
-        modules, mapped_already = target.modules, self._mapped_already(thread, target)
-        if not modules and not mapped_already:
+        coming = None if target.seen_to_start else next(self.coming.of(thread.pid), None)
+        if not modules and (coming is None or not self._is_of_target(coming, thread)):
             return f"{self._source} does not tell of the target's images"
-        return self._why_not_all(thread, target, mapped_already) or OUTSIDE
+        return self._why_not_all(thread, target, modules) or OUTSIDE
 
-    def _why_not_all(
-        self, thread: RemoteThread, target: TrackedProcess, mapped_already: list[Module]
-    ) -> str | None:
+    def _why_not_all(self, thread: RemoteThread, target: TrackedProcess, modules: ModuleMap | None) -> str | None:
         """Return why some images of *target* may be unknown, or None if all are known."""
-        modules = target.modules
         listed = modules.listed if modules else None
         if listed is not None and listed >= thread.time:
             return None
         if self._lossy:
             return "events are missing, so the images known of the target may not be all"
-        if modules and modules.cut:
-            return "the target has more images than are remembered"
-        if target.seen_to_start or listed is not None or any(each.stamp is not None for each in mapped_already):
+        if (modules and modules.cut) or self.coming.cut:
+            return "there are more images than are remembered"
+        if target.seen_to_start or listed is not None:
+            return None
+        listing = self.coming.listing(thread.pid)
+        if listing is not None and self._is_of_target(listing, thread):
             return None
         return f"{self._source} tells of some of the target's images only, as the target is older"
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import weakref
 from array import array
+from bisect import bisect_left
 from collections import Counter
+from itertools import takewhile
 from struct import Struct
 from typing import TYPE_CHECKING, Final
 
@@ -99,6 +101,14 @@ class DeferredImages:
             self._places = self._index()
         for index in range(first, len(self._places.get(pid, ()))):
             yield self._at(self._places[pid][index])
+
+    def between(self, pid: int, since: int, until: int) -> Iterator[RawEvent]:
+        """Yield the events of process *pid* from the FILETIME *since* to *until*, as `of` does."""
+        if self._places is None:
+            self._places = self._index()
+        places = self._places.get(pid, array("Q"))
+        first = bisect_left(places, since, key=lambda place: self._at(place).time)
+        return takewhile(lambda raw: raw.time <= until, self.of(pid, first))
 
     def _index(self) -> dict[int, array[int]]:
         """Return the places of each process's events; an event too short to hold a process id has none."""

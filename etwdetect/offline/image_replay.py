@@ -6,7 +6,7 @@ from collections import deque
 from itertools import chain
 from typing import TYPE_CHECKING, Final
 
-from etwdetect.core.events import Loss, ProcessStart, ProcessStop
+from etwdetect.core.events import ImageLoad, Loss, ProcessStart, ProcessStop
 from etwdetect.enrich.enricher import MOST_PENDING
 from etwdetect.sources.decode import Decoder
 
@@ -57,6 +57,11 @@ class ImageReplay:
         """Replay the images that matter to *thread*, the event observed last; call it before `Enricher.add`."""
         for pid in self._enricher.involved(thread):
             self._replay(pid, thread.time)
+        for parent, pid, since, until in self._enricher.exited_parents(thread):
+            for raw in self._images.between(pid, since, until):
+                event = self._replay_decoder.decode(raw)
+                if isinstance(event, ImageLoad):
+                    parent.see(event.image, mapped=True)
         until = thread.time + self._enricher.grace_period
         self._due += (until, thread.creator_pid), (until, thread.pid)
 

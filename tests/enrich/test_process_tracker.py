@@ -20,7 +20,11 @@ class Following:
         self.time = 0
 
     def prescan(self, event):
-        handlers = {ProcessStart: self.processes.prescan_start, ProcessRundown: self.processes.prescan_listing}
+        handlers = {
+            ProcessStart: self.processes.prescan_start,
+            ProcessRundown: self.processes.prescan_listing,
+            ProcessStop: self.processes.prescan_stop,
+        }
         handlers[type(event)](event)
 
     def observe(self, event):
@@ -42,7 +46,7 @@ class Following:
 
     def parent(self, pid):
         parent = self.processes.parent(self.at(pid), self.time)
-        return parent and (parent.image, parent.command_line)
+        return parent and parent.known and (parent.image, parent.known.command_line)
 
 
 def started(time, pid, image):

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from etwdetect._version import __version__
 from etwdetect.core import filetime
+from etwdetect.enrich.programs import file_name
 from etwdetect.results.fields import record_id, start_address
 from etwdetect.results.formats.schema_fields import (
     SEVERITIES,
     braced_guid,
     extensions,
-    file_name,
     sentence,
     user_fields,
     without_unknown,

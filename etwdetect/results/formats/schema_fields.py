@@ -49,11 +49,6 @@ def sentence(detection: Detection) -> str:
     )
 
 
-def file_name(path: str) -> str:
-    """Return the last part of a Windows path, the whole path if that is empty."""
-    return path.rpartition("\\")[2] or path
-
-
 def user_fields(user: str | None, sid: str) -> dict[str, str | None]:
     """Return *user* as name and domain, or, where only the SID is known, that under the name *sid*."""
     if user is None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from etwdetect.enrich.programs import file_name
 from etwdetect.results.fields import start_address
-from etwdetect.results.formats.schema_fields import file_name
 from etwdetect.results.wording import printable
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from etwdetect.core import filetime
 from etwdetect.enrich.fields import hex_address
 from etwdetect.enrich.kind_rules import SEVERITIES
-from etwdetect.results.formats.schema_fields import file_name
+from etwdetect.enrich.programs import file_name
 from etwdetect.results.wording import printable
 
 if TYPE_CHECKING:

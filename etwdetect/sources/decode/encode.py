@@ -43,7 +43,7 @@ def encode(event: Event, pointer_size: int = 8, version: int | None = None) -> R
             values = _process(event) | {"CreateTime": event.create_time or event.time}
         case ProcessStop():
             event_id, pid = 2, event.pid
-            values = {"ProcessID": event.pid, "ExitTime": event.time}
+            values = _process(event) | {"ExitTime": event.time}
         case ThreadStart():
             event_id, pid, tid = 3, event.creator_pid, event.creator_tid
             values = {"ProcessID": event.pid, "ThreadID": event.tid, "Win32StartAddr": event.start_address}
@@ -65,7 +65,7 @@ def encode(event: Event, pointer_size: int = 8, version: int | None = None) -> R
     )
 
 
-def _process(event: ProcessStart | ProcessRundown) -> dict[str, Value]:
+def _process(event: ProcessStart | ProcessRundown | ProcessStop) -> dict[str, Value]:
     return {
         "ProcessID": event.pid,
         "ParentProcessID": event.parent_pid,

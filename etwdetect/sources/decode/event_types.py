@@ -48,9 +48,9 @@ def _id(value: int | None) -> int | None:
     return None if value is None else value & _ID_MASK
 
 
-def process_stop(raw: RawEvent, pid: int, *_: Any) -> ProcessStop:  # noqa: ANN401
+def process_stop(raw: RawEvent, pid: int, parent_pid: int | None, *rest: Any) -> ProcessStop:  # noqa: ANN401
     """Build the exit of process *pid*."""
-    return ProcessStop(raw.time, pid & _ID_MASK)
+    return ProcessStop(raw.time, pid & _ID_MASK, _id(parent_pid), *rest)
 
 
 def thread_start(raw: RawEvent, pid: int, tid: int, start_address: int | None) -> ThreadStart:

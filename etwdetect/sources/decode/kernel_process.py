@@ -64,7 +64,7 @@ _IMAGE_FIELDS = ("ProcessID", "ImageBase", "ImageSize", "ImageCheckSum", "TimeDa
 
 EVENTS: Final = {
     1: EventType("ProcessStart", _STARTS, PROCESS_FIELDS, event_types.process_start),
-    2: EventType("ProcessStop", (_STOP_V0, _STOP_V1, _STOP_V2), ("ProcessID",), event_types.process_stop),
+    2: EventType("ProcessStop", (_STOP_V0, _STOP_V1, _STOP_V2), PROCESS_FIELDS, event_types.process_stop),
     3: EventType("ThreadStart", (_THREAD_V0, _THREAD_V1), _THREAD_FIELDS, event_types.thread_start, grows=True),
     4: EventType(
         "ThreadStop", (_THREAD_V0, _THREAD_STOP_V1), ("ProcessID", "ThreadID"), event_types.thread_stop, grows=True

@@ -6,6 +6,7 @@ field begins where the one before it ends.
 
 from __future__ import annotations
 
+import re
 from itertools import takewhile
 from struct import Struct
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -24,6 +25,9 @@ _SIZES: Final = {"B": 1, "H": 2, "I": 4, "Q": 8}
 _TOKEN_USER_SIZES: Final = {4: 8, 8: 16}
 _NOBODY: Final = b"\1" + bytes(7)
 """A SID with no subauthority."""
+
+_ESCAPE: Final = re.compile(rb"\\x([89a-f][0-9a-f]|5c)")
+_HALF_A_LETTER: Final = re.compile(rb"([\x80-\xff])\\")
 
 Value = int | str | bytes | None
 
@@ -135,7 +139,8 @@ class Reader:
 def _pack_field(kind: str, pointer_size: int, value: Value) -> bytes:
     match kind:
         case "ansi":
-            return str(value or "").encode("ascii", "replace") + b"\0"
+            text = str(value or "").encode("ascii", "replace")
+            return _ESCAPE.sub(lambda escape: bytes([int(escape[1], 16)]), text) + b"\0"
         case "utf16":
             return str(value or "").encode("utf-16-le", "surrogatepass") + b"\0\0"
         case "sid" | "user":
@@ -169,9 +174,15 @@ def _read_field(payload: bytes, at: int, field: Field, pointer_size: int) -> tup
 
 
 def _read_ansi(payload: bytes, at: int) -> tuple[str, int]:
-    """Read a string in the recording machine's ANSI code page, which the trace does not name."""
+    r"""Read a name in the recording machine's ANSI code page, which the trace does not name.
+
+    Bytes beyond ASCII become escapes such as ``\xe4``, and so does a backslash behind one: some code pages have it
+    as half of a letter.
+    """
     end = payload.find(b"\0", at)
     text, next_at = (payload[at:], len(payload)) if end < 0 else (payload[at:end], end + 1)
+    if not text.isascii():
+        text = _HALF_A_LETTER.sub(rb"\1\\x5c", text)
     return text.decode("ascii", "backslashreplace"), next_at
 
 

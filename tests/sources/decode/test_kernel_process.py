@@ -74,7 +74,9 @@ STOP_COUNTERS = u64(123456789) + u32(1) + u32(2) + u32(3) + u32(4) + u32(5)
 )
 def test_a_process_stop_of_every_version_tells_its_process(decoded, version, payload, name_at):
     assert payload.index(b"notepad.exe") == name_at
-    assert decoded(KERNEL_PROCESS, 2, version, payload) == ProcessStop(TIME, 9320)
+    assert decoded(KERNEL_PROCESS, 2, version, payload) == ProcessStop(
+        TIME, 9320, create_time=BORN, image="notepad.exe"
+    )
 
 
 def thread_fields(size):

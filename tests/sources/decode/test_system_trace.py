@@ -68,7 +68,7 @@ def test_a_process_start_of_every_version_tells_all_it_knows(decoded, version, p
 @PROCESS_VERSIONS
 def test_a_process_stop_of_every_version_tells_its_process(decoded, version, pointer_size):
     payload = process_fields(version, pointer_size)
-    assert decoded(PROCESS, 2, version, payload, pointer_size) == ProcessStop(TIME, 7608)
+    assert decoded(PROCESS, 2, version, payload, pointer_size) == ProcessStop(TIME, 7608, **known(version))
 
 
 @SIZES
