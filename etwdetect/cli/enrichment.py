@@ -12,12 +12,14 @@ import click
 
 from etwdetect.enrich.kind_rules import load
 from etwdetect.enrich.kinds import Kinds
+from etwdetect.enrich.paths import drive
 from etwdetect.results.wording import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from etwdetect.enrich.imagefiles import ImageFiles
+    from etwdetect.enrich.paths import Drives
 
 _MOST_SHOWN: Final = 10
 
@@ -31,6 +33,7 @@ class Enrichment:
 
     files: ImageFiles | None = None
     kinds: Kinds = field(default_factory=Kinds)
+    drives: Drives = ()
     chosen: bool = False
     files_read: tuple[Path, ...] = ()
 
@@ -53,10 +56,37 @@ def _files(folder: Path | None) -> ImageFiles:
     return ImageFiles(folder)
 
 
+class _Drive(click.ParamType[tuple[str, str]]):
+    """A drive and its volume; the value is a pair of the volume's device and the drive."""
+
+    name = "drive"
+
+    def convert(
+        self, value: str | tuple[str, str], param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, str]:
+        if not isinstance(value, str):
+            return value
+        try:
+            return drive(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+drive_option: Final = click.option(
+    "--drive",
+    "drives",
+    type=_Drive(),
+    multiple=True,
+    metavar="C:=DEVICE",
+    help=r"The volume of a drive, such as C:=\Device\HarddiskVolume3; may be repeated.",
+)
+
+
 def enrichment_options(*, live: bool = False) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Add --images and --rules to a command, which gets them as one argument: `enrichment`, an Enrichment.
 
-    A *live* command reads the image files of this machine unless --images is given.
+    A *live* command reads the image files of this machine unless --images is given, and knows its drives; others
+    have --drive, too.
     """
     default = "this machine's own" if live else "none"
 
@@ -74,15 +104,19 @@ def enrichment_options(*, live: bool = False) -> Callable[[Callable[..., Any]], 
             help="Rules for kinds and severities, before those built in (docs/user/kinds.md in the repository).",
         )
         @functools.wraps(command)
-        def with_enrichment(*arguments: Any, images: Path | None, rules: Path | None, **values: Any) -> Any:  # noqa: ANN401 (any command)
+        def with_enrichment(
+            *arguments: Any,  # noqa: ANN401 (any command)
+            images: Path | None,
+            rules: Path | None,
+            drives: Drives = (),
+            **values: Any,  # noqa: ANN401
+        ) -> Any:  # noqa: ANN401
             files = _files(images) if images or live else None
             kinds = Kinds(load(rules)) if rules else Kinds()
-            return command(
-                *arguments,
-                enrichment=Enrichment(files, kinds, bool(images or rules), (rules,) if rules else ()),
-                **values,
-            )
+            read = (rules,) if rules else ()
+            enrichment = Enrichment(files, kinds, drives, bool(images or rules or drives), read)
+            return command(*arguments, enrichment=enrichment, **values)
 
-        return with_enrichment
+        return with_enrichment if live else drive_option(with_enrichment)
 
     return decorate

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from etwdetect.cli import say
+from etwdetect.cli.enrichment import drive_option
 from etwdetect.cli.signals import on_interruption
 from etwdetect.cli.status import Status, of_all
 from etwdetect.core.errors import EtwDetectError, MissingExtraError
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
     from pyspark.sql.streaming.query import StreamingQuery
 
+    from etwdetect.enrich.paths import Drives
     from etwdetect.fleet.run import Fleet, Written
 
 _INPUT_FORMATS: Final = ("etl", "jsonl", "parquet")
@@ -36,6 +38,7 @@ _POLL_SECONDS: Final = 0.5
 @click.option("--master", help="Spark's master URL; by default an embedded Spark on all cores of this machine.")
 @click.option("--names/--no-names", default=True, show_default=True,
               help="Add programs, users, modules and kinds; not possible with --stream.")  # fmt: skip
+@drive_option
 @click.option("--stream", is_flag=True, help="Continue with new files in INPUT, until Ctrl+C.")
 @click.option("--once", is_flag=True, help="With --stream: end when all existing files have been read.")
 @click.option("--lateness", default="10 minutes", show_default=True, help="How late rows of a stream may come.")
@@ -55,6 +58,7 @@ def command(  # noqa: PLR0913, PLR0917 (one parameter an option)
     host_pattern: str | None,
     formats: tuple[str, ...],
     files_per_batch: int | None,
+    drives: Drives,
     *,
     names: bool,
     stream: bool,
@@ -86,6 +90,7 @@ def command(  # noqa: PLR0913, PLR0917 (one parameter an option)
         lateness=lateness,
         files_a_batch=files_per_batch,
         names=names,
+        drives=drives,
     )
     settings = {"spark.ui.showConsoleProgress": str(sys.stderr.isatty()).lower()}
     if stream:

@@ -214,7 +214,7 @@ class Inputs:
         for line in self._enrichment.complaints():
             say(line)
         if self._saved and self._enrichment.chosen:
-            say("saved results keep their functions and kinds: --images and --rules are for traces")
+            say("saved results keep their names and kinds: --images, --rules and --drive are for traces")
         yield from self._opened_results()
 
     def scans(self) -> Iterator[Scan]:
@@ -234,8 +234,14 @@ class Inputs:
                 if traces:
                     traces.sort(key=lambda trace: trace.header.start_time or 0)
                     progress = stack.enter_context(_progress(traces))
-                    files, kinds = self._enrichment.files, self._enrichment.kinds
-                    yield Scan(traces, progress=progress, files=files, kinds=kinds)
+                    chosen = self._enrichment
+                    yield Scan(
+                        traces,
+                        progress=progress,
+                        files=chosen.files,
+                        kinds=chosen.kinds,
+                        drives=chosen.drives,
+                    )
 
     def _opened_results(self) -> Iterator[Source]:
         for each in self._saved:

@@ -69,6 +69,7 @@ class Detection:
     """One remote thread, its detector, both processes, the thread's start, and its kind.
 
     *pointer_size* is that of the machine, 4 or 8 bytes; *host* is its name. *reason* says why *kind* was chosen.
+    *assumed_drive* is the drive that paths have although nothing tells that it is their volume's, and that volume.
     *absent* has pairs (missing field, reason), such as ``("StartFunction", "no file")``. *sigma* names the Sigma
     rules that matched. *count* is the number of remote threads folded into this one, itself included; the last of
     them was at the FILETIME *last_time*. *saved* is the form of the record that it was read from, None where it
@@ -89,4 +90,5 @@ class Detection:
     sigma: tuple[str, ...] = ()
     count: int = 1
     last_time: int | None = None
+    assumed_drive: str | None = None
     saved: SavedForm | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from etwdetect.core.events import (
     ImageLoad,
@@ -34,7 +34,10 @@ if TYPE_CHECKING:
     from etwdetect.core.rule import RemoteThread
     from etwdetect.enrich.imagefiles import ImageFiles
     from etwdetect.enrich.modules import Module
+    from etwdetect.enrich.paths import Drives
     from etwdetect.enrich.process_tracker import TrackedProcess
+
+_Named = TypeVar("_Named", ProcessStart, ProcessRundown, ImageLoad)
 
 GRACE_PERIOD: Final = 2 * TICKS_PER_SECOND
 """How long after a thread's start an image event may still identify its module."""
@@ -53,7 +56,7 @@ class Enricher:
 
     *source* is the name of the event source in reasons for missing fields, such as "the trace". *machine* replaces
     the computer's name in ProcessGuids where the name is unknown; *host* is that name. *files* are the image files
-    to look up functions in, *kinds* the rules that assign kinds.
+    to look up functions in, *kinds* the rules that assign kinds, *drives* the drives of volumes that a user told.
 
     **Live code** passes what it looks up in the system as events too, before `add`, with the time of the remote
     thread: for the creator and the target a ProcessRundown with a create_time (a different create_time means that
@@ -75,6 +78,7 @@ class Enricher:
         host: str | None = None,
         files: ImageFiles | None = None,
         kinds: Kinds | None = None,
+        drives: Drives = (),
     ) -> None:
         self._detector = detector
         self._pointer_size = pointer_size
@@ -83,26 +87,26 @@ class Enricher:
         self._machine = machine
         self._host = host
         self._kinds = kinds or Kinds()
-        self._paths = Paths()
+        self._paths = Paths(drives)
         self._processes = ProcessTracker()
         self._starts = StartFinder(self._processes, self._paths, source, files, pointer_size)
         self._pending: deque[_Pending] = deque()
         processes, starts = self._processes, self._starts
         self._prescan_handlers: dict[type, Callable[..., object]] = {
-            ProcessStart: processes.prescan_start,
-            ProcessRundown: processes.prescan_listing,
+            ProcessStart: self._noticing(processes.prescan_start),
+            ProcessRundown: self._noticing(processes.prescan_listing),
             ProcessStop: processes.prescan_stop,
-            ImageLoad: starts.coming.prescan,
+            ImageLoad: self._noticing(starts.coming.prescan),
             ImageUnload: starts.coming.prescan,
             ThreadStart: starts.pools.observe,
             VolumeMapping: self._mapped,
             MachineName: self._named,
         }
         self._handlers: dict[type, Callable[..., object]] = {
-            ProcessStart: processes.start,
-            ProcessRundown: processes.list,
+            ProcessStart: self._noticing(processes.start),
+            ProcessRundown: self._noticing(processes.list),
             ProcessStop: processes.stop,
-            ImageLoad: self._loaded,
+            ImageLoad: self._noticing(self._loaded),
             ImageUnload: self._unloaded,
             ThreadStart: starts.pools.observe,
             VolumeMapping: self._mapped,
@@ -194,7 +198,17 @@ class Enricher:
             *absent_start,
         )
         return self._kinds.classify(
-            Detection(thread, self._detector, source, target, start, self._pointer_size, self._host, absent=absent)
+            Detection(
+                thread,
+                self._detector,
+                source,
+                target,
+                start,
+                self._pointer_size,
+                self._host,
+                assumed_drive=self._paths.assumed_for(pending.paths(module)),
+                absent=absent,
+            )
         )
 
     def _find_programs(self, pending: _Pending) -> None:
@@ -211,6 +225,16 @@ class Enricher:
                     process.see(event.image, mapped=False)
 
     # -- events
+
+    def _noticing(self, handler: Callable[[_Named], object]) -> Callable[[_Named], None]:
+        """Return *handler*, preceded by a look at the path in the event."""
+        notice = self._paths.notice
+
+        def handle(event: _Named) -> None:
+            notice(event.image)
+            handler(event)
+
+        return handle
 
     def _loaded(self, event: ImageLoad) -> None:
         self._starts.coming.observe(event)
@@ -237,3 +261,9 @@ class _Pending(NamedTuple):
     target_parent: TrackedProcess | None
     module: Module | None
     modules: ModuleMap | None
+
+    def paths(self, module: Module | None) -> Iterator[str | None]:
+        """Yield the kernel's paths that the detection shows; *module* is where the thread starts."""
+        yield module.path if module else None
+        for process in (self.source, self.source_parent, self.target, self.target_parent):
+            yield process.image if process else None

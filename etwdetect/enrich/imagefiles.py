@@ -23,7 +23,7 @@ r"""The most parts of a path to search for: in ``C:\Windows\SysWOW64\ntdll.dll``
 _NO_FILE: Final = "no file"
 
 _ON_A_DRIVE: Final = re.compile(r"[A-Za-z]:\\")
-_SYSTEM_FOLDERS: Final = ("system32", "syswow64")
+_SYSTEM_FOLDERS: Final = ("system32", "syswow64", "sychpe32", "sysarm32")
 
 Exports = dict[int, str] | str
 """The functions of an image by their offset, or the reason why they are unknown."""

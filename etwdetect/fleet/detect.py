@@ -11,19 +11,22 @@ from etwdetect.fleet.columns import completed
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
+    from etwdetect.enrich.paths import Drives
+
 DEFAULT_BUCKETS: Final = 16
 DEFAULT_LATENESS: Final = "10 minutes"
 
 _UNITS: Final = {"millisecond": 1, "second": 1000, "minute": 60_000, "hour": 3_600_000, "day": 86_400_000}
 
 
-def detect(
+def detect(  # noqa: PLR0913 (the options of a user)
     df: DataFrame,
     *,
     host: str = "host",
     buckets: int | None = None,
     lateness: str = DEFAULT_LATENESS,
     names: bool = False,
+    drives: Drives = (),
 ) -> DataFrame:
     """Return the remote threads in *df*, rows of docs/reference/events.md, in `columns.RESULTS`.
 
@@ -34,7 +37,7 @@ def detect(
 
     With *names*, which are not possible with a stream, a record has all fields of a scan: programs, users,
     modules, the kind. This reads every event twice and takes several times as long. Without, a record has ids,
-    start address and evidence.
+    start address and evidence. *drives* are pairs of a volume's device and its drive, for names.
 
     A row with a `fault` is not a remote thread: it stands for a row or a file that could not be read, or for a row
     that came too late. ValueError for an invalid *lateness* or *buckets*.
@@ -46,7 +49,7 @@ def detect(
     if names:
         if df.isStreaming:
             raise ValueError("names are not possible with a stream")
-        return named.remote_threads(events, buckets)
+        return named.remote_threads(events, buckets, drives)
     if df.isStreaming:
         return streaming.remote_threads(events, buckets or DEFAULT_BUCKETS, milliseconds)
     return batch.remote_threads(events, buckets)

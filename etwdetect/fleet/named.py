@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
@@ -18,10 +19,12 @@ if TYPE_CHECKING:
 
     from pyspark.sql import DataFrame
 
+    from etwdetect.enrich.paths import Drives
+
 _RECORDING: Final = ("host", "recording")
 
 
-def remote_threads(events: DataFrame, partitions: int | None) -> DataFrame:
+def remote_threads(events: DataFrame, partitions: int | None, drives: Drives = ()) -> DataFrame:
     """Return RESULTS, with all fields that a scan has, for the rows *events*."""
     between = THREAD_START - 1  # kinds that the rule ignores come before thread starts
     rank = F.coalesce(F.col("code"), F.lit(between))
@@ -32,11 +35,11 @@ def remote_threads(events: DataFrame, partitions: int | None) -> DataFrame:
     rows = rows.withColumn("phase", F.explode(phases))
     rows = rows.repartition(partitions, *_RECORDING) if partitions else rows.repartition(*_RECORDING)
     rows = rows.sortWithinPartitions(*_RECORDING, "phase", "time", "rank", "seq")
-    return rows.select("phase", *EVENTS.names).mapInArrow(_judge, RESULTS)
+    return rows.select("phase", *EVENTS.names).mapInArrow(partial(_judge, drives), RESULTS)
 
 
-def _judge(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+def _judge(drives: Drives, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     schema = to_arrow_schema(RESULTS)
-    results = judge_in_two_passes(row for batch in batches for row in batch.to_pylist())
+    results = judge_in_two_passes((row for batch in batches for row in batch.to_pylist()), drives)
     while block := list(islice(results, 1000)):
         yield pa.RecordBatch.from_pylist(block, schema)

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
     from pyspark.sql.streaming.query import StreamingQuery
 
+    from etwdetect.enrich.paths import Drives
+
 Format = Literal["parquet", "json"]
 
 _CORRUPT: Final = "_corrupt"
@@ -55,7 +57,7 @@ class Fleet:
 
     *formats* are those of etl, jsonl and parquet to look for in each of *inputs*; by default the file names
     tell. *host* is the option of the format "etl". *files_a_batch* bounds what a stream reads at once. *names* are
-    for a batch only.
+    for a batch only, and *drives*, the drives of volumes, for names.
     """
 
     inputs: Sequence[str]
@@ -68,6 +70,7 @@ class Fleet:
     lateness: str = DEFAULT_LATENESS
     files_a_batch: int | None = None
     names: bool = True
+    drives: Drives = ()
 
     def check(self) -> None:
         """Raise NotATraceError where an input is missing or its format is not known."""
@@ -82,7 +85,9 @@ class Fleet:
             if exists(f"{self.output}/{folder}"):
                 raise OutputExistsError(f"{self.output} already has {folder}: choose a new folder")
         spark.conf.set(BLOCK_BYTES, MOST_BLOCK_BYTES if self.names else UNCOUNTED_BLOCK_BYTES)
-        results = detect(self._read(spark, stream=False), buckets=self.buckets, names=self.names)
+        results = detect(
+            self._read(spark, stream=False), buckets=self.buckets, names=self.names, drives=self.drives
+        )
         return self._write(results, "")
 
     def start(

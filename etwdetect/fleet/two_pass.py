@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from etwdetect.core.events import Event
+    from etwdetect.enrich.paths import Drives
 
 PRESCAN: Final = 0
 JUDGE: Final = 1
@@ -31,12 +32,12 @@ JUDGE: Final = 1
 class _RecordingScan:
     """Rule and enrichment over *recording*; *start* is None where the row that begins it is missing."""
 
-    def __init__(self, recording: Recording, start: RecordingStart | None) -> None:
+    def __init__(self, recording: Recording, start: RecordingStart | None, drives: Drives) -> None:
         self._recording = recording
         if start is None:
-            enricher = Enricher()
+            enricher = Enricher(drives=drives)
         else:
-            enricher = Enricher(pointer_size=start.pointer_size, machine=str(start.boot_time))
+            enricher = Enricher(pointer_size=start.pointer_size, machine=str(start.boot_time), drives=drives)
         rule = RemoteThreadRule(session_start=None if start is None else start.start_time)
         self._pipeline = Pipeline(rule, enricher)
         if start is None:
@@ -58,7 +59,7 @@ class _RecordingScan:
             yield {"host": host, "recording": name, "seq": self._seqs.popleft()} | record_of(detection)
 
 
-def judge_in_two_passes(rows: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+def judge_in_two_passes(rows: Iterable[dict[str, Any]], drives: Drives = ()) -> Iterator[dict[str, Any]]:
     """Judge sorted rows of events, each with its phase; yield the rows of the result."""
     here: Recording | None = None
     scan: _RecordingScan | None = None
@@ -77,7 +78,7 @@ def judge_in_two_passes(rows: Iterable[dict[str, Any]]) -> Iterator[dict[str, An
             if scan is not None:
                 yield from scan.take()
             here, last = recording, (-1, -1)
-            scan = _RecordingScan(recording, event if isinstance(event, RecordingStart) else None)
+            scan = _RecordingScan(recording, event if isinstance(event, RecordingStart) else None, drives)
         if (row["phase"], seq) == last or isinstance(event, RecordingStart):
             continue  # a duplicate row
         last = row["phase"], seq

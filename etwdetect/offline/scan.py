@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from etwdetect.enrich.detection import Detection
     from etwdetect.enrich.imagefiles import ImageFiles
     from etwdetect.enrich.kinds import Kinds
+    from etwdetect.enrich.paths import Drives
     from etwdetect.sources.eventdata.schema import RecordingStart
     from etwdetect.sources.eventdata.trace import EventDataTrace
 
@@ -48,10 +49,11 @@ class Scan:
 
     *bound* is that of the new-process table. *progress*, where given, is called now and then with the number of
     bytes read so far of the current file. *files* are the image files to find start functions in, *kinds* the
-    rules for kinds. Use one of `detections`, `events` and `recording`, once; `result` tells the rest.
+    rules for kinds, *drives* the drives of volumes. Use one of `detections`, `events` and `recording`, once;
+    `result` tells the rest.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (the options of a user)
         self,
         traces: Sequence[Trace | EventDataTrace],
         bound: int = DEFAULT_BOUND,
@@ -59,6 +61,7 @@ class Scan:
         *,
         files: ImageFiles | None = None,
         kinds: Kinds | None = None,
+        drives: Drives = (),
     ) -> None:
         self.traces = traces
         starts = (trace.header.start_time for trace in traces if trace.header.start_time is not None)
@@ -72,6 +75,7 @@ class Scan:
             machine=str(self._boot_time),
             files=files,
             kinds=kinds,
+            drives=drives,
         )
         self._images = DeferredImages()
         self._replay = ImageReplay(self._images, self._enricher)

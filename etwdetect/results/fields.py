@@ -92,6 +92,7 @@ _COMMAND_LINE: Final = (_Y, _N, _P, _P, _P)
 _ADDRESS: Final = (_Y, _Y, _Y, _N, _Y)
 _MODULE: Final = (_Y, _P, _Y, _N, _Y)
 _OFFSET: Final = (_Y, _P, _Y, _N, _P)
+_ASSUMED: Final = (_P, _P, _N, _N, _N)
 _FUNCTION: Final = (_P, _P, _Y, _N, _Y)
 
 _CLASSIC: Final = frozenset(("classic",))
@@ -290,6 +291,7 @@ FIELDS: Final = (
     RecordField("StartModule", _TEXT, "start.module", _MODULE, _CLASSIC),
     RecordField("StartModuleOffset", _HEX, "start.offset", _OFFSET, _SYSMON, extension=True),
     RecordField("StartFunction", _TEXT, "start.function", _FUNCTION, _CLASSIC),
+    RecordField("AssumedDrive", _TEXT, "assumed_drive", _ASSUMED, _NARROW, extension=True),
     RecordField("Kind", _TEXT, "kind", ALWAYS, _SYSMON, extension=True),
     RecordField("KindReason", _TEXT, "reason", ALWAYS, _NARROW | {"syslog"}, extension=True),
     RecordField("Severity", _TEXT, "severity", ALWAYS, _SYSMON, extension=True),

@@ -23,7 +23,7 @@ from etwdetect.enrich.enricher import GRACE_PERIOD, Enricher
 SECOND = 10_000_000
 T = 1000 * SECOND
 CREATOR, TARGET = 10, 20
-NTDLL = "\\Device\\HarddiskVolume2\\Windows\\System32\\ntdll.dll"
+NTDLL = "\\SystemRoot\\System32\\ntdll.dll"
 ADDRESS = 0x7FFC_0000_1234
 BASE = 0x7FFC_0000_0000
 HIT = RemoteThread(T, CREATOR, 11, TARGET, 21, ADDRESS)
@@ -129,7 +129,7 @@ def test_a_guid_tells_processes_machines_and_seconds_apart():
 def test_a_start_lies_in_the_targets_image():
     found = detected(
         load(T - 5, pid=CREATOR, path="creators.dll"),
-        load(T - 5),
+        load(T - 5, path="\\Device\\HarddiskVolume2\\Windows\\System32\\ntdll.dll"),
         VolumeMapping(1, "\\Device\\HarddiskVolume2", "C:"),
     )
     assert (found.start.module, found.start.offset) == ("C:\\Windows\\System32\\ntdll.dll", 0x1234)

@@ -19,6 +19,7 @@ CSRSS, SYSTEM = "C:\\Windows\\System32\\csrss.exe", "NT AUTHORITY\\SYSTEM"
 NO_FILE, NO_FUNCTION = ("StartFunction", "no file"), ("StartFunction", NO_EXPORT)
 NOWHERE = Start()
 WOW64 = "\\SystemRoot\\SysWOW64\\ntdll.dll"
+NTDLLS_32 = [f"C:\\Windows\\{folder}\\ntdll.dll" for folder in ("SysWOW64", "SyChpe32", "SysArm32")]
 CONTROL = Start(KERNEL32, 1, "CtrlRoutine")
 
 
@@ -38,7 +39,13 @@ def classify(*arguments, own="", **options):
     ("options", "kind", "severity"),
     [
         ({"start": Start(NTDLL, 1, "DbgUiRemoteBreakin")}, "debugger break-in", "low"),
+        *[({"start": Start(ntdll, 1, "DbgUiRemoteBreakin")}, "debugger break-in", "low") for ntdll in NTDLLS_32],
         ({"start": Start(WOW64, 1, "DbgUiRemoteBreakin")}, "debugger break-in", "low"),
+        *[
+            ({"start": Start(ntdll.replace("ntdll", "kernel32"), 1, "CtrlRoutine"), "source": {"image": CSRSS}},
+             "console control", "informational")
+            for ntdll in NTDLLS_32
+        ],
         ({"start": Start("C:\\Users\\x\\ntdll.dll", 1, "DbgUiRemoteBreakin")}, "other", "medium"),
         ({"start": Start(KERNEL32, 1, "LoadLibraryA")}, "library load", "high"),
         ({"start": Start("\\Windows\\System32\\KernelBase.dll", 1, "LoadLibraryExW")}, "library load", "high"),

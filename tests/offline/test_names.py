@@ -4,6 +4,7 @@ import io
 
 import pytest
 
+from etwdetect.cli import main
 from etwdetect.core.events import UNKNOWN_ID
 from etwdetect.core.raw import IMAGE, PROCESS, THREAD, RawEvent
 from etwdetect.offline import Scan
@@ -15,7 +16,7 @@ START = 132_337_152_000_000_000
 SECOND = 10_000_000
 HIT = START + 60 * SECOND
 USER = bytes.fromhex("0105000000000005150000000100000002000000030000 00e9030000")
-FOLDER = "\\Device\\HarddiskVolume3\\Users\\u\\"
+FOLDER = "\\Device\\HarddiskVolume4\\Users\\u\\"
 SYSTEM32 = "\\Device\\HarddiskVolume3\\Windows\\System32\\"
 INJECTOR, TARGET, SHELL = 1000, 700, 600
 VERSIONS = pytest.mark.parametrize(("version", "size"), [(v, s) for v in range(5) for s in (4, 8)])
@@ -64,19 +65,22 @@ class Machine:
             self.image(_UNLOAD, time + 1, pid, SYSTEM32 + "ntdll.dll", 0x7000_0000)
         self.process(_END, time + 2, pid, name)
 
-    def hits(self):
+    def trace(self):
         options = TraceOptions(START, pointer_size=self.size, cpus=2)
         file = io.BytesIO()
         with TraceWriter(file, options) as writer:
             for number, raw in enumerate(self.raws):
                 writer.write(raw, cpu=number % 2)
-        scan = Scan([Trace(io.BytesIO(file.getvalue()), "names.etl")])
+        return file.getvalue()
+
+    def hits(self, **options):
+        scan = Scan([Trace(io.BytesIO(self.trace()), "names.etl")], **options)
         found = list(scan.detections())
         assert scan.result().damages == 0
         return found
 
-    def hit(self):
-        (found,) = self.hits()
+    def hit(self, **options):
+        (found,) = self.hits(**options)
         return found
 
 
@@ -115,7 +119,10 @@ def test_the_paths_of_a_rundown_at_the_end_name_the_programs_that_were_there_all
         machine.image(_DC_END, end + 1, pid, SYSTEM32 + name)
         machine.image(_DC_END, end + 2, pid, SYSTEM32 + "ntdll.dll", 0x7000_0000)
     hit = machine.hit()
-    assert (hit.source.image, hit.target.image) == (SYSTEM32 + "powershell.exe", SYSTEM32 + "lsass.exe")
+    assert (hit.source.image, hit.target.image) == (
+        "C:\\Windows\\System32\\powershell.exe",
+        "C:\\Windows\\System32\\lsass.exe",
+    )
 
 
 @pytest.mark.parametrize("disturbance", ["start", "end"])
@@ -179,7 +186,7 @@ def test_a_name_that_the_kernel_cut_is_completed_by_the_image(kept):
     name = "SearchProtocolHost.exe"
     machine.born(HIT - 50, INJECTOR, name[:kept], SYSTEM32 + name)
     machine.thread(HIT, INJECTOR, TARGET, 9)
-    assert machine.hit().source.image == SYSTEM32 + name
+    assert machine.hit().source.image == "C:\\Windows\\System32\\" + name
 
 
 @pytest.mark.parametrize(
@@ -243,3 +250,48 @@ def test_a_parent_has_its_path_though_it_exited_after_it_started_its_child():
     machine.gone(HIT - SECOND, 800, "dropper.exe", FOLDER + "dropper.exe")
     machine.thread(HIT, INJECTOR, TARGET, 9)
     assert machine.hit().source.parent_image == FOLDER + "dropper.exe"
+
+
+# -- drives
+
+
+def with_a_path_on(volume="\\Device\\HarddiskVolume3"):
+    machine = Machine()
+    machine.born(HIT - 50, INJECTOR, "injector.exe", volume + "\\Users\\u\\injector.exe")
+    machine.thread(HIT, INJECTOR, TARGET, 9)
+    return machine
+
+
+def test_a_path_has_an_assumed_drive_and_the_record_says_so():
+    hit = with_a_path_on().hit()
+    assert (hit.source.image, hit.assumed_drive) == ("C:\\Users\\u\\injector.exe", "C:=\\Device\\HarddiskVolume3")
+
+
+def test_a_path_on_another_volume_has_none_and_the_record_says_nothing():
+    hit = with_a_path_on("\\Device\\HarddiskVolume4").hit()
+    assert (hit.source.image, hit.assumed_drive) == ("\\Device\\HarddiskVolume4\\Users\\u\\injector.exe", None)
+
+
+def test_a_path_has_the_drive_that_a_user_gives():
+    hit = with_a_path_on().hit(drives=(("\\Device\\HarddiskVolume3", "E:"),))
+    assert (hit.source.image, hit.assumed_drive) == ("E:\\Users\\u\\injector.exe", None)
+
+
+@pytest.mark.parametrize("command", ["scan", "explain", "report"])
+def test_the_command_line_takes_drives(command, tmp_path, capsys):
+    trace = tmp_path / "names.etl"
+    trace.write_bytes(with_a_path_on("\\Device\\HarddiskVolume4").trace())
+    rules = tmp_path / "rules.toml"
+    rules.write_text('[[rule]]\nname = "any"\nkind = "any"\nreason = "{SourceImage}"\nwhen = {}\n')
+    output = {"scan": ["--format", "json"], "report": ["--output", str(tmp_path / "page.html")]}
+    output["explain"] = ["--rules", str(rules)]
+    status = main([command, str(trace), *output[command], "--drive", "x:=\\Device\\HarddiskVolume4"])
+    page = tmp_path / "page.html"
+    shown = page.read_text("utf-8") if command == "report" else capsys.readouterr().out
+    assert status == 0
+    assert "X:\\Users\\u\\injector.exe" in shown.replace("\\\\", "\\")
+
+
+def test_what_is_no_drive_is_a_usage_error(capsys):
+    assert main(["scan", "x.etl", "--drive", "C"]) == 2
+    assert "such as C:=\\Device\\HarddiskVolume3" in capsys.readouterr().err

@@ -41,6 +41,7 @@ FULL = Detection(
     ("Remote Thread Created", "Another; rule"),
     3,
     132337624952900000,
+    "C:=\\Device\\HarddiskVolume3",
 )
 """All that can be known."""
 

@@ -63,6 +63,7 @@ def test_the_source_is_the_process_and_the_target_stays_in_the_event_data():
         "Detector": "etw",
         "Time": "132337624952800000",
         "StartModuleOffset": "0xCD3F0",
+        "AssumedDrive": "C:=\\Device\\HarddiskVolume3",
         "Kind": "debugger break-in",
         "KindReason": "it starts at DbgUiRemoteBreakin",
         "Severity": "low",
