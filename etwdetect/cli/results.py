@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from etwdetect.cli import options, say, stdio
-from etwdetect.cli.sigma import print_risks, sigma_matcher
+from etwdetect.cli.sigma import print_path_risks, print_risks, sigma_matcher
 from etwdetect.cli.status import Status, of_all
 from etwdetect.core import filetime
 from etwdetect.results.clock import Clock
@@ -141,6 +141,8 @@ class Results:
             self.filtered_out += 1
             return False
         self.shown += 1
+        if self._sigma:
+            print_path_risks(self._sigma, detection)
         self._write(self._processors.add(detection))
         return True
 

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
     from pathlib import Path
 
+    from etwdetect.enrich.detection import Detection
+
 
 def sigma_matcher(paths: Sequence[Path]) -> SigmaMatcher | None:
     """Return a matcher of the rules at *paths*, and print which can't be used; None where no path is given.
@@ -37,4 +39,10 @@ def sigma_matcher(paths: Sequence[Path]) -> SigmaMatcher | None:
 def print_risks(matcher: SigmaMatcher, lacking: Collection[str]) -> None:
     """Name the rules of *matcher* that ask for one of the fields *lacking*, each once."""
     for risk in matcher.risks(lacking):
+        say(printable(str(risk)))
+
+
+def print_path_risks(matcher: SigmaMatcher, detection: Detection) -> None:
+    """Name the rules of *matcher* that ask for paths which *detection* lacks, each once."""
+    for risk in matcher.path_risks(detection):
         say(printable(str(risk)))

@@ -134,3 +134,17 @@ def test_without_the_extra_one_sentence_says_what_to_install(etwdetect, rules, t
     assert done.err.endswith("pip install 'etwdetect[sigma]'\n")
     assert len(done.err.splitlines()) == 1
     assert etwdetect("scan", SAMPLE, env={**os.environ, "PYTHONPATH": str(hidden)}).status == 0
+
+
+def test_a_rule_that_asks_for_a_path_is_named_once_with_the_first_record_that_has_a_bare_name(rules, capsys):
+    results = Results(Choices(sigma=(rules({"SourceImage|endswith": "\\a.exe"}),)), Filter())
+    thread = RemoteThread(132_337_152_000_000_000, 1, 2, 3, 4)
+    with results.open():
+        for image in ("C:\\a.exe", "System", None):
+            results.show(Detection(thread, "etw", Process(1, image), Process(3)))
+        assert capsys.readouterr().err == ""
+        for _ in range(2):
+            results.show(Detection(thread, "etw", Process(1, "a.exe"), Process(3, "b.exe")))
+        (told,) = capsys.readouterr().err.splitlines()
+    assert "the Sigma rule 'A rule' (" in told
+    assert told.endswith(") can't fire where SourceImage has no path")

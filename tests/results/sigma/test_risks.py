@@ -4,7 +4,7 @@ import pytest
 
 from etwdetect.results.fields import RecordSource
 from etwdetect.results.sigma.fields import lacking
-from etwdetect.results.sigma.risks import risks
+from etwdetect.results.sigma.risks import path_risks, risks
 
 LACKING = lacking([RecordSource.DRIVER])
 
@@ -96,3 +96,37 @@ def test_a_risk_says_which_rule_of_which_file_and_why(load):
     assert str(found) == f"the Sigma rule 'A rule' ({file}) can't fire here for lack of StartModule, StartFunction"
     (found,) = risks(load({"StartModule": ""}).rules, LACKING)
     assert str(found).endswith("rule.yml) is judged here without StartModule")
+
+
+# -- programs of which only the name is known
+
+
+def with_names(condition):
+    selections = {"path": {"SourceImage|endswith": "\\a.exe"}, "name": {"SourceImage|contains": "a.exe"}}
+    return {**selections, "other": {"TargetImage": "C:\\b.exe"}, "condition": condition}
+
+
+@pytest.mark.parametrize(
+    ("asked", "never"),
+    [
+        ({"SourceImage|endswith": "\\a.exe"}, True),
+        ({"SourceImage|endswith": ["\\a.exe", "\\b.exe"]}, True),
+        ({"SourceImage": "C:\\a.exe"}, True),
+        ({"sourceimage|startswith": "C:\\"}, True),
+        (with_names("path and other"), True),
+        (with_names("path or other"), False),
+        (with_names("name and not path"), False),
+        ({"SourceImage|endswith": "a.exe"}, None),
+        ({"SourceImage|endswith": ["\\a.exe", "a.exe"]}, False),
+        ({"SourceImage|re": "\\\\a"}, None),
+        ({"SourceImage": "System"}, None),
+        ({"TargetImage|endswith": "\\a.exe"}, None),
+        ({"StartModule|endswith": "\\a.dll"}, None),
+    ],
+    ids=lambda value: short(value) if isinstance(value, dict) else str(value),
+)
+def test_what_asks_for_a_path_is_a_risk_where_there_is_only_a_name(load, asked, never):
+    found = [each.never for each in path_risks(load(asked).rules, ("SourceImage",))]
+    assert found == ([] if never is None else [never])
+    if never:
+        assert load(asked).fired([{"SourceImage": "a.exe", "TargetImage": "C:\\b.exe"}]) == [()]
