@@ -131,6 +131,11 @@ class Enricher:
         process = self._processes.at(pid, time)
         return process is not None and process.known is not None
 
+    def lacks_path(self, pid: int, time: int) -> bool:
+        """Whether the process *pid* is known at *time*, that of the latest event, by a bare name only."""
+        process = self._processes.at(pid, time)
+        return process is not None and process.name is not None
+
     def involved(self, thread: RemoteThread) -> frozenset[int]:
         """Return the ids of the processes whose images matter to *thread*, the event observed last."""
         pids = {thread.creator_pid, thread.pid}
@@ -157,6 +162,10 @@ class Enricher:
     def since(self, pid: int) -> int:
         """Return the FILETIME before which events of *pid* belong to an earlier process with that id."""
         return self._processes.since(pid)
+
+    def forget_images(self) -> None:
+        """Take that image events were there, and were forgotten for want of room."""
+        self._starts.forgets = True
 
     def add(self, thread: RemoteThread) -> None:
         """Take the remote thread that the event observed last created."""
@@ -193,8 +202,8 @@ class Enricher:
             absent_start = TOO_MANY_WAITED
         absent = (
             *([] if self._host else [("Computer", f"{self._source} does not tell")]),
-            *absences("Source", source, pending.source, self._source),
-            *absences("Target", target, pending.target, self._source),
+            *absences("Source", source, pending.source, pending.source_parent, self._source),
+            *absences("Target", target, pending.target, pending.target_parent, self._source),
             *absent_start,
         )
         return self._kinds.classify(

@@ -61,15 +61,18 @@ def describe(
 
 
 def absences(
-    side: str, process: Process, tracked: TrackedProcess | None, source: str
+    side: str, process: Process, tracked: TrackedProcess | None, parent: TrackedProcess | None, source: str
 ) -> Iterator[tuple[str, str]]:
-    """Yield (field, reason) for each unknown field of *process*.
+    """Yield (field, reason) for each unknown field of *process*, which is *tracked*, and of its *parent*.
 
     *side* is Source or Target, the prefix of the fields; *source* names the event source.
     """
     known = tracked.known if tracked else None
-    silent = f"{source} does not tell"
+    forgotten = tracked.forgotten if tracked else None
+    silent = forgotten or f"{source} does not tell"
     of_parent = silent if process.parent_pid is None else f"{source} does not tell which process that was"
+    if parent is not None and parent.forgotten:
+        of_parent = parent.forgotten
     no_session = known is not None and known.session_id == _NO_SESSION
     for name, value, why in (
         ("ProcessGuid", process.guid, "its start time is not known"),
@@ -83,4 +86,5 @@ def absences(
         ("ParentCommandLine", process.parent_command_line, of_parent if not process.parent_image else silent),
     ):
         if value is None:
-            yield f"{side}{name}", why if known is not None else f"{source} does not tell of this process"
+            nothing = forgotten or f"{source} does not tell of this process"
+            yield f"{side}{name}", nothing if known is None else why

@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING, Final
 from etwdetect.core.bounded import BoundedMap
 from etwdetect.core.events import SYSTEM_PID, ProcessRundown, ProcessStart
 from etwdetect.core.filetime import TICKS_PER_MILLISECOND
+from etwdetect.enrich.forgotten import ForgottenProcesses
 from etwdetect.enrich.modules import MOST_OF_ONE, ModuleMap
 from etwdetect.enrich.programs import NTDLL, fits, is_bare, is_same_program
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from etwdetect.core.events import ImageLoad, ImageUnload, ProcessStop
 
     KnownProcess = ProcessStart | ProcessRundown
@@ -30,13 +33,30 @@ class TrackedProcess:
     *known* is what events say about it, *parent* the process that was its parent when it started, *modules* its
     images. *awaited* is the FILETIME until which an image loaded late may hold the start address of one of its
     threads. *complete* says that the prescan has nothing more about it, *sought* that no image to come is of its
-    program.
+    program, *forgotten* why less is known than events told.
     """
 
-    __slots__ = ("_early", "_likely", "awaited", "complete", "known", "modules", "parent", "program", "sought")
+    __slots__ = (
+        "_early",
+        "_likely",
+        "awaited",
+        "complete",
+        "forgotten",
+        "known",
+        "modules",
+        "parent",
+        "program",
+        "sought",
+    )
 
-    def __init__(self, known: KnownProcess | None = None, parent: TrackedProcess | None = None) -> None:
+    def __init__(
+        self,
+        known: KnownProcess | None = None,
+        parent: TrackedProcess | None = None,
+        forgotten: str | None = None,
+    ) -> None:
         self.known = known
+        self.forgotten = forgotten
         self.parent = parent
         self.modules: ModuleMap | None = None
         self.awaited = 0
@@ -131,29 +151,35 @@ class ProcessTracker:
         self._just_exited: dict[int, TrackedProcess] = {}
         """The processes that exited at the time of the latest exit."""
         self._latest_exit = 0
+        self._forgotten = ForgottenProcesses(bound)
+        self._forgets_ids = False
+        """Whether the prescan found starts or exits of more ids than it keeps."""
 
     # -- prescan
 
     def prescan_start(self, event: ProcessStart) -> None:
         """Take a process start of the same trace ahead of time."""
         first = self._first_start.get(event.pid)
-        self._first_start.put(event.pid, event.time if first is None else min(event.time, first))
+        self._forget_ids(self._first_start.put(event.pid, event.time if first is None else min(event.time, first)))
 
     def prescan_listing(self, event: ProcessRundown) -> None:
         """Take a listing of the same trace ahead of time."""
         known = self._listed.get(event.pid)
         if event.image and (known is None or known.time > event.time):
-            self._listed.put(event.pid, event, _text_weight(event))
+            for pid, _ in self._listed.put(event.pid, event, _text_weight(event)):
+                self._forgotten.add(pid)
 
     def prescan_stop(self, event: ProcessStop) -> None:
         """Take a process exit of the same trace ahead of time."""
         first = self._first_exit.get(event.pid)
         if first is None or first.time > event.time:
-            self._first_exit.put(event.pid, event, _text_weight(event))
+            self._forget_ids(self._first_exit.put(event.pid, event, _text_weight(event)))
 
     def is_one_until(self, pid: int, time: int) -> bool:
         """Whether the prescan found that *pid* neither starts up to *time* nor exits before."""
         start, stop = self._first_start.get(pid), self._first_exit.get(pid)
+        if self._forgets_ids and (start is None or stop is None):
+            return False
         return (start is None or start > time) and (stop is None or stop.time >= time)
 
     # -- in time order
@@ -165,7 +191,8 @@ class ProcessTracker:
         if process and isinstance(known, ProcessStart) and event.time - known.time <= _SAME_START:
             self._learn(event.pid, process, _merged(known, event))
         else:
-            parent = None if event.parent_pid is None else self.at(event.parent_pid, event.time)
+            parent = None if event.parent_pid is None else self._parent(event.parent_pid, event.time)
+            self._forgotten.discard(event.pid)
             self._track(event.pid, TrackedProcess(event, parent))
 
     def list(self, event: ProcessRundown) -> None:
@@ -183,7 +210,8 @@ class ProcessTracker:
                 process.release()
             self._just_exited.clear()
             self._latest_exit = event.time
-        ended = self._running.pop(event.pid) or TrackedProcess()
+        ended = self._running.pop(event.pid) or self._new(event.pid)
+        self._forgotten.discard(event.pid)
         _complete(ended, event)
         ended.complete = True
         if len(self._just_exited) < self._bound:
@@ -192,7 +220,7 @@ class ProcessTracker:
 
     def load(self, event: ImageLoad) -> None:
         """Take the mapping of an image."""
-        process = self._running.get(event.pid) or TrackedProcess()
+        process = self._running.get(event.pid) or self._new(event.pid)
         if process.modules is None:
             process.modules = ModuleMap()
         process.modules.load(event)
@@ -224,7 +252,7 @@ class ProcessTracker:
         for told in (self._listed.get(pid), self._first_exit.get(pid)):
             # Neither start nor exit seen: it is of this process unless the id is reused before it.
             if told is not None and pid not in self._last_exit and self.is_one_until(pid, max(time, told.time)):
-                process = process or TrackedProcess()
+                process = process or self._new(pid)
                 _complete(process, told)
                 self._track(pid, process)
         if process is not None:
@@ -233,7 +261,7 @@ class ProcessTracker:
 
     def now(self, pid: int, time: int) -> TrackedProcess:
         """Return what `at` returns, or a process about which nothing is known yet."""
-        return self.at(pid, time) or self._track(pid, TrackedProcess())
+        return self.at(pid, time) or self._track(pid, self._new(pid))
 
     def since(self, pid: int) -> int:
         """Return the FILETIME before which events of *pid* belong to an earlier process with that id."""
@@ -251,10 +279,8 @@ class ProcessTracker:
         known = process.known
         if process.seen_to_start or known is None or known.parent_pid is None:
             return process.parent
-        candidate = self.at(known.parent_pid, time)
-        if candidate is None or candidate.known is None:
-            return None
-        if known.parent_pid == SYSTEM_PID:
+        candidate = self._parent(known.parent_pid, time)
+        if candidate is None or candidate.known is None or known.parent_pid == SYSTEM_PID:
             return candidate
         started, parent_started = start_time(known), start_time(candidate.known)
         sure = started is not None and parent_started is not None and parent_started <= started
@@ -274,9 +300,25 @@ class ProcessTracker:
         before = self._running.get(pid)
         if before is not None and before is not process:
             before.release()
-        for _, forgotten in self._running.put(pid, process, process.weight):
+        for forgotten_pid, forgotten in self._running.put(pid, process, process.weight):
             forgotten.release()
+            if forgotten.known is not None:
+                self._forgotten.add(forgotten_pid)
         return process
+
+    def _new(self, pid: int) -> TrackedProcess:
+        """Return a process about which nothing is known, or not any more."""
+        return TrackedProcess(forgotten=self._forgotten.why(pid))
+
+    def _parent(self, pid: int, time: int) -> TrackedProcess | None:
+        """Return the process *pid*, or one without a name if it was forgotten."""
+        parent = self.at(pid, time) or self._new(pid)
+        return parent if parent.known or parent.modules or parent.forgotten else None
+
+    def _forget_ids(self, evicted: Sequence[object]) -> None:
+        if evicted:
+            self._forgets_ids = True
+            self._forgotten.add_any()
 
     def _learn(self, pid: int, process: TrackedProcess, known: KnownProcess) -> None:
         process.learn(known)

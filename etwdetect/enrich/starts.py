@@ -39,6 +39,8 @@ class StartFinder:
         self._end_of_programs = END_OF_PROGRAMS[pointer_size]
         self._kernel_space = KERNEL_SPACE[pointer_size]
         self._lossy = False
+        self.forgets = False
+        """Whether image events were forgotten."""
 
     def lost(self, event: Loss) -> None:
         """Take a loss of events, which may include image events."""
@@ -112,8 +114,10 @@ class StartFinder:
         if address >= self._end_of_programs:  # threads of LsaIso have such addresses, which need not be valid
             return f"{self._source} tells of no image of the kernel there"
         coming = None if target.seen_to_start else next(self.coming.of(thread.pid), None)
+        if target.forgotten:
+            return target.forgotten
         if not modules and (coming is None or not self._is_of_target(coming, thread)):
-            return f"{self._source} does not tell of the target's images"
+            return _TOO_MANY if self.forgets else f"{self._source} does not tell of the target's images"
         return self._why_not_all(thread, target, modules) or OUTSIDE
 
     def _why_not_all(self, thread: RemoteThread, target: TrackedProcess, modules: ModuleMap | None) -> str | None:
@@ -123,14 +127,17 @@ class StartFinder:
             return None
         if self._lossy:
             return "events are missing, so the images known of the target may not be all"
-        if (modules and modules.cut) or self.coming.cut:
-            return "there are more images than are remembered"
+        if (modules and modules.cut) or self.coming.cut or self.forgets:
+            return _TOO_MANY
         if target.seen_to_start or listed is not None:
             return None
         listing = self.coming.listing(thread.pid)
         if listing is not None and self._is_of_target(listing, thread):
             return None
         return f"{self._source} tells of some of the target's images only, as the target is older"
+
+
+_TOO_MANY: Final = "there are more images than are remembered"
 
 
 def _nothing(why: str) -> Absent:

@@ -48,6 +48,8 @@ class DeferredImages:
     """
 
     def __init__(self) -> None:
+        self.cut = False
+        """Whether events were forgotten, because there were too many processes."""
         self.damaged = 0
         """The number of events whose payload is too short for a process id."""
         self._by_pid: BoundedMap[int, list[Fields]] = BoundedMap(MOST_PROCESSES)
@@ -97,6 +99,7 @@ class DeferredImages:
     def _put(self, pid: int, kept: list[Fields]) -> None:
         for _, evicted in self._by_pid.put(pid, kept):
             self._count -= len(evicted)
+            self.cut |= bool(evicted)
 
     def _longest(self) -> list[int]:
         """Return the processes with the most events, enough to free half of the limit for all."""

@@ -121,8 +121,12 @@ class Stream:
         self._pipeline.observe(event)
 
     def _look_around(self, thread: RemoteThread) -> None:
-        """Show the enricher what it must know of *thread*: the target's images, and what the system answers."""
+        """Show the enricher what it must know of *thread*: images of both processes, and the system's answers."""
+        if self._images.cut:
+            self._enricher.forget_images()
         self._observe_images(thread.pid, thread.time + GRACE_PERIOD)
+        if self._enricher.lacks_path(thread.creator_pid, thread.time):
+            self._observe_images(thread.creator_pid, thread.time)
         for answer in self._lookups.about(thread):
             if self._tap is not None:
                 self._tap(answer)

@@ -44,11 +44,12 @@ _HEAD: Final = Struct("<HHBBqIQ16s")
 class DeferredImages:
     """Takes the image events of traces in any order, and yields those of a process in time order.
 
-    `complete` is False if there were too many to index, or some had no valid time stamp.
+    `cut` says that there were too many to index, `damaged` that some had no valid time stamp.
     """
 
     def __init__(self, limit: int = DEFAULT_LIMIT) -> None:
-        self.complete = True
+        self.cut = False
+        self.damaged = False
         self.hooks: Counter[bytes] = Counter()
         """How many kernel records were added, by the two bytes of their hook id."""
         self._limit = limit
@@ -125,7 +126,7 @@ class DeferredImages:
                     places.append(start + at)
                     count += 1
                 else:
-                    self.complete = False
+                    self.cut = True
         return {pid: _in_order(*found.pop(pid)) for pid in tuple(found)}
 
     def _events(self, block: bytes | bytearray) -> Iterator[tuple[int, RawEvent]]:
@@ -135,7 +136,7 @@ class DeferredImages:
             try:
                 yield at, self._event(block, at)
             except ValueError:
-                self.complete = False
+                self.damaged = True
             at += _ENTRY.size + _ENTRY.unpack_from(block, at)[0]
 
     def _event(self, block: bytes | bytearray, at: int) -> RawEvent:

@@ -87,7 +87,9 @@ class ImageReplay:
                 self._enricher.prescan(event)
             if len(first) < _MOST_AT_ONCE:
                 first.append((raw.time, event))
-        if not self._images.complete:
+        if self._images.cut:
+            self._enricher.forget_images()
+        if self._images.damaged:
             self._enricher.observe(Loss(until, 1))
         return first
 

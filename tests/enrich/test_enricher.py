@@ -17,8 +17,10 @@ from etwdetect.core.events import (
     VolumeMapping,
 )
 from etwdetect.core.rule import RemoteThread
+from etwdetect.enrich import process_tracker
 from etwdetect.enrich.absent import OUTSIDE
 from etwdetect.enrich.enricher import GRACE_PERIOD, Enricher
+from etwdetect.enrich.forgotten import FORGOTTEN, PERHAPS_FORGOTTEN
 
 SECOND = 10_000_000
 T = 1000 * SECOND
@@ -339,3 +341,52 @@ def test_memory_is_bounded_however_many_images_there_are():
     running = enricher._processes._running
     assert sum(len(running[pid].modules) for pid in running) <= 256 << 10
     assert len(pickle.dumps(enricher._processes)) < 40 << 20
+
+
+# -- what was known, and forgotten for want of room
+
+
+def forgetting(monkeypatch, bound=2):
+    monkeypatch.setattr(process_tracker.ProcessTracker.__init__, "__defaults__", (bound,))
+
+
+def test_what_was_forgotten_for_want_of_room_is_said_to_be_forgotten(monkeypatch):
+    forgetting(monkeypatch)
+    others = [start(T - 5 + number, pid=100 + number) for number in range(2)]
+    found = detected(start(T - 9), load(T - 8), *others)
+    assert found.target.image is None
+    for field in ("TargetImage", "TargetUser", "TargetStartTime", "TargetParentImage", "StartModule"):
+        assert why(found, field) == FORGOTTEN, field
+    assert why(found, "SourceImage") == "the trace does not tell of this process"
+
+
+def test_an_id_used_again_after_it_was_forgotten_is_another_process(monkeypatch):
+    forgetting(monkeypatch)
+    others = [start(T - 8 + number, pid=100 + number) for number in range(2)]
+    for end in (start(T - 2, image=None), ProcessStop(T - 2, TARGET)):
+        assert "forgotten" not in str(detected(start(T - 9), *others, end).absent)
+
+
+def test_a_parent_that_was_forgotten_is_said_to_be(monkeypatch):
+    forgetting(monkeypatch)
+    others = [start(T - 8 + number, pid=100 + number) for number in range(2)]
+    found = detected(start(T - 9, pid=5), *others, start(T - 2, parent_pid=5))
+    assert (found.target.image, found.target.parent_image) == ("target.exe", None)
+    assert why(found, "TargetParentImage") == FORGOTTEN
+    assert why(found, "TargetUser") == "the trace does not tell"
+
+
+def test_beyond_all_that_can_be_remembered_anything_may_have_been_forgotten(monkeypatch):
+    forgetting(monkeypatch)
+    others = [start(T - 20 + number, pid=100 + number) for number in range(9)]
+    assert why(detected(*others), "TargetImage") == PERHAPS_FORGOTTEN
+
+
+def test_a_name_to_come_is_not_given_where_starts_were_forgotten(monkeypatch):
+    """One of those may have been the start of another process with this id."""
+    forgetting(monkeypatch)
+    later = listed(time=T + 99 * SECOND)
+    starts = [start(T + 50 * SECOND + number, pid=pid) for number, pid in enumerate((TARGET, 100, 101, 102))]
+    found = detected(later, prescanned=[*starts, later])
+    assert found.target.image is None
+    assert why(found, "TargetImage") == PERHAPS_FORGOTTEN

@@ -86,18 +86,18 @@ def test_a_record_without_a_sound_time_is_left_out_and_it_knows():
     take = images.taker(Trace(io.BytesIO(first_buffer()), "a.etl").clock)
     take(system_record(0x1403, bytes(60), time=-(1 << 62)))
     assert [event.time for event in images] == [1]
-    assert not images.complete
+    assert (images.cut, images.damaged) == (False, True)
 
 
 def test_more_than_can_be_found_are_not_found_and_it_knows(monkeypatch):
     monkeypatch.setattr(deferred_images, "MOST_OF_ONE", 3)
     images = filled([raw(20, time) for time in range(5)])
     assert [event.time for event in images.of(20)] == [0, 1, 2]
-    assert not images.complete
+    assert (images.cut, images.damaged) == (True, False)
     monkeypatch.setattr(deferred_images, "MOST_PLACES", 2)
     images = filled([raw(pid, 1) for pid in range(5)])
     assert [len(list(images.of(pid))) for pid in range(5)] == [1, 1, 0, 0, 0]
-    assert not images.complete
+    assert (images.cut, images.damaged) == (True, False)
 
 
 # -- fed late, or in their turn
@@ -213,3 +213,26 @@ def test_a_damaged_image_event_makes_what_is_known_of_images_uncertain():
     (found,) = enricher.take(until)
     assert replay.damaged == 1
     assert "may not be all" in dict(found.absent)["StartModule"]
+
+
+def test_more_images_than_are_kept_are_said_to_be_forgotten_not_untold(monkeypatch):
+    monkeypatch.setattr(deferred_images, "MOST_OF_ONE", 1)
+    images = filled([raw(20, 1), raw(20, 2)])
+    enricher = Enricher()
+    replay = ImageReplay(images, enricher)
+    enricher.observe(ProcessStart(0, 10, 11, 20, image="a.exe"))
+    hit = RemoteThreadRule().observe(ThreadStart(9, 10, 11, 20, 22, 0x999_0000))
+    replay.look_around(hit)
+    enricher.add(hit)
+    (found,) = enricher.take()
+    assert dict(found.absent)["StartModule"] == "there are more images than are remembered"
+
+
+def test_the_images_of_a_time_are_found_without_reading_all(monkeypatch):
+    images = filled([raw(20, time) for time in range(1_000)])
+    assert [event.time for event in images.between(20, 500, 502)] == [500, 501, 502]
+    assert list(images.between(30, 0, 9)) == []
+    read, at = [], images._at
+    monkeypatch.setattr(images, "_at", lambda place: read.append(place) or at(place))
+    list(images.between(20, 900, 901))
+    assert len(read) < 20

@@ -1,0 +1,60 @@
+"""What a live stream knows of both processes when a remote thread comes."""
+
+from etwdetect.core.events import ImageLoad, ProcessStop, ThreadStart
+from etwdetect.core.raw import PROCESS, RawEvent
+from etwdetect.enrich.enricher import Enricher
+from etwdetect.live import deferred_images
+from etwdetect.live.stream import Stream
+from etwdetect.sources.decode import system_trace
+from etwdetect.sources.decode.encode import encode
+
+SECOND = 10_000_000
+T = 1_000 * SECOND
+INJECTOR, TARGET = 10, 20
+PATH = "\\Device\\HarddiskVolume4\\injector.exe"
+
+
+class NoAnswers:
+    """The system knows nothing of processes that exited."""
+
+    def observe(self, event):
+        pass
+
+    def about(self, _thread):
+        return ()
+
+
+def started(time, pid, name):
+    """The start of a process as a system logger tells it, with its bare name."""
+    layout = system_trace.EVENTS[PROCESS][1].layouts[4]
+    payload = layout.pack(8, {"ProcessId": pid, "ImageFileName": name})
+    return RawEvent(PROCESS, 0, 4, 1, time, 1, 2, 8, payload)
+
+
+def image(time, pid, path, base=0x1000):
+    return encode(ImageLoad(time, pid, base, 0x100, image=path))[:9]
+
+
+def detected(raws, images):
+    stream = Stream(0, 0, Enricher(source="the session"), NoAnswers())
+    stream.add(raws, images, 0.0)
+    return list(stream.release())
+
+
+def test_an_injector_that_has_exited_when_its_hit_is_judged_has_its_path():
+    raws = [
+        started(T, INJECTOR, "injector.exe"),
+        encode(ThreadStart(T + 1, 1, 2, INJECTOR, 11)),
+        encode(ThreadStart(T + 9, INJECTOR, 11, TARGET, 21)),
+        encode(ProcessStop(T + 20, INJECTOR)),
+    ]
+    ntdll = image(T + 4, INJECTOR, "\\SystemRoot\\System32\\ntdll.dll", 0x7000)
+    (hit,) = detected(raws, [image(T + 3, INJECTOR, PATH), ntdll])
+    assert hit.source.image == PATH
+
+
+def test_images_that_were_forgotten_are_said_to_be(monkeypatch):
+    monkeypatch.setattr(deferred_images, "MOST_PROCESSES", 1)
+    raws = [encode(ThreadStart(T, INJECTOR, 11, TARGET, 21, 0x1010))]
+    (hit,) = detected(raws, [image(T - 9, TARGET, PATH), image(T - 8, 30, PATH)])
+    assert dict(hit.absent)["StartModule"] == "there are more images than are remembered"
