@@ -10,7 +10,7 @@ import time
 
 CTRL_C, CTRL_BREAK, CTRL_CLOSE, CTRL_LOGOFF = 0, 1, 2, 5
 LINE = re.compile(r"\d\d:\d\d:\d\d\.\d{3}: Remote Thread from PID: (\d+) TID: (\d+) -> PID: (\d+) TID: (\d+)(.*)")
-PATIENCE = 30.0
+PATIENCE = 60.0
 
 _ALL_ACCESS = 0x1F_FFFF
 

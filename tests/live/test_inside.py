@@ -11,4 +11,4 @@ INSIDE = inside(Path(__file__).parent)
 
 @pytest.mark.parametrize("module", INSIDE, ids=[module.stem for module in INSIDE])
 def test_in_windows_cpython(lab, simetw, module):  # noqa: ARG001 (it is loaded by the tests inside)
-    run_tests(lab, module, timeout=600, simetw=f"live-{module.stem}")
+    run_tests(lab, module, simetw=f"live-{module.stem}")
