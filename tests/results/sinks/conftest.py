@@ -37,7 +37,7 @@ def short_farewell(monkeypatch):
 
 
 @pytest.fixture
-def sink(told):
+def sink(told, stream_server):  # noqa: ARG001 (so that servers end later: in Wine, only a client ends a connection)
     """Open sinks that end with the test."""
     with contextlib.ExitStack() as stack:
 

@@ -2,6 +2,7 @@
 
 import re
 import socket
+import sys
 from dataclasses import replace
 
 import pytest
@@ -139,10 +140,8 @@ def test_what_waits_for_a_server_is_sent_when_it_comes(sink, stream_server, free
     frames = [server.frames.get(timeout=30) for _ in range(5)]
     assert frames == [syslog_message(detection(tid=number)) for number in range(5)]
     wait_for(lambda: len(told) == 2)
-    assert told == [
-        f"syslog+tcp://{HOST}:{free_port}: Connection refused; trying again",
-        f"syslog+tcp://{HOST}:{free_port}: is back",
-    ]
+    assert re.fullmatch(f"syslog\\+tcp://{HOST}:{free_port}: .*refused.*; trying again", told[0])
+    assert told[1:] == [f"syslog+tcp://{HOST}:{free_port}: is back"]
 
 
 def test_tls_is_spoken_with_a_server_that_is_trusted(sink, stream_server, tls_context, trusted, detection):  # noqa: ARG001
@@ -168,6 +167,12 @@ def test_a_server_that_is_not_trusted_gets_nothing(sink, stream_server, tls_cont
     assert server.frames.empty()
 
 
+says_that_a_datagram_was_refused = pytest.mark.skipif(
+    sys.platform == "win32", reason="Windows tells that of a refused datagram to who receives, not to who sends"
+)
+
+
+@says_that_a_datagram_was_refused
 @pytest.mark.usefixtures("short_farewell")
 def test_a_refused_datagram_is_told(sink, free_port, told, detection):
     opened = sink(f"syslog+udp://{HOST}:{free_port}")
@@ -177,6 +182,7 @@ def test_a_refused_datagram_is_told(sink, free_port, told, detection):
     assert told[0].endswith("Connection refused; trying again")
 
 
+@says_that_a_datagram_was_refused
 @pytest.mark.usefixtures("short_farewell")
 def test_a_server_that_refuses_datagrams_is_not_said_to_be_back(sink, free_port, told, detection):
     opened = sink(f"syslog+udp://{HOST}:{free_port}")
@@ -188,6 +194,7 @@ def test_a_server_that_refuses_datagrams_is_not_said_to_be_back(sink, free_port,
     assert (opened.sent < opened.given, opened.complete) == (True, False)
 
 
+@says_that_a_datagram_was_refused
 def test_a_server_that_takes_datagrams_again_gets_what_is_left_and_is_back(sink, free_port, told, detection):
     opened = sink(f"syslog+udp://{HOST}:{free_port}")
     for number in range(20):
