@@ -122,7 +122,7 @@ def tests(session: nox.Session) -> None:
     session.run("pytest", *PARALLEL, *session.posargs)
 
 
-@nox.session(python=OTHERS, default=False)  # by name until each has been seen to pass whole
+@nox.session(python=OTHERS)
 def compatibility(session: nox.Session) -> None:
     """Run the tests that need nothing but Python, on each other Python that is installed."""
     install(session, "test", extras="[spark]")

@@ -63,6 +63,7 @@ def test_only_python_leaves_out_what_needs_more_and_says_how_much_of_what(run):
     ]
 
 
+@pytest.mark.slow
 def test_else_all_run_in_parallel_and_those_that_need_the_same_on_one_worker(run):
     status, said = run(NEEDING, "-v", "-n2", "--dist", "loadgroup")
     assert status == 0, said
@@ -79,6 +80,7 @@ def test_else_all_run_in_parallel_and_those_that_need_the_same_on_one_worker(run
         assert len({worker for worker, _, of in ran if of == group}) == 1
 
 
+@pytest.mark.slow
 def test_in_parallel_what_each_worker_leaves_out_is_said_once(run):
     status, said = run(NEEDING, "--only-python", "-n2", "--dist", "loadgroup")
     assert status == 0, said

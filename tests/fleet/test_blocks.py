@@ -57,6 +57,7 @@ def few_ids(rng, count):
     return sorted(events, key=order_of)
 
 
+@pytest.mark.slow
 @settings(max_examples=200)
 @given(st.integers(0, 1 << 32), st.integers(1, 60), st.booleans(), st.booleans())
 def test_blocks_of_any_size_give_what_their_rows_give_one_by_one(seed, size, whole, shared):
