@@ -64,6 +64,18 @@ class Setting(enum.IntEnum):
     """0. With 1 every buffer for a file is lost."""
     KERNEL_PROCESS_REGISTERED = 7
     """1"""
+    NAME_HELD = 8
+    """100. Milliseconds for which the name of a stopped session stays taken: StartTrace fails with 183."""
+    SHARED_LOSS = 9
+    """1. An event that one session has no room for is lost to all but the independent ones, uncounted."""
+    ONE_STREAM_LIMIT = 10
+    """0. Events a second that a session with one stream of buffers takes before it loses some; 0: any number."""
+    LISTING_REFUSED = 11
+    """1. Who is not elevated gets error 5 from QueryAllTraces; with 0 an empty list."""
+    CAPTURE_STATE_FROM = 12
+    """10586. The first build that lists its processes by CAPTURE_STATE."""
+    ACTIVITY = 13
+    """1. Processes and threads that a program creates are logged to its own sessions, unless it is a test's."""
 
 
 class FlushFlag(enum.IntEnum):

@@ -31,6 +31,7 @@ enum class Operation : std::uint32_t {
     ProviderInfo,
     SetEnableFlags,
     Machine,
+    Activity,
     // Of a test.
     Reset,
     Set,
@@ -41,6 +42,11 @@ enum class Operation : std::uint32_t {
     SetRundown,
     StopSession,
     DisableProvider,
+};
+
+// The body of Hello; the machine's name follows.
+struct HelloRequest {
+    std::uint32_t ProcessId;
 };
 
 struct Frame {
@@ -102,7 +108,27 @@ struct MachineState {
     std::uint32_t Cpus;
     std::uint32_t Build;
     std::uint32_t KernelProcessRegistered;
+    std::uint32_t Elevated;
     std::int64_t BootTime; // FILETIME
+};
+
+enum class ActivityKind : std::uint32_t {
+    ProcessStart,
+    ThreadStart,
+    CaptureState, // the program that asks, as a rundown lists it
+    SystemLogger, // the same, at the start of a system logger
+};
+
+// What a program did itself; the kernel logs it to the program's own sessions. The path of the process's image
+// follows, with its NUL.
+struct ActivityRequest {
+    ActivityKind Kind;
+    std::uint32_t CreatorThreadId;
+    std::uint32_t ProcessId; // of the new process or thread
+    std::uint32_t ThreadId;
+    std::uint64_t StartAddress;
+    std::uint64_t ImageBase;
+    std::uint64_t ImageSize;
 };
 
 // What a consumer has to know of its session to read time stamps.
@@ -169,6 +195,12 @@ enum class Setting : std::uint32_t {
     Backlog,          // buffers that may wait for a consumer; 0: as many as the session may have
     DiskFull,
     KernelProcessRegistered,
+    NameHeld,         // ms that a stopped session's name stays taken
+    SharedLoss,       // an event that one session has no room for is lost to all that are not independent
+    OneStreamLimit,   // events a second that one stream of buffers for all CPUs takes; 0: any number
+    ListingRefused,   // who is not elevated gets error 5 from QueryAllTraces, not an empty list
+    CaptureStateFrom, // the first build that lists its processes by CAPTURE_STATE
+    Activity,         // what programs do themselves is logged to their own sessions
 };
 constexpr std::uint64_t NeverDrained = ~0ull;
 

@@ -7,7 +7,12 @@
 #include <evntrace.h>
 #include <tdh.h>
 
+#include "Protocol.h"
+
 namespace simetw {
+
+// How the machine is now.
+MachineState CurrentMachine();
 
 struct Replacement {
     const char* Name;
@@ -45,6 +50,11 @@ ULONG WINAPI SetInformation(TRACEHANDLE handle, TRACE_INFO_CLASS what, void* inf
 ULONG WINAPI
 QueryInformation(TRACEHANDLE handle, TRACE_INFO_CLASS what, void* information, ULONG size, ULONG* returned);
 
+// Elevation.cpp
+// Remembers Windows' own function, before it is replaced.
+void FindOriginals();
+BOOL WINAPI TokenInformation(HANDLE token, int what, void* answer, DWORD size, DWORD* returned);
+
 // Consumer.cpp
 TRACEHANDLE WINAPI OpenConsumer(EVENT_TRACE_LOGFILEW* logfile);
 ULONG WINAPI ProcessConsumer(TRACEHANDLE* handles, ULONG count, FILETIME* start, FILETIME* end);
@@ -53,11 +63,18 @@ ULONG WINAPI CloseConsumer(TRACEHANDLE handle);
 // Schema.cpp
 ULONG WINAPI EnumerateProviders(PROVIDER_ENUMERATION_INFO* buffer, ULONG* size);
 ULONG WINAPI EnumerateProviderEvents(GUID* provider, void* buffer, ULONG* size);
+ULONG WINAPI
+EnumerateProviderFields(GUID* provider, EVENT_FIELD_TYPE type, PROVIDER_FIELD_INFOARRAY* buffer, ULONG* size);
 
 // Decode.cpp
 ULONG WINAPI
 GetEventInformation(EVENT_RECORD* record, ULONG, TDH_CONTEXT*, TRACE_EVENT_INFO* buffer, ULONG* size);
 ULONG WINAPI GetEventMapInformation(EVENT_RECORD*, wchar_t*, EVENT_MAP_INFO*, ULONG*);
+ULONG WINAPI GetPropertySize(
+    EVENT_RECORD* record, ULONG, TDH_CONTEXT*, ULONG count, PROPERTY_DATA_DESCRIPTOR* wanted, ULONG* size);
+ULONG WINAPI GetProperty(
+    EVENT_RECORD* record, ULONG, TDH_CONTEXT*, ULONG count, PROPERTY_DATA_DESCRIPTOR* wanted, ULONG room,
+    BYTE* buffer);
 ULONG WINAPI FormatProperty(
     TRACE_EVENT_INFO*,
     EVENT_MAP_INFO*,

@@ -1,5 +1,6 @@
 #include "Client.h"
 
+#include <atomic>
 #include <string>
 
 namespace simetw {
@@ -11,6 +12,7 @@ constexpr DWORD PauseMs = 10;
 
 HMODULE g_module;
 SRWLOCK g_lock = SRWLOCK_INIT;
+std::atomic<bool> g_driver = false;
 
 Pipe& Shared()
 {
@@ -76,6 +78,16 @@ HANDLE OpenPipe()
 
 } // namespace
 
+void SetDriver()
+{
+    g_driver = true;
+}
+
+bool IsDriver()
+{
+    return g_driver;
+}
+
 void SetModule(HMODULE module)
 {
     g_module = module;
@@ -96,13 +108,15 @@ Pipe Connect()
     Pipe pipe(handle);
     wchar_t machine[NameLength] = L"";
     GetEnvironmentVariableW(MachineVariable, machine, NameLength);
+    Bytes hello;
+    Append(hello, HelloRequest{GetCurrentProcessId()});
+    const auto* const name = reinterpret_cast<const std::uint8_t*>(machine);
+    hello.insert(hello.end(), name, name + (std::wcslen(machine) + 1) * sizeof(wchar_t));
     Bytes answer;
     std::uint32_t error = 0;
-    if (pipe.IsOpen() && !(pipe.Send(
-                               static_cast<std::uint32_t>(Operation::Hello),
-                               machine,
-                               (std::wcslen(machine) + 1) * sizeof(wchar_t)) &&
-                           pipe.Receive(error, answer))) {
+    if (pipe.IsOpen() &&
+        !(pipe.Send(static_cast<std::uint32_t>(Operation::Hello), hello.data(), hello.size()) &&
+          pipe.Receive(error, answer))) {
         pipe.Close();
     }
     return pipe;

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cwchar>
 
+#include "Activity.h"
 #include "Client.h"
 
 namespace simetw {
@@ -132,6 +133,7 @@ ULONG WINAPI StartSession(TRACEHANDLE* handle, const wchar_t* name, EVENT_TRACE_
     if (error == ERROR_SUCCESS && Take(answer, state)) {
         *handle = state.Handle;
         Write(state, *properties);
+        NoteOwnSession((state.Properties.LogFileMode & EVENT_TRACE_SYSTEM_LOGGER_MODE) != 0);
     }
     return error;
 }

@@ -1,4 +1,5 @@
 // simetw.dll: once it is loaded, the functions of event tracing are those of the simulated machine.
+#include "Activity.h"
 #include "Client.h"
 #include "Exports.h"
 
@@ -23,6 +24,7 @@ const std::vector<Replacement>& Tracing()
         Replace("OpenTraceW", OpenConsumer),
         Replace("ProcessTrace", ProcessConsumer),
         Replace("CloseTrace", CloseConsumer),
+        Replace("GetTokenInformation", TokenInformation),
     };
     return all;
 }
@@ -32,7 +34,10 @@ const std::vector<Replacement>& Decoding()
     static const std::vector<Replacement> all = {
         Replace("TdhEnumerateProviders", EnumerateProviders),
         Replace("TdhEnumerateManifestProviderEvents", EnumerateProviderEvents),
+        Replace("TdhEnumerateProviderFieldInformation", EnumerateProviderFields),
         Replace("TdhGetEventInformation", GetEventInformation),
+        Replace("TdhGetPropertySize", GetPropertySize),
+        Replace("TdhGetProperty", GetProperty),
         Replace("TdhGetEventMapInformation", GetEventMapInformation),
         Replace("TdhFormatProperty", FormatProperty),
     };
@@ -53,6 +58,8 @@ bool TakeOver(const wchar_t* module, const std::vector<Replacement>& replacement
 extern "C" __declspec(dllexport) int sim_take_over()
 {
     using namespace simetw;
+    FindOriginals();
+    WatchActivity();
     return TakeOver(L"advapi32.dll", Tracing()) && TakeOver(L"sechost.dll", Tracing()) &&
            TakeOver(L"tdh.dll", Decoding());
 }

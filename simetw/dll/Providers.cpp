@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "Activity.h"
 #include "Client.h"
 
 namespace simetw {
@@ -98,7 +99,11 @@ ULONG WINAPI EnableProvider(
         return ERROR_INVALID_PARAMETER;
     }
     Bytes answer;
-    return Ask(Operation::Enable, &request, sizeof request, answer);
+    const ULONG error = Ask(Operation::Enable, &request, sizeof request, answer);
+    if (error == ERROR_SUCCESS && code == EVENT_CONTROL_CODE_CAPTURE_STATE) {
+        ListMyself(ActivityKind::CaptureState);
+    }
+    return error;
 }
 
 ULONG WINAPI

@@ -6,6 +6,7 @@
 namespace simetw {
 
 constexpr wchar_t KernelProcessName[] = L"Microsoft-Windows-Kernel-Process";
+constexpr wchar_t KernelTraceName[] = L"Windows Kernel Trace";
 
 // An answer, if the caller's buffer has room for it; the size that it needs in any case.
 ULONG Give(const Bytes& data, void* buffer, ULONG* size);

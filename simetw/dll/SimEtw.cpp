@@ -10,6 +10,7 @@ namespace {
 
 std::uint32_t Order(Operation operation, const void* body, std::size_t size)
 {
+    SetDriver();
     Bytes answer;
     return Ask(operation, body, size, answer);
 }
@@ -17,6 +18,7 @@ std::uint32_t Order(Operation operation, const void* body, std::size_t size)
 // For what takes long: the shared connection stays free.
 std::uint32_t OrderAlone(Operation operation, const void* body, std::size_t size)
 {
+    SetDriver();
     Pipe pipe = Connect();
     Bytes answer;
     return AskOver(pipe, operation, body, size, answer);

@@ -69,7 +69,7 @@ std::uint32_t Connection::Answer(Operation operation, Bytes& body, Bytes& answer
     case Operation::Start:
         if (SessionProperties properties; Take(body, properties)) {
             Terminate(properties);
-            error = m_machine->Start(properties, state);
+            error = m_machine->Start(properties, m_program, state);
             Append(answer, state);
         }
         return error;
@@ -86,10 +86,18 @@ std::uint32_t Connection::Answer(Operation operation, Bytes& body, Bytes& answer
         }
         return error;
     case Operation::QueryAll:
-        for (const SessionState& each : m_machine->QueryAll()) {
-            Append(answer, each);
+        if (std::vector<SessionState> states; (error = m_machine->QueryAll(states)) == ERROR_SUCCESS) {
+            for (const SessionState& each : states) {
+                Append(answer, each);
+            }
         }
-        return ERROR_SUCCESS;
+        return error;
+    case Operation::Activity:
+        if (ActivityRequest request; Take(body, request)) {
+            m_machine->Act(m_program, request, TextOf({body.begin() + sizeof request, body.end()}));
+            error = ERROR_SUCCESS;
+        }
+        return error;
     case Operation::SetEnableFlags:
         if (std::uint64_t values[2]; Take(body, values)) {
             error = m_machine->SetEnableFlags(values[0], static_cast<std::uint32_t>(values[1]));
@@ -127,8 +135,13 @@ std::uint32_t Connection::Answer(Operation operation, Bytes& body, Bytes& answer
 
 std::uint32_t Connection::Hello(const Bytes& body)
 {
+    HelloRequest request;
+    if (!Take(body, request)) {
+        return ERROR_INVALID_DATA;
+    }
+    m_program = request.ProcessId;
     const Guard guard(g_mutex);
-    auto& machine = g_machines[TextOf(body)];
+    auto& machine = g_machines[TextOf({body.begin() + sizeof request, body.end()})];
     if (!machine) {
         machine = std::make_unique<Machine>();
     }

@@ -28,6 +28,7 @@ private:
 
     Pipe m_pipe;
     Machine* m_machine = nullptr;
+    std::uint32_t m_program = 0;
     // A connection of a consumer is for this consumer alone.
     std::shared_ptr<Consumer> m_consumer;
     std::wstring m_session;

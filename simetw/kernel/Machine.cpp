@@ -2,7 +2,7 @@
 
 #include <algorithm>
 #include <cwchar>
-#include <set>
+#include <cwctype>
 
 #include <evntrace.h>
 #include <evntprov.h>
@@ -18,6 +18,15 @@ constexpr std::uint32_t MaxBufferKilobytes = 16384;
 constexpr std::uint32_t DefaultBufferKilobytes = 64;
 constexpr std::uint32_t UsualExtraBuffers = 20;
 constexpr std::uint32_t UseMillisecondFlushTimer = 0x10;
+
+std::wstring LowerCase(const wchar_t* name)
+{
+    std::wstring text = name;
+    for (wchar_t& each : text) {
+        each = static_cast<wchar_t>(std::towlower(each));
+    }
+    return text;
+}
 
 bool IsKernelLogger(const SessionProperties& properties)
 {
@@ -110,6 +119,10 @@ std::uint32_t Machine::Check(const SessionProperties& properties) const
         }
         systemLoggers += session->IsSystemLogger();
     }
+    if (const auto held = m_heldNames.find(LowerCase(properties.Name));
+        held != m_heldNames.end() && Uptime() < held->second) {
+        return ERROR_ALREADY_EXISTS;
+    }
     if (m_sessions.size() >= MaxSessions || (systemLogger && systemLoggers >= MaxSystemLoggers)) {
         return ERROR_NO_SYSTEM_RESOURCES;
     }
@@ -141,7 +154,7 @@ void Machine::Complete(SessionProperties& properties) const
     }
 }
 
-std::uint32_t Machine::Start(const SessionProperties& asked, SessionState& state)
+std::uint32_t Machine::Start(const SessionProperties& asked, std::uint32_t owner, SessionState& state)
 {
     const Guard guard(m_mutex);
     SessionProperties properties = asked;
@@ -161,7 +174,7 @@ std::uint32_t Machine::Start(const SessionProperties& asked, SessionState& state
         ++id;
     }
     auto session =
-        std::make_unique<Session>(m_settings, id, properties, SessionClock(properties.ClientContext));
+        std::make_unique<Session>(m_settings, id, properties, SessionClock(properties.ClientContext), owner);
     if (const std::uint32_t error = session->OpenLogFile()) {
         return error;
     }
@@ -195,7 +208,7 @@ std::uint32_t Machine::Control(const ControlRequest& request, SessionState& stat
         // The counts are those behind the last flush.
         Stop(*session);
         state = session->State();
-        m_sessions.erase(session->Id());
+        End(*session);
         break;
     case EVENT_TRACE_CONTROL_UPDATE:
         session->Update(request.Properties);
@@ -218,6 +231,14 @@ void Machine::Stop(Session& session)
         Offer(m_rundowns[static_cast<std::size_t>(Rundown::SessionEnd)], &session);
     }
     session.Stop();
+}
+
+void Machine::End(Session& session)
+{
+    if (m_settings.NameHeld != 0) {
+        m_heldNames[LowerCase(session.Properties().Name)] = Uptime() + m_settings.NameHeld;
+    }
+    m_sessions.erase(session.Id());
 }
 
 std::uint32_t Machine::Enable(const EnableRequest& request)
@@ -248,8 +269,8 @@ std::uint32_t Machine::Enable(const EnableRequest& request)
         break;
     }
     case EVENT_CONTROL_CODE_CAPTURE_STATE:
-        // Windows 7 has no such event.
-        if (m_settings.Build >= Windows8 && IsEqualGUID(request.Provider, KernelProcess)) {
+        // Older ones do as they are told, and log nothing.
+        if (m_settings.Build >= m_settings.CaptureStateFrom && IsEqualGUID(request.Provider, KernelProcess)) {
             Offer(m_rundowns[static_cast<std::size_t>(Rundown::CaptureState)], session);
         }
         break;
@@ -260,16 +281,16 @@ std::uint32_t Machine::Enable(const EnableRequest& request)
     return ERROR_SUCCESS;
 }
 
-std::vector<SessionState> Machine::QueryAll()
+std::uint32_t Machine::QueryAll(std::vector<SessionState>& states)
 {
     const Guard guard(m_mutex);
-    std::vector<SessionState> states;
-    if (m_settings.Elevated) { // others see the sessions that they may query: none
-        for (const auto& [id, session] : m_sessions) {
-            states.push_back(session->State());
-        }
+    if (!m_settings.Elevated) { // others see the sessions that they may query: none
+        return m_settings.ListingRefused ? ERROR_ACCESS_DENIED : ERROR_SUCCESS;
     }
-    return states;
+    for (const auto& [id, session] : m_sessions) {
+        states.push_back(session->State());
+    }
+    return ERROR_SUCCESS;
 }
 
 std::uint32_t Machine::SetEnableFlags(std::uint64_t handle, std::uint32_t flags)
@@ -290,7 +311,7 @@ MachineState Machine::State()
 {
     const Guard guard(m_mutex);
     const std::int64_t boot = Filetime() - static_cast<std::int64_t>(Uptime()) * FiletimePerMillisecond;
-    return {m_settings.Cpus, m_settings.Build, m_settings.KernelProcessRegistered, boot};
+    return {m_settings.Cpus, m_settings.Build, m_settings.KernelProcessRegistered, m_settings.Elevated, boot};
 }
 
 std::uint32_t Machine::ProviderInfo(const GUID& provider, Bytes& answer)

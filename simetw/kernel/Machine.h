@@ -4,6 +4,7 @@
 #include <array>
 #include <string>
 
+#include "Activity.h"
 #include "Lock.h"
 #include "Session.h"
 #include "Window.h"
@@ -17,10 +18,10 @@ public:
     Machine& operator=(const Machine&) = delete;
 
     // The programming interface; each returns Windows' error.
-    std::uint32_t Start(const SessionProperties& properties, SessionState& state);
+    std::uint32_t Start(const SessionProperties& properties, std::uint32_t owner, SessionState& state);
     std::uint32_t Control(const ControlRequest& request, SessionState& state);
     std::uint32_t Enable(const EnableRequest& request);
-    std::vector<SessionState> QueryAll();
+    std::uint32_t QueryAll(std::vector<SessionState>& states);
     std::uint32_t SetEnableFlags(std::uint64_t session, std::uint32_t flags);
     MachineState State();
     // TRACE_ENABLE_INFO for each session that enabled the provider; the GUIDs of all for a null GUID.
@@ -30,6 +31,10 @@ public:
     // Waits for buffers and puts them into the window. Alive is asked now and then.
     template <typename TAlive> NextAnswer Next(Consumer& consumer, TAlive alive, const Window& window);
     void CloseConsumer(std::uint64_t id);
+    // What a program did itself.
+    void Act(std::uint32_t owner, const ActivityRequest& request, const std::wstring& image);
+    // What a program had started is over.
+    void Ended(std::uint32_t owner, const Actor& actor, std::uint32_t exitCode);
     void Leave(const wchar_t* session, const std::shared_ptr<Consumer>& consumer);
 
     // What a test does.
@@ -58,7 +63,12 @@ private:
     std::uint32_t Check(const SessionProperties& properties) const;
     void Complete(SessionProperties& properties) const;
     void Stop(Session& session);
+    // Stops it, and holds its name for a while.
+    void End(Session& session);
     void Offer(const Bytes& events, Session* only);
+    void Offer(const SimEvent& event, const std::uint8_t* payload);
+    void OfferToOwner(std::uint32_t owner, const Bytes& events, bool onlyRead);
+    void WatchForEnd(std::uint32_t owner, const Actor& actor);
     bool TryNext(Consumer& consumer, const Window& window, NextAnswer& answer);
 
     Mutex m_mutex;
@@ -68,6 +78,7 @@ private:
     std::array<Failure, static_cast<std::size_t>(Call::Count)> m_failures{};
     std::array<Bytes, static_cast<std::size_t>(Rundown::Count)> m_rundowns;
     std::uint64_t m_nextConsumer = 1;
+    std::map<std::wstring, std::uint64_t> m_heldNames; // until when, in ms of uptime
     std::uint64_t m_resets = 0;
 };
 
@@ -76,6 +87,7 @@ template <typename TAlive> NextAnswer Machine::Next(Consumer& consumer, TAlive a
     constexpr DWORD patience = 200; // ms
     const Guard guard(m_mutex);
     NextAnswer answer{TRUE, ERROR_SUCCESS, 0};
+    consumer.Reading = true;
     while (!TryNext(consumer, window, answer) && alive()) {
         m_mutex.Wait(patience);
     }

@@ -15,6 +15,7 @@ void Machine::Reset()
     m_settings = {};
     m_failures = {};
     m_rundowns = {};
+    m_heldNames.clear();
     m_resets += 1;
     m_mutex.WakeAll();
 }
@@ -43,14 +44,36 @@ void Machine::Fail(const FailRequest& request)
 void Machine::Offer(const Bytes& events, Session* only)
 {
     ForEachEvent(events.data(), events.size(), [&](const SimEvent& event, const std::uint8_t* payload) {
-        if (only != nullptr) {
-            only->Offer(event, payload);
-            return;
-        }
-        for (const auto& [id, session] : m_sessions) {
-            session->Offer(event, payload);
+        if (only == nullptr) {
+            Offer(event, payload);
+        } else if (only->Wants(event)) {
+            only->Log(event, payload);
         }
     });
+}
+
+// An event that one session has no room for is lost to all of its sessions but the independent ones. No counter
+// of theirs tells.
+void Machine::Offer(const SimEvent& event, const std::uint8_t* payload)
+{
+    bool lost = false;
+    std::vector<Session*> logged;
+    for (const auto& [id, session] : m_sessions) {
+        if (session->Wants(event)) {
+            if (session->Log(event, payload)) {
+                logged.push_back(session.get());
+            } else {
+                lost = true;
+            }
+        }
+    }
+    if (lost && m_settings.SharedLoss) {
+        for (Session* const session : logged) {
+            if (!session->IsIndependent()) {
+                session->TakeBack();
+            }
+        }
+    }
 }
 
 bool Machine::Log(const Bytes& events)
@@ -160,7 +183,7 @@ bool Machine::StopSession(const wchar_t* name)
         return false;
     }
     Stop(*session);
-    m_sessions.erase(session->Id());
+    End(*session);
     m_mutex.WakeAll();
     return true;
 }

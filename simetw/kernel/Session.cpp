@@ -12,6 +12,8 @@ namespace simetw {
 namespace {
 
 constexpr std::uint32_t UseMillisecondFlushTimer = 0x10; // EVENT_TRACE_USE_MS_FLUSH_TIMER
+constexpr std::uint32_t IndependentSession = 0x08000000; // EVENT_TRACE_INDEPENDENT_SESSION_MODE
+constexpr std::uint64_t MillisecondsPerSecond = 1000;
 
 } // namespace
 
@@ -36,8 +38,9 @@ Session::Session(
     const Settings& settings,
     std::uint16_t id,
     const SessionProperties& properties,
-    const SessionClock& clock)
-    : m_settings(settings), m_id(id), m_properties(properties), m_clock(clock),
+    const SessionClock& clock,
+    std::uint32_t owner)
+    : m_settings(settings), m_id(id), m_owner(owner), m_properties(properties), m_clock(clock),
       m_cpus((properties.LogFileMode & EVENT_TRACE_NO_PER_PROCESSOR_BUFFERING) != 0 ? 1 : settings.Cpus),
       m_started(Uptime()), m_flushDue(~0ull), m_allocated(properties.MinimumBuffers)
 {
@@ -51,6 +54,17 @@ bool Session::IsRealTime() const
 bool Session::IsSystemLogger() const
 {
     return (m_properties.LogFileMode & EVENT_TRACE_SYSTEM_LOGGER_MODE) != 0;
+}
+
+bool Session::IsIndependent() const
+{
+    return (m_properties.LogFileMode & IndependentSession) != 0;
+}
+
+bool Session::IsRead() const
+{
+    return m_file.has_value() ||
+           std::any_of(m_consumers.begin(), m_consumers.end(), [](const auto& each) { return each->Reading; });
 }
 
 bool Session::HasName(const wchar_t* name) const
@@ -125,16 +139,50 @@ bool Session::Wants(const SimEvent& event) const
     return enabled != nullptr && enabled->Wants(event);
 }
 
-void Session::Offer(const SimEvent& event, const std::uint8_t* payload)
+bool Session::Log(const SimEvent& event, const std::uint8_t* payload)
 {
-    if (!Wants(event)) {
-        return;
+    if (IsOverLimit()) {
+        CountLoss();
+        return false;
     }
     const std::int64_t time = event.Time == 0 ? m_clock.Now() : m_clock.Raw(event.Time);
     std::uint8_t* const at = Reserve(event.Cpu, RecordSize(event), time);
-    if (at != nullptr) {
-        WriteRecord(at, event, payload, time);
+    if (at == nullptr) {
+        return false;
     }
+    WriteRecord(at, event, payload, time);
+    return true;
+}
+
+void Session::TakeBack()
+{
+    Bytes& data = m_cpus[m_lastCpu].Data;
+    data.resize(m_lastSize);
+    if (m_lastSize == sizeof(BufferHeader)) {
+        data = {};
+    }
+}
+
+// More than one stream of buffers takes. Windows has no such number: a test sets it.
+bool Session::IsOverLimit()
+{
+    if (m_settings.OneStreamLimit == 0 ||
+        (m_properties.LogFileMode & EVENT_TRACE_NO_PER_PROCESSOR_BUFFERING) == 0) {
+        return false;
+    }
+    const std::uint64_t second = Uptime() / MillisecondsPerSecond;
+    if (second != m_limitedSecond) {
+        m_limitedSecond = second;
+        m_eventsInSecond = 0;
+    }
+    return ++m_eventsInSecond > m_settings.OneStreamLimit;
+}
+
+void Session::CountLoss()
+{
+    m_eventsLost += 1;
+    m_lossFlags |= BufferEventsLost;
+    m_untold |= BufferEventsLost;
 }
 
 std::uint8_t* Session::Reserve(std::uint32_t cpu, std::size_t size, std::int64_t time)
@@ -148,9 +196,7 @@ std::uint8_t* Session::Reserve(std::uint32_t cpu, std::size_t size, std::int64_t
     }
     const bool tooLarge = size > 0xFFFF || sizeof(BufferHeader) + needed > room;
     if (tooLarge || (buffer.Data.empty() && BuffersInUse() >= m_properties.MaximumBuffers)) {
-        m_eventsLost += 1;
-        m_lossFlags |= BufferEventsLost;
-        m_untold |= BufferEventsLost;
+        CountLoss();
         return nullptr;
     }
     if (buffer.Data.empty()) {
@@ -161,6 +207,8 @@ std::uint8_t* Session::Reserve(std::uint32_t cpu, std::size_t size, std::int64_t
         ScheduleFlush();
     }
     const std::size_t at = buffer.Data.size();
+    m_lastCpu = index;
+    m_lastSize = at;
     buffer.Data.resize(at + needed);
     HeaderOf(buffer.Data).TimeStamp = time;
     return buffer.Data.data() + at;

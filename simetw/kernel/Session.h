@@ -41,6 +41,7 @@ using SharedBuffer = std::shared_ptr<const Bytes>;
 struct Consumer {
     std::uint64_t Id = 0;
     std::deque<SharedBuffer> Waiting;
+    bool Reading = false;      // ProcessTrace was called
     bool Closed = false;       // by CloseTrace
     bool SessionEnded = false; // and no buffer comes any more
 };
@@ -51,11 +52,18 @@ public:
         const Settings& settings,
         std::uint16_t id,
         const SessionProperties& properties,
-        const SessionClock& clock);
+        const SessionClock& clock,
+        std::uint32_t owner);
 
     const SessionProperties& Properties() const { return m_properties; }
     const SessionClock& Clock() const { return m_clock; }
     std::uint16_t Id() const { return m_id; }
+    // The process that started it.
+    std::uint32_t Owner() const { return m_owner; }
+    // Whether it shares no other session's losses.
+    bool IsIndependent() const;
+    // Whether what happens now reaches a file or a consumer that reads.
+    bool IsRead() const;
     bool IsRealTime() const;
     bool IsSystemLogger() const;
     bool HasName(const wchar_t* name) const;
@@ -70,8 +78,11 @@ public:
     void Disable(const GUID& provider) { m_enabled.erase(provider); }
     const Enablement* EnablementOf(const GUID& provider) const;
 
-    // Logs the event if the session wants it.
-    void Offer(const SimEvent& event, const std::uint8_t* payload);
+    bool Wants(const SimEvent& event) const;
+    // Logs the event; false where there is no room for it, which is counted.
+    bool Log(const SimEvent& event, const std::uint8_t* payload);
+    // Takes the event that was logged last out again.
+    void TakeBack();
 
     // Gives what the CPUs have filled so far to the file and the consumers.
     void Flush();
@@ -99,7 +110,6 @@ private:
         std::uint64_t Due; // when the logger thread comes to it
     };
 
-    bool Wants(const SimEvent& event) const;
     std::uint8_t* Reserve(std::uint32_t cpu, std::size_t size, std::int64_t time);
     void Close(CpuBuffer& buffer, std::uint16_t flags);
     void Drain(std::uint64_t now);
@@ -110,8 +120,12 @@ private:
     std::size_t Backlog() const;
     void ScheduleFlush();
 
+    bool IsOverLimit();
+    void CountLoss();
+
     const Settings& m_settings;
     std::uint16_t m_id;
+    std::uint32_t m_owner;
     SessionProperties m_properties;
     SessionClock m_clock;
     std::optional<LogFile> m_file;
@@ -130,6 +144,10 @@ private:
     std::uint32_t m_realTimeBuffersLost = 0;
     std::uint16_t m_lossFlags = 0; // for the next buffer
     std::uint16_t m_untold = 0;    // losses that no consumer heard of
+    std::size_t m_lastCpu = 0;     // where the last event went, and what was there before it
+    std::size_t m_lastSize = 0;
+    std::uint64_t m_limitedSecond = 0; // of uptime
+    std::uint32_t m_eventsInSecond = 0;
 };
 
 } // namespace simetw

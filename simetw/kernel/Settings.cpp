@@ -31,6 +31,24 @@ void Settings::Change(Setting what, std::uint64_t value)
     case Setting::KernelProcessRegistered:
         KernelProcessRegistered = value != 0;
         break;
+    case Setting::NameHeld:
+        NameHeld = value;
+        break;
+    case Setting::SharedLoss:
+        SharedLoss = value != 0;
+        break;
+    case Setting::OneStreamLimit:
+        OneStreamLimit = static_cast<std::uint32_t>(value);
+        break;
+    case Setting::ListingRefused:
+        ListingRefused = value != 0;
+        break;
+    case Setting::CaptureStateFrom:
+        CaptureStateFrom = static_cast<std::uint32_t>(value);
+        break;
+    case Setting::Activity:
+        Activity = value != 0;
+        break;
     }
 }
 

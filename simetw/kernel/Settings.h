@@ -16,6 +16,12 @@ struct Settings {
     std::uint32_t Backlog = 0;     // buffers; 0: MaximumBuffers
     bool DiskFull = false;
     bool KernelProcessRegistered = true;
+    std::uint64_t NameHeld = 100; // ms
+    bool SharedLoss = true;
+    std::uint32_t OneStreamLimit = 0; // events a second; 0: none
+    bool ListingRefused = true;
+    std::uint32_t CaptureStateFrom = 10586;
+    bool Activity = true;
 
     void Change(Setting what, std::uint64_t value);
 };
