@@ -12,6 +12,7 @@ import click
 from etwdetect.cli import options, say, stdio
 from etwdetect.cli.inputs import Inputs, Source, TraceSource, consume
 from etwdetect.cli.status import Status, of_all
+from etwdetect.results.privacy import Privacy
 from etwdetect.sources.eventdata.jsonl import JsonLinesWriter
 from etwdetect.sources.eventdata.schema import Recording, RecordingStart
 from etwdetect.sources.eventdata.writer import EventWriter, recording_name
@@ -31,8 +32,18 @@ _FORMATS: Final = ("jsonl", "parquet")
 @click.option(
     "--host", help="The machine that the traces come from; by default its name in the trace, or the trace's own."
 )
+@options.privacy_options()
 @click.option("--join", is_flag=True, help="Take the traces for consecutive files of one session.")
-def command(traces: Sequence[Path], form: str, output: Path | None, host: str | None, *, join: bool) -> Status:
+def command(  # noqa: PLR0913 (one parameter an option)
+    traces: Sequence[Path],
+    form: str,
+    output: Path | None,
+    host: str | None,
+    *,
+    join: bool,
+    command_lines: bool,
+    users: bool,
+) -> Status:
     """Write the events of traces as data, for `etwdetect scan`, `etwdetect fleet` or a data lake.
 
     TRACE is what `etwdetect scan` takes. docs/reference/events.md in the repository describes the rows.
@@ -44,7 +55,7 @@ def command(traces: Sequence[Path], form: str, output: Path | None, host: str | 
         options.check_output(output, found.files())
     try:
         with stdio.writing(output), _writer(form, output) as writer:
-            consume(found, _Written(writer, host))
+            consume(found, _Written(writer, host, Privacy(command_lines, users)))
     except stdio.OutputEndedError as ended:
         found.statuses.append(stdio.conclude(ended))
     return of_all(found.statuses, found=False)
@@ -72,8 +83,9 @@ def _writer(form: str, output: Path | None) -> Iterator[EventWriter]:
 class _Written:
     """Writes all events with *writer*; *host*, where given, names the machine instead of the trace."""
 
-    def __init__(self, writer: EventWriter, host: str | None) -> None:
+    def __init__(self, writer: EventWriter, host: str | None, privacy: Privacy) -> None:
         self._writer = writer
+        self._privacy = privacy
         self._host = host
         self._count = 0
 
@@ -85,7 +97,7 @@ class _Written:
             if isinstance(event, RecordingStart):
                 self._writer.begin(self._recording(source.result(), event.start_time), event)
             else:
-                self._writer.write(event)
+                self._writer.write(self._privacy.event(event))
                 self._count += 1
 
     def close(self, source: Source, failure: str | None) -> None:

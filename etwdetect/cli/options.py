@@ -65,10 +65,22 @@ class _Seconds(click.ParamType[float]):
         return seconds
 
 
+def privacy_options(*, default: bool = True) -> _Decorator:
+    """Return what adds --no-command-lines and --no-users, and their opposites; *default* is what holds without."""
+    verb = "Leave out" if default else "Write"
+    folders = "user names, SIDs and the names of users' folders"
+    users = click.option("--users/--no-users", default=default, help=f"{verb} {folders}.")
+    command_lines = click.option(
+        "--command-lines/--no-command-lines", default=default, help=f"{verb} command lines."
+    )
+    return lambda command: command_lines(users(command))
+
+
 def output_options(command: _Command) -> _Command:
-    """Add --format, --output, --utc, --sigma, --fold and --exit-code."""
+    """Add --format, --output, --utc, --sigma, --fold, --exit-code and the options about privacy."""
     found = "End with status 10, or 11 if incomplete, on any remote thread."
     options: tuple[_Decorator, ...] = (
+        privacy_options(),
         click.option(
             "--fold",
             type=_Seconds(),

@@ -12,6 +12,7 @@ from etwdetect.cli import options, say, stdio
 from etwdetect.cli.enrichment import Enrichment, enrichment_options
 from etwdetect.cli.inputs import Inputs, SavedSource, Source, TraceSource, consume
 from etwdetect.cli.status import Status, of_all
+from etwdetect.results.privacy import Privacy
 from etwdetect.results.report.inputs import ReportInput
 from etwdetect.results.report.page import render
 from etwdetect.results.report.records import Records
@@ -29,13 +30,16 @@ if TYPE_CHECKING:
 )
 @options.filter_options
 @enrichment_options()
+@options.privacy_options()
 @click.option("--join", is_flag=True, help="Take the traces for consecutive files of one session.")
-def command(
+def command(  # noqa: PLR0913 (one parameter an option)
     inputs: Sequence[Path],
     output: Path,
     enrichment: Enrichment,
     *,
     join: bool,
+    command_lines: bool,
+    users: bool,
     **filters: Any,  # noqa: ANN401
 ) -> Status:
     """Write remote threads as one HTML page, which any browser shows without a network.
@@ -46,7 +50,7 @@ def command(
     wanted = options.make_filter(**filters, utc=True)
     found = Inputs(inputs, join=join, enrichment=enrichment, saved=True)
     options.check_output(output, (*found.files(), *enrichment.files_read))
-    page = _Page(wanted)
+    page = _Page(wanted, Privacy(command_lines, users))
     try:
         with options.open_output(output) as stream:
             consume(found, page)
@@ -61,7 +65,8 @@ def command(
 class _Page:
     """Collects what the page shows: of all inputs, the detections that *wanted* passes."""
 
-    def __init__(self, wanted: Filter) -> None:
+    def __init__(self, wanted: Filter, privacy: Privacy) -> None:
+        self._privacy = privacy
         self.records = Records()
         self.inputs: list[ReportInput] = []
         self.filtered_out = 0
@@ -73,7 +78,8 @@ class _Page:
         self._filtered_out_before = self.filtered_out
         for detection in source.detections():
             if self._wanted.passes(detection.thread):
-                self.records.add(detection, len(self.inputs))
+                for each in self._privacy.add(detection):
+                    self.records.add(each, len(self.inputs))
             else:
                 self.filtered_out += 1
 

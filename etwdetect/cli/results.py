@@ -19,6 +19,7 @@ from etwdetect.results.clock import Clock
 from etwdetect.results.errors import OutputError
 from etwdetect.results.fold import SECOND, Folder
 from etwdetect.results.formats import needs_a_file
+from etwdetect.results.privacy import Privacy
 from etwdetect.results.processors import Processor, ProcessorChain
 from etwdetect.results.rotation import GrowingFile, Rotation
 from etwdetect.results.sigma.fields import lacking
@@ -50,11 +51,19 @@ class Choices:
     sigma: tuple[Path, ...] = ()
     fold: float | None = None
     to: Sequence[str] = ()
+    command_lines: bool = True
+    users: bool = True
 
     def processors(self, sigma: SigmaMatcher | None) -> list[Processor]:
         """Return the processors between the filter and the output, in their order."""
         folder = None if self.fold is None else Folder(round(self.fold * SECOND))
-        return [each for each in (sigma, folder) if each is not None]
+        privacy = None if self.privacy.hides_nothing else self.privacy
+        return [each for each in (sigma, folder, privacy) if each is not None]
+
+    @property
+    def privacy(self) -> Privacy:
+        """What of command lines and users is written."""
+        return Privacy(self.command_lines, self.users)
 
 
 def results_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -91,6 +100,7 @@ class Results:
         self.shown = 0
         self.filtered_out = 0
         self.clock = Clock(in_utc=choices.utc)
+        self.privacy = choices.privacy
         self._choices = choices
         self._wanted = wanted
         self._sigma = sigma_matcher(choices.sigma)
