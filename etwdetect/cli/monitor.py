@@ -19,7 +19,7 @@ from etwdetect.live import pywintrace, summary
 from etwdetect.live.eventlog import EventLog
 from etwdetect.live.lookups import live_enricher
 from etwdetect.live.monitor import Monitor
-from etwdetect.live.session import SessionConfig
+from etwdetect.live.settings import SessionConfig
 from etwdetect.live.stream import GRACE_PERIOD
 from etwdetect.results.fields import RecordSource
 from etwdetect.results.rotation import MEBIBYTE, Rotation
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from etwdetect.core.events import Event
     from etwdetect.enrich.detection import Detection
+    from etwdetect.results.privacy import Privacy
 
 _ABOVE_ZERO = click.FloatRange(min=0, min_open=True)
 
@@ -37,6 +38,9 @@ _ABOVE_ZERO = click.FloatRange(min=0, min_open=True)
 @results_options
 @enrichment_options(live=True)
 @click.option("--kernel-logger", is_flag=True, help="Use a system logger session instead of the provider.")
+@click.option(
+    "--per-processor", is_flag=True, help="Let each processor fill its own buffers: for high rates, 0.2 s later."
+)
 @click.option("--duration", type=_ABOVE_ZERO, help="Stop after this many seconds.")
 @click.option("--strict", is_flag=True, help="End with status 3 when another program stops the session.")
 @click.option("--stats", type=_ABOVE_ZERO, help="Print statistics on standard error at this interval, in seconds.")
@@ -59,6 +63,7 @@ def command(  # noqa: PLR0913, PLR0917 (one parameter an option)
     events: Path | None,
     *,
     kernel_logger: bool,
+    per_processor: bool,
     strict: bool,
 ) -> Status:
     """Print remote threads as they happen, until Ctrl+C."""
@@ -67,8 +72,8 @@ def command(  # noqa: PLR0913, PLR0917 (one parameter an option)
     results.come_from(RecordSource.LIVE, functions=enrichment.files is not None)
     enricher = live_enricher("etw", GRACE_PERIOD, enrichment.files, enrichment.kinds)
     rotation = Rotation(None if rotate is None else round(rotate * MEBIBYTE), keep)
-    with on_interruption(stop.set), _event_log(events) as tap:
-        config = SessionConfig(kernel_logger=kernel_logger)
+    with on_interruption(stop.set), _event_log(events, results.privacy) as tap:
+        config = SessionConfig(kernel_logger=kernel_logger, per_processor=per_processor)
         monitor = Monitor(stop.is_set, say, enricher, config=config, strict=strict, duration=duration, tap=tap)
         try:
             with results.open(live=True, rotation=rotation), contextlib.closing(monitor.poll()) as turns:
@@ -85,13 +90,13 @@ def command(  # noqa: PLR0913, PLR0917 (one parameter an option)
 
 
 @contextlib.contextmanager
-def _event_log(path: Path | None) -> Iterator[Callable[[Event], None] | None]:
+def _event_log(path: Path | None, privacy: Privacy) -> Iterator[Callable[[Event], None] | None]:
     """Open the file for all events; give the function that writes to it."""
     if path is None:
         yield None
         return
     with contextlib.closing(EventLog(path)) as log:
-        yield log.write
+        yield log.write if privacy.hides_nothing else lambda event: log.write(privacy.event(event))
 
 
 def _with_statistics(

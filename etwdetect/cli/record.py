@@ -11,8 +11,8 @@ from etwdetect.cli import say
 from etwdetect.cli.signals import on_interruption
 from etwdetect.cli.status import Status
 from etwdetect.live import pywintrace
-from etwdetect.live.recording import record
-from etwdetect.live.session import LONGEST_PATH, SessionConfig
+from etwdetect.live.recording import longest_path, record
+from etwdetect.live.settings import SessionConfig
 
 
 @click.command()
@@ -26,8 +26,8 @@ def command(file: Path, duration: float | None, *, kernel_process: bool) -> Stat
     `etwdetect scan` reads the file on any system.
     """
     pywintrace.load()  # fails early elsewhere than on Windows
-    if len(str(file.absolute()).encode("utf-16-le", "surrogatepass")) // 2 > LONGEST_PATH:
-        raise click.UsageError(f"the path of FILE.etl is longer than {LONGEST_PATH:,} characters")
+    if len(str(file.absolute()).encode("utf-16-le", "surrogatepass")) // 2 > (limit := longest_path()):
+        raise click.UsageError(f"the path of FILE.etl is longer than {limit:,} characters")
     if file.exists():
         raise click.UsageError(f"{file} already exists")
     if not file.absolute().parent.is_dir():

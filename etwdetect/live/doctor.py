@@ -1,23 +1,32 @@
-"""Checks whether live sessions work on this machine, and says what to do if not."""
+"""Checks whether live sessions work on this machine, and says what to do if not.
+
+What Windows tells about itself is checked first; then sessions of each kind are tested with events of our own.
+"""
 
 from __future__ import annotations
 
 import ctypes
 import enum
 import importlib.metadata
+import itertools
 import struct
+import time
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from etwdetect.core.errors import EtwDetectError
 from etwdetect.core.raw import KERNEL_PROCESS
 from etwdetect.kdetector import service
-from etwdetect.live import ownership, session
+from etwdetect.live import ownership, sessions
 from etwdetect.live import pywintrace as pw
+from etwdetect.live.selftest import SelfTest
+from etwdetect.live.settings import Extra, SessionConfig
 from etwdetect.sources.decode.kernel_process import EVENTS
 from etwdetect.windows import accounts, libraries, tracing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+    from etwdetect.live.selftest import Outcome
 
 _FEW_SESSIONS: Final = 4
 _OLDEST_BUILD: Final = 9600  # Windows 8.1: the first with Python 3.11 and with filters for event ids
@@ -44,16 +53,78 @@ class Finding(NamedTuple):
     words: str
 
 
-def findings() -> Iterator[Finding]:
-    """Run all checks; yield a finding for each. Raises UnsupportedSystemError elsewhere than on Windows."""
-    pw.load()
-    for check in (_windows, _pywintrace, _elevation, _sessions, _orphaned, _start, _provider, _driver):
-        what = check.__name__.strip("_")
-        try:
-            result, words = check()
-        except EtwDetectError as error:
-            result, words = CheckResult.FAILED, str(error)
-        yield Finding(what, result, words)
+class Doctor:
+    """Runs all checks; afterwards `outcomes` and `log` have the details."""
+
+    def __init__(self) -> None:
+        self.outcomes: list[Outcome] = []
+        """What each kind of session showed."""
+        self.log: list[str] = []
+        """A line for each step of the tests, with the time since the first in seconds."""
+        self._began = time.monotonic()
+
+    def findings(self) -> Iterator[Finding]:
+        """Yield a finding for each check, and the verdict as the last.
+
+        Raises UnsupportedSystemError elsewhere than on Windows.
+        """
+        pw.load()
+        found = []
+        for finding in itertools.chain(map(_checked, _CHECKS), map(self._tested, _KINDS)):
+            found.append(finding)
+            yield finding
+        yield _verdict(found)
+
+    def note(self, line: str) -> None:
+        """Add *line* to the log."""
+        self.log.append(f"{time.monotonic() - self._began:8.3f} {line}")
+
+    def _tested(self, config: SessionConfig) -> Finding:
+        outcome = SelfTest(config, self.note).run()
+        self.outcomes.append(outcome)
+        if outcome.failure is not None:
+            return Finding(outcome.what, CheckResult.FAILED, outcome.failure)
+        words = [
+            f"all that must come came, within {outcome.delay:,} ms",
+            _settings(outcome),
+            *outcome.restrictions,
+        ]
+        result = CheckResult.WARNING if outcome.restrictions else CheckResult.OK
+        return Finding(outcome.what, result, "; ".join(words))
+
+
+def _checked(check: Callable[[], tuple[CheckResult, str]]) -> Finding:
+    try:
+        result, words = check()
+    except EtwDetectError as error:
+        result, words = CheckResult.FAILED, str(error)
+    return Finding(check.__name__.strip("_"), result, words)
+
+
+def _settings(outcome: Outcome) -> str:
+    """Return what Windows made of the session's settings."""
+    made = outcome.settings
+    assert made is not None  # an outcome without a failure has them
+    unit = "ms" if made.mode & Extra.MILLISECONDS.flag else "s"
+    return (
+        f"LogFileMode {made.mode:#010x}, FlushTimer {made.flush_timer} {unit}, {made.buffers} buffers"
+        f" ({made.minimum_buffers} to {made.maximum_buffers}) of {made.buffer_kib} KiB"
+    )
+
+
+def _verdict(found: list[Finding]) -> Finding:
+    """Return the one verdict: the first failure names the cause, and so do all that restrict a monitor."""
+    failed = [finding for finding in found if finding.result is CheckResult.FAILED]
+    warned = [finding for finding in found if finding.result is CheckResult.WARNING]
+    if failed:
+        first = failed[0]
+        others = ", ".join(finding.what for finding in failed[1:])
+        words = f"{first.what}: {first.words}" + (f" (also failed: {others})" if others else "")
+        return Finding("verdict", CheckResult.FAILED, words)
+    if warned:
+        words = "; ".join(f"{finding.what}: {finding.words}" for finding in warned)
+        return Finding("verdict", CheckResult.WARNING, f"live sessions work here, but {words}")
+    return Finding("verdict", CheckResult.OK, "live sessions work here")
 
 
 def _windows() -> tuple[CheckResult, str]:
@@ -83,7 +154,7 @@ def _elevation() -> tuple[CheckResult, str]:
 
 
 def _sessions() -> tuple[CheckResult, str]:
-    used, most = len(session.names()), session.most()
+    used, most = len(sessions.names()), sessions.most()
     words = f"{used} of {most} are in use"
     if used >= most:
         return CheckResult.FAILED, f"{words}; stop one that 'logman query -ets' lists"
@@ -91,18 +162,10 @@ def _sessions() -> tuple[CheckResult, str]:
 
 
 def _orphaned() -> tuple[CheckResult, str]:
-    left = list(ownership.orphaned(session.names()))
+    left = list(ownership.orphaned(sessions.names()))
     if not left:
         return CheckResult.OK, "no sessions of crashed runs"
     return CheckResult.WARNING, f"left by crashed runs: {', '.join(left)}; the next monitor stops them"
-
-
-def _start() -> tuple[CheckResult, str]:
-    """Start and stop a session: whether that works depends on more than can be queried."""
-    probe = session.Session(ownership.name_of(ownership.this_process("doctor")), session.SessionConfig())
-    probe.start()
-    probe.stop()
-    return CheckResult.OK, "a session with the provider was started and stopped"
 
 
 def _provider() -> tuple[CheckResult, str]:
@@ -146,3 +209,11 @@ def _driver() -> tuple[CheckResult, str]:
     if state is None:
         return CheckResult.OK, "KDetector is not installed; it is not required"
     return CheckResult.OK, f"KDetector is {state.name.lower().replace('_', ' ')}"
+
+
+_CHECKS: Final = (_windows, _pywintrace, _elevation, _sessions, _orphaned, _provider, _driver)
+_KINDS: Final = tuple(
+    SessionConfig(kernel_logger=kernel_logger, per_processor=per_processor)
+    for kernel_logger in (False, True)
+    for per_processor in (False, True)
+)

@@ -75,7 +75,7 @@ class Lookups:
             if found is not None:
                 yield from self._parent(found)
                 yield found
-                if pid == thread.pid and pid not in self._seen_to_start:
+                if pid == thread.pid and pid not in self._seen_to_start and not system.is_guarded(found.image):
                     yield from system.modules(pid, thread.time)
             elif not self._events:
                 yield ProcessStop(thread.time - 1, pid)

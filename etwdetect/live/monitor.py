@@ -16,8 +16,8 @@ from etwdetect.live.clock import MonotonicFiletime
 from etwdetect.live.errors import CallbackError, SessionGoneError
 from etwdetect.live.lookups import Lookups, live_enricher
 from etwdetect.live.losses import Losses, loss_text
-from etwdetect.live.session import FLUSH_MILLISECONDS, SessionConfig
-from etwdetect.live.stream import GRACE_PERIOD, Stream
+from etwdetect.live.settings import FLUSH_MILLISECONDS, SessionConfig
+from etwdetect.live.stream import GRACE_PERIOD, PER_PROCESSOR_SECONDS, Stream
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -67,6 +67,8 @@ class Monitor:
         """Whether a session was ever started."""
         self.gaps = 0
         """How often the session was interrupted."""
+        self.restrictions: list[str] = []
+        """What the session does without, and why."""
         self._stop = stop
         self._notify = notify
         self._config = config or SessionConfig()
@@ -107,6 +109,8 @@ class Monitor:
                 time.sleep(POLL_SECONDS)
             if not capture.delivered:
                 self._gap(f"Windows did not deliver all events of the session within {DELIVERY_SECONDS:.0f} s")
+            elif self._running and capture.failure is not None:
+                self._gap(f"Windows stopped delivering the session {capture.session.name}: {capture.failure}")
             self._take()
             yield list(self.stream.release())
 
@@ -131,13 +135,16 @@ class Monitor:
         capture.start()
         self._running = self.started = True
         self._must_flush = not capture.session.auto_flush
+        self.restrictions = capture.session.applied.missing
+        if capture.session.per_processor:
+            self.stream.window.width = PER_PROCESSOR_SECONDS
         self._next_check = time.monotonic() + HEALTH_SECONDS
         if not capture.session.reports_enablement:
             self._notify(
                 f"Windows does not report what is enabled in the session {capture.session.name}: missing events,"
                 " or a program that disables the provider, will not be noticed; 'etwdetect doctor' may say why"
             )
-        if not self._config.kernel_logger and not capture.session.capture_state():
+        if not capture.rundown:
             self.stream.know(system.processes(self.clock.now()))
 
     def _stop_session(self, capture: Capture) -> None:
@@ -182,11 +189,16 @@ class Monitor:
         except SessionGoneError as error:
             return str(error)
         self._losses.counted(status)
-        # The process list requested at the start should have arrived by now.
-        self._must_flush |= not self.queue.received
+        if not self.queue.received and not self._must_flush:
+            # The process list requested at the start should have arrived by now.
+            self._must_flush = True
+            self.restrictions.append("a flush in time (nothing came within a second: flushed by hand)")
         if not capture.session.is_enabled(status):
             return f"the provider was disabled in the session {capture.session.name} by another program"
-        return f"Windows stopped delivering the session {capture.session.name}" if capture.delivered else None
+        if not capture.delivered:
+            return None
+        stopped = f"Windows stopped delivering the session {capture.session.name}"
+        return stopped if capture.failure is None else f"{stopped}: {capture.failure}"
 
     def _gap(self, problem: str) -> None:
         self.gaps += 1

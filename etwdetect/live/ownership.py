@@ -1,11 +1,13 @@
 """Session names that identify the process that started the session.
 
 A session outlives its process. So its name contains the id and the start time of the process, a pair that no other
-process has: a session whose process has exited is orphaned, left by a crash, and any other is in use.
+process has: a session whose process has exited is orphaned, left by a crash, and any other is in use. The second
+session of a process and each later one have a number too: the name of a stopped session stays taken for a moment.
 """
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -14,7 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
 PREFIX: Final = "etwdetect-"
-_NAME: Final = re.compile(PREFIX + r"(?P<purpose>[a-z]+)-(?P<pid>[0-9]{1,10})-(?P<started>[0-9]{1,16})")
+_NAME: Final = re.compile(
+    PREFIX + r"(?P<purpose>[a-z]+)-(?P<pid>[0-9]{1,10})-(?P<started>[0-9]{1,16})(-[0-9]{1,10})?"
+)
+_numbers: Final = itertools.count(1)
 
 
 class Owner(NamedTuple):
@@ -25,13 +30,21 @@ class Owner(NamedTuple):
     started: int
 
 
-def name_of(owner: Owner) -> str:
-    """Return the name of the session of *owner*.
+def name_of(owner: Owner, number: int = 1) -> str:
+    """Return the name of the session of *owner* with this *number*.
 
     >>> name_of(Owner("monitor", 4711, 1763900000123))
     'etwdetect-monitor-4711-1763900000123'
+    >>> name_of(Owner("monitor", 4711, 1763900000123), 2)
+    'etwdetect-monitor-4711-1763900000123-2'
     """
-    return f"{PREFIX}{owner.purpose}-{owner.pid}-{owner.started}"
+    name = f"{PREFIX}{owner.purpose}-{owner.pid}-{owner.started}"
+    return name if number == 1 else f"{name}-{number}"
+
+
+def new_name(purpose: str) -> str:
+    """Return a name for a new session of this process, which none of its sessions had before."""
+    return name_of(this_process(purpose), next(_numbers))
 
 
 def owner_of(name: str) -> Owner | None:

@@ -9,12 +9,11 @@ from __future__ import annotations
 import ctypes
 import functools
 import logging
-from typing import Any, Final, NamedTuple, NoReturn
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from etwdetect.core.errors import NotElevatedError, UnsupportedSystemError
-from etwdetect.live.errors import NoSessionLeftError, SessionGoneError
-from etwdetect.windows import libraries, tracing
+from etwdetect.core.errors import UnsupportedSystemError
+from etwdetect.windows import tracing
 
 CONTROL_QUERY: Final = 0
 CONTROL_STOP: Final = 1
@@ -50,14 +49,3 @@ def load() -> Pywintrace:
 def guid(provider: bytes) -> Any:  # noqa: ANN401 (pywintrace's GUID)
     """Return the 16 bytes *provider* as a GUID."""
     return load().guid(f"{{{UUID(bytes_le=provider)}}}")
-
-
-def fail(action: str, code: int, name: str = "") -> NoReturn:
-    """Raise the exception for the Win32 error *code* of an *action* on the session *name*."""
-    if code == libraries.ERROR_ACCESS_DENIED:
-        raise NotElevatedError(action)
-    if code == libraries.ERROR_NO_SYSTEM_RESOURCES:
-        raise NoSessionLeftError(action)
-    if code == libraries.ERROR_WMI_INSTANCE_NOT_FOUND:
-        raise SessionGoneError(name)
-    raise libraries.SystemCallError(action, code)

@@ -9,10 +9,14 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from etwdetect.core.errors import EtwDetectError
 from etwdetect.live import ownership
 from etwdetect.live.capture import stop_orphaned
-from etwdetect.live.session import Session, SessionConfig, SessionStatus
+from etwdetect.live.session import Session, SessionStatus
+from etwdetect.live.sessions import NAME_LENGTH
+from etwdetect.windows.volumes import USUAL_LONGEST_PATH, takes_long_paths
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from etwdetect.live.settings import SessionConfig
 
 _POLL_SECONDS: Final = 0.1
 _HEALTH_SECONDS: Final = 1.0
@@ -27,6 +31,11 @@ class RecordingResult(NamedTuple):
     cut_short: str | None
 
 
+def longest_path() -> int:
+    """Return the most UTF-16 code units that the path of a recording may have on this Windows."""
+    return NAME_LENGTH - 1 if takes_long_paths() else USUAL_LONGEST_PATH
+
+
 def record(
     config: SessionConfig, stop: Callable[[], bool], notify: Callable[[str], None], duration: float | None
 ) -> RecordingResult:
@@ -35,7 +44,7 @@ def record(
     Raises LiveError, NotElevatedError or SystemCallError if the session cannot be started; then no file is left.
     """
     stop_orphaned(notify)
-    session = Session(ownership.name_of(ownership.this_process("record")), config)
+    session = Session(ownership.new_name("record"), config)
     session.start()
     began = time.monotonic()
     status: SessionStatus | None = None

@@ -29,6 +29,9 @@ WINDOW_SECONDS: Final = 0.1
 """How late an event may come. On real traces, a process start and the start of its first thread are up to 1 ms
 apart where they happen on two processors, and up to 11 ms where an endpoint product inspects each."""
 
+PER_PROCESSOR_SECONDS: Final = 0.3
+"""The same where each processor has its own buffers, which Windows delivers up to a flush timer (0.1 s) apart."""
+
 GRACE_PERIOD: Final = 200_000
 """20 ms, in 100 ns units: how long after a thread's start an image event may still name its module."""
 
@@ -63,7 +66,7 @@ class Stream:
         self._images = DeferredImages()
         self._tap = tap
         self._lookups = lookups
-        self._behind = delay + round(WINDOW_SECONDS * TICKS_PER_SECOND)
+        self._delay = delay
 
     @property
     def damaged(self) -> int:
@@ -110,7 +113,8 @@ class Stream:
         """Yield the detections up to *now*, in seconds, which is the FILETIME *time*; all without both."""
         for event in self.window.release(now):
             self._observe(event)
-        yield from self._pipeline.take(None if time is None else time - self._behind)
+        behind = self._delay + round(self.window.width * TICKS_PER_SECOND)
+        yield from self._pipeline.take(None if time is None else time - behind)
 
     def _observe(self, event: Event) -> None:
         if self._tap is not None:

@@ -48,4 +48,5 @@ def statistics(monitor: Monitor, events_per_second: float) -> str:
         f" {len(monitor.queue):,} waiting, {len(stream.window):,} in the window of"
         f" {stream.window.width * 1000:.0f} ms, {stream.window.misses:,} came later;"
         f" {len(stream.rule.table):,} new processes; {loss_text(stream.lost)}"
+        + "".join(f"; without {each}" for each in monitor.restrictions)
     )

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import subprocess
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from etwdetect.core.events import ImageLoad, ProcessRundown, VolumeMapping
 from etwdetect.core.filetime import from_unix_seconds
@@ -20,6 +20,9 @@ from etwdetect.windows import volumes as windows_volumes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+_GUARDED: Final = "\\lsass.exe"
+"""Endpoint products and attack-surface rules alarm about whoever opens this process to read its memory."""
 
 
 def host() -> str:
@@ -67,17 +70,24 @@ def process(pid: int, time: int) -> ProcessRundown | None:
         return None
 
     created = answer(queried.create_time)
-    command_line = answer(queried.cmdline)
+    image = windows_processes.image_path(pid)
+    guarded = is_guarded(image)
+    command_line = None if guarded else answer(queried.cmdline)  # which reads the process's memory
     return ProcessRundown(
         time,
         pid,
         parent_pid=answer(queried.ppid) or None,
         session_id=windows_processes.session_id(pid),
         create_time=from_unix_seconds(created) if created else None,
-        sid=accounts.user_sid(pid),
-        image=windows_processes.image_path(pid),
+        sid=None if guarded else accounts.user_sid(pid),
+        image=image,
         command_line=subprocess.list2cmdline(command_line) if command_line else None,
     )
+
+
+def is_guarded(image: str | None) -> bool:
+    """Whether a process of *image* may be opened for no more than its name: lsass.exe, or an unknown one."""
+    return image is None or image.lower().endswith(_GUARDED)
 
 
 def modules(pid: int, time: int) -> Iterator[ImageLoad]:

@@ -5,14 +5,31 @@ from __future__ import annotations
 import ctypes
 import functools
 from ctypes import POINTER, wintypes
-from typing import Final
+from typing import ClassVar, Final
 
 from etwdetect.windows import processes
-from etwdetect.windows.libraries import declare, load_library
+from etwdetect.windows.libraries import ERROR_NOT_ALL_ASSIGNED, declare, last_error, load_library
+
+PROFILE_PRIVILEGE: Final = "SeSystemProfilePrivilege"
+"""What somebody who is no administrator needs for a system logger session; administrators have it disabled."""
 
 _TOKEN_QUERY: Final = 0x0008
+_TOKEN_ADJUST_PRIVILEGES: Final = 0x0020
+_ENABLED: Final = 0x2  # SE_PRIVILEGE_ENABLED
 _TOKEN_USER: Final = 1
+_TOKEN_ELEVATION: Final = 20
 _LONGEST_TOKEN_USER: Final = 128
+
+
+class _OnePrivilege(ctypes.Structure):
+    """TOKEN_PRIVILEGES of winnt.h with one privilege, 16 bytes."""
+
+    _fields_: ClassVar = [
+        ("PrivilegeCount", wintypes.DWORD),
+        ("Low", wintypes.DWORD),
+        ("High", wintypes.LONG),
+        ("Attributes", wintypes.DWORD),
+    ]
 
 
 def user_sid(pid: int) -> bytes | None:
@@ -40,7 +57,34 @@ def user_sid(pid: int) -> bytes | None:
 
 def is_elevated() -> bool:
     """Whether this process runs with the rights of an administrator."""
-    return bool(load_library("shell32", "elevation").IsUserAnAdmin())
+    advapi32, token = _advapi32(), wintypes.HANDLE()
+    if not advapi32.OpenProcessToken(processes.kernel32().GetCurrentProcess(), _TOKEN_QUERY, ctypes.byref(token)):
+        return False
+    try:
+        elevated, size = wintypes.DWORD(), wintypes.DWORD()
+        advapi32.GetTokenInformation(
+            token, _TOKEN_ELEVATION, ctypes.byref(elevated), ctypes.sizeof(elevated), ctypes.byref(size)
+        )
+        return bool(elevated.value)
+    finally:
+        processes.kernel32().CloseHandle(token)
+
+
+def enable_privilege(name: str) -> bool:
+    """Enable the privilege *name* in this process; return whether it holds that privilege."""
+    advapi32, token = _advapi32(), wintypes.HANDLE()
+    current = processes.kernel32().GetCurrentProcess()
+    if not advapi32.OpenProcessToken(current, _TOKEN_QUERY | _TOKEN_ADJUST_PRIVILEGES, ctypes.byref(token)):
+        return False
+    try:
+        wanted = _OnePrivilege(1, 0, 0, _ENABLED)
+        luid = ctypes.byref(wanted, _OnePrivilege.Low.offset)
+        found = advapi32.LookupPrivilegeValueW(None, name, luid)
+        # Success where the privilege is not held: only the last error tells.
+        done = found and advapi32.AdjustTokenPrivileges(token, False, ctypes.byref(wanted), 0, None, None)  # noqa: FBT003
+        return bool(done) and last_error() != ERROR_NOT_ALL_ASSIGNED
+    finally:
+        processes.kernel32().CloseHandle(token)
 
 
 @functools.cache
@@ -50,5 +94,10 @@ def _advapi32() -> ctypes.CDLL:
     declare(library, "OpenProcessToken", wintypes.BOOL, handle, dword, POINTER(handle))
     declare(
         library, "GetTokenInformation", wintypes.BOOL, handle, ctypes.c_int, ctypes.c_void_p, dword, POINTER(dword)
+    )
+    pointer = ctypes.c_void_p
+    declare(library, "LookupPrivilegeValueW", wintypes.BOOL, wintypes.LPCWSTR, wintypes.LPCWSTR, pointer)
+    declare(
+        library, "AdjustTokenPrivileges", wintypes.BOOL, handle, wintypes.BOOL, pointer, dword, pointer, pointer
     )
     return library

@@ -15,7 +15,9 @@ ERROR_PATH_NOT_FOUND: Final = 3
 ERROR_ACCESS_DENIED: Final = 5
 ERROR_SHARING_VIOLATION: Final = 32
 ERROR_INVALID_PARAMETER: Final = 87
+ERROR_NOT_SUPPORTED: Final = 50
 ERROR_INSUFFICIENT_BUFFER: Final = 122
+ERROR_ALREADY_EXISTS: Final = 183
 ERROR_MORE_DATA: Final = 234
 ERROR_INVALID_IMAGE_HASH: Final = 577
 ERROR_INVALID_SERVICE_CONTROL: Final = 1052
@@ -25,19 +27,43 @@ ERROR_SERVICE_CANNOT_ACCEPT_CTRL: Final = 1061
 ERROR_SERVICE_NOT_ACTIVE: Final = 1062
 ERROR_SERVICE_MARKED_FOR_DELETE: Final = 1072
 ERROR_SERVICE_EXISTS: Final = 1073
+ERROR_CANCELLED: Final = 1223
+ERROR_DRIVER_BLOCKED: Final = 1275
+ERROR_NOT_ALL_ASSIGNED: Final = 1300
 ERROR_NO_SYSTEM_RESOURCES: Final = 1450
 ERROR_WMI_GUID_NOT_FOUND: Final = 4200
 ERROR_WMI_INSTANCE_NOT_FOUND: Final = 4201
+ERROR_SYSTEM_INTEGRITY_POLICY_VIOLATION: Final = 4551
+
+BLOCKED: Final = {
+    ERROR_INVALID_IMAGE_HASH: (
+        "Windows does not trust the signature of a driver or program; on a test machine allow test-signed ones"
+        " with 'bcdedit /set testsigning on' and restart, elsewhere use one that is signed for release"
+    ),
+    ERROR_DRIVER_BLOCKED: (
+        "Windows blocks the driver; look under Windows Security, Device security, Core isolation, whether memory"
+        " integrity or the list of vulnerable drivers is the reason"
+    ),
+    ERROR_SYSTEM_INTEGRITY_POLICY_VIOLATION: (
+        "Smart App Control or another application control policy blocks a file; allow it there, or ask who manages"
+        " this machine"
+    ),
+}
+"""What to do where Windows blocks a file, by the Win32 error."""
 
 _SYSTEM32_ONLY: Final = 0x800  # LOAD_LIBRARY_SEARCH_SYSTEM32: ignore a planted library of the same name
 
 
 class SystemCallError(EtwDetectError):
-    """A Windows function failed with an error that has no class of its own; *code* is the Win32 error."""
+    """A Windows function failed with an error that has no class of its own; *code* is the Win32 error.
 
-    def __init__(self, action: str, code: int) -> None:
+    *remedy* says what to do about it.
+    """
+
+    def __init__(self, action: str, code: int, remedy: str | None = None) -> None:
         self.code = code
-        super().__init__(f"{action}: {error_text(code)} ({code})")
+        what = f"{action}: {error_text(code)} ({code})"
+        super().__init__(what if remedy is None else f"{what}; {remedy}")
 
 
 def require_windows(subject: str) -> None:

@@ -115,6 +115,7 @@ def kernel32() -> ctypes.CDLL:
     handle, dword, pointer, flag = wintypes.HANDLE, wintypes.DWORD, ctypes.c_void_p, wintypes.BOOL
     declare(library, "OpenProcess", handle, dword, flag, dword)
     declare(library, "CloseHandle", flag, handle)
+    declare(library, "GetCurrentProcess", handle)
     declare(library, "ReadProcessMemory", flag, handle, pointer, pointer, ctypes.c_size_t, pointer)
     declare(library, "ProcessIdToSessionId", flag, dword, POINTER(dword))
     declare(library, "QueryFullProcessImageNameW", flag, handle, dword, wintypes.LPWSTR, POINTER(dword))

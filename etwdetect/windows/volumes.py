@@ -1,4 +1,4 @@
-"""Drive letters and the devices they are mapped to."""
+"""Drive letters and the devices they are mapped to, and how long a path may be."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _LONGEST_PATH: Final = 32_768
+
+USUAL_LONGEST_PATH: Final = 259
+"""The most UTF-16 code units in a path, unless this Windows has long paths enabled."""
 
 
 class Drive(NamedTuple):
@@ -30,6 +33,15 @@ def drives() -> Iterator[Drive]:
     for root in ctypes.wstring_at(letters, count).split("\0"):
         if root and kernel32.QueryDosDeviceW(root.rstrip("\\"), device, len(device)):
             yield Drive(root, device.value + "\\")
+
+
+def takes_long_paths() -> bool:
+    """Whether a path may be longer than USUAL_LONGEST_PATH in this process."""
+    enabled = getattr(load_library("ntdll", "long paths"), "RtlAreLongPathsEnabled", None)
+    if enabled is None:  # before Windows 10 1607
+        return False
+    enabled.restype = ctypes.c_ubyte
+    return bool(enabled())
 
 
 @functools.cache

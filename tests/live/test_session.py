@@ -1,6 +1,6 @@
 import struct
 
-from etwdetect.live.session import enabled_in
+from etwdetect.live.sessions import enabled_in
 
 ALL = 0x70
 

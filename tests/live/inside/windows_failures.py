@@ -8,11 +8,12 @@ import sys
 import pytest
 
 from etwdetect.core.events import ThreadStart
-from etwdetect.live import session
+from etwdetect.live import sessions
 from etwdetect.live.errors import CallbackError, SessionGoneError
 from etwdetect.live.monitor import Monitor
 from etwdetect.live.ownership import Owner, name_of, this_process
-from etwdetect.live.session import Session, SessionConfig
+from etwdetect.live.session import Session
+from etwdetect.live.settings import SessionConfig
 from etwdetect.sources.decode.encode import encode
 from parity_tests.simulators.simetw import NEVER_DRAINED, Call, Setting
 from tests.running import ids, until
@@ -204,7 +205,7 @@ def test_an_exception_in_the_callback_ends_the_monitor_and_its_session(machine):
 
 def test_a_query_of_a_session_that_is_gone_is_an_error(machine):
     ours = start(name_of(this_process("monitor")))
-    assert session.names() == [ours.name]
+    assert sessions.names() == [ours.name]
     machine.stop_session(ours.name)
     with pytest.raises(SessionGoneError):
         ours.query()
