@@ -12,6 +12,7 @@ import time
 import pytest
 
 from tests.windows_live.injection import create_remote_thread, target
+from tests.windows_live.leftovers import leftovers
 
 SECONDS = 30
 
@@ -27,7 +28,8 @@ class Watching:
             creationflags=subprocess.CREATE_NEW_PROCESS_GROUP,
         )
         self._lines = queue.Queue()
-        threading.Thread(target=self._read, daemon=True).start()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
 
     def _read(self):
         for line in self.process.stdout:
@@ -54,17 +56,20 @@ class Watching:
             self.process.kill()
         return self.process.returncode, self.process.stderr.read().decode()
 
-
-def sessions():
-    """The names of this machine's event tracing sessions, in a text."""
-    return subprocess.run(("logman", "query", "-ets"), capture_output=True, text=True, check=True).stdout
+    def close(self):
+        """End the process, if it still runs, and close its pipes, once nobody reads them any more."""
+        self.process.kill()
+        self.process.wait()
+        self._reader.join()
+        self.process.stdout.close()
+        self.process.stderr.close()
 
 
 @pytest.fixture(params=[(), ("--kernel-logger",)], ids=["provider", "kernel logger"])
 def watching(request):
     started = Watching(*request.param)
     yield started
-    started.process.kill()
+    started.close()
 
 
 def test_a_real_remote_thread_is_told(watching):
@@ -87,7 +92,7 @@ def test_a_real_remote_thread_is_told(watching):
     assert record["StartModule"].casefold().endswith(r"\kernel32.dll")
     assert status in {0, 3}, said  # 3 where this machine lost events meanwhile
     assert "remote thread" in said
-    assert "etwdetect" not in sessions()
+    assert leftovers() == []
 
 
 def test_a_thread_of_ones_own_is_not_told(watching):
