@@ -27,7 +27,18 @@ _REMEDIES: Final = {
         "a session of this name exists, perhaps one that was stopped a moment ago; try again, or stop it with"
         " 'logman stop NAME -ets'"
     ),
-    **libraries.BLOCKED,
+    libraries.ERROR_INVALID_IMAGE_HASH: (
+        "Windows does not trust the signature of a driver or program; on a test machine allow test-signed ones"
+        " with 'bcdedit /set testsigning on' and restart, elsewhere use one that is signed for release"
+    ),
+    libraries.ERROR_DRIVER_BLOCKED: (
+        "Windows blocks the driver; look under Windows Security, Device security, Core isolation, whether memory"
+        " integrity or the list of vulnerable drivers is the reason"
+    ),
+    libraries.ERROR_SYSTEM_INTEGRITY_POLICY_VIOLATION: (
+        "Smart App Control or another application control policy blocks a file; allow it there, or ask who manages"
+        " this machine"
+    ),
 }
 """What to do about an error, by its Win32 code."""
 

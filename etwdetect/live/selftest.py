@@ -29,8 +29,14 @@ if TYPE_CHECKING:
     from etwdetect.live.session import SessionSettings
     from etwdetect.live.settings import SessionConfig
 
-SECONDS: Final = 2.0
-"""How long what must come may take."""
+SECONDS: Final = 8.0
+"""How long what must come may take, on the busiest machine, once anything came."""
+
+_LIST_SECONDS: Final = 3.0
+"""How long the list of running processes may take; it is the first that comes."""
+
+_SILENT_SECONDS: Final = 1.0
+"""How long what must come is waited for where nothing came at all."""
 
 _FLUSH_SECONDS: Final = 1.0
 """After this, the buffers are flushed by hand: Windows should have done that ten times."""
@@ -79,12 +85,15 @@ class SelfTest:
         self._clock = MonotonicFiletime()
         self._decoder = Decoder(lambda _offset, what: self._log(f"damaged event: {what}"), images=True)
         self._came: list[Came] = []
+        self._over = threading.Event()
+        self._collector = threading.Thread(target=self._collect, name="doctor", daemon=True)
 
     def _log(self, line: str) -> None:
         self._tell(f"{self.outcome.what}: {line}")
 
     def run(self) -> Outcome:
         """Run the test; whatever happens, no session is left."""
+        self._collector.start()
         try:
             self._capture.start()
             self._test()
@@ -92,6 +101,7 @@ class SelfTest:
             self.outcome.fail(str(error))
         finally:
             self._capture.close()
+            self._finish_collecting()
         self._log(self.outcome.failure or "passed")
         return self.outcome
 
@@ -101,8 +111,8 @@ class SelfTest:
         outcome.settings = session.settings()
         self._log(f"{session.name}, {outcome.settings}")
         me, creator = os.getpid(), (os.getpid(), threading.get_native_id())
-        began = time.monotonic()
-        if not self._wait_for(lambda event: isinstance(event, ProcessRundown) and event.pid == me, began):
+        deadline = time.monotonic() + _LIST_SECONDS
+        if not self._wait_for(lambda event: isinstance(event, ProcessRundown) and event.pid == me, deadline):
             outcome.restrictions.append("without the list of running processes, which did not come")
         # The child waits for its end of input: what it loads is seen, whatever this machine's speed.
         with subprocess.Popen(CHILD, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL) as child:  # noqa: S603
@@ -111,12 +121,12 @@ class SelfTest:
             thread.join()
             tid = thread.native_id
             self._log(f"PID {child.pid} and TID {tid} were created by PID {creator[0]} TID {creator[1]}")
-            began, pid = time.monotonic(), child.pid
-            started = self._wait_for(lambda event: isinstance(event, ProcessStart) and event.pid == pid, began)
+            pid, deadline = child.pid, time.monotonic() + (SECONDS if self._came else _SILENT_SECONDS)
+            started = self._wait_for(lambda event: isinstance(event, ProcessStart) and event.pid == pid, deadline)
             threaded = self._wait_for(
-                lambda event: isinstance(event, ThreadStart) and (event.pid, event.tid) == (me, tid), began
+                lambda event: isinstance(event, ThreadStart) and (event.pid, event.tid) == (me, tid), deadline
             )
-            image = self._wait_for(lambda event: isinstance(event, ImageLoad) and event.pid == pid, began)
+            image = self._wait_for(lambda event: isinstance(event, ImageLoad) and event.pid == pid, deadline)
             child.kill()
         silent = not self._came
         self._stop()
@@ -143,14 +153,13 @@ class SelfTest:
                 f"{what} names PID {named[0]} TID {named[1]} as its creator, not PID {creator[0]} TID {creator[1]}"
             )
 
-    def _wait_for(self, fits: Callable[[Event], bool], began: float) -> Came | None:
-        """Return the first event that *fits*; None if it has not come SECONDS after *began*."""
-        next_flush = began + (_FLUSH_SECONDS if self._capture.session.auto_flush else 0)
+    def _wait_for(self, fits: Callable[[Event], bool], deadline: float) -> Came | None:
+        """Return the first event that *fits*; None if it has not come by *deadline*."""
+        next_flush = time.monotonic() + (_FLUSH_SECONDS if self._capture.session.auto_flush else 0)
         while True:
-            self._take()
             found = next((came for came in self._came if fits(came.event)), None)
             now = time.monotonic()
-            if found is not None or now > began + SECONDS:
+            if found is not None or now > deadline:
                 return found
             if self._capture.delivered:
                 self.outcome.fail(self._capture.failure or "Windows stopped delivering the session")
@@ -160,8 +169,17 @@ class SelfTest:
                 self._capture.session.flush()
             time.sleep(_POLL_SECONDS)
 
+    def _collect(self) -> None:
+        """Take what is delivered as it comes, on a thread of its own: what the test does delays nothing."""
+        while not self._over.wait(_POLL_SECONDS):
+            self._take()
+
+    def _finish_collecting(self) -> None:
+        self._over.set()
+        self._collector.join()
+        self._take()
+
     def _take(self) -> None:
-        """Take what the session has delivered, which is read once more than the monitor does."""
         now = self._clock.now()
         raws = [*self._queue.take(), *map(raw_event, self._queue.take_images())]
         self.outcome.raws += raws
@@ -180,7 +198,7 @@ class SelfTest:
         deadline = time.monotonic() + _STOP_SECONDS
         while not self._capture.delivered and time.monotonic() < deadline:
             time.sleep(_POLL_SECONDS)
-        self._take()
+        self._finish_collecting()
         if not self._capture.delivered:
             self.outcome.fail(f"ProcessTrace did not return within {_STOP_SECONDS:.0f} s of the session's stop")
         elif self._capture.failure is not None:

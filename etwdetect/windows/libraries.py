@@ -35,22 +35,6 @@ ERROR_WMI_GUID_NOT_FOUND: Final = 4200
 ERROR_WMI_INSTANCE_NOT_FOUND: Final = 4201
 ERROR_SYSTEM_INTEGRITY_POLICY_VIOLATION: Final = 4551
 
-BLOCKED: Final = {
-    ERROR_INVALID_IMAGE_HASH: (
-        "Windows does not trust the signature of a driver or program; on a test machine allow test-signed ones"
-        " with 'bcdedit /set testsigning on' and restart, elsewhere use one that is signed for release"
-    ),
-    ERROR_DRIVER_BLOCKED: (
-        "Windows blocks the driver; look under Windows Security, Device security, Core isolation, whether memory"
-        " integrity or the list of vulnerable drivers is the reason"
-    ),
-    ERROR_SYSTEM_INTEGRITY_POLICY_VIOLATION: (
-        "Smart App Control or another application control policy blocks a file; allow it there, or ask who manages"
-        " this machine"
-    ),
-}
-"""What to do where Windows blocks a file, by the Win32 error."""
-
 _SYSTEM32_ONLY: Final = 0x800  # LOAD_LIBRARY_SEARCH_SYSTEM32: ignore a planted library of the same name
 
 

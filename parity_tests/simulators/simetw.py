@@ -75,7 +75,10 @@ class Setting(enum.IntEnum):
     CAPTURE_STATE_FROM = 12
     """10586. The first build that lists its processes by CAPTURE_STATE."""
     ACTIVITY = 13
-    """1. Processes and threads that a program creates are logged to its own sessions, unless it is a test's."""
+    """1. Processes and threads that a program creates are logged to its own sessions, unless it is a test's.
+
+    With 0 they are not, with 2 without their creator.
+    """
 
 
 class FlushFlag(enum.IntEnum):

@@ -200,7 +200,7 @@ enum class Setting : std::uint32_t {
     OneStreamLimit,   // events a second that one stream of buffers for all CPUs takes; 0: any number
     ListingRefused,   // who is not elevated gets error 5 from QueryAllTraces, not an empty list
     CaptureStateFrom, // the first build that lists its processes by CAPTURE_STATE
-    Activity,         // what programs do themselves is logged to their own sessions
+    Activity,         // what programs do themselves: 0 nothing, 1 logged to their own sessions, 2 without its creator
 };
 constexpr std::uint64_t NeverDrained = ~0ull;
 

@@ -265,13 +265,16 @@ void Machine::OfferToOwner(std::uint32_t owner, const Bytes& events, bool onlyRe
 void Machine::Act(std::uint32_t owner, const ActivityRequest& request, const std::wstring& image)
 {
     const Guard guard(m_mutex);
-    if (!m_settings.Activity) {
+    if (m_settings.Activity == OwnActivity::None) {
         return;
     }
     const bool ofItself = request.Kind == ActivityKind::CaptureState || request.Kind == ActivityKind::SystemLogger;
-    const Actor actor{
+    Actor actor{
         ofItself ? 0 : owner, ofItself ? 0 : request.CreatorThreadId, request.ProcessId, request.ThreadId,
         request.StartAddress, request.ImageBase, request.ImageSize, image};
+    if (m_settings.Activity == OwnActivity::WithoutCreator) {
+        actor.CreatorProcessId = actor.CreatorThreadId = NoId;
+    }
     switch (request.Kind) {
     case ActivityKind::ProcessStart:
         OfferToOwner(owner, ProcessStarted(actor, m_settings.Build), true);

@@ -47,7 +47,7 @@ void Settings::Change(Setting what, std::uint64_t value)
         CaptureStateFrom = static_cast<std::uint32_t>(value);
         break;
     case Setting::Activity:
-        Activity = value != 0;
+        Activity = static_cast<OwnActivity>(value);
         break;
     }
 }

@@ -7,6 +7,8 @@ namespace simetw {
 
 enum class FlushFlag : std::uint64_t { Refused, Honoured, Ignored };
 
+enum class OwnActivity : std::uint64_t { None, Logged, WithoutCreator };
+
 struct Settings {
     std::uint32_t Cpus = 2;
     std::uint32_t Build = 19045;
@@ -21,7 +23,7 @@ struct Settings {
     std::uint32_t OneStreamLimit = 0; // events a second; 0: none
     bool ListingRefused = true;
     std::uint32_t CaptureStateFrom = 10586;
-    bool Activity = true;
+    OwnActivity Activity = OwnActivity::Logged;
 
     void Change(Setting what, std::uint64_t value);
 };

@@ -90,6 +90,10 @@ BROKEN = {
         "provider: .* is not registered; use .*--kernel",
     ),
     "no events": (put(Setting.ACTIVITY, 0), "the session runs, but no event comes, not even after a flush"),
+    "no creators": (
+        put(Setting.ACTIVITY, 2),
+        r"the start of a process names PID 4294967295 TID \d+ as its creator",
+    ),
     "a logger that hangs": (put(Setting.LOGGER_DELAY, NEVER_DRAINED), "no event comes, .*, until it is stopped"),
     "losses": (put(Setting.ONE_STREAM_LIMIT, 2), "was not reported, though other events came"),
     "windows 7": (put(Setting.BUILD, 7601), r"system_logger: .*StartTrace: .*\(87\); .* needs Windows 8"),

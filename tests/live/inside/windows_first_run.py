@@ -1,4 +1,4 @@
-"""The commands of docs/user/first-run.md, as a new user types them, on a sound machine."""
+"""The commands of docs/user/first-run.md and of the workflow's live job, as they stand there."""
 
 import re
 import subprocess
@@ -9,16 +9,18 @@ from etwdetect.core.events import ThreadStart
 from etwdetect.sources.decode.encode import encode
 from tests.running import until
 
-PAGE = Path(__file__).resolve().parents[3] / "docs" / "user" / "first-run.md"
+ROOT = Path(__file__).resolve().parents[3]
+PAGE = ROOT / "docs" / "user" / "first-run.md"
+WORKFLOW = ROOT / ".github" / "workflows" / "windows.yml"
 COMMANDS = [command.split() for command in re.findall(r"`python -m etwdetect ([^`]+)`", PAGE.read_text("utf-8"))]
 IMPATIENT = {"30": "2", "60": "2", "10": "0.5"}
 """The page's durations, and those here, in seconds."""
 
 
-def start(folder, command):
+def start(folder, command, module="etwdetect"):
     arguments = [IMPATIENT.get(word, word) for word in command]
     return subprocess.Popen(
-        (sys.executable, "-m", "etwdetect", *arguments),
+        (sys.executable, "-m", module, *arguments),
         cwd=folder,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -53,3 +55,19 @@ def test_they_lead_from_nothing_to_a_verdict(machine, tmp_path):
 
 def thread_of_a_new_program():
     return encode(ThreadStart(0, 400_004, 400_012, 400_004, 1))
+
+
+def test_so_do_those_of_the_workflow(machine, tmp_path):  # noqa: ARG001
+    commands = re.findall(r"run: python -m (etwdetect|tests\.\S+) ?(.*)", WORKFLOW.read_text("utf-8"))
+    assert [f"{module} {arguments}".split()[:2] for module, arguments in commands] == [
+        ["etwdetect", "doctor"],
+        ["etwdetect", "record"],
+        ["etwdetect", "scan"],
+        ["etwdetect", "scan"],
+        ["tests.windows_live.leftovers"],
+    ]
+    for module, arguments in commands:
+        with start(tmp_path, arguments.split(), module) as process:
+            _, errors = process.communicate(timeout=60)
+        # Nobody did anything while it recorded: such a trace can't show anything.
+        assert process.returncode == (3 if "scan recording.etl" in arguments else 0), errors
