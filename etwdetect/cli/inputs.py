@@ -16,7 +16,7 @@ from etwdetect.cli.status import Status
 from etwdetect.cli.stdio import OutputEndedError
 from etwdetect.core.errors import EtwDetectError, NotATraceError
 from etwdetect.offline import Scan, summary
-from etwdetect.offline.inputs import SavedInput, UnreadInput, find_all, find_inputs
+from etwdetect.offline.inputs import SavedInput, SysmonInput, UnreadInput, find_all, find_inputs
 from etwdetect.results.wording import printable
 
 if TYPE_CHECKING:
@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 
     from etwdetect.core.events import Event
     from etwdetect.enrich.detection import Detection
-    from etwdetect.offline.inputs import Found
+    from etwdetect.offline.inputs import Found, Records
     from etwdetect.offline.result import ScanResult
+    from etwdetect.offline.sysmon import SysmonRecording
     from etwdetect.results.saved import SavedResults
     from etwdetect.sources.etl.reader import Trace
     from etwdetect.sources.eventdata.schema import RecordingStart
@@ -134,7 +135,7 @@ class TraceSource(Source):
 class SavedSource(Source):
     """Saved results, which are read."""
 
-    def __init__(self, saved: SavedResults) -> None:
+    def __init__(self, saved: SavedResults | SysmonRecording) -> None:
         super().__init__(printable(saved.name))
         self._saved = saved
 
@@ -169,6 +170,34 @@ class SavedSource(Source):
         self._saved.stop()
 
 
+class SysmonSource(SavedSource):
+    """A recording of Sysmon, which is read."""
+
+    def __init__(self, recording: SysmonRecording) -> None:
+        super().__init__(recording)
+        self._recording = recording
+
+    @property
+    def events(self) -> int:
+        """How many events of Sysmon were read."""
+        return self._recording.events
+
+    @property
+    def span(self) -> tuple[int, int] | None:
+        """The FILETIMEs of the first and the last event."""
+        return self._recording.span
+
+    def notes(self) -> Sequence[str]:
+        """Return what Sysmon says of itself."""
+        return list(self._recording.notes())
+
+    def status(self) -> Status:
+        """Return ERROR where nothing could be read, INCOMPLETE where there are warnings."""
+        if self._recording.faults and not self.events and not self._recording.stopped:
+            return Status.ERROR
+        return Status.INCOMPLETE if self.warnings() else Status.DONE
+
+
 class Unread(NamedTuple):
     """An input that can't be read: its name, and the sentence about it, both printable."""
 
@@ -190,8 +219,8 @@ class Inputs:
         self.unread: list[Unread] = []
         self._paths = paths
         found = list(self._find(paths, saved=saved))
-        self._saved = [each for each in found if isinstance(each, SavedInput)]
-        traces = [each for each in found if not isinstance(each, SavedInput)]
+        self._records: list[Records] = [each for each in found if isinstance(each, SavedInput | SysmonInput)]
+        traces = [each for each in found if not isinstance(each, SavedInput | SysmonInput)]
         self._groups = [traces] if join and traces else [[each] for each in traces]
         self._enrichment = enrichment or Enrichment()
         self._interrupted = False
@@ -199,11 +228,11 @@ class Inputs:
     def files(self) -> list[Path]:
         """Return the files and directories that are read, those of the command line and those found in them."""
         traces = (each.path for group in self._groups for each in group)
-        return list(dict.fromkeys((*self._paths, *traces, *(each.path for each in self._saved))))
+        return list(dict.fromkeys((*self._paths, *traces, *(each.path for each in self._records))))
 
     def __len__(self) -> int:
         """How many sources there are, including those that can't be opened."""
-        return len(self._groups) + len(self._saved)
+        return len(self._groups) + len(self._records)
 
     def opened(self) -> Iterator[Source]:
         """Open the inputs and yield them one after the other, traces first, until the user interrupts one."""
@@ -213,7 +242,7 @@ class Inputs:
             self._interrupted = traces.interrupted
         for line in self._enrichment.complaints():
             say(line)
-        if self._saved and self._enrichment.chosen:
+        if self._enrichment.chosen and any(isinstance(each, SavedInput) for each in self._records):
             say("saved results keep their names and kinds: --images, --rules and --drive are for traces")
         yield from self._opened_results()
 
@@ -244,11 +273,14 @@ class Inputs:
                     )
 
     def _opened_results(self) -> Iterator[Source]:
-        for each in self._saved:
+        for each in self._records:
             if self._interrupted:
                 return
-            with self._failing(each.name), each.open() as saved:
-                source = SavedSource(saved)
+            with self._failing(each.name), ExitStack() as stack:
+                if isinstance(each, SysmonInput):
+                    source: SavedSource = SysmonSource(stack.enter_context(each.open(self._enrichment.kinds)))
+                else:
+                    source = SavedSource(stack.enter_context(each.open()))
                 yield source
                 self._interrupted = source.interrupted
 

@@ -22,8 +22,11 @@ from etwdetect.cli.options import check_output
 from etwdetect.cli.signals import on_interruption
 from etwdetect.cli.status import Status, of_all
 from etwdetect.comparison import report, result_files
-from etwdetect.comparison.saved_outputs import compare_outputs
-from etwdetect.core.errors import EtwDetectError, UnsupportedSystemError
+from etwdetect.comparison.saved_outputs import Output, compare_outputs, compare_witness_outputs, read_output
+from etwdetect.comparison.sysmon_rules import read_rules
+from etwdetect.comparison.witnesses import WITNESSES
+from etwdetect.core.errors import EtwDetectError, NotATraceError, UnsupportedSystemError
+from etwdetect.offline.inputs import SysmonInput, find_all
 from etwdetect.results.whole_file import WholeFile
 
 if TYPE_CHECKING:
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
 
 FILE: Final = click.Path(dir_okay=False, path_type=Path)
 
+_OUTPUTS: Final = (2, 3)
 _TESTS: Final = "parity_tests"
 _OF_THE_TESTS: Final = ("run", "scenarios")
 """The commands of parity_tests.cli."""
@@ -132,25 +136,52 @@ def report_options(decorated: Callable[..., Status]) -> Callable[..., Status]:
 
 
 @command.command()
-@click.argument("etw", type=FILE, metavar="ETW.json | EVIDENCE.zip")
-@click.argument("driver", type=FILE, metavar="DRIVER.json", required=False)
+@click.argument("outputs", type=FILE, nargs=-1, metavar="ETW.json DRIVER.json [SYSMON] | EVIDENCE.zip")
+@click.option("--sysmon-config", type=FILE, help="Sysmon's configuration, which says what it does not log.")
 @report_options
-def compare(etw: Path, driver: Path | None, junit: Path | None, json: Path | None) -> Status:
+def compare(
+    outputs: tuple[Path, ...], sysmon_config: Path | None, junit: Path | None, json: Path | None
+) -> Status:
     """Compare outputs that were saved with --format json: one of `scan` or `monitor`, and one of `driver watch`.
 
     Times are shown but not compared, because they come from two clocks. Records more than 10 ms apart must be in
     the same order.
 
+    SYSMON is what Sysmon reported on the same machine: .evtx, JSON, XML, or saved with --format json. It can also
+    stand in the place of one of the others. Its records have no source thread; they are paired by the other ids,
+    nearest in time, at most 2 seconds apart.
+
     Or judge again what `parity run --evidence` wrote on another machine; like `run`, that needs the parity tests.
     """
-    if driver is None:
-        if etw.suffix.lower() != ".zip":
-            raise click.UsageError("Missing argument 'DRIVER.json'.")
-        check_reports([etw], junit, json)
-        again = list(_of_the_tests("evidence", f"compare {etw.name}").replay(etw))
+    check_reports(outputs, junit, json)
+    if len(outputs) == 1 and outputs[0].suffix.lower() == ".zip":
+        (evidence,) = outputs
+        again = list(_of_the_tests("evidence", f"compare {evidence.name}").replay(evidence))
         return of_all(show_results(again, len(again), junit, json), found=False)
-    check_reports([etw, driver], junit, json)
-    return of_all(show_results([compare_outputs(etw, driver)], 1, junit, json), found=False)
+    if len(outputs) not in _OUTPUTS:
+        raise click.UsageError("two or three outputs are compared")
+    read = [_output(path) for path in outputs]
+    if len(read) == len(WITNESSES) or any(each.detector == "sysmon" for each in read):
+        rules = read_rules(sysmon_config) if sysmon_config else None
+        result = compare_witness_outputs(read, rules)
+    elif sysmon_config:
+        raise click.UsageError("--sysmon-config needs an output of Sysmon")
+    else:
+        result = compare_outputs(*outputs)
+    return of_all(show_results([result], 1, junit, json), found=False)
+
+
+def _output(path: Path) -> Output:
+    """Return what is in the file at *path*: an output that was saved, or a recording of Sysmon."""
+    try:
+        (found,) = [each for each in find_all(path) if isinstance(each, SysmonInput)]
+    except (NotATraceError, ValueError):
+        return read_output(path)
+    with found.open() as recording:
+        detections = list(recording.detections())
+        for line in (*recording.warnings(), *recording.notes()):
+            say(line)
+    return Output(path.name, "sysmon", detections)
 
 
 def check_reports(inputs: Iterable[Path], junit: Path | None, json: Path | None) -> None:

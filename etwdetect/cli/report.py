@@ -10,7 +10,7 @@ import click
 from etwdetect._version import __version__
 from etwdetect.cli import options, say, stdio
 from etwdetect.cli.enrichment import Enrichment, enrichment_options
-from etwdetect.cli.inputs import Inputs, SavedSource, Source, TraceSource, consume
+from etwdetect.cli.inputs import Inputs, SavedSource, Source, SysmonSource, TraceSource, consume
 from etwdetect.cli.status import Status, of_all
 from etwdetect.results.privacy import Privacy
 from etwdetect.results.report.inputs import ReportInput
@@ -98,6 +98,9 @@ def _input_of(source: Source, failure: str | None) -> ReportInput:
             starts = result.thread_starts
             numbers = starts.remote, starts.seen, result.events_read, result.span
             return ReportInput(source.name, failure, warnings, notes, *numbers)
+        case SysmonSource():
+            found = source.records, None, source.events, source.span
+            return ReportInput(source.name, failure, warnings, notes, *found)
         case SavedSource():
             return ReportInput(source.name, failure, warnings, notes, source.records)
     raise TypeError(source)

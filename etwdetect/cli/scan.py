@@ -9,7 +9,7 @@ import click
 
 from etwdetect.cli import options, say, tell
 from etwdetect.cli.enrichment import Enrichment, enrichment_options
-from etwdetect.cli.inputs import Inputs, Source, TraceSource, consume
+from etwdetect.cli.inputs import Inputs, Source, SysmonSource, TraceSource, consume
 from etwdetect.cli.results import Results, results_options
 from etwdetect.core.raw import KERNEL_PROCESS, THREAD
 from etwdetect.offline import summary
@@ -37,7 +37,7 @@ def command(
 
     TRACE is an .etl file or a file of events (.jsonl, .parquet), also packed (.gz, .xz, .bz2, .zst) or in an
     archive (.zip, .tar), a directory of such, or - for standard input. Each is scanned on its own. Results saved
-    with --format json can be given, too.
+    with --format json can be given, too, and what Sysmon reported: .evtx, or its events as JSON or XML.
     """
     found = Inputs(traces, join=join, enrichment=enrichment, saved=True)
     with results.open((*found.files(), *enrichment.files_read)):
@@ -84,6 +84,9 @@ class _Shown:
             )
             first, last = (results.clock.moment(time).date() for time in result.span or (0, 0))
             results.clock.dates = results.clock.dates or first != last
+        elif isinstance(source, SysmonSource):
+            results.come_from(RecordSource.SYSMON)
+            results.clock.dates = True  # they are not of today, mostly
         else:
             results.come_from()  # each record names the detector that it is from
             results.clock.dates = True  # they may be of any day

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from etwdetect.comparison.pairing import Comparison
     from etwdetect.comparison.result import Result
+    from etwdetect.comparison.witnesses import Witnesses
     from etwdetect.enrich.detection import Detector
 
 _COLUMNS: Final = (
@@ -26,7 +27,7 @@ _COLUMNS: Final = (
 )
 _WIDTHS: Final = (7, 8, 7, 8, 11, 7, 19, 0)
 _MOST_COMPLAINTS: Final = 20
-_NAMES: Final[Mapping[Detector, str]] = {"etw": "ETW", "driver": "driver"}
+_NAMES: Final[Mapping[Detector, str]] = {"etw": "ETW", "driver": "driver", "sysmon": "Sysmon"}
 
 
 def heading() -> str:
@@ -36,14 +37,21 @@ def heading() -> str:
 
 def row(result: Result) -> str:
     """Return the table's row for *result*."""
-    return _line([result.status, result.bench, *_numbers(result.comparison), printable(result.subject)])
+    return _line(
+        [result.status, result.bench, *_numbers(result.comparison, result.witnesses), printable(result.subject)]
+    )
 
 
 def _line(cells: Sequence[str]) -> str:
     return "  ".join(cell.ljust(size) for cell, size in zip(cells, _WIDTHS, strict=True))
 
 
-def _numbers(found: Comparison | None) -> list[str]:
+def _numbers(found: Comparison | None, witnesses: Witnesses | None) -> list[str]:
+    if witnesses is not None:
+        counts = witnesses.counts()
+        numbers = [counts.get(seen, 0) for seen in (witnesses.present, ("etw",), ("driver",))]
+        offset = witnesses.offset
+        return [*(f"{number:,}" for number in numbers), "-", "-" if offset is None else _duration(abs(offset))]
     if found is None:
         return [""] * 5
     explained = f" (+{len(found.explained):,})" if found.explained else ""
@@ -89,7 +97,9 @@ def closing(results: Sequence[Result]) -> Iterator[str]:
     each = ", ".join(f"{number[status]:,} {status}" for status in ("passed", "failed", "skipped"))
     yield f"{each} in {seconds:.1f} s"
     total = {
-        side: _total(result.statistics[side] for result in results if side in result.statistics) for side in _NAMES
+        side: _total(result.statistics[side] for result in results if side in result.statistics)
+        for side in _NAMES
+        if side != "sysmon" or any(side in result.statistics for result in results)
     }
     yield from _statistics(total)
 

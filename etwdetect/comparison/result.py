@@ -10,6 +10,7 @@ from etwdetect.comparison.pairing import Comparison, Equality
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from etwdetect.comparison.witnesses import Witnesses
     from etwdetect.core.rule import RemoteThread
     from etwdetect.enrich.detection import Detector
 
@@ -35,7 +36,8 @@ class Result:
     """The result of one subject, a scenario or a trace, on one bench; passed if it has no complaints.
 
     *notes* are shown but are not faults; *skipped* is the reason for which the bench skipped the subject;
-    *incomplete*: a recording could not be read to its end.
+    *incomplete*: a recording could not be read to its end. *witnesses* is there instead of *comparison* where
+    Sysmon is one of them.
     """
 
     subject: str
@@ -47,6 +49,7 @@ class Result:
     statistics: Mapping[Detector, Mapping[str, int]] = field(default_factory=dict)
     skipped: str | None = None
     incomplete: bool = False
+    witnesses: Witnesses | None = None
 
     @property
     def status(self) -> Literal["passed", "failed", "skipped"]:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from etwdetect.comparison.result import Result
+    from etwdetect.comparison.witnesses import Witnesses
     from etwdetect.core.rule import RemoteThread
 
 SCHEMA_VERSION: Final = 1
@@ -80,6 +81,8 @@ def _result(result: Result) -> dict[str, Any]:
     }
     if result.skipped is not None:
         document["Skipped"] = result.skipped
+    if result.witnesses is not None:
+        document["Witnesses"] = _witnesses(result.witnesses)
     found = result.comparison
     if found is not None:
         document |= {
@@ -93,6 +96,21 @@ def _result(result: Result) -> dict[str, Any]:
             "TimeDifferenceMax": found.largest_time_difference,
         }
     return document
+
+
+def _witnesses(found: Witnesses) -> dict[str, Any]:
+    reasons = found.reasons
+    return {
+        "Present": list(found.present),
+        "Counts": {" ".join(seen_by): count for seen_by, count in found.counts().items()},
+        "OffsetMedian": found.offset,
+        "FarOff": [_record(each.first.thread) for each in found.far_off],
+        "Differences": [
+            {"SeenBy": list(each.seen_by), **_record(each.first.thread), "Reason": reasons.get(number)}
+            for number, each in enumerate(found.sightings)
+            if each.seen_by != found.present
+        ],
+    }
 
 
 def _record(record: RemoteThread) -> dict[str, Any]:

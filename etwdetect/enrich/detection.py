@@ -73,7 +73,7 @@ class Detection:
     *absent* has pairs (missing field, reason), such as ``("StartFunction", "no file")``. *sigma* names the Sigma
     rules that matched. *count* is the number of remote threads folded into this one, itself included; the last of
     them was at the FILETIME *last_time*. *saved* is the form of the record that it was read from, None where it
-    would be written in that form anyway.
+    would be written in that form anyway. *rule_name* and *prior_access* (pairs of name and text) are from Sysmon.
     """
 
     thread: RemoteThread
@@ -92,3 +92,5 @@ class Detection:
     last_time: int | None = None
     assumed_drive: str | None = None
     saved: SavedForm | None = None
+    rule_name: str | None = None
+    prior_access: tuple[tuple[str, str], ...] = ()

@@ -21,11 +21,15 @@ from etwdetect.sources.etl.buffers import HEADER_SIZE, parse
 from etwdetect.sources.etl.reader import Trace
 from etwdetect.sources.eventdata import SUFFIXES, is_event_data
 from etwdetect.sources.packed import Place, archive_kind, refusal, stream_kind
+from etwdetect.sources.sysmon import is_of_sysmon, recording_form
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from etwdetect.enrich.kinds import Kinds
+    from etwdetect.offline.sysmon import SysmonRecording
     from etwdetect.sources.eventdata.trace import EventDataInput
+    from etwdetect.sources.sysmon import RecordingForm
 
 PACKED_ENDINGS: Final = (
     *(".gz", ".xz", ".bz2", ".zst"),
@@ -34,13 +38,13 @@ PACKED_ENDINGS: Final = (
 )
 """How the names of what is packed end, in lower case."""
 
-ENDINGS: Final = (".etl", *SUFFIXES, *PACKED_ENDINGS)
+ENDINGS: Final = (".etl", ".evtx", *SUFFIXES, *PACKED_ENDINGS)
 """How the names of what is looked at in a directory end, in lower case."""
 
 STANDARD_INPUT: Final = Path("-")
 
 _PLAIN_TRACE: Final = ".etl"
-_IN_ARCHIVES: Final = (*ENDINGS, ".json")
+_IN_ARCHIVES: Final = (*ENDINGS, ".json", ".xml")
 _NO_FILE: Final = "is neither a file nor a directory"
 _FILES: Final = (stat.S_IFREG, 0)
 """What may be opened, by `_kind`: opening a pipe would block."""
@@ -102,6 +106,34 @@ class SavedInput:
 
 
 @dataclass(frozen=True, slots=True)
+class SysmonInput:
+    """A recording of Sysmon that was found."""
+
+    place: Place
+    form: RecordingForm
+
+    @property
+    def path(self) -> Path:
+        """The file that it is in."""
+        return self.place.path
+
+    @property
+    def name(self) -> str:
+        """The name for messages."""
+        return self.place.name
+
+    @contextmanager
+    def open(self, kinds: Kinds | None = None) -> Iterator[SysmonRecording]:
+        """Open it; NotATraceError where it can't be read at all."""
+        from etwdetect.offline.sysmon import SysmonRecording  # noqa: PLC0415 (lazy import: fast start-up)
+
+        with ExitStack() as stack:
+            file, fault = self.place.open(stack)
+            buffered = stack.enter_context(io.BufferedReader(file)) if isinstance(file, io.RawIOBase) else file
+            yield SysmonRecording(buffered, self.form, self.name, fault, kinds)
+
+
+@dataclass(frozen=True, slots=True)
 class UnreadInput:
     """What was found in a directory or an archive and can't be read: its name, and the sentence about it.
 
@@ -126,7 +158,8 @@ class UnreadInput:
 
 if TYPE_CHECKING:
     Readable = Input | EventDataInput | UnreadInput
-    Found = Readable | SavedInput
+    Records = SavedInput | SysmonInput
+    Found = Readable | Records
 
 
 def is_called_input(path: Path) -> bool:
@@ -139,17 +172,20 @@ def find_inputs(path: str | os.PathLike[str]) -> Iterator[Readable]:
 
     Raises NotATraceError where there is nothing, a directory or an archive without a trace, or saved results.
     """
-    only_saved = False
+    what = None
     for found in find_all(path):
-        only_saved = isinstance(found, SavedInput)
-        if not isinstance(found, SavedInput):
+        what = _NO_EVENTS.get(type(found))
+        if not isinstance(found, SavedInput | SysmonInput):
             yield found
-    if only_saved:
-        raise NotATraceError(str(path), "holds saved results, not events")
+    if what:
+        raise NotATraceError(str(path), f"holds {what}, not events")
+
+
+_NO_EVENTS: Final[dict[type, str]] = {SavedInput: "saved results", SysmonInput: "what Sysmon reported"}
 
 
 def find_all(path: str | os.PathLike[str]) -> Iterator[Found]:
-    """Yield the traces and the saved results at *path*, in the order of their names; ``-`` is standard input.
+    """Yield the traces, saved results and records of Sysmon at *path*, by their names; ``-`` is standard input.
 
     Of a directory, only the traces: saved results in it are likely to be of those. What can't be read in a
     directory or an archive is yielded too, and raises its error when it is opened. Raises NotATraceError where
@@ -247,6 +283,10 @@ def _in_place(place: Place, *, named: bool = True) -> Iterator[Found]:
         raise NotATraceError(place.name, "is packed twice: unpack it once")
     elif looks_saved(head):
         yield SavedInput(place)
+    elif (form := recording_form(head)) is not None:
+        if not named and place.member is None and not is_of_sysmon(head):
+            raise OtherContentError(place.name, "holds events of Windows, but none of Sysmon at its beginning")
+        yield SysmonInput(place, form)
     elif is_event_data(head[:4]):
         from etwdetect.sources.eventdata.trace import find_recordings  # noqa: PLC0415 (lazy import: fast start-up)
 

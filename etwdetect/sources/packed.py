@@ -49,7 +49,6 @@ _REFUSED: Final = {
     b"\x04\x22\x4d\x18": Kind("packed with LZ4"),
     b"\x1f\x9d": Kind("packed with compress (.Z)"),
     b"MSWIM\0\0\0": Kind("a disk image (.wim)"),
-    b"ElfFile\0": Kind("an event log (.evtx), not a trace (.etl)", "record a trace with `etwdetect record`"),
     b"PML_": Kind("a log of Process Monitor (.pml), not a trace (.etl)", "record a trace with `etwdetect record`"),
 }
 

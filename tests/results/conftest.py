@@ -42,6 +42,8 @@ FULL = Detection(
     3,
     132337624952900000,
     "C:=\\Device\\HarddiskVolume3",
+    rule_name="technique_id=T1055",
+    prior_access=(("UtcTime", "2020-05-12 13:08:15.265"), ("GrantedAccess", "0x1FFFFF")),
 )
 """All that can be known."""
 

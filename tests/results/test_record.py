@@ -36,6 +36,8 @@ FULL_LINE = (
     ' "StartFunction": "DbgUiRemoteBreakin",'
     ' "AssumedDrive": "C:=\\\\Device\\\\HarddiskVolume3", "Kind": "debugger break-in",'
     ' "KindReason": "it starts at DbgUiRemoteBreakin", "Severity": "low",'
+    ' "RuleName": "technique_id=T1055",'
+    ' "PriorAccess": {"UtcTime": "2020-05-12 13:08:15.265", "GrantedAccess": "0x1FFFFF"},'
     ' "Sigma": ["Remote Thread Created", "Another; rule"], "Count": 3, "LastTime": "132337624952900000",'
     ' "Evidence": ["session-start", "events-lost:3"],'
     ' "Absent": {"SourceUser": "not in the trace", "TargetUser": "not in the trace"}}'
@@ -104,6 +106,9 @@ def detections(draw):
         tuple(draw(st.lists(text, max_size=3))),
         draw(st.integers(1, 1 << 40)),
         draw(st.none() | time_),
+        None,
+        draw(st.none() | text),
+        tuple(draw(st.dictionaries(text, text, max_size=3)).items()),
     )
 
 
@@ -195,6 +200,9 @@ WRONG = [
     ("Count", True),
     ("LastTime", 1),
     ("LastTime", "2650467744000000000"),
+    ("RuleName", 1),
+    ("PriorAccess", {}),
+    ("PriorAccess", "0x1FFFFF"),
     ("Absent", {}),
     ("Absent", []),
     ("Absent", {"a": 1}),

@@ -39,7 +39,8 @@ def to_event_data(detection: Detection) -> dict[str, str]:
     users = _USERS if any(known.get(name) for name in _USERS) else ()
     data = {name: str(known.get(name, "")) or BY_NAME[name].absent_text for name in (*_ALWAYS, *users)}
     data |= {name: data[name].lower() for name in data if name.endswith("ProcessGuid")}
-    return {"RuleName": "; ".join(detection.sigma) or BY_NAME["Sigma"].absent_text, **data}
+    rules = (*([detection.rule_name] if detection.rule_name else []), *detection.sigma)
+    return {"RuleName": "; ".join(rules) or BY_NAME["RuleName"].absent_text, **data}
 
 
 def to_sysmon(detection: Detection) -> str:

@@ -1,0 +1,260 @@
+"""Turns the records of Sysmon into detections: each remote thread with what the other events say about it."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final, NamedTuple, cast
+
+from etwdetect.core import filetime
+from etwdetect.core.bounded import BoundedMap
+from etwdetect.core.order import EventSorter
+from etwdetect.core.rule import RemoteThread
+from etwdetect.core.sysmon import SysmonAccess, SysmonExit, SysmonImage, SysmonStart, SysmonThread
+from etwdetect.enrich.absent import NO_EXPORT, OUTSIDE
+from etwdetect.enrich.detection import Detection, Process, Start
+from etwdetect.enrich.fields import KERNEL_SPACE
+from etwdetect.enrich.kinds import Kinds
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable, Iterator
+
+    from etwdetect.core.events import Event
+    from etwdetect.core.sysmon import SysmonProcess, SysmonRecord
+
+ACCESS_WINDOW: Final = 10 * filetime.TICKS_PER_SECOND
+"""How long before the thread an access of the same pair of processes can be to be told with it."""
+
+_NOT_TOLD: Final = "Sysmon does not tell"
+_NO_START: Final = "the recording has no event 1 of this process"
+_MAX_PROCESSES: Final = 200_000
+_MAX_PAIRS: Final = 50_000
+_MAX_TEXT: Final = 64 << 20
+"""How many characters of command lines and paths, and of call traces, are kept."""
+_MAX_MADE: Final = 4096
+_ACCESSES: Final = 16
+"""How many accesses of one pair are kept."""
+
+
+class _Known(NamedTuple):
+    """What events tell of one process: its start, or the image and the user in other events."""
+
+    start: SysmonStart | None
+    image: str | None
+    user: str | None
+
+
+class SysmonEnricher:
+    """Takes the records of one recording, in any order, and then yields its detections in the order of time.
+
+    What is kept of other events is bounded; `forgotten` counts the processes of which something was given up.
+    OSError where threads that do not fit in memory can't be written to a temporary file.
+    """
+
+    def __init__(self, kinds: Kinds | None = None) -> None:
+        self.forgotten = 0
+        self.span: tuple[int, int] | None = None
+        """The FILETIMEs of the first and the last record."""
+        self._disordered = False
+        self._kinds = kinds or Kinds()
+        self._threads = EventSorter()
+        self._processes: BoundedMap[Hashable, _Known] = BoundedMap(_MAX_PROCESSES, _MAX_TEXT)
+        self._by_pid: BoundedMap[Hashable, deque[tuple[int, Hashable]]] = BoundedMap(_MAX_PROCESSES)
+        """By host and process id: when processes with it started, and their keys."""
+        self._exits: BoundedMap[Hashable, int] = BoundedMap(_MAX_PROCESSES)
+        self._accesses: BoundedMap[Hashable, deque[SysmonAccess]] = BoundedMap(_MAX_PAIRS, _MAX_TEXT)
+        self._handlers: dict[type, Callable[..., object]] = {
+            SysmonThread: self._thread,
+            SysmonAccess: self._access,
+            SysmonStart: self._start,
+            SysmonExit: self._exit,
+            SysmonImage: self._named,
+        }
+
+    def __len__(self) -> int:
+        """How many remote threads there were."""
+        return len(self._threads)
+
+    def observe(self, record: SysmonRecord) -> None:
+        """Take the next record."""
+        time = record.time
+        first, last = self.span or (time, time)
+        self._disordered |= time < last  # an access can come behind the thread that it precedes in time
+        if not first < time <= last:
+            self.span = min(first, time), max(last, time)
+        handler = self._handlers.get(type(record))
+        if handler is not None:
+            handler(record)
+
+    def detections(self) -> Iterator[Detection]:
+        """Yield the detections; once, when all records were taken."""
+        made: BoundedMap[Hashable, Detection] = BoundedMap(_MAX_MADE)
+        for each in self._threads:
+            thread = cast("SysmonThread", each)
+            # All but this is the same in repeats: the events of two processes, told from others by their GUIDs.
+            key = thread[1:4], thread[5:9]
+            detection = made.get(key) if thread.source.guid and thread.target.guid else None
+            if detection is None:
+                detection = self._kinds.classify(self._detection(thread))
+                made.put(key, detection)
+            access = thread.access or (self._access_before(thread) if self._disordered else None)
+            yield replace(
+                detection,
+                thread=detection.thread._replace(time=thread.time, tid=thread.tid),
+                rule_name=thread.rule_name,
+                prior_access=_told(access) if access else (),
+            )
+
+    # -- records
+
+    def _thread(self, thread: SysmonThread) -> None:
+        access = self._access_before(thread)
+        # The sorter takes whatever has a time, and puts it after what else has the same.
+        self._threads.add(cast("Event", thread._replace(access=access)))
+
+    def _access(self, access: SysmonAccess) -> None:
+        pair = _pair(access)
+        accesses = self._accesses.get(pair) or deque(maxlen=_ACCESSES)
+        accesses.append(access)
+        if len(accesses) > 1 and access.time < accesses[-2].time:
+            accesses = deque(sorted(accesses, key=lambda each: each.time), _ACCESSES)
+        weight = sum(len(each.call_trace or "") for each in accesses)
+        self._accesses.put(pair, accesses, weight)
+
+    def _access_before(self, thread: SysmonThread) -> SysmonAccess | None:
+        """Return the last access of the thread's pair in the time before it."""
+        for access in reversed(self._accesses.get(_pair(thread)) or ()):
+            if access.time <= thread.time:
+                return access if thread.time - access.time <= ACCESS_WINDOW else None
+        return None
+
+    def _start(self, start: SysmonStart) -> None:
+        process = start.process
+        key = _key(start.host, process, start.time)
+        texts = process.image, process.user, start.command_line, start.parent.image, start.parent_command_line
+        self._remember(key, _Known(start, process.image, process.user), sum(len(each or "") for each in texts))
+        if process.pid is not None:
+            starts = self._by_pid.get((start.host, process.pid)) or deque(maxlen=_ACCESSES)
+            starts.append((start.time, key))
+            self._by_pid.put((start.host, process.pid), starts)
+
+    def _exit(self, exit_: SysmonExit) -> None:
+        self._named(exit_)
+        if exit_.process.guid:
+            self._exits.put((exit_.host, exit_.process.guid), exit_.time)
+
+    def _named(self, event: SysmonExit | SysmonImage) -> None:
+        """Take image and user from an event that has them, for a process whose start is not in the recording."""
+        process = event.process
+        key = (event.host, process.guid)
+        if process.guid and self._processes.get(key) is None:
+            weight = len(process.image or "") + len(process.user or "")
+            self._remember(key, _Known(None, process.image, process.user), weight)
+
+    def _remember(self, key: Hashable, known: _Known, weight: int) -> None:
+        self.forgotten += len(self._processes.put(key, known, weight))
+
+    # -- detections
+
+    def _detection(self, thread: SysmonThread) -> Detection:
+        source, no_source = self._process("Source", thread.source, thread)
+        target, no_target = self._process("Target", thread.target, thread)
+        return Detection(
+            RemoteThread(thread.time, source.pid, None, target.pid, thread.tid, thread.start_address),
+            "sysmon",
+            source,
+            target,
+            Start(thread.start_module, None, thread.start_function),
+            thread.pointer_size,
+            thread.host,
+            absent=(
+                *([] if thread.host else [("Computer", "the recording does not tell")]),
+                ("SourceThreadId", _NOT_TOLD),
+                *no_source,
+                *no_target,
+                *_absent_start(thread),
+            ),
+        )
+
+    def _process(
+        self, side: str, process: SysmonProcess, thread: SysmonThread
+    ) -> tuple[Process, list[tuple[str, str]]]:
+        """Return what is known of *process*, and the reasons for what is not."""
+        pid = process.pid
+        assert pid is not None  # of an event 8
+        known = self._known(thread.host, process, thread.time) or _Known(None, None, None)
+        start = known.start
+        if start is None:
+            made = Process(pid, process.image or known.image, user=process.user or known.user, guid=process.guid)
+        else:
+            made = Process(
+                pid,
+                process.image or known.image,
+                start.command_line,
+                start.parent.pid,
+                start.parent.image,
+                start.parent_command_line,
+                process.user or known.user,
+                start.session_id,
+                start.time,
+                process.guid or start.process.guid,
+            )
+        why = _NO_START if start is None else _NOT_TOLD
+        missing = (name for name, attribute in _ATTRIBUTES.items() if getattr(made, attribute) is None)
+        return made, [(f"{side}{name}", why) for name in missing]
+
+    def _known(self, host: str | None, process: SysmonProcess, time: int) -> _Known | None:
+        """Return what is known of *process* at *time*; without a ProcessGuid, of the one that ran with its id."""
+        if process.guid:
+            return self._processes.get((host, process.guid))
+        started = [each for each in self._by_pid.get((host, process.pid)) or () if each[0] <= time]
+        if not started:
+            return None
+        key = max(started, key=lambda each: each[0])[1]
+        exited = self._exits.get(key)
+        return None if exited is not None and exited < time else self._processes.get(key)
+
+
+_ATTRIBUTES: Final = {
+    "ProcessGuid": "guid",
+    "Image": "image",
+    "CommandLine": "command_line",
+    "User": "user",
+    "TerminalSessionId": "session_id",
+    "StartTime": "start_time",
+    "ParentProcessId": "parent_pid",
+    "ParentImage": "parent_image",
+    "ParentCommandLine": "parent_command_line",
+}
+
+
+def _key(host: str | None, process: SysmonProcess, time: int) -> Hashable:
+    return (host, process.guid) if process.guid else (host, process.pid, time)
+
+
+def _pair(event: SysmonAccess | SysmonThread) -> Hashable:
+    """Return what is the same in all events of two processes."""
+    source, target = event.source, event.target
+    return event.host, source.guid or source.pid, target.guid or target.pid
+
+
+def _told(access: SysmonAccess) -> tuple[tuple[str, str], ...]:
+    """Return what is told of *access*. Its thread is left out: it need not be the creator."""
+    told = {
+        "UtcTime": filetime.full_time(filetime.utc(access.time)),
+        "GrantedAccess": access.granted,
+        "CallTrace": access.call_trace,
+    }
+    return tuple((name, text) for name, text in told.items() if text is not None)
+
+
+def _absent_start(thread: SysmonThread) -> list[tuple[str, str]]:
+    if thread.start_address is None:
+        why = f"{_NOT_TOLD} the start address"
+        return [("StartAddress", why), *((name, why) for name in ("StartModule", "StartFunction"))]
+    if thread.start_module is None:
+        in_kernel = thread.start_address >= KERNEL_SPACE[thread.pointer_size]
+        why = f"{_NOT_TOLD} images of the kernel" if in_kernel else OUTSIDE
+        return [("StartModule", why), ("StartFunction", why)]
+    offset = [("StartModuleOffset", f"{_NOT_TOLD} where modules lie")]
+    return offset if thread.start_function else [*offset, ("StartFunction", NO_EXPORT)]

@@ -1,0 +1,121 @@
+"""The shapes in which collectors hand Windows events on, brought into one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+PROVIDER: Final = "microsoft-windows-sysmon"
+_PROVIDER_ID: Final = "5770385f-c22a-43e0-bf4c-06f5698ffbd9"
+
+_WRAPPERS: Final = ("_source", "result")
+"""What Elasticsearch and Splunk put around a document that they export."""
+
+_FLAT_IDS: Final = ("EventID", "EventId", "event_id")
+_FLAT_SOURCES: Final = ("Channel", "SourceName", "ProviderName", "Provider_Name", "ProviderGuid", "source_name")
+_FLAT_HOSTS: Final = ("Computer", "Hostname", "computer_name", "MachineName", "host")
+_OF_A_REMOTE_THREAD: Final = frozenset(("SourceProcessId", "TargetProcessId", "NewThreadId"))
+
+_REMOTE_THREAD: Final = 8
+
+
+class WindowsEvent(NamedTuple):
+    """An event's id, what says which provider it is from, its computer and its data by name."""
+
+    event_id: object
+    provider: tuple[object, ...]
+    host: object
+    data: Mapping[str, Any]
+
+    @property
+    def is_of_sysmon(self) -> bool:
+        """Whether Sysmon logged it."""
+        return any(_names_sysmon(each) for each in self.provider)
+
+
+def _names_sysmon(value: object) -> bool:
+    if not isinstance(value, str):
+        return False
+    text = value.strip("{}").lower()
+    return text.startswith(PROVIDER) or text == _PROVIDER_ID
+
+
+def event_in(document: object) -> WindowsEvent | None:
+    """Return the event that is in *document*, a value of JSON, whatever its shape; None where there is none."""
+    if not isinstance(document, dict):
+        return None
+    inner: Mapping[str, Any] = next(
+        (document[name] for name in _WRAPPERS if _mapping(document.get(name))), document
+    )
+    if event := _mapping(inner.get("Event")):
+        return _of_reader(event)
+    if winlog := _mapping(inner.get("winlog")):
+        return _of_winlogbeat(winlog)
+    if "winlog.event_id" in inner:
+        return _of_winlogbeat(_nested(inner, "winlog."))
+    return _flat(inner)
+
+
+def _of_reader(event: Mapping[str, Any]) -> WindowsEvent:
+    """As readers of .evtx have it: attributes are in ``#attributes``, ``NAME_attributes``, or begin with ``@``."""
+    system = _mapping(event.get("System"))
+    data = _mapping(event.get("EventData"))
+    if isinstance(data.get("Data"), list):
+        data = dict(_pairs(data["Data"]))
+    channel = system.get("Channel")
+    if _names_sysmon(channel):
+        return WindowsEvent(_text_of(system.get("EventID")), (channel,), _text_of(system.get("Computer")), data)
+    provider = _mapping(system.get("Provider"))
+    attributes = (provider, _mapping(provider.get("#attributes")), _mapping(system.get("Provider_attributes")))
+    names = [each.get(name) for each in attributes for name in ("Name", "@Name", "Guid", "@Guid")]
+    sources = (*names, system.get("Provider"))
+    return WindowsEvent(_text_of(system.get("EventID")), sources, _text_of(system.get("Computer")), data)
+
+
+def _pairs(items: list[Any]) -> Iterator[tuple[str, Any]]:
+    for item in map(_mapping, items):
+        attributes = _mapping(item.get("#attributes"))
+        name = item.get("@Name") or item.get("Name") or attributes.get("Name")
+        if isinstance(name, str):
+            yield name, item.get("#text", item.get("Value"))
+
+
+def _of_winlogbeat(winlog: Mapping[str, Any]) -> WindowsEvent:
+    provider = winlog.get("provider_name"), winlog.get("channel"), winlog.get("provider_guid")
+    return WindowsEvent(
+        winlog.get("event_id"), provider, winlog.get("computer_name"), _mapping(winlog.get("event_data"))
+    )
+
+
+def _nested(document: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    """Return the fields of *document* whose names begin with *prefix*, with those of event_data in one object."""
+    inner: dict[str, Any] = {"event_data": {}}
+    for name, value in document.items():
+        if name.startswith(prefix):
+            last = name[len(prefix) :]
+            if last.startswith("event_data."):
+                inner["event_data"][last[len("event_data.") :]] = value
+            elif last != "event_data":
+                inner[last] = value
+    return inner
+
+
+def _flat(document: Mapping[str, Any]) -> WindowsEvent | None:
+    event_id = next((document[name] for name in _FLAT_IDS if name in document), None)
+    host = next((document[name] for name in _FLAT_HOSTS if isinstance(document.get(name), str)), None)
+    if event_id is None:  # as `--format sysmon` has it
+        is_thread = document.keys() >= _OF_A_REMOTE_THREAD and "SchemaVersion" not in document
+        return WindowsEvent(_REMOTE_THREAD, (PROVIDER,), host, document) if is_thread else None
+    sources = tuple(document[name] for name in _FLAT_SOURCES if name in document)
+    return WindowsEvent(_text_of(event_id), sources, host, document)
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _text_of(value: object) -> object:
+    """Return *value*, or what is in an element that has attributes."""
+    return value.get("#text") if isinstance(value, dict) else value

@@ -1,0 +1,133 @@
+"""What Sysmon recorded becomes detections, with what the other events say."""
+
+import random
+
+import pytest
+
+from etwdetect.core.order import EventSorter
+from etwdetect.core.sysmon import SysmonAccess, SysmonExit, SysmonImage, SysmonProcess, SysmonStart, SysmonThread
+from etwdetect.enrich import sysmon
+from etwdetect.enrich.sysmon import ACCESS_WINDOW, SysmonEnricher
+from etwdetect.results import record
+from etwdetect.results.formats.sysmon import to_event_data
+
+TIME = 132_478_044_564_580_000
+MS = 10_000
+SOURCE = SysmonProcess(100, "AAAA-1", "C:\\source.exe")
+TARGET = SysmonProcess(200, "AAAA-2", "C:\\target.exe")
+THREAD = SysmonThread(TIME, "WS", SOURCE, TARGET, 300, 0x7FF0_0000_1000, 8, "C:\\ntdll.dll", None, None)
+START = SysmonStart(
+    TIME - 50 * MS, "WS", SOURCE._replace(user="LAB\\me"), "source -x", 1, SysmonProcess(4, None, "p.exe"), "p"
+)
+ACCESS = SysmonAccess(TIME - 5 * MS, "WS", SOURCE, TARGET, "0x1FFFFF", "C:\\ntdll.dll+1")
+
+
+def detections(*records):
+    enricher = SysmonEnricher()
+    for each in records:
+        enricher.observe(each)
+    return list(enricher.detections())
+
+
+def detection(*records):
+    (found,) = detections(*records)
+    return found
+
+
+def test_a_thread_is_a_detection_without_a_source_thread_and_without_evidence():
+    found = detection(THREAD)
+    assert found.thread == (TIME, 100, None, 200, 300, 0x7FF0_0000_1000, ())
+    assert (found.detector, found.host, found.source.image) == ("sysmon", "WS", "C:\\source.exe")
+    assert dict(found.absent)["SourceThreadId"] == "Sysmon does not tell"
+    assert record.from_json(record.to_json(found)) == found
+
+
+@pytest.mark.parametrize("order", ["forwards", "backwards"])
+def test_the_start_of_a_process_gives_its_command_line_parent_user_and_start_time(order):
+    records = (START, ACCESS, THREAD)
+    found = detection(*(records if order == "forwards" else reversed(records)))
+    source = found.source
+    assert (source.command_line, source.user, source.session_id) == ("source -x", "LAB\\me", 1)
+    assert (source.start_time, source.parent_pid, source.parent_image) == (TIME - 50 * MS, 4, "p.exe")
+    assert dict(found.absent)["TargetCommandLine"] == "the recording has no event 1 of this process"
+    assert dict(found.prior_access) == {
+        "UtcTime": "2020-10-22 01:40:56.453",
+        "GrantedAccess": "0x1FFFFF",
+        "CallTrace": "C:\\ntdll.dll+1",
+    }
+    assert found.thread.evidence == ()
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        ACCESS._replace(time=TIME + 1),
+        ACCESS._replace(time=TIME - ACCESS_WINDOW - 1),
+        ACCESS._replace(source=TARGET, target=SOURCE),
+        ACCESS._replace(host="OTHER"),
+        ACCESS._replace(source=SOURCE._replace(guid="AAAA-9")),
+    ],
+)
+def test_an_access_later_long_before_or_of_another_pair_is_not_told(other):
+    assert detection(other, THREAD).prior_access == ()
+    assert detection(THREAD, other).prior_access == ()
+
+
+def test_of_several_accesses_the_last_before_the_thread_is_told():
+    accesses = [ACCESS._replace(time=TIME - each * MS, granted=f"0x{each}") for each in (9, 7, 0, 3, 5)]
+    later = ACCESS._replace(time=TIME + MS)
+    assert dict(detection(*accesses, later, THREAD).prior_access)["GrantedAccess"] == "0x0"
+
+
+@pytest.mark.parametrize("event", [SysmonExit(TIME, "WS", TARGET), SysmonImage(TIME, "WS", TARGET, "x.dll")])
+def test_other_events_name_a_process_that_event_8_does_not_know(event):
+    unknown = THREAD._replace(target=TARGET._replace(image=None))
+    assert detection(event, unknown).target.image == "C:\\target.exe"
+    assert detection(unknown).target.image is None
+
+
+def test_without_a_guid_the_process_that_ran_with_the_id_is_taken():
+    early = START._replace(time=TIME - 900 * MS, command_line="early", process=SOURCE._replace(guid="AAAA-0"))
+    thread = THREAD._replace(source=SysmonProcess(100))
+    gone = SysmonExit(TIME - MS, "WS", SOURCE)
+    assert detection(early, START, thread).source.command_line == "source -x"
+    assert detection(early, START, gone, thread).source.command_line is None
+    assert detection(early, START, thread._replace(time=TIME - 100 * MS)).source.command_line == "early"
+    assert detection(thread._replace(host="OTHER"), START).source.command_line is None
+
+
+def test_detections_come_in_the_order_of_time_and_each_with_its_own_values(monkeypatch):
+    monkeypatch.setattr(sysmon, "EventSorter", lambda: EventSorter(4))  # most go to a temporary file
+    threads = [THREAD._replace(time=TIME + each * MS, tid=each, rule_name=str(each)) for each in range(20)]
+    shuffled = random.Random(1).sample(threads, 20)
+    found = detections(*shuffled)
+    assert [(each.thread.time, each.thread.tid, each.rule_name) for each in found] == [
+        (each.time, each.tid, each.rule_name) for each in threads
+    ]
+
+
+def test_an_address_in_no_module_is_outside_and_one_in_a_module_has_no_export():
+    outside = detection(THREAD._replace(start_module=None))
+    assert (outside.kind, outside.severity) == ("start outside any image", "high")
+    inside = detection(THREAD)
+    assert dict(inside.absent)["StartFunction"] == "no function is exported from this address"
+    kernel = detection(THREAD._replace(start_module=None, start_address=0xFFFF_F800_0000_1000))
+    assert kernel.kind == "kernel-mode start"
+
+
+def test_the_memory_for_other_events_is_bounded_and_what_is_forgotten_is_counted(monkeypatch):
+    monkeypatch.setattr(sysmon, "_MAX_TEXT", 1000)
+    enricher = SysmonEnricher()
+    for each in range(100):
+        process = SysmonProcess(each, f"G-{each}", "i.exe")
+        enricher.observe(START._replace(process=process, command_line="x" * 90))
+        enricher.observe(ACCESS._replace(source=process, call_trace="y" * 90))
+    assert enricher.forgotten > 80
+    assert enricher._accesses.weight <= 1000
+
+
+def test_the_sysmon_format_has_the_rule_of_sysmon_and_behind_it_those_of_sigma():
+    found = detection(THREAD._replace(rule_name="T1055"))
+    assert to_event_data(found)["RuleName"] == "T1055"
+    sigma = record.from_json(record.to_json(found).replace('"Evidence"', '"Sigma": ["One"], "Evidence"'))
+    assert to_event_data(sigma)["RuleName"] == "T1055; One"
