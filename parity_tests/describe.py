@@ -30,11 +30,12 @@ def describe(scenario: Scenario) -> Iterator[str]:
     yield ""
     yield "Must be reported:"
     yield from _reports(scenario.expect)
-    if scenario.book_driver is not None:
-        yield ""
-        yield "The published driver would report instead:"
-        yield from _reports(scenario.book_driver.reports)
-        yield from _wrapped(f"  {scenario.book_driver.why}", below="  ")
+    for who, other in (("The published driver", scenario.book_driver), ("Sysmon", scenario.sysmon)):
+        if other is not None:
+            yield ""
+            yield f"{who} would report instead:"
+            yield from _reports(other.reports)
+            yield from _wrapped(f"  {other.why}", below="  ")
 
 
 def _processes(processes: Iterable[ScenarioProcess]) -> Iterator[str]:

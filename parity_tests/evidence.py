@@ -8,6 +8,7 @@
 | `N/observation.json` | what both detectors reported, with the statistics and the ids of the scenario's names |
 | `N/etw.json`, `N/driver.json` | the records of each detector, as `--format json` writes them |
 | `N/events.jsonl` | all events of the session, where the bench has one: an input of `etwdetect scan` |
+| `N/sysmon.xml` | what Sysmon logged, where its service ran: an input of `scan` and `parity compare` |
 """
 
 from __future__ import annotations
@@ -105,10 +106,11 @@ class Evidence:
             self._archive.writestr(f"{folder}/observation.json", exchange.dump(observation) + "\n")
             self._archive.writestr(f"{folder}/etw.json", _lines(observation.etw, "etw"))
             self._archive.writestr(f"{folder}/driver.json", _lines(observation.driver, "driver"))
-        recording = self.recordings / f"{scenario.name}.jsonl"
-        if recording.is_file():
-            self._archive.write(recording, f"{folder}/events.jsonl")
-            recording.unlink()
+        for ending, name in ((".jsonl", "events.jsonl"), (".sysmon.xml", "sysmon.xml")):
+            recording = self.recordings / f"{scenario.name}{ending}"
+            if recording.is_file():
+                self._archive.write(recording, f"{folder}/{name}")
+                recording.unlink()
 
 
 def _lines(side: Side, detector: Detector) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from parity_tests.checkout import ROOT
 from parity_tests.errors import NoSuchScenarioError, ScenarioError
-from parity_tests.scenario import IDLE, KINDS, SYSTEM, BookDriver, Expected, Machine, Scenario, ScenarioProcess
+from parity_tests.scenario import IDLE, KINDS, SYSTEM, Expected, Machine, OtherReports, Scenario, ScenarioProcess
 from parity_tests.steps import STEPS, CreateThread, ExitThread, Repeat, Step, ThreadRef, parse_duration
 from parity_tests.timeline import expand
 
@@ -75,8 +75,9 @@ def _document(text: str) -> dict[str, Any]:
 
 def _check_names(scenario: Scenario, processes: Processes) -> None:
     """Raise ScenarioError if an expectation names a process or thread that does not exist."""
-    reports = scenario.book_driver.reports if scenario.book_driver else ()
-    for what, entries in (("expect", scenario.expect), ("book_driver, reports", reports)):
+    others = {"book_driver": scenario.book_driver, "sysmon": scenario.sysmon}
+    reports = {f"{name}, reports": other.reports for name, other in others.items() if other}
+    for what, entries in (("expect", scenario.expect), *reports.items()):
         for number, entry in enumerate(entries, 1):
             try:
                 for creator, target, thread in entry.each():
@@ -153,8 +154,8 @@ def _expected(entry: object, where: str) -> Expected:
     return Expected(thread_in=process, thread=thread or None, **values)
 
 
-def _book_driver(value: object, _: str) -> BookDriver:
-    return BookDriver(**_values(BookDriver, value, "book_driver"))
+def _other_reports(name: str) -> Callable[[object, str], OtherReports]:
+    return lambda value, _: OtherReports(**_values(OtherReports, value, name))
 
 
 def _machine(value: object, _: str) -> Machine:
@@ -306,11 +307,12 @@ _READERS: Final[Mapping[str, Callable[[object], object]]] = {
 """By key; a key means the same wherever it is allowed."""
 
 _NESTED: Final[Mapping[str, Callable[[object, str], object]]] = {
-    "book_driver": _book_driver,
+    "book_driver": _other_reports("book_driver"),
     "expect": lambda value, _: _expectations(value, "expect"),
     "machine": _machine,
     "processes": _processes,
     "reports": lambda value, where: _expectations(value, f"{where}, reports"),
     "steps": _steps,
+    "sysmon": _other_reports("sysmon"),
 }
 """By key: values that have keys of their own; the second argument says where they are."""

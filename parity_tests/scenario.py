@@ -91,8 +91,8 @@ class Expected:
 
 
 @dataclass(frozen=True, kw_only=True)
-class BookDriver:
-    """The reports of the published driver for this scenario, and why they differ."""
+class OtherReports:
+    """The reports of another witness for this scenario, where they differ, and why they do."""
 
     why: str
     reports: tuple[Expected, ...]
@@ -110,7 +110,8 @@ class Scenario:
     processes: Mapping[str, ScenarioProcess]
     machine: Machine
     begins: time
-    book_driver: BookDriver | None = None
+    book_driver: OtherReports | None = None
+    sysmon: OtherReports | None = None
     path: Path | None = None
 
     @property

@@ -159,7 +159,8 @@ def compare(
         again = list(_of_the_tests("evidence", f"compare {evidence.name}").replay(evidence))
         return of_all(show_results(again, len(again), junit, json), found=False)
     if len(outputs) not in _OUTPUTS:
-        raise click.UsageError("two or three outputs are compared")
+        missing = "Missing argument 'DRIVER.json'."
+        raise click.UsageError(missing if len(outputs) == 1 else "two or three outputs are compared")
     read = [_output(path) for path in outputs]
     if len(read) == len(WITNESSES) or any(each.detector == "sysmon" for each in read):
         rules = read_rules(sysmon_config) if sysmon_config else None

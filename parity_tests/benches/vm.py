@@ -5,13 +5,17 @@ docs/user/parity-vm.md says how to set one up. With the lab's driver, in Wine, i
 
 from __future__ import annotations
 
+import subprocess
 from contextlib import ExitStack
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Self
 
 from etwdetect.cli import say
+from etwdetect.core import filetime
 from etwdetect.kdetector import Device
 from parity_tests.benches import Bench
-from parity_tests.windows import cdb, injector, machine
+from parity_tests.windows import cdb, injector, machine, sysmon
 from parity_tests.windows.capabilities import obstacle, other_bound
 from parity_tests.windows.detectors import Detectors
 from parity_tests.windows.executor import Programs, perform
@@ -64,7 +68,17 @@ class VmBench(Bench):
         """Perform *scenario* on this machine and return what both detectors reported."""
         recording = self.recordings and self.recordings / f"{scenario.name}.jsonl"
         detect = lambda: Detectors(recording=recording)  # noqa: E731 (as short as a function of its own is long)
-        return perform(scenario, detect, notify=self._notify, programs=self._programs)
+        begun = filetime.from_datetime(datetime.now(UTC))
+        observation = perform(scenario, detect, notify=self._notify, programs=self._programs)
+        if not sysmon.is_running():
+            return observation
+        try:
+            log = sysmon.logged(begun)
+        except (OSError, subprocess.SubprocessError) as error:
+            return replace(observation, notes=(*observation.notes, f"Sysmon's log cannot be read: {error}"))
+        if self.recordings:
+            (self.recordings / f"{scenario.name}.sysmon.xml").write_bytes(log)
+        return replace(observation, notes=(*observation.notes, *sysmon.told(scenario, observation, log)))
 
 
 bench = VmBench

@@ -106,6 +106,7 @@ def detections(draw):
         tuple(draw(st.lists(text, max_size=3))),
         draw(st.integers(1, 1 << 40)),
         draw(st.none() | time_),
+        draw(st.none() | text),
         None,
         draw(st.none() | text),
         tuple(draw(st.dictionaries(text, text, max_size=3)).items()),

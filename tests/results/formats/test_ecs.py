@@ -67,6 +67,8 @@ def test_the_source_is_the_process_and_the_target_stays_in_the_event_data():
         "Kind": "debugger break-in",
         "KindReason": "it starts at DbgUiRemoteBreakin",
         "Severity": "low",
+        "RuleName": "technique_id=T1055",
+        "PriorAccess": {"UtcTime": "2020-05-12 13:08:15.265", "GrantedAccess": "0x1FFFFF"},
         "Sigma": ["Remote Thread Created", "Another; rule"],
         "Count": 3,
         "LastTime": "132337624952900000",

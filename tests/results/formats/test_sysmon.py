@@ -20,7 +20,7 @@ TWELVE = [
 
 def test_what_is_known_stands_in_sysmons_order_and_form():
     assert json.loads(sysmon.to_sysmon(FULL)) == {
-        "RuleName": "Remote Thread Created; Another; rule",
+        "RuleName": "technique_id=T1055; Remote Thread Created; Another; rule",
         "UtcTime": "2020-05-12 13:08:15.280",
         "SourceProcessGuid": "{39e4a257-e328-5f90-d310-000000000700}",
         "SourceProcessId": "7392",

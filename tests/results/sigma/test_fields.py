@@ -41,7 +41,8 @@ def test_what_a_source_lacks_is_what_the_table_says_no_to():
         field.name for field in FIELDS if field.availability(RecordSource.KERNEL_PROCESS) is Availability.NO
     }
     assert "SourceCommandLine" in lacking([RecordSource.KERNEL_PROCESS])
-    assert lacking([RecordSource.LIVE]) == lacking([]) == frozenset()
+    assert lacking([RecordSource.LIVE]) == {"AssumedDrive", "RuleName"}
+    assert lacking([]) == frozenset()
 
 
 def test_sources_together_lack_what_each_of_them_lacks():

@@ -46,7 +46,7 @@ def test_a_message_has_the_header_the_fields_and_a_sentence():
     assert [value for name, value in data if name == "Evidence"] == ["session-start", "events-lost:3"]
     assert [value for name, value in data if name == "Sigma"] == ["Remote Thread Created", "Another; rule"]
     known = record.to_dict(FULL)
-    assert {name for name, _ in data} == known.keys() - {"KindReason", "Absent"}
+    assert {name for name, _ in data} == known.keys() - {"KindReason", "PriorAccess", "Absent"}
     single = {name: str(value) for name, value in known.items() if not isinstance(value, list | dict)}
     assert single.items() - {("KindReason", FULL.reason)} <= set(data)
 
