@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from itertools import islice
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from etwdetect.core.events import (
@@ -35,12 +36,17 @@ if TYPE_CHECKING:
     from etwdetect.enrich.imagefiles import ImageFiles
     from etwdetect.enrich.modules import Module
     from etwdetect.enrich.paths import Drives
-    from etwdetect.enrich.process_tracker import TrackedProcess
+    from etwdetect.enrich.tracked_process import TrackedProcess
 
-_Named = TypeVar("_Named", ProcessStart, ProcessRundown, ImageLoad)
+_Named = TypeVar("_Named", ProcessStart, ProcessRundown)
 
 GRACE_PERIOD: Final = 2 * TICKS_PER_SECOND
 """How long after a thread's start an image event may still identify its module."""
+
+RENAMED: Final = "renamed"
+"""The evidence of a remote thread whose source or target has another name in another event."""
+
+_FIRST_IMAGES: Final = 8
 
 MOST_PENDING: Final = 65_536
 """How many remote threads wait for the end of their grace period: some 40 MB."""
@@ -96,7 +102,7 @@ class Enricher:
             ProcessStart: self._noticing(processes.prescan_start),
             ProcessRundown: self._noticing(processes.prescan_listing),
             ProcessStop: processes.prescan_stop,
-            ImageLoad: self._noticing(starts.coming.prescan),
+            ImageLoad: starts.coming.prescan,
             ImageUnload: starts.coming.prescan,
             ThreadStart: starts.pools.observe,
             VolumeMapping: self._mapped,
@@ -106,7 +112,7 @@ class Enricher:
             ProcessStart: self._noticing(processes.start),
             ProcessRundown: self._noticing(processes.list),
             ProcessStop: processes.stop,
-            ImageLoad: self._noticing(self._loaded),
+            ImageLoad: self._loaded,
             ImageUnload: self._unloaded,
             ThreadStart: starts.pools.observe,
             VolumeMapping: self._mapped,
@@ -125,6 +131,11 @@ class Enricher:
         handler = self._handlers.get(type(event))
         if handler is not None:
             handler(event)
+
+    @property
+    def renamed(self) -> int:
+        """How many events gave a process another name, although it was not told to exit."""
+        return self._processes.renamed
 
     def knows(self, pid: int, time: int) -> bool:
         """Whether events identify the process *pid* at *time*, the time of the latest event."""
@@ -176,6 +187,8 @@ class Enricher:
         if module is None:
             target.awaited = thread.time + self.grace_period
             modules = target.modules = modules or ModuleMap()
+        self._notice_images(source, thread.creator_pid)
+        self._notice_images(target, thread.pid)
         parents = (processes.parent(process, thread.time) for process in (source, target))
         self._pending.append(_Pending(thread, source, next(parents), target, next(parents), module, modules))
 
@@ -192,8 +205,10 @@ class Enricher:
             yield self._detection(pending.popleft(), early=early)
 
     def _detection(self, pending: _Pending, *, early: bool) -> Detection:
-        thread, machine = pending.thread, self._host or self._machine
+        thread, machine = pending.evident(), self._host or self._machine
         self._find_programs(pending)
+        for path in pending.paths(pending.module):
+            self._paths.notice(path)
         source = describe(thread.creator_pid, pending.source, pending.source_parent, self._paths, machine)
         target = describe(thread.pid, pending.target, pending.target_parent, self._paths, machine)
         module = pending.module or self._starts.late(thread, pending.modules, thread.time + self.grace_period)
@@ -245,6 +260,13 @@ class Enricher:
 
         return handle
 
+    def _notice_images(self, process: TrackedProcess, pid: int) -> None:
+        """Look at the paths of the first images of a process: one is Windows' own ntdll.dll."""
+        first = islice(process.modules.paths(), _FIRST_IMAGES) if process.modules else ()
+        coming = (event.image for event in islice(self._starts.coming.of(pid), _FIRST_IMAGES))
+        for path in (*first, *coming):
+            self._paths.notice(path)
+
     def _loaded(self, event: ImageLoad) -> None:
         self._starts.coming.observe(event)
         self._processes.load(event)
@@ -270,6 +292,12 @@ class _Pending(NamedTuple):
     target_parent: TrackedProcess | None
     module: Module | None
     modules: ModuleMap | None
+
+    def evident(self) -> RemoteThread:
+        """Return the remote thread, with evidence where an event gives one of its processes another name."""
+        if not (self.source.renamed or self.target.renamed):
+            return self.thread
+        return self.thread._replace(evidence=(*self.thread.evidence, RENAMED))
 
     def paths(self, module: Module | None) -> Iterator[str | None]:
         """Yield the kernel's paths that the detection shows; *module* is where the thread starts."""

@@ -64,6 +64,10 @@ class ModuleMap:
         """Return the number of images kept."""
         return len(self._bases) + len(self._kept)
 
+    def paths(self) -> Iterator[str | None]:
+        """Yield the paths of the images mapped now, the one mapped first first."""
+        return (module.path for module in self._modules.values())
+
     def load(self, event: ImageLoad) -> None:
         """Take the mapping of an image, or the listing of a mapped one."""
         if event.rundown:

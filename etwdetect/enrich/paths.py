@@ -62,6 +62,8 @@ class Paths:
         self._given: frozenset[str] = frozenset()
         self._of_windows: dict[str, str] = {}
         """The volumes that hold a \\Windows folder, as they are written, by their names in lower case."""
+        self._noticed = "?"
+        """How the latest of the paths that showed a \\Windows folder begins: most begin alike."""
         for device, dos in drives:
             self.learn(device, dos)
         self._given = frozenset(self._drives)
@@ -79,11 +81,13 @@ class Paths:
 
     def notice(self, path: str | None) -> None:
         r"""Take the kernel's *path* of any file, which may show what volume holds \Windows."""
-        if path and path.startswith(_LOCAL_VOLUME) and len(self._of_windows) < _AMBIGUOUS:
+        if path and path.startswith(_LOCAL_VOLUME) and not path.startswith(self._noticed):
             end = path.find("\\", len(_LOCAL_VOLUME))
             is_numbered = path[len(_LOCAL_VOLUME) : end].isdecimal()  # others are shadow copies
             if is_numbered and path[end : end + len(_WINDOWS)].lower() == _WINDOWS:
-                self._of_windows[path[: end + 1].casefold()] = path[:end]
+                self._noticed = path[: end + len(_WINDOWS)]
+                if len(self._of_windows) < _AMBIGUOUS:
+                    self._of_windows[path[: end + 1].casefold()] = path[:end]
 
     def dos(self, path: str) -> str:
         """Return *path* with its drive letter if that is known or assumed, or unchanged."""

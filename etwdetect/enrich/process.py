@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Final
 from etwdetect.core.filetime import TICKS_PER_SECOND, UNIX_EPOCH
 from etwdetect.enrich.accounts import account
 from etwdetect.enrich.detection import Process
-from etwdetect.enrich.process_tracker import start_time
+from etwdetect.enrich.tracked_process import start_time
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from etwdetect.enrich.paths import Paths
-    from etwdetect.enrich.process_tracker import TrackedProcess
+    from etwdetect.enrich.tracked_process import TrackedProcess
 
 _NO_SESSION: Final = 0xFFFF_FFFF
 

@@ -5,132 +5,29 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from etwdetect.core.bounded import BoundedMap
-from etwdetect.core.events import SYSTEM_PID, ProcessRundown, ProcessStart
-from etwdetect.core.filetime import TICKS_PER_MILLISECOND
+from etwdetect.core.events import SYSTEM_PID, ProcessStart
 from etwdetect.enrich.forgotten import ForgottenProcesses
-from etwdetect.enrich.modules import MOST_OF_ONE, ModuleMap
-from etwdetect.enrich.programs import NTDLL, fits, is_bare, is_same_program
+from etwdetect.enrich.modules import ModuleMap
+from etwdetect.enrich.programs import is_same_program
+from etwdetect.enrich.tracked_process import (
+    SAME_START,
+    TrackedProcess,
+    is_another,
+    learn_from,
+    merged,
+    start_time,
+    text_weight,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from etwdetect.core.events import ImageLoad, ImageUnload, ProcessStop
-
-    KnownProcess = ProcessStart | ProcessRundown
+    from etwdetect.core.events import ImageLoad, ImageUnload, ProcessRundown, ProcessStop
+    from etwdetect.enrich.tracked_process import KnownProcess
 
 MOST_PROCESSES: Final = 65_536
 MOST_WEIGHT: Final = 256 << 10
 """The most images, plus blocks of 128 characters of names and command lines, kept for all processes together."""
-
-_WEIGHT_OF_TEXT: Final = 128
-_SAME_START: Final = 10 * TICKS_PER_MILLISECOND
-"""Two providers report one start within this time of each other, one with the image's path and one without."""
-
-
-class TrackedProcess:
-    """One process from its start to its exit.
-
-    *known* is what events say about it, *parent* the process that was its parent when it started, *modules* its
-    images. *awaited* is the FILETIME until which an image loaded late may hold the start address of one of its
-    threads. *complete* says that the prescan has nothing more about it, *sought* that no image to come is of its
-    program, *forgotten* why less is known than events told.
-    """
-
-    __slots__ = (
-        "_early",
-        "_likely",
-        "awaited",
-        "complete",
-        "forgotten",
-        "known",
-        "modules",
-        "parent",
-        "program",
-        "sought",
-    )
-
-    def __init__(
-        self,
-        known: KnownProcess | None = None,
-        parent: TrackedProcess | None = None,
-        forgotten: str | None = None,
-    ) -> None:
-        self.known = known
-        self.forgotten = forgotten
-        self.parent = parent
-        self.modules: ModuleMap | None = None
-        self.awaited = 0
-        self.complete = self.seen_to_start
-        self.sought = False
-        self.program: str | None = None
-        """The path of the image that its bare name fits."""
-        self._likely: str | None = None
-        """The path of the latest image, where it may be the program's: then the next one is ntdll.dll's."""
-        self._early: list[tuple[str, bool]] = []
-        """The images seen before its name was known."""
-
-    @property
-    def seen_to_start(self) -> bool:
-        """Whether its start was observed, so that all its events so far were too."""
-        return isinstance(self.known, ProcessStart)
-
-    @property
-    def name(self) -> str | None:
-        """Its bare name, while the path of its program is not known."""
-        name = self.known.image if self.known else None
-        return name if name and self.program is None and is_bare(name) else None
-
-    @property
-    def image(self) -> str | None:
-        """Its program, with the full path if an event has it."""
-        name = self.known.image if self.known else None
-        return self.program if self.program and name and is_bare(name) else name
-
-    @property
-    def weight(self) -> int:
-        """How much of MOST_WEIGHT it takes."""
-        texts = _text_weight(self.known) + (_text_weight(self.parent.known) if self.parent else 0)
-        return texts + len(self.modules or ()) + len(self._early)
-
-    def learn(self, known: KnownProcess) -> None:
-        """Replace what is known about it by *known*, which is all of that and more."""
-        self.known = known
-        if known.image:
-            early, self._early = self._early, []
-            for path, mapped in early:
-                self.see(path, mapped=mapped)
-
-    def see(self, path: str | None, *, mapped: bool) -> None:
-        """Take the path of its next image, which was *mapped* just now, or else was there before.
-
-        The first image that fits its name is its program's, whatever it maps later. A process that is older than
-        the trace had mapped its program before, unless ntdll.dll comes right behind the image.
-        """
-        if self.program is not None or not path:
-            return
-        name = self.known.image if self.known else None
-        if not name:
-            if len(self._early) < MOST_OF_ONE:
-                self._early.append((path, mapped))
-        elif not is_bare(name):
-            return
-        elif not mapped or self.seen_to_start:
-            if fits(name, path):
-                self.program = path
-        elif self._likely and path.lower().endswith(NTDLL):
-            self.program = self._likely
-        else:
-            self._likely = path if fits(name, path) else None
-
-    def release(self) -> None:
-        """Let go of what only a tracked process needs; a child may hold this one for as long as it runs."""
-        self.modules = self.parent = None
-        self._early = []
-
-
-def start_time(known: KnownProcess) -> int | None:
-    """Return the FILETIME at which a process started, or None if no event says so."""
-    return known.create_time or (known.time if isinstance(known, ProcessStart) else None)
 
 
 class ProcessTracker:
@@ -152,6 +49,8 @@ class ProcessTracker:
         """The processes that exited at the time of the latest exit."""
         self._latest_exit = 0
         self._forgotten = ForgottenProcesses(bound)
+        self.renamed = 0
+        """How many events gave a process another name, although it was not told to exit."""
         self._forgets_ids = False
         """Whether the prescan found starts or exits of more ids than it keeps."""
 
@@ -166,14 +65,14 @@ class ProcessTracker:
         """Take a listing of the same trace ahead of time."""
         known = self._listed.get(event.pid)
         if event.image and (known is None or known.time > event.time):
-            for pid, _ in self._listed.put(event.pid, event, _text_weight(event)):
+            for pid, _ in self._listed.put(event.pid, event, text_weight(event)):
                 self._forgotten.add(pid)
 
     def prescan_stop(self, event: ProcessStop) -> None:
         """Take a process exit of the same trace ahead of time."""
         first = self._first_exit.get(event.pid)
         if first is None or first.time > event.time:
-            self._forget_ids(self._first_exit.put(event.pid, event, _text_weight(event)))
+            self._forget_ids(self._first_exit.put(event.pid, event, text_weight(event)))
 
     def is_one_until(self, pid: int, time: int) -> bool:
         """Whether the prescan found that *pid* neither starts up to *time* nor exits before."""
@@ -188,20 +87,20 @@ class ProcessTracker:
         """Take the start of a process."""
         process = self._running.get(event.pid)
         known = process.known if process else None
-        if process and isinstance(known, ProcessStart) and event.time - known.time <= _SAME_START:
-            self._learn(event.pid, process, _merged(known, event))
+        if process and isinstance(known, ProcessStart) and event.time - known.time <= SAME_START:
+            self._learn(event.pid, process, merged(known, event))
         else:
             parent = None if event.parent_pid is None else self._parent(event.parent_pid, event.time)
             self._forgotten.discard(event.pid)
-            self._track(event.pid, TrackedProcess(event, parent))
+            self._replace(event.pid, process, TrackedProcess(event, parent))
 
     def list(self, event: ProcessRundown) -> None:
         """Take a listing: the process was found to exist."""
         process = self._running.get(event.pid)
-        if process is None or (process.known is not None and _is_another(process.known, event)):
-            self._track(event.pid, TrackedProcess(event))
+        if process is None or (process.known is not None and is_another(process.known, event)):
+            self._replace(event.pid, process, TrackedProcess(event))
         else:
-            self._learn(event.pid, process, event if process.known is None else _merged(process.known, event))
+            self._learn(event.pid, process, event if process.known is None else merged(process.known, event))
 
     def stop(self, event: ProcessStop) -> None:
         """Take the exit of a process."""
@@ -212,7 +111,8 @@ class ProcessTracker:
             self._latest_exit = event.time
         ended = self._running.pop(event.pid) or self._new(event.pid)
         self._forgotten.discard(event.pid)
-        _complete(ended, event)
+        if learn_from(ended, event):
+            self.renamed += 1
         ended.complete = True
         if len(self._just_exited) < self._bound:
             self._just_exited[event.pid] = ended
@@ -224,7 +124,8 @@ class ProcessTracker:
         if process.modules is None:
             process.modules = ModuleMap()
         process.modules.load(event)
-        process.see(event.image, mapped=not event.rundown)
+        if process.wants_path:
+            process.see(event.image, mapped=not event.rundown)
         self._track(event.pid, process)
 
     def unload(self, event: ImageUnload) -> None:
@@ -253,7 +154,7 @@ class ProcessTracker:
             # Neither start nor exit seen: it is of this process unless the id is reused before it.
             if told is not None and pid not in self._last_exit and self.is_one_until(pid, max(time, told.time)):
                 process = process or self._new(pid)
-                _complete(process, told)
+                learn_from(process, told)
                 self._track(pid, process)
         if process is not None:
             process.complete = True
@@ -297,14 +198,20 @@ class ProcessTracker:
 
     def _track(self, pid: int, process: TrackedProcess) -> TrackedProcess:
         """Make *process*, as it now is, the newest entry."""
-        before = self._running.get(pid)
-        if before is not None and before is not process:
-            before.release()
         for forgotten_pid, forgotten in self._running.put(pid, process, process.weight):
             forgotten.release()
             if forgotten.known is not None:
                 self._forgotten.add(forgotten_pid)
         return process
+
+    def _replace(self, pid: int, process: TrackedProcess | None, by: TrackedProcess) -> None:
+        """Track a process in place of *process*, which was not told to exit; count it if their names differ."""
+        if process is not None:
+            if process.known is not None and by.known is not None:
+                by.renamed = process.renamed = not is_same_program(process.known.image, by.known.image)
+                self.renamed += by.renamed
+            process.release()
+        self._track(pid, by)
 
     def _new(self, pid: int) -> TrackedProcess:
         """Return a process about which nothing is known, or not any more."""
@@ -323,42 +230,3 @@ class ProcessTracker:
     def _learn(self, pid: int, process: TrackedProcess, known: KnownProcess) -> None:
         process.learn(known)
         self._track(pid, process)
-
-
-def _text_weight(known: KnownProcess | ProcessStop | None) -> int:
-    if known is None:
-        return 0
-    return (len(known.image or "") + len(known.command_line or "")) // _WEIGHT_OF_TEXT
-
-
-def _complete(process: TrackedProcess, event: ProcessRundown | ProcessStop) -> None:
-    """Let *process* learn what *event*, a listing or its exit, tells of it."""
-    if process.known is None:
-        process.learn(ProcessRundown(*event))
-    elif not _is_another(process.known, event):
-        process.learn(_merged(process.known, event))
-
-
-def _merged(known: KnownProcess, event: KnownProcess | ProcessStop) -> KnownProcess:
-    """Return *known* with the fields that only *event*, of the same process, has."""
-    missing = {
-        name: new
-        for name in ("parent_pid", "session_id", "create_time", "sid", "command_line")
-        if getattr(known, name) in (None, "") and (new := getattr(event, name)) is not None
-    }
-    if event.image and is_same_program(known.image, event.image) and _says_more(event.image, known.image or ""):
-        missing["image"] = event.image
-    return known._replace(**missing) if missing else known
-
-
-def _says_more(image: str, than: str) -> bool:
-    """Whether the name *image* says more than another one of the same program: a path, or more of a cut name."""
-    return (not is_bare(image), len(image)) > (not is_bare(than), len(than))
-
-
-def _is_another(known: KnownProcess, event: ProcessRundown | ProcessStop) -> bool:
-    """Whether *event* is about a process other than *known*, whose exit was then not recorded."""
-    started, listed_start = start_time(known), event.create_time
-    if started is not None and listed_start is not None:
-        return abs(started - listed_start) > _SAME_START
-    return not is_same_program(known.image, event.image)

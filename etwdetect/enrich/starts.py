@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from etwdetect.enrich.imagefiles import ImageFiles
     from etwdetect.enrich.modules import Module, ModuleMap
     from etwdetect.enrich.paths import Paths
-    from etwdetect.enrich.process_tracker import ProcessTracker, TrackedProcess
+    from etwdetect.enrich.process_tracker import ProcessTracker
+    from etwdetect.enrich.tracked_process import TrackedProcess
 
 Absent = tuple[tuple[str, str], ...]
 

@@ -35,8 +35,9 @@ class ScanResult(NamedTuple):
     read.
 
     *thread_starts* counts the thread starts by row of the rule; *table_size* and *table_bound* are of the
-    new-process table, *evictions* its evicted entries. *stopped* says that not all was read because the user
-    interrupted it. *seconds* is how long all of it took.
+    new-process table, *evictions* its evicted entries. *renamed* counts the events that gave a process another
+    name. *stopped* says that not all was read because the user interrupted it. *seconds* is how long all of it
+    took.
     """
 
     files: tuple[FileDamages, ...]
@@ -56,6 +57,7 @@ class ScanResult(NamedTuple):
     table_bound: int
     evictions: int
     stopped: bool
+    renamed: int
     seconds: float
 
     @property

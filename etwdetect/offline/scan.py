@@ -120,6 +120,7 @@ class Scan:
             table_bound=table.bound,
             evictions=table.evictions,
             stopped=any(trace.stopped for trace in self.traces),
+            renamed=self._enricher.renamed,
             seconds=self._seconds,
         )
 

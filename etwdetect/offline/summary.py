@@ -71,6 +71,11 @@ def notes(result: ScanResult) -> Iterator[str]:
     if result.images_damaged:
         count = result.images_damaged
         yield f"{name(result)}: {count:,} image events cannot be read: start modules may be missing"
+    if result.renamed:
+        yield (
+            f"{name(result)}: {plural(result.renamed, 'event')} gave a process another name, without an exit"
+            " before: a name may be made up, or an exit may be missing"
+        )
     if result.thread_starts.unknown:
         yield f"{name(result)}: {result.thread_starts.unknown:,} thread starts have no known creator"
 

@@ -2,6 +2,7 @@
 
 import pickle
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -323,7 +324,7 @@ def test_every_remote_thread_becomes_one_detection_in_order_whatever_was_told(ev
             enricher.add(hits[-1])
         found += enricher.take(event.time)
     found += enricher.take()
-    assert [each.thread for each in found] == hits
+    assert [each.thread._replace(evidence=()) for each in found] == hits
     for each in found:
         absent = dict(each.absent)
         assert (each.source.image is None) == ("SourceImage" in absent)
@@ -390,3 +391,60 @@ def test_a_name_to_come_is_not_given_where_starts_were_forgotten(monkeypatch):
     found = detected(later, prescanned=[*starts, later])
     assert found.target.image is None
     assert why(found, "TargetImage") == PERHAPS_FORGOTTEN
+
+
+# -- events that name one process differently
+
+
+def renamed(*events, **options):
+    return detected(*events, **options).thread.evidence == ("renamed",)
+
+
+OTHER_NAMES = [
+    start(T - 50, image="evil.exe"),
+    listed(time=T - 50, image="evil.exe"),
+    ProcessStop(T + 50, TARGET, image="evil.exe"),
+    listed(time=T + 50, image="evil.exe"),
+    start(T + 50, image="evil.exe"),
+]
+
+
+@pytest.mark.parametrize("known", [start(T - 5 * SECOND), listed(time=T - 5 * SECOND)], ids=["started", "listed"])
+@pytest.mark.parametrize("other", OTHER_NAMES, ids=lambda event: f"{type(event).__name__} {event.time - T}")
+def test_another_name_for_a_process_that_did_not_exit_is_evidence_on_its_hits(known, other):
+    assert renamed(known, other)
+    assert not renamed(known, other._replace(image="target.exe"))
+    assert not renamed(known, other._replace(image="\\Device\\HarddiskVolume4\\TARGET.exe"))
+    assert not renamed(known, other._replace(pid=CREATOR + 500))
+
+
+def test_a_later_listing_or_exit_that_was_seen_ahead_of_time_is_evidence_too():
+    for later in listed(time=T + 99 * SECOND, image="b.exe"), ProcessStop(T + 99 * SECOND, TARGET, image="b.exe"):
+        known = listed(time=T - SECOND, image="a.exe")
+        enricher = Enricher()
+        enricher.prescan(later)
+        enricher.observe(known)
+        enricher.add(HIT)
+        assert [found.thread.evidence for found in enricher.take()] == [("renamed",)]
+
+
+def test_another_name_after_an_exit_is_of_another_process():
+    found = detected(start(T - 9), ProcessStop(T - 8, TARGET), start(T - 7, image="evil.exe"))
+    assert (found.target.image, found.thread.evidence) == ("evil.exe", ())
+
+
+def test_where_names_contradict_no_kind_rests_on_the_creators():
+    csrss = "\\Windows\\System32\\csrss.exe"
+    known = start(T - 9 * SECOND, pid=CREATOR, image="\\Users\\evil.exe")
+    forged = listed(CREATOR, T - SECOND, image=csrss)
+    assert detected(forged).kind == "console control"
+    found = detected(known, forged)
+    assert (found.kind, found.severity, found.thread.evidence) == (None, "medium", ("renamed",))
+    assert "name its source or its target differently" in why(found, "Kind")
+
+
+def test_events_that_rename_are_counted():
+    enricher = Enricher()
+    for event in start(1), listed(time=2, image="b.exe"), listed(time=3, image="b.exe"), ProcessStop(4, TARGET):
+        enricher.observe(event)
+    assert enricher.renamed == 1

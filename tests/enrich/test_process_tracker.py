@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from etwdetect.core.events import ImageLoad, ProcessRundown, ProcessStart, ProcessStop
-from etwdetect.enrich.process_tracker import ProcessTracker, start_time
+from etwdetect.enrich.process_tracker import ProcessTracker
+from etwdetect.enrich.tracked_process import start_time
 
 MILLISECOND = 10_000
 

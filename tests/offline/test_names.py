@@ -295,3 +295,19 @@ def test_the_command_line_takes_drives(command, tmp_path, capsys):
 def test_what_is_no_drive_is_a_usage_error(capsys):
     assert main(["scan", "x.etl", "--drive", "C"]) == 2
     assert "such as C:=\\Device\\HarddiskVolume3" in capsys.readouterr().err
+
+
+# -- contradictions
+
+
+def test_a_rundown_that_renames_a_process_is_told_once_and_marked(tmp_path, capsys):
+    machine = Machine()
+    machine.born(HIT - 2 * SECOND, INJECTOR, "evil.exe")
+    machine.process(_DC_START, HIT - SECOND, INJECTOR, "csrss.exe")
+    machine.thread(HIT, INJECTOR, TARGET, 9)
+    trace = tmp_path / "forged.etl"
+    trace.write_bytes(machine.trace())
+    assert main(["scan", str(trace)]) == 0
+    shown = capsys.readouterr()
+    assert "[renamed]" in shown.out
+    assert shown.err.count("1 event gave a process another name") == 1

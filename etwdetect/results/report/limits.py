@@ -27,8 +27,9 @@ EVIDENCE: Final = (
     ("events-lost", "at least so many events are missing; one of them may have explained this thread"),
     ("buffers-lost", "so many whole buffers are missing, with an unknown number of events"),
     ("table-overflow", "too many processes waited for their first thread; the target may have been one of them"),
+    ("renamed", "another event names the source or the target differently; a name may be made up"),
 )
-"""The kinds of evidence, each a reason why a hit may not be a remote thread."""
+"""The kinds of evidence, each a reason why a hit may not be a remote thread, or not of the programs it names."""
 
 LOSSES: Final = ("events-lost", "buffers-lost")
 """Those that mean that events are missing, so that remote threads may be missing too."""
