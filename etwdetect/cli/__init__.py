@@ -16,7 +16,7 @@ from etwdetect.core.errors import EtwDetectError, MissingExtraError, NotElevated
 from etwdetect.results.wording import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 __all__ = ["COMMANDS", "main", "say", "tell"]
 
@@ -31,6 +31,7 @@ COMMANDS: Final = (
     "record",
     "report",
     "scan",
+    "service",
 )
 """Each is the `command` of the module of its name in this package, and returns a Status."""
 
@@ -68,12 +69,15 @@ def _etwdetect() -> None:
 unforeseen.add_debug_option(_etwdetect)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line *argv* (sys.argv's by default) and return its exit status."""
+def main(argv: Sequence[str] | None = None, started: Callable[[], object] | None = None) -> int:
+    """Run the command line *argv* (sys.argv's by default) and return its exit status.
+
+    `monitor` calls *started* once it watches.
+    """
     stdio.prepare()
     unforeseen.begin()
     try:
-        status = _etwdetect.main(argv, prog_name="etwdetect", standalone_mode=False)
+        status = _etwdetect.main(argv, prog_name="etwdetect", standalone_mode=False, obj=started)
     except click.ClickException as error:
         with stdio.complaining():
             error.show()

@@ -77,7 +77,7 @@ def command(  # noqa: PLR0913, PLR0917 (one parameter an option)
         monitor = Monitor(stop.is_set, say, enricher, config=config, strict=strict, duration=duration, tap=tap)
         try:
             with results.open(live=True, rotation=rotation), contextlib.closing(monitor.poll()) as turns:
-                for detections in _with_statistics(turns, monitor, stats):
+                for detections in _with_statistics(_announced(turns), monitor, stats):
                     for detection in detections:
                         results.show(detection)
                     results.tick(monitor.clock.now())
@@ -97,6 +97,16 @@ def _event_log(path: Path | None, privacy: Privacy) -> Iterator[Callable[[Event]
         return
     with contextlib.closing(EventLog(path)) as log:
         yield log.write if privacy.hides_nothing else lambda event: log.write(privacy.event(event))
+
+
+def _announced(turns: Iterable[list[Detection]]) -> Iterator[list[Detection]]:
+    """Yield the *turns*, and tell who runs the command at the first one: its session has started then."""
+    started = click.get_current_context().obj
+    for detections in turns:
+        if started is not None:
+            started()
+            started = None
+        yield detections
 
 
 def _with_statistics(

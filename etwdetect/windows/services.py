@@ -227,6 +227,16 @@ def wait_until_started(name: str, timeout: float) -> State:
             time.sleep(_POLL_SECONDS)
 
 
+def wait_until_gone(name: str, timeout: float) -> bool:
+    """Wait, at most *timeout* seconds, until the deleted service *name* is gone; return whether it is."""
+    deadline = time.monotonic() + timeout
+    while status(name) is not None:
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(_POLL_SECONDS)
+    return True
+
+
 def _status(service: int, name: str) -> ServiceStatus:
     found = ServiceStatus()
     if not advapi32().QueryServiceStatus(service, ctypes.byref(found)):

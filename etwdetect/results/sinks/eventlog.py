@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 EVENT_ID: Final = 8
 """Sysmon's number for the same event; EventCreate.exe has a text for 1 to 1000."""
 
-_MESSAGES: Final = r"%SystemRoot%\System32\EventCreate.exe"
+MESSAGES: Final = r"%SystemRoot%\System32\EventCreate.exe"
 
 _WARNED_OF: Final = frozenset(("medium", "high"))
 
@@ -60,7 +60,7 @@ class EventLogTransport:
     def send(self, messages: Sequence[bytes]) -> None:
         """Report the events."""
         if self._handle is None:
-            self._handle = eventlog.open_source(self._source, _MESSAGES)
+            self._handle = eventlog.open_source(self._source, MESSAGES)
         for message in messages:
             eventlog.report(self._handle, message[0], EVENT_ID, message[1:].decode("utf-16-le"))
 

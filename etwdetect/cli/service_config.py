@@ -1,0 +1,97 @@
+"""The service's configuration file: the options of `monitor`, in TOML.
+
+Each key is an option without its dashes: a value, `true` for one that takes none, a list for one that is repeated.
+So every option of `monitor` is one of the file, and a file that an older version took is taken by a newer one.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from etwdetect.core.errors import EtwDetectError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+_KEY: Final = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
+_NOT_FOR_A_SERVICE: Final = frozenset(("duration", "help"))
+_MOST_BYTES: Final = 1 << 20
+
+DEFAULT: Final = """\
+# What the service etwdetect runs with: options of `etwdetect monitor`, without their dashes. Read at each start.
+
+format = "json"
+output = '{folder}\\hits.json'
+
+# Begin a new output at so many megabytes, and keep so many older ones.
+rotate = 100
+keep = 9
+
+# Repeats of one source, target and start within so many seconds become one record.
+fold = 60
+
+# Also to the Windows event log, or to another machine; a list for more than one.
+# to = ["eventlog:", "syslog+tcp://collector.example:514"]
+"""
+
+
+class ServiceConfigError(EtwDetectError):
+    """The configuration file cannot be read, or says what `monitor` does not take; the message names it."""
+
+
+def write_default(path: Path) -> None:
+    """Write the configuration that a service has at first. Raises OSError."""
+    path.write_text(DEFAULT.format(folder=path.parent), "utf-8")
+
+
+def arguments(path: Path) -> list[str]:
+    """Return the file at *path* as arguments of `monitor`, which takes them. Raises ServiceConfigError."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(_MOST_BYTES + 1)
+        if len(data) > _MOST_BYTES:
+            raise ServiceConfigError(f"{path} has more than {_MOST_BYTES >> 20} MiB")
+        document = tomllib.loads(data.decode("utf-8-sig"))
+    except OSError as error:
+        raise ServiceConfigError(f"{path} cannot be read: {error.strerror}") from error
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
+        raise ServiceConfigError(f"{path}: {error}") from error
+    try:
+        found = [each for key, value in document.items() for each in _option(key, value)]
+        _check(found)
+    except click.UsageError as error:
+        raise ServiceConfigError(f"{path}: {error.format_message()}") from error
+    return found
+
+
+def _option(key: str, value: Any) -> Iterator[str]:  # noqa: ANN401 (what TOML can say)
+    if not _KEY.fullmatch(key) or key in _NOT_FOR_A_SERVICE:
+        raise click.UsageError(f"{key} is no option for a service")
+    for each in value if isinstance(value, list) else [value]:
+        if each is True:
+            yield f"--{key}"
+        elif isinstance(each, (str, int, float)):
+            if each is not False:
+                yield f"--{key}={each}"
+        else:
+            raise click.UsageError(f"{key} must be text, a number, true or false, or a list of these")
+
+
+def _check(found: list[str]) -> None:
+    """Raise click.UsageError unless `monitor` takes these arguments, and every path in them is absolute."""
+    from etwdetect.cli.monitor import command  # noqa: PLC0415 (the other commands here need none of it)
+
+    values = command.make_context("monitor", list(found)).params
+    for parameter in command.params:
+        value = values.get(parameter.name or "")
+        for each in value if isinstance(value, tuple) else (value,):
+            if isinstance(each, PurePath) and not each.is_absolute():
+                raise click.UsageError(f"{(parameter.name or '').replace('_', '-')} must be an absolute path")
+    if not values.get("output") and not values.get("to"):
+        raise click.UsageError("a service needs an output, or a sink in to")
