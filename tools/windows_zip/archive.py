@@ -31,9 +31,14 @@ def zip_bytes(files: Mapping[str, bytes], folder: str = "") -> bytes:
 
 
 def write_zip(path: Path, folder: str, files: Mapping[str, bytes]) -> str:
-    """Write *files* in *folder* into a .zip at *path*, all or nothing; return its SHA-256."""
+    """Write *files* in *folder* into a .zip at *path*, all or nothing; return its SHA-256.
+
+    The file beside it, with .sha256, has that too, as `sha256sum -c` reads it.
+    """
     content = zip_bytes(files, folder)
     unfinished = path.with_name(path.name + ".part")
     unfinished.write_bytes(content)
     unfinished.replace(path)
-    return hashlib.sha256(content).hexdigest()
+    digest = hashlib.sha256(content).hexdigest()
+    path.with_name(path.name + ".sha256").write_bytes(f"{digest} *{path.name}\n".encode())
+    return digest

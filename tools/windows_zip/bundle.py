@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import shutil
+import zipfile
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from tools.windows_lab import windows_python
 from tools.windows_lab.errors import LabError
 from tools.windows_zip import texts, wheels
 from tools.windows_zip.archive import zip_bytes
+from tools.windows_zip.platforms import X64
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from tools.windows_zip.platforms import Platform
 
 _START: Final = b"""\
 import sys
@@ -23,7 +27,6 @@ sys.exit(main())
 
 # The launcher starts the Python that the first line behind it names, with the .zip behind that line.
 _FIRST_LINE: Final = b'#!"<launcher_dir>\\python\\python.exe"\r\n'
-_LAUNCHER: Final = "distlib/t64.exe"
 
 
 class Parts(NamedTuple):
@@ -32,18 +35,48 @@ class Parts(NamedTuple):
     project: Path
     interpreter: Path
     wheels: Path
+    platform: Platform = X64
 
 
-def fetch(project: Path) -> Parts:
-    """Fetch all that goes into the .zip of the project in *project*, into its folder build. Raises LabError."""
-    scratch = project / "build" / "windows-zip"
+def fetch(project: Path, platform: Platform = X64, python: Path | None = None) -> Parts:
+    """Fetch all that goes into the .zip of the project in *project*, into its folder build. Raises LabError.
+
+    *python* is python.org's embeddable package, a .zip; there is one in the package index for x64 alone.
+    """
+    scratch = project / "build" / f"windows-zip-{platform.name}"
     shutil.rmtree(scratch, ignore_errors=True)
-    parts = Parts(project, scratch / "python", scratch / "wheels")
-    windows_python.install_python(parts.interpreter, scratch / "download")
+    parts = Parts(project, scratch / "python", scratch / "wheels", platform)
+    if python is None:
+        windows_python.install_python(parts.interpreter, scratch / "download")
+    else:
+        _unpack(python, parts.interpreter)
+    _check(parts)
     parts.wheels.mkdir(parents=True)
-    wheels.download(parts.wheels)
+    wheels.download(parts.wheels, platform)
     wheels.build(project, parts.wheels)
     return parts
+
+
+def _unpack(python: Path, folder: Path) -> None:
+    folder.mkdir(parents=True)
+    try:
+        with zipfile.ZipFile(python) as archive:
+            for entry in archive.infolist():
+                if not entry.is_dir() and "/" not in entry.filename and "\\" not in entry.filename:
+                    (folder / entry.filename).write_bytes(archive.read(entry))
+    except (OSError, zipfile.BadZipFile) as error:
+        raise LabError(f"{python}: {error}") from error
+
+
+def _check(parts: Parts) -> None:
+    """Raise LabError unless the interpreter is of the version that the wheels are for, and for the platform."""
+    program = parts.interpreter / "python.exe"
+    if not (parts.interpreter / windows_python.PATH_FILE).is_file():
+        raise LabError(
+            f"no embeddable package of CPython {windows_python.VERSION}: {windows_python.PATH_FILE} is missing"
+        )
+    if not program.is_file() or not parts.platform.runs(program.read_bytes()):
+        raise LabError(f"python.exe is not there, or not for {parts.platform.name}")
 
 
 def assemble(parts: Parts) -> dict[str, bytes]:
@@ -55,7 +88,9 @@ def assemble(parts: Parts) -> dict[str, bytes]:
     packages = sorted(about.values(), key=lambda wheel: wheel.name.lower())
     for package in packages:
         if package.name == wheels.LAUNCHER:
-            files["etwdetect.exe"] = package.files[_LAUNCHER] + _FIRST_LINE + zip_bytes({"__main__.py": _START})
+            files["etwdetect.exe"] = (
+                package.files[parts.platform.launcher] + _FIRST_LINE + zip_bytes({"__main__.py": _START})
+            )
         else:
             _add(files, {f"lib/{name}": content for name, content in package.files.items()})
         folder = f"licences/{package.name}-{package.version}"
@@ -64,7 +99,11 @@ def assemble(parts: Parts) -> dict[str, bytes]:
         raise LabError(f"{wheels.LAUNCHER} is not among the wheels")
     files["licences/CPython/LICENSE.txt"] = files["python/LICENSE.txt"]
     files["licences/README.txt"] = texts.licences(packages)
-    files["README.txt"] = texts.readme()
+    missing = sorted(wheels.locked(X64) - wheels.locked(parts.platform))
+    files["README.txt"] = texts.readme(parts.platform, missing)
+    for name, content in files.items():
+        if name.endswith((".exe", ".dll", ".pyd")) and not parts.platform.runs(content):
+            raise LabError(f"{name} is not for {parts.platform.name}")
     return files
 
 

@@ -6,14 +6,16 @@ from typing import TYPE_CHECKING, Final
 
 import etwdetect
 from tools.windows_lab.windows_python import EMBED, EMBED_PYTHON
+from tools.windows_zip.platforms import X64
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from tools.windows_zip.platforms import Platform
     from tools.windows_zip.wheels import Wheel
 
 _README: Final = """\
-etwdetect {version} for Windows 10 and 11 and Windows Server 2016 and later, 64 bits (x64)
+etwdetect {version} for {systems}, {words}
 
 Finds threads that one process creates in another.
 
@@ -21,11 +23,13 @@ To use it, unpack this folder anywhere and start etwdetect.exe in it from a term
 
     etwdetect.exe scan TRACE.etl        remote threads in a recorded trace
     etwdetect.exe monitor               as they happen; needs a terminal opened with "Run as administrator"
+    etwdetect.exe service install       the same as a service, started with Windows; as an administrator
     etwdetect.exe --help
 
-Nothing is installed, and nothing outside of this folder is changed. To remove it, delete the folder. To have a
-newer version, unpack that one beside it; do not unpack one over the other.
-
+But for "service install" and "driver install", nothing is installed, and nothing outside of this folder is
+changed. To remove it, uninstall what you installed, and delete the folder. To have a newer version, unpack that
+one beside it, not over it; its "etwdetect.exe service install" moves a service over, with its configuration.
+{missing}
 Whoever can change files in this folder decides what runs when you start etwdetect.exe. Before you start it as an
 administrator, unpack it where only administrators can write, such as in C:\\Program Files.
 
@@ -36,6 +40,14 @@ The folder parity_tests compares etwdetect with the KDetector driver on a test m
 
     etwdetect.exe parity scenarios list
     etwdetect.exe parity run --bench vm
+"""
+
+_SYSTEMS: Final = "Windows 10 and 11 and Windows Server 2016 and later"
+_SYSTEMS_ON_ARM: Final = "Windows 11 and Windows Server 2025"
+
+_MISSING: Final = """
+These packages have no build for this kind of machine, so what needs them is missing here: {packages}.
+The .zip for x64 has them, and runs here too, emulated.
 """
 
 _LICENCES: Final = """\
@@ -52,9 +64,13 @@ etwdetect.exe is the launcher t64.exe of distlib, followed by a line that says w
 """
 
 
-def readme() -> bytes:
-    """Return README.txt."""
-    return _text(_README.format(version=etwdetect.__version__))
+def readme(platform: Platform, missing: Sequence[str]) -> bytes:
+    """Return README.txt; *missing* are the packages that have no wheel for *platform*."""
+    told = _MISSING.format(packages=", ".join(missing)) if missing else ""
+    systems = _SYSTEMS if platform is X64 else _SYSTEMS_ON_ARM
+    return _text(
+        _README.format(version=etwdetect.__version__, systems=systems, words=platform.words, missing=told)
+    )
 
 
 def licences(packages: Sequence[Wheel]) -> bytes:

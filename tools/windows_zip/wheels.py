@@ -1,4 +1,4 @@
-"""The wheels that go into the .zip: what they hold, and their versions, from requirements.txt beside this."""
+"""The wheels that go into the .zip: what they hold, and their versions, from the locks beside this."""
 
 from __future__ import annotations
 
@@ -7,25 +7,29 @@ import json
 import tempfile
 import zipfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from tools.windows_lab.errors import LabError
 from tools.windows_lab.steps import run_step
-from tools.windows_lab.windows_python import PIP_SECONDS, WINDOWS_WHEELS, own_requirements, pip
+from tools.windows_lab.windows_python import PIP_SECONDS, own_requirements, pip
+from tools.windows_zip.platforms import X64
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
-LOCK: Final = Path(__file__).with_name("requirements.txt")
+    from tools.windows_zip.platforms import Platform
+
+EXTRAS: Final = ("sigma",)
+"""The extras that go into the .zip."""
 
 LAUNCHER: Final = "distlib"
-"""Has the launcher that is etwdetect.exe; nothing else of it goes into the .zip."""
+"""Has the launchers that are etwdetect.exe; nothing else of it goes into the .zip."""
 
 # What click asks for on Windows alone: pip judges such conditions by the machine that it runs on.
 _ON_WINDOWS: Final = ("colorama>=0.4.6",)
 
 _HEAD: Final = """\
-# What goes into the .zip for Windows, by version and content. Made by: python -m tools.windows_zip --lock
+# What goes into the .zip for {platform}, by version and content. Made by: python -m tools.windows_zip --lock
 """
 
 _DEVELOPMENT: Final = (".pyi", ".lib", ".a", ".h", ".pxd", "/py.typed")
@@ -42,37 +46,58 @@ class Wheel(NamedTuple):
     licences: dict[str, bytes]
 
 
-def lock(project: Path) -> None:
-    """Write LOCK, with the newest versions that the project in *project* takes. Raises LabError."""
-    wanted = [*own_requirements(project, extras=("sigma",)), *_ON_WINDOWS, LAUNCHER]
-    with tempfile.TemporaryDirectory() as scratch:
-        report = Path(scratch) / "report.json"
-        run_step(
-            "pip install --dry-run",
-            pip(
-                f"install --dry-run --ignore-installed {WINDOWS_WHEELS}",
-                "--target",
-                scratch,
-                "--report",
-                str(report),
-                *wanted,
-            ),
-            timeout=PIP_SECONDS,
-        )
-        found = json.loads(report.read_text(encoding="utf-8"))["install"]
+def lock(project: Path, platform: Platform) -> list[str]:
+    """Write the lock of *platform*, with the newest versions that the project in *project* takes.
+
+    Returns the extras that are left out, because something that they need has no wheel there. Raises LabError.
+    """
+    wanted = [*own_requirements(project), *_ON_WINDOWS, LAUNCHER]
+    missing = []
+    for extra in EXTRAS:
+        more = [each for each in own_requirements(project, (extra,)) if each not in wanted]
+        try:
+            _resolve(platform, more)
+        except LabError:
+            if platform is X64:
+                raise
+            missing.append(extra)
+        else:
+            wanted += more
     lines = sorted(
         f"{each['metadata']['name'].lower()}=={each['metadata']['version']}"
         f" --hash=sha256:{each['download_info']['archive_info']['hashes']['sha256']}"
-        for each in found
+        for each in _resolve(platform, wanted)
     )
-    LOCK.write_text(_HEAD + "\n".join(lines) + "\n", encoding="utf-8")
+    text = _HEAD.format(platform=platform.name) + "\n".join(lines) + "\n"
+    platform.lock.write_text(text, encoding="utf-8")
+    return missing
 
 
-def download(folder: Path) -> None:
-    """Put the wheels of LOCK, with the content that it says, into *folder*. Raises LabError."""
+def _resolve(platform: Platform, wanted: Sequence[str]) -> list[Any]:
+    """Return what pip would install for *wanted*. Raises LabError."""
+    with tempfile.TemporaryDirectory() as scratch:
+        report = Path(scratch) / "report.json"
+        words = f"install --dry-run --ignore-installed {platform.wheels}"
+        run_step(
+            "pip install --dry-run",
+            pip(words, "--target", scratch, "--report", str(report), *wanted),
+            timeout=PIP_SECONDS,
+        )
+        found: list[Any] = json.loads(report.read_text(encoding="utf-8"))["install"]
+    return found
+
+
+def locked(platform: Platform) -> set[str]:
+    """Return the names of the packages in the lock of *platform*."""
+    lines = platform.lock.read_text(encoding="utf-8").splitlines()
+    return {line.partition("==")[0] for line in lines if not line.startswith("#")}
+
+
+def download(folder: Path, platform: Platform) -> None:
+    """Put the wheels of the lock, with the content that it says, into *folder*. Raises LabError."""
     run_step(
         "pip download of Windows wheels",
-        pip(f"download --no-deps --require-hashes {WINDOWS_WHEELS}", "-r", str(LOCK), "-d", str(folder)),
+        pip(f"download --no-deps --require-hashes {platform.wheels}", "-r", str(platform.lock), "-d", str(folder)),
         timeout=PIP_SECONDS,
     )
 
