@@ -82,11 +82,11 @@ def test_filters_and_statuses_are_those_of_a_trace(etwdetect, saved):
 
 
 def test_it_is_said_that_options_for_traces_change_nothing_of_saved_results(etwdetect, saved, tmp_path):
-    said = "etwdetect: saved results keep their functions and kinds: --images and --rules are for traces"
+    said = "etwdetect: saved results keep their names and kinds: --images, --rules and --drive are for traces"
     rules = tmp_path / "own.toml"
     rules.write_text("[[rule]]\nname = 'own'\nkind = 'mine'\nwhen = {}\n", "utf-8")
     plain = etwdetect("scan", saved())
-    for options in (("--images", SAMPLE.parent / "images"), ("--rules", rules)):
+    for options in (("--images", SAMPLE.parent / "images"), ("--rules", rules), ("--drive", "C:=\\Device\\x")):
         done = etwdetect("scan", saved(), *options)
         assert (done.out, done.status) == (plain.out, 0)
         assert done.err.splitlines() == [said, *plain.err.splitlines()]
