@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import re
 import reprlib
-import tomllib
 from dataclasses import MISSING, fields
 from datetime import time
 from typing import TYPE_CHECKING, Any, Final
 
+from etwdetect.core import toml
 from parity_tests.checkout import ROOT
 from parity_tests.errors import NoSuchScenarioError, ScenarioError
 from parity_tests.scenario import IDLE, KINDS, SYSTEM, Expected, Machine, OtherReports, Scenario, ScenarioProcess
 from parity_tests.steps import STEPS, CreateThread, ExitThread, Repeat, Step, ThreadRef, parse_duration
-from parity_tests.timeline import expand
+from parity_tests.timeline import MOST_EVENTS, expand
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Mapping, Sequence
@@ -46,10 +46,14 @@ def find(folder: Path | None, names: Sequence[str] = ()) -> list[Scenario]:
 
 def load(path: Path) -> Scenario:
     """Return the scenario in the file at *path*. Raises ScenarioError."""
+    if not path.is_file():  # reading a pipe would wait for ever
+        raise ScenarioError("is not a file", name=path.name)
     try:
-        return parse(path.read_text("utf-8"), path.stem, path)
-    except (OSError, UnicodeDecodeError) as error:
+        with path.open("rb") as file:
+            text = toml.decode(file.read(toml.MOST_BYTES + 1))
+    except (OSError, ValueError) as error:
         raise ScenarioError(f"cannot be read: {error}", name=path.name) from error
+    return parse(text, path.stem, path)
 
 
 def parse(text: str, name: str, path: Path | None = None) -> Scenario:
@@ -66,17 +70,18 @@ def parse(text: str, name: str, path: Path | None = None) -> Scenario:
 
 def _document(text: str) -> dict[str, Any]:
     try:
-        return tomllib.loads(text)
-    except ValueError as error:  # a TOMLDecodeError, or Python's limit on the digits of a number
-        raise ScenarioError(f"is not valid TOML: {error}") from error
-    except RecursionError as error:
-        raise ScenarioError("lists are nested too deeply") from error
+        return toml.parse(text)
+    except ValueError as error:
+        raise ScenarioError(str(error)) from error
 
 
 def _check_names(scenario: Scenario, processes: Processes) -> None:
     """Raise ScenarioError if an expectation names a process or thread that does not exist."""
     others = {"book_driver": scenario.book_driver, "sysmon": scenario.sysmon}
     reports = {f"{name}, reports": other.reports for name, other in others.items() if other}
+    every = [entry for entries in (scenario.expect, *reports.values()) for entry in entries]
+    if sum(entry.times for entry in every) > MOST_EVENTS:
+        raise ScenarioError(f"more than {MOST_EVENTS:,} remote threads are expected")
     for what, entries in (("expect", scenario.expect), *reports.items()):
         for number, entry in enumerate(entries, 1):
             try:

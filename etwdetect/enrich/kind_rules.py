@@ -6,12 +6,12 @@ docs/user/kinds.md describes the form of the rules for users.
 from __future__ import annotations
 
 import re
-import tomllib
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from etwdetect.core import toml
 from etwdetect.core.errors import RuleFileError
 from etwdetect.enrich.fields import FIELDS, HEXADECIMAL
 
@@ -22,10 +22,6 @@ if TYPE_CHECKING:
     from etwdetect.enrich.fields import Value
 
 SEVERITIES: Final = ("high", "medium", "low", "informational")
-
-_MOST_BYTES: Final = 256 << 10
-_MOST_DOTS: Final = 500
-"""In a line: tomllib takes quadratic time in the number of parts of a key. With both limits it takes seconds."""
 
 _KEYS: Final = ("name", "kind", "severity", "reason", "when")
 PLACEHOLDER: Final = re.compile(r"\{(\w+)\}")
@@ -103,26 +99,20 @@ def load(path: Path) -> tuple[KindRule, ...]:
     """Return the rules in the file at *path*. Raises RuleFileError if it cannot be read or is invalid."""
     try:
         with path.open("rb") as file:
-            data = file.read(_MOST_BYTES + 1)
+            text = toml.decode(file.read(toml.MOST_BYTES + 1))
     except OSError as error:
         raise RuleFileError(str(path), f"cannot be read: {error.strerror}") from error
-    if len(data) > _MOST_BYTES:
-        raise RuleFileError(str(path), f"is larger than {_MOST_BYTES:,} bytes")
-    try:
-        return parse(data.decode("utf-8-sig"), str(path))
-    except UnicodeDecodeError as error:
-        raise RuleFileError(str(path), f"is not UTF-8 at byte {error.start}") from error
+    except ValueError as error:
+        raise RuleFileError(str(path), str(error)) from error
+    return parse(text, str(path))
 
 
 def parse(text: str, origin: str) -> tuple[KindRule, ...]:
     """Return the rules of the TOML *text* of the file *origin*. Raises RuleFileError if it is invalid."""
-    for number, line in enumerate(text.splitlines(), 1):
-        if line.count(".") > _MOST_DOTS:
-            raise RuleFileError(origin, f"line {number:,} has more than {_MOST_DOTS} dots: split the line")
     try:
-        document = tomllib.loads(text)
-    except (ValueError, RecursionError) as error:  # a number with too many digits raises a plain ValueError
-        raise RuleFileError(origin, f"is not valid TOML: {error}") from error
+        document = toml.parse(text)
+    except ValueError as error:
+        raise RuleFileError(origin, str(error)) from error
     entries = document.pop("rule", [])
     if document:
         raise RuleFileError(origin, f"unknown key {next(iter(document))!r}; only [[rule]] is allowed")

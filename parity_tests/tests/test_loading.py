@@ -1,6 +1,7 @@
 """Scenario files: what is read, and what is said of a wrong one."""
 
 import contextlib
+import os
 import re
 
 import pytest
@@ -199,3 +200,30 @@ def test_a_file_that_is_no_text_is_told_by_its_name(tmp_path):
     (tmp_path / "a.toml").write_bytes(b"\xff\xfe")
     with pytest.raises(ScenarioError, match=r"^a\.toml: cannot be read"):
         loading.find(tmp_path)
+
+
+def test_a_file_that_is_too_large_is_not_read(tmp_path):
+    (tmp_path / "a.toml").write_bytes(b"#" * (2 << 20))
+    with pytest.raises(ScenarioError, match=r"^a\.toml: cannot be read: is larger than 262,144 bytes"):
+        loading.find(tmp_path)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes in folders")
+def test_a_pipe_and_a_folder_are_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "a.toml")
+    (tmp_path / "b.toml").mkdir()
+    for name in ("a", "b"):
+        with pytest.raises(ScenarioError, match="is not a file"):
+            loading.find(tmp_path, [name])
+
+
+def test_what_takes_tomllib_quadratic_time_is_refused(tmp_path):
+    (tmp_path / "a.toml").write_text("a" + ".a" * 100_000 + " = 1")
+    with pytest.raises(ScenarioError, match="line 1 has more than 500 dots"):
+        loading.find(tmp_path)
+
+
+def test_more_expected_threads_than_events_can_be_are_refused():
+    expect = '{ thread_in = "notepad", made_by = "windbg", times = 100000 },' * 5
+    with pytest.raises(ScenarioError, match="more than 400,000 remote threads are expected"):
+        scenario(steps=ATTACH, expect=expect)
