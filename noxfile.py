@@ -145,7 +145,18 @@ LONG_FUZZ_SECONDS = 1200
 
 @nox.session(default=False)
 def fuzz(session: nox.Session) -> None:
-    """Fuzz a target for some seconds: `-- TARGET SECONDS`; without them, all, one after the other."""
+    """Fuzz a target for some seconds: `-- TARGET SECONDS`; without them, all, one after the other.
+
+    The target `driver` needs clang, and is run by name alone.
+    """
+    if session.posargs[:1] == ["driver"]:
+        corpus = Path("build", "fuzz", "driver")
+        corpus.mkdir(parents=True, exist_ok=True)
+        session.run("make", "-s", "-C", "driver", "fuzz", external=True)
+        long = (session.posargs[1:] or [str(FUZZ_SECONDS)])[0]
+        options = f"-max_total_time={long}", "-print_final_stats=1", f"-artifact_prefix={corpus.parent}/found-"
+        session.run("build/driver/fuzz/Fuzz", *options, str(corpus), external=True)
+        return
     install(session, "fuzz", "test", extras="[parquet,sigma]")
     if session.posargs:
         session.run("python", "-m", "fuzz", *session.posargs)

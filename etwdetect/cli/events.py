@@ -11,6 +11,7 @@ import click
 
 from etwdetect.cli import options, say, stdio
 from etwdetect.cli.inputs import Inputs, Source, TraceSource, consume
+from etwdetect.cli.limits import LimitedStream, OutputLimit, limit_option
 from etwdetect.cli.status import Status, of_all
 from etwdetect.results.privacy import Privacy
 from etwdetect.sources.eventdata.jsonl import JsonLinesWriter
@@ -32,6 +33,7 @@ _FORMATS: Final = ("jsonl", "parquet")
 @click.option(
     "--host", help="The machine that the traces come from; by default its name in the trace, or the trace's own."
 )
+@limit_option
 @options.privacy_options()
 @click.option("--join", is_flag=True, help="Take the traces for consecutive files of one session.")
 def command(  # noqa: PLR0913 (one parameter an option)
@@ -50,28 +52,33 @@ def command(  # noqa: PLR0913 (one parameter an option)
     """
     if form == "parquet" and output is None:
         raise click.UsageError("--format parquet needs --output")
+    limit = OutputLimit()
     found = Inputs(traces, join=join)
     if output is not None:
         options.check_output(output, found.files())
     try:
-        with stdio.writing(output), _writer(form, output) as writer:
-            consume(found, _Written(writer, host, Privacy(command_lines, users)))
+        with stdio.writing(output), _writer(form, output, limit) as writer:
+            consume(found, _Written(writer, host, Privacy(command_lines, users), limit))
     except stdio.OutputEndedError as ended:
         found.statuses.append(stdio.conclude(ended))
+    if limit.met:
+        found.statuses.append(Status.INCOMPLETE)
     return of_all(found.statuses, found=False)
 
 
 @contextmanager
-def _writer(form: str, output: Path | None) -> Iterator[EventWriter]:
+def _writer(form: str, output: Path | None, limit: OutputLimit) -> Iterator[EventWriter]:
     if output is None:
-        yield JsonLinesWriter(sys.stdout)
+        yield JsonLinesWriter(LimitedStream(sys.stdout, limit))
         sys.stdout.flush()
         return
     if form == "parquet":
         # An extra, imported before the output is opened: without it the output stays as it is.
         from etwdetect.sources.eventdata.parquet import ParquetWriter  # noqa: PLC0415
     with options.open_output(output) as stream:
-        writer: EventWriter = ParquetWriter(stream.buffer) if form == "parquet" else JsonLinesWriter(stream)
+        writer: EventWriter = (
+            ParquetWriter(stream.buffer) if form == "parquet" else JsonLinesWriter(LimitedStream(stream, limit))
+        )
         try:
             yield writer
             writer.close()
@@ -83,7 +90,8 @@ def _writer(form: str, output: Path | None) -> Iterator[EventWriter]:
 class _Written:
     """Writes all events with *writer*; *host*, where given, names the machine instead of the trace."""
 
-    def __init__(self, writer: EventWriter, host: str | None, privacy: Privacy) -> None:
+    def __init__(self, writer: EventWriter, host: str | None, privacy: Privacy, limit: OutputLimit) -> None:
+        self._limit = limit
         self._writer = writer
         self._privacy = privacy
         self._host = host
@@ -98,7 +106,7 @@ class _Written:
                 self._writer.begin(self._recording(source.result(), event.start_time), event)
             else:
                 self._writer.write(self._privacy.event(event))
-                self._count += 1
+                self._count += not self._limit.met
 
     def close(self, source: Source, failure: str | None) -> None:
         """Print the closing line."""

@@ -9,6 +9,7 @@ import click
 from etwdetect.cli import options, say
 from etwdetect.cli.enrichment import Enrichment, enrichment_options
 from etwdetect.cli.inputs import Inputs, Source, consume
+from etwdetect.cli.limits import OutputLimit, limit_option
 from etwdetect.cli.status import Status, of_all
 from etwdetect.enrich.fields import FIELDS
 from etwdetect.results.clock import Clock
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("inputs", nargs=-1, required=True, type=options.INPUT_PATH, metavar="INPUT...")
 @options.filter_options
+@limit_option
 @enrichment_options()
 @click.option("--utc", is_flag=True, help="Show and take times in UTC instead of local time.")
 @click.option("--join", is_flag=True, help="Take the traces for consecutive files of one session.")
@@ -38,7 +40,10 @@ def command(inputs: Sequence[Path], enrichment: Enrichment, *, utc: bool, join: 
     """
     wanted = options.make_filter(**filters, utc=utc)
     found = Inputs(inputs, join=join, enrichment=enrichment, saved=True)
-    consume(found, _Explained(wanted, enrichment.kinds, Clock(in_utc=utc)))
+    explained = _Explained(wanted, enrichment.kinds, Clock(in_utc=utc))
+    consume(found, explained)
+    if explained.limit.met:
+        found.statuses.append(Status.INCOMPLETE)
     return of_all(found.statuses, found=False)
 
 
@@ -50,6 +55,7 @@ class _Explained:
         self._kinds = kinds
         self._clock = clock
         self._clock.dates = True
+        self.limit = OutputLimit()
         self._filtered_out = 0
 
     def take(self, source: Source) -> None:
@@ -59,9 +65,10 @@ class _Explained:
             if not self._wanted.passes(detection.thread):
                 self._filtered_out += 1
                 continue
-            click.echo(text_line(detection, self._clock))
-            for line in explanation(detection, self._kinds):
-                click.echo(f"  {line}")
+            explained = (f"  {line}" for line in explanation(detection, self._kinds))
+            text = "\n".join((text_line(detection, self._clock), *explained, ""))
+            if self.limit.allows(len(text)):
+                click.echo(text, nl=False)
 
     def close(self, source: Source, failure: str | None) -> None:  # noqa: ARG002 (it is said already)
         """Print the closing line."""

@@ -11,6 +11,7 @@ from etwdetect._version import __version__
 from etwdetect.cli import options, say, stdio
 from etwdetect.cli.enrichment import Enrichment, enrichment_options
 from etwdetect.cli.inputs import Inputs, SavedSource, Source, SysmonSource, TraceSource, consume
+from etwdetect.cli.limits import limit_option
 from etwdetect.cli.status import Status, of_all
 from etwdetect.results.privacy import Privacy
 from etwdetect.results.report.inputs import ReportInput
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     "--output", "-o", required=True, type=click.Path(dir_okay=False, path_type=Path), help="The page to write."
 )
 @options.filter_options
+@limit_option
 @enrichment_options()
 @options.privacy_options()
 @click.option("--join", is_flag=True, help="Take the traces for consecutive files of one session.")

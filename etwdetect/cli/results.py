@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from etwdetect.cli import options, say, stdio
+from etwdetect.cli.limits import LimitedStream, OutputLimit
 from etwdetect.cli.sigma import print_path_risks, print_risks, sigma_matcher
 from etwdetect.cli.status import Status, of_all
 from etwdetect.core import filetime
@@ -21,6 +22,7 @@ from etwdetect.results.fold import SECOND, Folder
 from etwdetect.results.formats import needs_a_file
 from etwdetect.results.privacy import Privacy
 from etwdetect.results.processors import Processor, ProcessorChain
+from etwdetect.results.record import to_json
 from etwdetect.results.rotation import GrowingFile, Rotation
 from etwdetect.results.sigma.fields import lacking
 from etwdetect.results.sinks.errors import SinkError
@@ -111,6 +113,7 @@ class Results:
         self._writer: Writer = _NullWriter()
         self._file: GrowingFile | None = None
         self._sinks: list[Sink] = []
+        self._limit = OutputLimit()
 
     @contextlib.contextmanager
     def open(
@@ -166,8 +169,9 @@ class Results:
 
     def status(self, statuses: Iterable[Status]) -> Status:
         """Return the status of the command: the worst of *statuses* (its inputs'), of the output and the sinks."""
-        sinks = Status.DONE if all(sink.complete for sink in self._sinks) else Status.INCOMPLETE
-        return of_all([*statuses, self._output_status, sinks], found=self._choices.exit_code and self.shown > 0)
+        whole = all(sink.complete for sink in self._sinks) and not self._limit.met
+        rest = Status.DONE if whole else Status.INCOMPLETE
+        return of_all([*statuses, self._output_status, rest], found=self._choices.exit_code and self.shown > 0)
 
     def _write(self, detections: Iterable[Detection]) -> None:
         if self._ended is not None:
@@ -181,7 +185,8 @@ class Results:
                 if self._file is not None and self._file.is_full:
                     self._file.rotate()
                     self._write_to(self._file, heading=self._file.is_new)
-                self._writer.write(detection)
+                if not needs_a_file(self._choices.form) or self._limit.allows(len(to_json(detection))):
+                    self._writer.write(detection)
                 if self._today is not None:
                     self._writer.flush()
 
@@ -244,7 +249,8 @@ class Results:
     def _write_to(self, stream: Stream, *, heading: bool = True) -> None:
         """Write to *stream* from now on; some formats begin with a *heading*."""
         with self._writing():
-            self._writer = stream_writer(stream, self._choices.form, self.clock, heading=heading)
+            limited = LimitedStream(stream, self._limit)
+            self._writer = stream_writer(limited, self._choices.form, self.clock, heading=heading)
 
     def _open_file(self, output: Path) -> FileWriter:
         try:

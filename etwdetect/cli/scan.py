@@ -10,6 +10,7 @@ import click
 from etwdetect.cli import options, say, tell
 from etwdetect.cli.enrichment import Enrichment, enrichment_options
 from etwdetect.cli.inputs import Inputs, Source, SysmonSource, TraceSource, consume
+from etwdetect.cli.limits import limit_option
 from etwdetect.cli.results import Results, results_options
 from etwdetect.core.raw import KERNEL_PROCESS, THREAD
 from etwdetect.offline import summary
@@ -27,6 +28,7 @@ _SOURCES: Final = {THREAD: RecordSource.KERNEL_LOGGER, KERNEL_PROCESS: RecordSou
 @click.command()
 @click.argument("traces", nargs=-1, required=True, type=options.INPUT_PATH, metavar="TRACE...")
 @results_options
+@limit_option
 @enrichment_options()
 @click.option("--join", is_flag=True, help="Take the traces for consecutive files of one session.")
 @click.option("--stats", is_flag=True, help="Print statistics on standard error.")

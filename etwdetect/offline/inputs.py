@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NoReturn
 
+from etwdetect.core.budget import current
 from etwdetect.core.errors import NotATraceError, OtherContentError
 from etwdetect.results.saved import HEAD, SavedResults, looks_saved
 from etwdetect.sources.etl.buffers import HEADER_SIZE, parse
@@ -235,20 +236,26 @@ def _listed(folder: Path) -> tuple[Iterator[Path], list[UnreadInput]]:
         passed_over.append((str(error.filename), f"cannot be listed: {error.strerror}"))
 
     inside = _real(folder)
-    for here, folders, names in os.walk(folder, onerror=add):
-        for name in folders:
-            each = os.path.join(here, name)  # noqa: PTH118 (strings: there may be very many)
-            if os.path.islink(each) and not _real(each).startswith(inside):  # noqa: PTH114
-                passed_over.append(
-                    (each, "is a link to a directory, which is not followed: name it to have it read")
-                )
-        for name in names:
-            if name.lower().endswith(ENDINGS):
-                each = os.path.join(here, name)  # noqa: PTH118
-                if _kind(each) in _FILES:
-                    files.append(each)
-                else:
-                    passed_over.append((each, _NO_FILE))
+
+    def named() -> Iterator[str]:
+        for here, folders, names in os.walk(folder, onerror=add):
+            for name in folders:
+                each = os.path.join(here, name)  # noqa: PTH118 (strings: there may be very many)
+                if os.path.islink(each) and not _real(each).startswith(inside):  # noqa: PTH114
+                    passed_over.append(
+                        (each, "is a link to a directory, which is not followed: name it to have it read")
+                    )
+            yield from (os.path.join(here, name) for name in names if name.lower().endswith(ENDINGS))  # noqa: PTH118
+
+    budget = current.get()
+    for each in named():
+        if not budget.take("members"):
+            passed_over.append((str(folder), budget.sentence("members")))
+            break
+        if _kind(each) in _FILES:
+            files.append(each)
+        else:
+            passed_over.append((each, _NO_FILE))
     in_order = sorted(files, key=lambda file: file.split(os.sep))  # noqa: PTH206 (as paths are sorted)
     return map(Path, in_order), [
         UnreadInput(Path(each), each, why, passed_over=True) for each, why in sorted(passed_over)

@@ -6,6 +6,7 @@ import codecs
 import io
 from typing import IO, TYPE_CHECKING, Final
 
+from etwdetect.core.budget import current
 from etwdetect.results.record import from_json
 from etwdetect.results.wording import plural, printable
 
@@ -65,8 +66,12 @@ class SavedResults:
 
     def detections(self) -> Iterator[Detection]:
         """Yield the detections in the order of the file; once only."""
+        budget = current.get()
         for number, line in self._lines():
             if self.stopped:
+                return
+            if not budget.take("rows"):
+                self._add_fault(budget.sentence("rows"))
                 return
             try:
                 detection = from_json(_checked(line))

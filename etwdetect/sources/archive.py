@@ -9,7 +9,6 @@ from __future__ import annotations
 import bz2
 import lzma
 import os
-import shutil
 import sys
 import tempfile
 import weakref
@@ -19,6 +18,7 @@ from contextlib import ExitStack
 from itertools import chain
 from typing import IO, TYPE_CHECKING, ClassVar, Final, NamedTuple, Protocol
 
+from etwdetect.core.budget import current
 from etwdetect.core.errors import NotATraceError
 from etwdetect.sources.packed import Place, is_tar_header, stream_kind
 
@@ -165,19 +165,26 @@ def unpack(
     what = "unpacks"
     if allowance is not None and allowance.left < most:
         most, what = allowance.left, "its archive unpacks"
+    budget = current.get()
     with ExitStack() as stack:
         unpacked: IO[bytes] = stack.enter_context(tempfile.TemporaryFile())
         fault = None
+        over = False
         try:
             for chunk in _unpacked(packed, member)[1]:
+                if not budget.take("unpacked", len(chunk)):
+                    fault = budget.sentence("unpacked")
+                    break
                 if unpacked.tell() + len(chunk) > most:
+                    over = True
                     fault = f"{what} to more than {most:,} bytes, which no trace does: the rest is not read"
                     break
                 unpacked.write(chunk)
         except _ERRORS as error:
-            if unpacked.tell() == 0:
-                raise NotATraceError(name, f"cannot be unpacked: {error}") from error
-            fault = f"cannot be unpacked any further: {error}"
+            further = " any further" if unpacked.tell() else ""
+            fault = f"cannot be unpacked{further}: {error}"
+        if fault and unpacked.tell() == 0 and not over:
+            raise NotATraceError(name, fault)
         if allowance is not None:
             allowance.left -= unpacked.tell()
         unpacked.seek(0)
@@ -270,9 +277,12 @@ def members(archive: IO[bytes], kind: str) -> tuple[list[Member], str | None]:
     *kind* is ``zip`` or ``tar``.
     """
     found: list[Member] = []
+    budget = current.get()
     try:
         for member in _in_zip(archive) if kind == "zip" else _in_tar(archive):
-            found.append(member)  # noqa: PERF402 (those before a fault are kept)
+            if not budget.take("members"):
+                return found, budget.sentence("members")
+            found.append(member)
     except UnicodeDecodeError:
         return found, "has a member whose name is not valid UTF-8: unpack it first"
     except _ERRORS as error:
@@ -290,7 +300,7 @@ def _in_zip(archive: IO[bytes]) -> Iterator[Member]:
             overlapping.add(id(info))
         end = max(end, info.header_offset + _LOCAL_HEADER + info.compress_size)
     for info in infos:
-        if not info.is_dir():
+        if not info.filename.endswith("/"):  # is_dir fails for a name without a character
             yield Member(
                 info.filename,
                 info.header_offset,
@@ -397,7 +407,15 @@ class Spool:
         """Why it ends early."""
         if packed is None:
             self._keep(tempfile.TemporaryFile())  # noqa: SIM115 (closed with this object)
-            shutil.copyfileobj(sys.stdin.buffer, self.file())
+            self._take_standard_input(self.file())
+
+    def _take_standard_input(self, file: IO[bytes]) -> None:
+        budget = current.get()
+        while chunk := sys.stdin.buffer.read(_CHUNK):
+            if not budget.take("unpacked", len(chunk)):
+                self.fault = budget.sentence("unpacked")
+                return
+            file.write(chunk)
 
     def file(self) -> IO[bytes]:
         """Return the file, at its beginning. Raises NotATraceError and OSError as unpacking does."""

@@ -324,3 +324,19 @@ def test_what_is_not_read_is_named_with_what_to_do(head, what):
 def test_a_trace_is_taken_for_no_archive():
     head = (Path(__file__).parents[2] / "samples" / "quiet.etl").read_bytes()[:65_536]
     assert (archive_kind(head), refusal(head)) == (None, None)
+
+
+def test_a_member_of_a_zip_without_a_name_is_passed_over(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("x", b"nameless")
+        archive.writestr("b.etl", b"trace")
+    data = (tmp_path / "a.zip").read_bytes()
+    central = data.index(b"PK\1\2")
+    nameless = data[:central] + data[central:].replace(b"x", b"", 1)
+    at = central + 28  # the length of the name in the central directory
+    nameless = bytearray(nameless)
+    nameless[at : at + 2] = b"\0\0"
+    size = nameless.rindex(b"PK\5\6") + 12
+    nameless[size : size + 4] = (int.from_bytes(nameless[size : size + 4], "little") - 1).to_bytes(4, "little")
+    listed, fault = members(io.BytesIO(bytes(nameless)), "zip")
+    assert ([each.name for each in listed], fault) == (["", "b.etl"], None)

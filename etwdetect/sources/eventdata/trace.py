@@ -9,6 +9,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Final, NamedTuple, Protocol
 
+from etwdetect.core.budget import current
 from etwdetect.core.errors import MissingExtraError, NotATraceError, OtherContentError
 from etwdetect.core.events import Loss
 from etwdetect.sources.etl.reader import Damages
@@ -97,8 +98,12 @@ class EventDataTrace:
         """Yield the events in the order of the file, with losses in their place; *header* counts those."""
         if self.header.start_time is None:
             self.damages.add(self._found.pieces.begin, "the recording's beginning is missing")
+        budget = current.get()
         for at, row in self._rows():
             if self.stopped:
+                return
+            if not budget.take("rows"):
+                self.damages.add(at, budget.sentence("rows"))
                 return
             self.bytes_read = at
             self.events_read += 1
