@@ -140,6 +140,7 @@ class SimEtw:
 
     def __init__(self, library: Path) -> None:
         self._library = ctypes.CDLL(str(library))
+        self._call("sim_drive")
 
     def reset(self) -> None:
         """Reset the machine: no sessions, no pending failures, every setting at its default."""

@@ -60,9 +60,9 @@ class Actions:
             api.survive()
             self._debuggees[started.pid] = _Debuggee(started.pid)
         if notify_of != NOTHING:
-            _notifier().process_created(started, command, parent)
+            notifier().process_created(started, command, parent)
         if notify_of == ALL:
-            _notifier().thread_created(*started)
+            notifier().thread_created(*started)
         return started
 
     def remote_thread(self, pid: int, at: str, notify_of: str) -> int:
@@ -99,14 +99,14 @@ class Actions:
 
     def notify_thread(self, pid: int, tid: int) -> None:
         """Notify both detectors of an existing thread as if the calling thread created it now."""
-        _notifier().thread_created(pid, tid)
+        notifier().thread_created(pid, tid)
 
     def notify_exit(self, pid: int, tid: int | None = None) -> None:
         """Notify both detectors that a process, or one of its threads, has exited."""
         if tid is None:
-            _notifier().process_exited(pid)
+            notifier().process_exited(pid)
         else:
-            _notifier().thread_exited(pid, tid)
+            notifier().thread_exited(pid, tid)
 
     def pump(self) -> None:
         """Handle the pending debug events of the calling thread's debuggees."""
@@ -133,12 +133,13 @@ class Actions:
 
 def _notify_thread(pid: int, tid: int, notify_of: str) -> int:
     if notify_of == ALL:
-        _notifier().thread_created(pid, tid)
+        notifier().thread_created(pid, tid)
     return tid
 
 
 @functools.cache
-def _notifier() -> Notifier:
+def notifier() -> Notifier:
+    """Return what notifies both detectors; once it is there, the stand-in logs nothing else of this process."""
     from parity_tests.windows.notifier import Notifier  # noqa: PLC0415 (exists in Wine only)
 
     return Notifier()

@@ -36,7 +36,7 @@ from parity_tests.steps import (
 )
 from parity_tests.timeline import PACE
 from parity_tests.windows import api, cdb_roles, machine
-from parity_tests.windows.actions import ALL, NOTHING, PROCESS_ONLY
+from parity_tests.windows.actions import ALL, NOTHING, PROCESS_ONLY, notifier
 from parity_tests.windows.agents import Agents
 from parity_tests.windows.cdb import Cdb
 
@@ -103,6 +103,7 @@ def _perform(
     scenario: Scenario, detect: Callable[[], Detectors], *, notify: bool, cdb: Sequence[str], programs: Programs
 ) -> Observation:
     with ExitStack() as stack:
+        _ = notify and notifier()  # before anything is done that the stand-in would log by itself
         agents = stack.enter_context(closing(Agents(notepad=programs.notepad)))
         observation = _Executor(scenario, agents, stack, detect, notify=notify, cdb=cdb).perform()
         if programs.no_notepad is None or not agents.replaced:

@@ -26,6 +26,12 @@ std::uint32_t OrderAlone(Operation operation, const void* body, std::size_t size
 
 } // namespace
 
+std::uint32_t sim_drive()
+{
+    SetDriver();
+    return ERROR_SUCCESS;
+}
+
 std::uint32_t sim_reset()
 {
     return Order(Operation::Reset, nullptr, 0);

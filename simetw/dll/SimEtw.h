@@ -7,6 +7,8 @@
 extern "C" {
 // Replaces what advapi32, sechost and tdh export. 1 when that was possible.
 __declspec(dllexport) int sim_take_over();
+// This program gives orders from now on: what it does itself is not logged. Every order says so, too.
+__declspec(dllexport) std::uint32_t sim_drive();
 
 // As new: no session, no order, every setting at its default.
 __declspec(dllexport) std::uint32_t sim_reset();

@@ -13,7 +13,7 @@ import pytest
 from parity_tests import loading
 from parity_tests.evaluation import evaluate
 from parity_tests.windows import api, cdb, detectors, driver_service, lab_worker
-from parity_tests.windows.executor import perform
+from parity_tests.windows.executor import Programs, perform
 
 STAND_IN = (sys.executable, str(Path(__file__).with_name("stand_in_for_cdb.py")))
 EVENT_NAME = "etwdetect-break-{}"
@@ -39,7 +39,7 @@ def performed(monkeypatch):
 
     def run(name):
         (scenario,) = loading.find(None, [name])
-        seen = perform(scenario, lambda: lab_worker.load(scenario), notify=True, cdb=STAND_IN)
+        seen = perform(scenario, lambda: lab_worker.load(scenario), notify=True, programs=Programs(cdb=STAND_IN))
         return seen, evaluate(scenario, "wine", seen)
 
     yield run

@@ -41,7 +41,10 @@ def test_they_lead_from_nothing_to_a_verdict(machine, tmp_path):
     for command in COMMANDS:
         with start(tmp_path, command) as process:
             if command[0] == "record":  # the page says: start and end a program meanwhile
-                until(lambda: any(each.log_file for each in machine.sessions()), "a recording")
+                until(
+                    lambda: any(each.log_file and each.enabled_providers for each in machine.sessions()),
+                    "a recording",
+                )
                 machine.log([thread_of_a_new_program()])
             out, errors = process.communicate(timeout=60)
         assert process.returncode == 0, errors

@@ -32,10 +32,20 @@ def child():
     return process.pid
 
 
-def until(condition):
-    end = time.monotonic() + SECONDS
+def until(condition, seconds=SECONDS):
+    end = time.monotonic() + seconds
     while not condition() and time.monotonic() < end:
         time.sleep(0.02)
+
+
+def seen(first):
+    """Start children until one is seen from its start, the event *first*: ProcessTrace runs on another thread."""
+    while True:
+        came.clear()
+        pid = child()
+        until(lambda pid=pid: of(pid), seconds=2.0)
+        if names(pid)[:1] == [first]:
+            return pid
 
 
 def of(pid):
@@ -48,8 +58,7 @@ def names(pid):
 
 def provider(*, expected):
     with ETW(providers=[ProviderInfo("Microsoft-Windows-Kernel-Process", KERNEL_PROCESS)], event_callback=record):
-        time.sleep(0.3)  # ProcessTrace runs on another thread
-        pid = child()
+        pid = seen("PROCESSSTART") if expected else child()
         thread = threading.Thread(target=time.sleep, args=(0,))
         thread.start()
         thread.join()
@@ -69,9 +78,7 @@ def kernel():
         providers=[ProviderInfo("Windows Kernel Trace", KERNEL, any_keywords=["process"])],
         event_callback=record,
     ):
-        time.sleep(0.3)
-        pid = child()
-        until(lambda: "PROCESS" in names(pid))
+        pid = seen("PROCESS")
     say(f"{names(pid)[0]}:{len(of(pid)[0].keys() - ADDED)}")
 
 
@@ -101,9 +108,9 @@ def properties():
         event_callback=read,
         callback_data_flag=RETURN_RAW_UNFORMATTED_DATA,
     ):
-        time.sleep(0.3)
-        child()
-        until(lambda: found)
+        while not found:
+            child()
+            time.sleep(0.1)
     image, error = found[0]
     say("ImageName", image.lower().endswith("\\python.exe"), f"missing:{error}")
 

@@ -35,11 +35,17 @@ ACCESS_DENIED, EXISTS = 5, 183
 PROGRAM = Path(__file__).with_name("own_activity.py")
 
 
-def test_the_name_of_a_stopped_session_stays_taken_for_a_moment(machine):
-    machine.set(Setting.NAME_HELD, 200)
+def test_the_name_of_a_stopped_session_stays_taken(machine):
+    machine.set(Setting.NAME_HELD, 600_000)
     start("Name")
     assert control("Name", STOP)[0] == 0
     assert start("nAME")[0] == EXISTS
+
+
+def test_it_stays_taken_for_a_moment_only(machine):
+    machine.set(Setting.NAME_HELD, 50)
+    start("Name")
+    assert control("Name", STOP)[0] == 0
     until(lambda: start("Name")[0] == 0)
 
 
