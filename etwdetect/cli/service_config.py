@@ -7,12 +7,12 @@ So every option of `monitor` is one of the file, and a file that an older versio
 from __future__ import annotations
 
 import re
-import tomllib
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from etwdetect.core import toml
 from etwdetect.core.errors import EtwDetectError
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 _KEY: Final = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 _NOT_FOR_A_SERVICE: Final = frozenset(("duration", "help"))
-_MOST_BYTES: Final = 1 << 20
 
 DEFAULT: Final = """\
 # What the service etwdetect runs with: options of `etwdetect monitor`, without their dashes. Read at each start.
@@ -54,14 +53,11 @@ def arguments(path: Path) -> list[str]:
     """Return the file at *path* as arguments of `monitor`, which takes them. Raises ServiceConfigError."""
     try:
         with path.open("rb") as file:
-            data = file.read(_MOST_BYTES + 1)
-        if len(data) > _MOST_BYTES:
-            raise ServiceConfigError(f"{path} has more than {_MOST_BYTES >> 20} MiB")
-        document = tomllib.loads(data.decode("utf-8-sig"))
+            document = toml.parse(toml.decode(file.read(toml.MOST_BYTES + 1)))
     except OSError as error:
         raise ServiceConfigError(f"{path} cannot be read: {error.strerror}") from error
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
-        raise ServiceConfigError(f"{path}: {error}") from error
+    except ValueError as error:
+        raise ServiceConfigError(f"{path} {error}") from error
     try:
         found = [each for key, value in document.items() for each in _option(key, value)]
         _check(found)
