@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import gzip
 import io
+import json
 import struct
 import zipfile
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+from xml.sax.saxutils import escape
 
 from etwdetect.core.events import (
     ImageLoad,
@@ -21,6 +23,7 @@ from etwdetect.core.events import (
     ThreadStart,
     VolumeMapping,
 )
+from etwdetect.results.formats.sysmon import to_event_data
 from etwdetect.results.record import to_json
 from etwdetect.sources.decode.encode import encode
 from etwdetect.sources.etl import compression
@@ -28,6 +31,7 @@ from etwdetect.sources.etl.writer import TraceOptions, TraceWriter
 from etwdetect.sources.eventdata.jsonl import JsonLinesWriter
 from etwdetect.sources.eventdata.parquet import ParquetWriter
 from etwdetect.sources.eventdata.schema import Recording, RecordingStart
+from etwdetect.sources.sysmon import CHANNEL
 from fuzz.targets import DETECTION
 
 if TYPE_CHECKING:
@@ -149,6 +153,23 @@ def records() -> Iterator[bytes]:
     yield b"\xef\xbb\xbf" + (line + "\nnothing\n" + line[:100]).encode()
 
 
+def sysmon_events() -> Iterator[bytes]:
+    """Yield an event 8 of Sysmon in the forms that are read but .evtx, whose reader is not ours."""
+    data = to_event_data(DETECTION)
+    system = {"Provider": {"#attributes": {"Name": "Microsoft-Windows-Sysmon"}}, "EventID": 8, "Computer": "WS"}
+    shapes = (
+        data,
+        {"EventID": "8", "Channel": CHANNEL, **data},
+        {"Event": {"System": system, "EventData": data}},
+        {"winlog": {"event_id": 8, "channel": CHANNEL, "event_data": data}},
+    )
+    yield "\n".join(map(json.dumps, shapes)).encode()
+    yield json.dumps(shapes, indent=1).encode("utf-16")
+    fields = "".join(f'<Data Name="{name}">{escape(value)}</Data>' for name, value in data.items())
+    channel = f"<EventID>8</EventID><Channel>{CHANNEL}</Channel>"
+    yield f"<Events><Event><System>{channel}</System><EventData>{fields}</EventData></Event></Events>".encode()
+
+
 def packed() -> Iterator[bytes]:
     """Yield archives and what can be in them."""
     trace, lines, saved = _trace(EVENTS), _json_lines(), to_json(DETECTION).encode()
@@ -212,6 +233,7 @@ SEEDS: Final[dict[str, Callable[[], Iterator[bytes]]]] = {
     "events": event_lines,
     "parquet": event_tables,
     "saved": records,
+    "sysmon": sysmon_events,
     "archives": packed,
     "pe": images,
     "sigma": sigma_rules,

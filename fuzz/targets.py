@@ -31,6 +31,7 @@ from etwdetect.enrich import exports, kind_rules
 from etwdetect.enrich.detection import Detection, Process, Start
 from etwdetect.enrich.kinds import Kinds
 from etwdetect.offline import Scan, inputs, summary
+from etwdetect.offline.sysmon import SysmonRecording
 from etwdetect.results.clock import Clock
 from etwdetect.results.formats import FORMATS, needs_a_file
 from etwdetect.results.record import from_json, to_dict, to_json
@@ -46,6 +47,7 @@ from etwdetect.sources.etl.walk import Span, Wanted
 from etwdetect.sources.eventdata import parquet, trace  # noqa: F401
 from etwdetect.sources.eventdata.jsonl import JsonLinesWriter
 from etwdetect.sources.eventdata.schema import Recording, RecordingStart, from_row, to_row
+from etwdetect.sources.sysmon import recording_form
 from parity_tests import loading
 from parity_tests.errors import ScenarioError
 
@@ -135,6 +137,8 @@ def _read_all(path: Path) -> None:
             with suppress(NotATraceError), found.open() as opened:
                 if isinstance(opened, SavedResults):
                     _saved(opened)
+                elif isinstance(opened, SysmonRecording):
+                    _sysmon(opened)
                 else:
                     _scan(Scan([opened]))
 
@@ -157,6 +161,18 @@ def saved(data: bytes) -> None:
 def _saved(results: SavedResults) -> None:
     _show(list(results.detections()))
     assert all(line.isprintable() for line in (*results.warnings(), results.closing(0)))
+
+
+def sysmon(data: bytes) -> None:
+    """Read what Sysmon recorded, in whatever form it seems to be; each record is written in every format."""
+    form = recording_form(data)
+    if form is not None:
+        _sysmon(SysmonRecording(io.BytesIO(data), form, "fuzz.json"))
+
+
+def _sysmon(recording: SysmonRecording) -> None:
+    _show(list(recording.detections()))
+    assert all(line.isprintable() for line in (*recording.warnings(), *recording.notes(), recording.closing(0)))
 
 
 def archives(data: bytes) -> None:
@@ -280,6 +296,7 @@ TARGETS: Final[dict[str, Callable[[bytes], None]]] = {
     "events": events,
     "parquet": parquet_events,
     "saved": saved,
+    "sysmon": sysmon,
     "archives": archives,
     "pe": pe,
     "sigma": sigma,
