@@ -6,7 +6,10 @@ https://learn.microsoft.com/sysinternals/downloads/sysmon#events. Times are FILE
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class SysmonProcess(NamedTuple):
@@ -81,6 +84,18 @@ class SysmonNotice(NamedTuple):
     host: str | None
     event_id: int
     text: str
+
+
+class DeferredAccess(NamedTuple):
+    """An event 10 that is not parsed yet: most are about processes of which no event 8 is.
+
+    *pair* has the ProcessGuids of source and target. *load* returns the access, or None where it can't be read;
+    *size* is what it takes, in characters.
+    """
+
+    pair: tuple[str, str]
+    size: int
+    load: Callable[[], SysmonAccess | None]
 
 
 SysmonRecord = SysmonThread | SysmonAccess | SysmonStart | SysmonExit | SysmonImage | SysmonNotice

@@ -10,7 +10,7 @@ from etwdetect.core import filetime
 from etwdetect.core.bounded import BoundedMap
 from etwdetect.core.order import EventSorter
 from etwdetect.core.rule import RemoteThread
-from etwdetect.core.sysmon import SysmonAccess, SysmonExit, SysmonImage, SysmonStart, SysmonThread
+from etwdetect.core.sysmon import DeferredAccess, SysmonAccess, SysmonExit, SysmonImage, SysmonStart, SysmonThread
 from etwdetect.enrich.absent import NO_EXPORT, OUTSIDE
 from etwdetect.enrich.detection import Detection, Process, Start
 from etwdetect.enrich.fields import KERNEL_SPACE
@@ -63,6 +63,7 @@ class SysmonEnricher:
         """By host and process id: when processes with it started, and their keys."""
         self._exits: BoundedMap[Hashable, int] = BoundedMap(_MAX_PROCESSES)
         self._accesses: BoundedMap[Hashable, deque[SysmonAccess]] = BoundedMap(_MAX_PAIRS, _MAX_TEXT)
+        self._deferred: BoundedMap[tuple[str, str], deque[DeferredAccess]] = BoundedMap(_MAX_PAIRS, _MAX_TEXT)
         self._handlers: dict[type, Callable[..., object]] = {
             SysmonThread: self._thread,
             SysmonAccess: self._access,
@@ -75,8 +76,11 @@ class SysmonEnricher:
         """How many remote threads there were."""
         return len(self._threads)
 
-    def observe(self, record: SysmonRecord) -> None:
+    def observe(self, record: SysmonRecord | DeferredAccess) -> None:
         """Take the next record."""
+        if isinstance(record, DeferredAccess):
+            self._defer(record)
+            return
         time = record.time
         first, last = self.span or (time, time)
         self._disordered |= time < last  # an access can come behind the thread that it precedes in time
@@ -97,7 +101,7 @@ class SysmonEnricher:
             if detection is None:
                 detection = self._kinds.classify(self._detection(thread))
                 made.put(key, detection)
-            access = thread.access or (self._access_before(thread) if self._disordered else None)
+            access = thread.access or (self._access_before(thread) if self._disordered or self._deferred else None)
             yield replace(
                 detection,
                 thread=detection.thread._replace(time=thread.time, tid=thread.tid),
@@ -121,8 +125,17 @@ class SysmonEnricher:
         weight = sum(len(each.call_trace or "") for each in accesses)
         self._accesses.put(pair, accesses, weight)
 
+    def _defer(self, access: DeferredAccess) -> None:
+        waiting = self._deferred.get(access.pair) or deque(maxlen=_ACCESSES)
+        waiting.append(access)
+        self._deferred.put(access.pair, waiting, len(waiting) * access.size)  # they are much alike
+
     def _access_before(self, thread: SysmonThread) -> SysmonAccess | None:
         """Return the last access of the thread's pair in the time before it."""
+        for deferred in self._deferred.pop((thread.source.guid or "", thread.target.guid or "")) or ():
+            loaded = deferred.load()
+            if loaded is not None:
+                self._access(loaded)
         for access in reversed(self._accesses.get(_pair(thread)) or ()):
             if access.time <= thread.time:
                 return access if thread.time - access.time <= ACCESS_WINDOW else None

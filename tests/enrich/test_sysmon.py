@@ -5,7 +5,15 @@ import random
 import pytest
 
 from etwdetect.core.order import EventSorter
-from etwdetect.core.sysmon import SysmonAccess, SysmonExit, SysmonImage, SysmonProcess, SysmonStart, SysmonThread
+from etwdetect.core.sysmon import (
+    DeferredAccess,
+    SysmonAccess,
+    SysmonExit,
+    SysmonImage,
+    SysmonProcess,
+    SysmonStart,
+    SysmonThread,
+)
 from etwdetect.enrich import sysmon
 from etwdetect.enrich.sysmon import ACCESS_WINDOW, SysmonEnricher
 from etwdetect.results import record
@@ -71,6 +79,23 @@ def test_the_start_of_a_process_gives_its_command_line_parent_user_and_start_tim
 def test_an_access_later_long_before_or_of_another_pair_is_not_told(other):
     assert detection(other, THREAD).prior_access == ()
     assert detection(THREAD, other).prior_access == ()
+
+
+@pytest.mark.parametrize("order", ["forwards", "backwards"])
+def test_a_deferred_access_is_loaded_for_its_pair_alone(order):
+    loaded = []
+
+    def deferred(access):
+        pair = access.source.guid, access.target.guid
+        return DeferredAccess(pair, 10, lambda: (loaded.append(access), access)[1])
+
+    other = ACCESS._replace(source=SOURCE._replace(guid="AAAA-9"))
+    earlier = ACCESS._replace(time=ACCESS.time - MS, granted="0x1")
+    records = (deferred(other), deferred(earlier), deferred(ACCESS), THREAD)
+    found = detection(*(records if order == "forwards" else reversed(records)))
+    assert dict(found.prior_access)["GrantedAccess"] == "0x1FFFFF"
+    assert other not in loaded
+    assert detection(DeferredAccess(("AAAA-1", "AAAA-2"), 10, lambda: None), THREAD).prior_access == ()
 
 
 def test_of_several_accesses_the_last_before_the_thread_is_told():

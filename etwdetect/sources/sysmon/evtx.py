@@ -10,7 +10,8 @@ import io
 import json
 import struct
 import zlib
-from typing import IO, TYPE_CHECKING, Any, Final
+from functools import partial
+from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple
 
 from etwdetect.core.errors import MissingExtraError
 from etwdetect.sources.sysmon import EVTX_MAGIC
@@ -33,6 +34,11 @@ _MOST_ERRORS: Final = 64
 _ID: Final = '"EventID":'
 _ID_SIZE: Final = len(_ID)
 _PROVIDER: Final = "Microsoft-Windows-Sysmon"
+_IMAGE: Final = "7"
+_ACCESS: Final = "10"
+_GUID_SIZE: Final = 36
+_GUID_DASHES: Final = 4
+_MOST_NAMED: Final = 200_000
 _WANTED: Final = frozenset(str(number) for number in EVENT_IDS)
 
 
@@ -42,8 +48,20 @@ def _file_header(chunks: int) -> bytes:
     return (fields + struct.pack("<II", 0, zlib.crc32(fields))).ljust(HEADER_SIZE, b"\0")
 
 
-def evtx_events(file: IO[bytes], fault: Callable[[str], None]) -> Iterator[tuple[str, WindowsEvent]]:
+class UnparsedAccess(NamedTuple):
+    """An event 10 as JSON, and the ProcessGuids of its source and its target."""
+
+    pair: tuple[str, str]
+    text: str
+
+
+def evtx_events(
+    file: IO[bytes], fault: Callable[[str], None]
+) -> Iterator[tuple[str, WindowsEvent | UnparsedAccess]]:
     """Yield the events of Sysmon that records can be made of, each with its place, in the order of *file*.
+
+    What comes by the million is not parsed: events 10 are left as they are, and of the events 7 of a process only
+    the first is taken, which names it.
 
     Calls *fault* with each reason for which something could not be read. Raises MissingExtraError without the
     package evtx.
@@ -54,16 +72,33 @@ def evtx_events(file: IO[bytes], fault: Callable[[str], None]) -> Iterator[tuple
         raise MissingExtraError("reading .evtx files", "evtx", "evtx") from error
     offset = HEADER_SIZE
     file.seek(offset)
+    named: set[str] = set()
     while data := _read(file, CHUNK_SIZE * _BATCH):
-        for place, text in _texts(data, offset, fault):
+        if len(named) > _MOST_NAMED:
+            named.clear()
+        for place, number, text in _texts(data, offset, fault):
             try:
-                event = event_in(json.loads(text))
+                event = _event(number, text, named)
             except (ValueError, RecursionError) as error:
                 fault(f"{place}: {error}")
             else:
                 if event is not None:
                     yield place, event
         offset += len(data)
+
+
+def _event(number: str, text: str, named: set[str]) -> WindowsEvent | UnparsedAccess | None:
+    """Return the event in *text*, JSON with this event id; None for another event 7 of a process in *named*."""
+    if number == _IMAGE:
+        guid = _value(text, '"ProcessGuid":"')
+        if guid in named:
+            return None
+        named.add(guid)
+    elif number == _ACCESS:
+        source, target = _value(text, '"SourceProcessGUID":"'), _value(text, '"TargetProcessGUID":"')
+        if source and target:
+            return UnparsedAccess((source, target), text)
+    return event_in(json.loads(text))
 
 
 def _read(file: IO[bytes], size: int) -> bytes:
@@ -74,28 +109,40 @@ def _read(file: IO[bytes], size: int) -> bytes:
     return data
 
 
-def _texts(data: bytes, offset: int, fault: Callable[[str], None]) -> Iterator[tuple[str, str]]:
-    """Yield the records of the chunks in *data* that may be wanted, as JSON, each with its place."""
+def _value(text: str, name: str) -> str:
+    """Return the GUID behind *name* in *text*; empty where there is none."""
+    begin = text.find(name)
+    guid = text[begin + len(name) : begin + len(name) + _GUID_SIZE] if begin >= 0 else ""
+    return guid if guid.count("-") == _GUID_DASHES and '"' not in guid else ""
+
+
+def _texts(data: bytes, offset: int, fault: Callable[[str], None]) -> Iterator[tuple[str, str, str]]:
+    """Yield the records of the chunks in *data* that may be wanted: place, event id, and JSON."""
     chunks = [(offset + at, data[at : at + CHUNK_SIZE]) for at in range(0, len(data), CHUNK_SIZE)]
     if all(len(chunk) == CHUNK_SIZE and chunk.startswith(CHUNK_MAGIC) for _, chunk in chunks):
         errors: list[str] = []
         texts = list(_parsed(data, len(chunks), errors.append))
         if not errors:
-            yield from ((f"record {number}", text) for number, text in texts)
+            yield from ((f"record {record}", number, text) for record, number, text in texts)
             return
     for at, chunk in chunks:
         where = f"chunk at offset {at:#x}"
         if len(chunk) < CHUNK_SIZE:
             fault(f"{where}: the file ends within it")
         if chunk.startswith(CHUNK_MAGIC):
-            for number, text in _parsed(chunk.ljust(CHUNK_SIZE, b"\0"), 1, lambda why: fault(f"{where}: {why}")):  # noqa: B023
-                yield f"record {number}, {where}", text
+            say = partial(_say, fault, where)
+            for record, number, text in _parsed(chunk.ljust(CHUNK_SIZE, b"\0"), 1, say):
+                yield f"record {record}, {where}", number, text
         elif chunk.strip(b"\0"):  # Windows allocates chunks before it fills them
             fault(f"{where}: it does not begin as a chunk does")
 
 
-def _parsed(data: bytes, chunks: int, fault: Callable[[str], None]) -> Iterator[tuple[int, str]]:
-    """Yield number and JSON of each record in *data*, so many *chunks*, that may be wanted."""
+def _say(fault: Callable[[str], None], where: str, why: str) -> None:
+    fault(f"{where}: {why}")
+
+
+def _parsed(data: bytes, chunks: int, fault: Callable[[str], None]) -> Iterator[tuple[int, str, str]]:
+    """Yield number, event id and JSON of each record in *data*, so many *chunks*, that may be wanted."""
     from evtx import PyEvtxParser  # noqa: PLC0415 (an extra)
 
     parser = PyEvtxParser(io.BytesIO(_file_header(chunks) + data), number_of_threads=min(chunks, 2), indent=False)
@@ -109,7 +156,7 @@ def _parsed(data: bytes, chunks: int, fault: Callable[[str], None]) -> Iterator[
                 begin = text.find(_ID) + _ID_SIZE
                 number = text[begin : text.find(",", begin)]
                 if (number in _WANTED or number[:1] == "{") and _PROVIDER in text:
-                    yield record["event_record_id"], text
+                    yield record["event_record_id"], number, text
         except (RuntimeError, ValueError) as error:
             errors += 1
             fault(" ".join(str(error).split()))

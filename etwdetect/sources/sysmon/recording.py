@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
+from functools import partial
 from typing import IO, TYPE_CHECKING, Final
 
+from etwdetect.core.sysmon import DeferredAccess, SysmonAccess
 from etwdetect.sources.sysmon import RecordingForm
 from etwdetect.sources.sysmon.records import record_of
+from etwdetect.sources.sysmon.shapes import WindowsEvent, event_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from etwdetect.core.sysmon import SysmonRecord
-    from etwdetect.sources.sysmon.shapes import WindowsEvent
+    from etwdetect.sources.sysmon.evtx import UnparsedAccess
 
 _DESCRIBED: Final = 10
 
@@ -31,22 +35,38 @@ class SysmonFile:
         self._file = file
         self._form = form
 
-    def records(self) -> Iterator[SysmonRecord]:
+    def records(self) -> Iterator[SysmonRecord | DeferredAccess]:
         """Yield the records. Raises MissingExtraError for .evtx without the package evtx."""
         try:
             for place, event in self._events():
-                if not event.is_of_sysmon:
+                if not isinstance(event, WindowsEvent):
+                    self.kinds[SysmonAccess.__name__] += 1
+                    yield DeferredAccess(event.pair, len(event.text), partial(self._load, place, event.text))
                     continue
-                try:
-                    record = record_of(event)
-                except ValueError as error:
-                    self.add_fault(f"{place}: {error}")
-                    continue
+                record = self._record(place, event)
                 if record is not None:
                     self.kinds[type(record).__name__] += 1
                     yield record
         except OSError as error:
             self.add_fault(f"the file cannot be read any further: {error.strerror}")
+
+    def _record(self, place: str, event: WindowsEvent) -> SysmonRecord | None:
+        """Return the record of *event*; None where it is not of Sysmon, is of no use, or can't be read."""
+        try:
+            return record_of(event) if event.is_of_sysmon else None
+        except ValueError as error:
+            self.add_fault(f"{place}: {error}")
+            return None
+
+    def _load(self, place: str, text: str) -> SysmonAccess | None:
+        """Return the access in *text*, the JSON of an event 10; None where it can't be read."""
+        try:
+            event = event_in(json.loads(text))
+        except (ValueError, RecursionError) as error:
+            self.add_fault(f"{place}: {error}")
+            return None
+        record = self._record(place, event) if event else None
+        return record if isinstance(record, SysmonAccess) else None
 
     def add_fault(self, fault: str) -> None:
         """Count *fault*, and keep it if it is one of the first."""
@@ -54,13 +74,13 @@ class SysmonFile:
         if len(self.described) < _DESCRIBED:
             self.described.append(fault)
 
-    def _events(self) -> Iterator[tuple[str, WindowsEvent]]:
+    def _events(self) -> Iterator[tuple[str, WindowsEvent | UnparsedAccess]]:
         return _reader(self._form)(self._file, self.add_fault)
 
 
 def _reader(
     form: RecordingForm,
-) -> Callable[[IO[bytes], Callable[[str], None]], Iterator[tuple[str, WindowsEvent]]]:
+) -> Callable[[IO[bytes], Callable[[str], None]], Iterator[tuple[str, WindowsEvent | UnparsedAccess]]]:
     """Return what reads *form*; loaded when it is needed: fast start-up."""
     if form is RecordingForm.EVTX:
         from etwdetect.sources.sysmon.evtx import evtx_events  # noqa: PLC0415
