@@ -1,4 +1,4 @@
-"""Reading Sysmon's event 8 from .evtx: time and memory, beside the bare reader of the package evtx.
+"""Reading Sysmon's event 8 from .evtx: processor time and memory, beside the bare reader of the package evtx.
 
     python -m benchmarks.sysmon REAL.evtx [RECORDS]
 
@@ -84,7 +84,7 @@ def ids(file: bytes) -> list[int]:
 
 
 def measured(reader: str, path: str) -> tuple[int, float, float]:
-    """Return what *reader* counts in the file at *path*, its seconds, and the most memory it had, in MB."""
+    """Return what *reader* counts in the file at *path*, its processor time, and the most memory it had, in MB."""
     command = [sys.executable, "-m", "benchmarks.sysmon", reader, path]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     count, seconds, memory = done.stdout.split()
@@ -93,13 +93,13 @@ def measured(reader: str, path: str) -> tuple[int, float, float]:
 
 def read(reader: str, path: str) -> None:
     """Read the file at *path*, and print what `measured` returns."""
-    begun = time.perf_counter()
+    begun = time.process_time()
     if reader == "bare":
         count = sum(1 for _ in PyEvtxParser(path).records_json())
     else:
         with Path(path).open("rb") as file:
             count = sum(1 for _ in SysmonRecording(file, RecordingForm.EVTX, path).detections())
-    seconds = time.perf_counter() - begun
+    seconds = time.process_time() - begun
     print(count, seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000)
 
 
