@@ -56,8 +56,19 @@ class Privacy:
             for field, attribute in _FIELDS
             if getattr(old, attribute) != getattr(new, attribute) is None
         ]
+        access = tuple((name, self.text(text) or "") for name, text in detection.prior_access)
+        # What is in a field that is not known here can't be judged.
+        saved = detection.saved and detection.saved._replace(unknown=())
         return (
-            replace(detection, source=source, target=target, start=start, absent=(*detection.absent, *absent)),
+            replace(
+                detection,
+                source=source,
+                target=target,
+                start=start,
+                absent=(*detection.absent, *absent),
+                prior_access=access,
+                saved=saved,
+            ),
         )
 
     def release(self, _now: int | None) -> Iterable[Detection]:

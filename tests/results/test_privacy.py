@@ -9,6 +9,8 @@ from etwdetect.core.events import ImageLoad, ProcessStart, ThreadStart
 from etwdetect.core.rule import RemoteThread
 from etwdetect.enrich.detection import Detection, Process, Start
 from etwdetect.results.privacy import Privacy
+from etwdetect.results.record import from_json, to_json
+from tests.results.conftest import FULL
 
 NOTHING = Privacy(command_lines=False, users=False)
 PATH = r"\Device\HarddiskVolume3\Users\anna.k\AppData\a.exe"
@@ -82,3 +84,12 @@ def test_no_user_s_folder_survives(name):
     assert NOTHING.text(path) == f"C:\\Users\\{'x' * len(name)}\\x.exe"
     wide = NOTHING.trace(path.encode("utf-16-le")).decode("utf-16-le")
     assert set(wide.split("\\")[2]) == {"x"}
+
+
+def test_call_traces_have_no_users_and_fields_that_are_not_known_are_left_out():
+    line = to_json(dataclasses.replace(FULL, prior_access=(("CallTrace", "C:\\Users\\me\\a.dll+1"),)))
+    read = from_json(line.replace("{", '{"Unknown": "me", ', 1))
+    for privacy in (Privacy(users=False), Privacy(command_lines=False)):
+        (kept,) = privacy.add(read)
+        assert "Unknown" not in to_json(kept)
+        assert ("me" in dict(kept.prior_access)["CallTrace"]) == privacy.users
