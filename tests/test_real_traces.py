@@ -250,7 +250,7 @@ def test_every_start_whose_image_is_in_the_trace_lies_in_it(path):
             images.setdefault(event.pid, []).append(event)
         elif isinstance(event, ThreadStart) and event.start_address:
             starts.append(event)
-            enricher.add(RemoteThread(*event))
+            enricher.add(RemoteThread(*event[:6]))
     found += enricher.take()
     for start, detection in zip(starts, found, strict=True):
         covering = [

@@ -57,7 +57,10 @@ class ProcessStop(NamedTuple):
 
 
 class ThreadStart(NamedTuple):
-    """Thread *tid* was created in process *pid* by thread *creator_tid* of process *creator_pid*."""
+    """Thread *tid* was created in process *pid* by thread *creator_tid* of process *creator_pid*.
+
+    *container* is the id of the container that the creator runs in.
+    """
 
     time: int
     creator_pid: int
@@ -65,6 +68,7 @@ class ThreadStart(NamedTuple):
     pid: int
     tid: int
     start_address: int | None = None
+    container: str | None = None
 
 
 class ThreadStop(NamedTuple):

@@ -29,7 +29,8 @@ class RawEvent(NamedTuple):
     *id* is the manifest's event id, 0 for classic events, which *opcode* distinguishes. *time* is a FILETIME.
     *pid* and *tid* are those of the thread that logged the event, `events.UNKNOWN_ID` if its header has none.
     *pointer_size* is 4 or 8 bytes. *offset* is the offset in the file for messages, of the record or of the
-    compressed buffer around it.
+    compressed buffer around it. *container* is the id of the container that the thread runs in, where
+    the header has it.
     """
 
     provider: bytes
@@ -42,3 +43,4 @@ class RawEvent(NamedTuple):
     pointer_size: int
     payload: bytes
     offset: int = 0
+    container: str | None = None

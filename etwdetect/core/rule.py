@@ -185,7 +185,7 @@ class RemoteThreadRule:
             self.counts.first += 1
         else:
             self.counts.remote += 1
-            return RemoteThread(*event, evidence=self._evidence(event))
+            return RemoteThread(*event[:-1], evidence=self._evidence(event))
         return None
 
     def _evidence(self, event: ThreadStart) -> tuple[str, ...]:

@@ -94,6 +94,8 @@ class Enricher:
         self._host = host
         self._kinds = kinds or Kinds()
         self._paths = Paths(drives)
+        self._container: str | None = None
+        """The container of the creator of the latest thread."""
         self._processes = ProcessTracker()
         self._starts = StartFinder(self._processes, self._paths, source, files, pointer_size)
         self._pending: deque[_Pending] = deque()
@@ -114,7 +116,7 @@ class Enricher:
             ProcessStop: processes.stop,
             ImageLoad: self._loaded,
             ImageUnload: self._unloaded,
-            ThreadStart: starts.pools.observe,
+            ThreadStart: self._thread_started,
             VolumeMapping: self._mapped,
             MachineName: self._named,
             Loss: starts.lost,
@@ -190,7 +192,9 @@ class Enricher:
         self._notice_images(source, thread.creator_pid)
         self._notice_images(target, thread.pid)
         parents = (processes.parent(process, thread.time) for process in (source, target))
-        self._pending.append(_Pending(thread, source, next(parents), target, next(parents), module, modules))
+        self._pending.append(
+            _Pending(thread, source, next(parents), target, next(parents), module, modules, self._container)
+        )
 
     def take(self, now: int | None = None) -> Iterator[Detection]:
         """Yield the detections whose grace period is over at the FILETIME *now* (None: all), in time order.
@@ -230,6 +234,7 @@ class Enricher:
                 start,
                 self._pointer_size,
                 self._host,
+                container=pending.container,
                 assumed_drive=self._paths.assumed_for(pending.paths(module)),
                 absent=absent,
             )
@@ -275,6 +280,10 @@ class Enricher:
         self._starts.coming.observe(event)
         self._processes.unload(event)
 
+    def _thread_started(self, event: ThreadStart) -> None:
+        self._container = event.container
+        self._starts.pools.observe(event)
+
     def _mapped(self, event: VolumeMapping) -> None:
         self._paths.learn(event.device, event.path)
 
@@ -292,6 +301,7 @@ class _Pending(NamedTuple):
     target_parent: TrackedProcess | None
     module: Module | None
     modules: ModuleMap | None
+    container: str | None
 
     def evident(self) -> RemoteThread:
         """Return the remote thread, with evidence where an event gives one of its processes another name."""

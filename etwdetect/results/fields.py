@@ -93,6 +93,7 @@ _ADDRESS: Final = (_Y, _Y, _Y, _N, _Y)
 _MODULE: Final = (_Y, _P, _Y, _N, _Y)
 _SYSMON_ONLY: Final = (_N, _N, _N, _N, _P)
 _OFFSET: Final = (_Y, _P, _Y, _N, _N)
+_CONTAINER: Final = (_N, _P, _N, _N, _N)
 _ASSUMED: Final = (_P, _P, _N, _N, _N)
 _FUNCTION: Final = (_P, _P, _Y, _N, _Y)
 
@@ -292,6 +293,7 @@ FIELDS: Final = (
     RecordField("StartModule", _TEXT, "start.module", _MODULE, _CLASSIC),
     RecordField("StartModuleOffset", _HEX, "start.offset", _OFFSET, _SYSMON, extension=True),
     RecordField("StartFunction", _TEXT, "start.function", _FUNCTION, _CLASSIC),
+    RecordField("Container", _TEXT, "container", _CONTAINER, _NARROW, extension=True),
     RecordField("AssumedDrive", _TEXT, "assumed_drive", _ASSUMED, _NARROW, extension=True),
     RecordField("Kind", _TEXT, "kind", ALWAYS, _SYSMON, extension=True),
     RecordField("KindReason", _TEXT, "reason", ALWAYS, _NARROW | {"syslog"}, extension=True),

@@ -386,7 +386,7 @@ def test_the_rule_judges_every_history_as_a_plain_list_does(events, bound):
             judged[expected] += 1
         hit = rule.observe(event)
         assert (hit is not None) == (expected == "remote")
-        assert hit is None or hit[:6] == event
+        assert hit is None or hit[:6] == event[:6]
         assert len(rule.table) == len(model.pids) <= bound
     assert vars(rule.counts) == judged
 

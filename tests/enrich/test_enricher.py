@@ -320,7 +320,7 @@ def test_every_remote_thread_becomes_one_detection_in_order_whatever_was_told(ev
     for event in events:
         enricher.observe(event)
         if isinstance(event, ThreadStart):
-            hits.append(RemoteThread(*event))
+            hits.append(RemoteThread(*event[:6]))
             enricher.add(hits[-1])
         found += enricher.take(event.time)
     found += enricher.take()

@@ -11,6 +11,7 @@ from etwdetect.offline import Scan
 from etwdetect.sources.decode import system_trace
 from etwdetect.sources.etl.reader import Trace
 from etwdetect.sources.etl.writer import TraceOptions, TraceWriter
+from tests.bytes_by_hand import ANCHOR, buffer, extended_item, first_buffer, thread_start
 
 START = 132_337_152_000_000_000
 SECOND = 10_000_000
@@ -311,3 +312,43 @@ def test_a_rundown_that_renames_a_process_is_told_once_and_marked(tmp_path, caps
     shown = capsys.readouterr()
     assert "[renamed]" in shown.out
     assert shown.err.count("1 event gave a process another name") == 1
+
+
+# -- containers
+
+LATER = ANCHOR + 60 * SECOND
+CONTAINER = "0f5fb4d8-0c1a-4f2b-9f6a-000000000001"
+
+
+@pytest.mark.parametrize(
+    ("items", "container"),
+    [
+        ([(16, CONTAINER.encode())], CONTAINER),
+        ([(7, bytes(9)), (16, CONTAINER.encode() + b"\0"), (13, bytes(8))], CONTAINER),
+        ([(16, b"\xff\x1b")], "\\xff\x1b"),
+        ([(16, b"")], None),
+        ([(16, b"a" * 65)], None),  # no id is as long
+        ([(7, bytes(8))], None),
+    ],
+    ids=["alone", "among others", "not ASCII", "empty", "too long", "another item"],
+)
+def test_the_container_of_the_source_is_told_where_the_event_has_it(items, container):
+    last = len(items) - 1
+    extended = b"".join(
+        extended_item(data, more=number < last, item_type=kind) for number, (kind, data) in enumerate(items)
+    )
+    remote = thread_start((10, 11), 20, 21, time=LATER, extended=extended)
+    own = thread_start((20, 21), 20, 22, time=LATER + 1)
+    other = thread_start((10, 11), 20, 23, time=LATER + 2)
+    data = first_buffer() + buffer(remote, own, other)
+    found = list(Scan([Trace(io.BytesIO(data), "containers.etl")]).detections())
+    assert [hit.container for hit in found] == [container, None]
+
+
+def test_the_events_of_a_trace_keep_the_container(tmp_path, capsys):
+    extended = extended_item(CONTAINER.encode(), item_type=16)
+    trace = tmp_path / "containers.etl"
+    trace.write_bytes(first_buffer() + buffer(thread_start((10, 11), 20, 21, time=LATER, extended=extended)))
+    assert main(["events", str(trace), "-o", str(tmp_path / "events.jsonl")]) == 0
+    assert main(["scan", str(tmp_path / "events.jsonl"), "--format", "json"]) == 0
+    assert f'"Container": "{CONTAINER}"' in capsys.readouterr().out

@@ -44,6 +44,7 @@ FULL = Detection(
     "C:=\\Device\\HarddiskVolume3",
     rule_name="technique_id=T1055",
     prior_access=(("UtcTime", "2020-05-12 13:08:15.265"), ("GrantedAccess", "0x1FFFFF")),
+    container="0f5fb4d8-0c1a-4f2b-9f6a-000000000001",
 )
 """All that can be known."""
 

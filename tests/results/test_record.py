@@ -34,6 +34,7 @@ FULL_LINE = (
     ' "TargetParentCommandLine": "", "NewThreadId": 9384, "StartAddress": "0x00007FFC6E27D3F0",'
     ' "StartModule": "C:\\\\Windows\\\\System32\\\\ntdll.dll", "StartModuleOffset": "0xCD3F0",'
     ' "StartFunction": "DbgUiRemoteBreakin",'
+    ' "Container": "0f5fb4d8-0c1a-4f2b-9f6a-000000000001",'
     ' "AssumedDrive": "C:=\\\\Device\\\\HarddiskVolume3", "Kind": "debugger break-in",'
     ' "KindReason": "it starts at DbgUiRemoteBreakin", "Severity": "low",'
     ' "RuleName": "technique_id=T1055",'

@@ -55,7 +55,7 @@ def process_stop(raw: RawEvent, pid: int, parent_pid: int | None, *rest: Any) ->
 
 def thread_start(raw: RawEvent, pid: int, tid: int, start_address: int | None) -> ThreadStart:
     """Build the start of thread *tid* in process *pid*; the header has the creator's ids."""
-    return ThreadStart(raw.time, raw.pid, raw.tid, pid, tid, start_address)
+    return ThreadStart(raw.time, raw.pid, raw.tid, pid, tid, start_address, raw.container)
 
 
 def thread_rundown(raw: RawEvent, pid: int, tid: int, start_address: int | None) -> ThreadRundown:

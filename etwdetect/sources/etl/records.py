@@ -91,6 +91,10 @@ _FULL = Struct("<HBBBBHIIq16s")
 _EVENT = Struct("<HBBHHIIq16sHBBBBHQ")
 _EXTENDED_ITEM = Struct("<HHHH")
 
+_CONTAINER_ID: Final = 16
+"""EVENT_HEADER_EXT_TYPE_CONTAINER_ID of evntcons.h: a GUID as 36 bytes of text."""
+_MOST_OF_AN_ID: Final = 64
+
 _HAS_EXTENDED_ITEMS: Final = 0x01
 _POINTERS_32: Final = 0x20
 _POINTERS_64: Final = 0x40
@@ -112,7 +116,7 @@ def read(data: bytearray | bytes, at: int, clock: ClockConversion, offset: int) 
     """
     header_type = data[at + 2]
     pointer_size = 4 if header_type in _TYPES_32 else 8
-    event_id, end = 0, at
+    event_id, end, container = 0, at, None
     if header_type in (0x12, 0x13):
         size, _, _, flags, _, tid, pid, time, provider, event_id, version, _, _, opcode, _, _ = _EVENT.unpack_from(
             data, at
@@ -123,7 +127,7 @@ def read(data: bytearray | bytes, at: int, clock: ClockConversion, offset: int) 
             pointer_size = 8
         body, end = at + HEADERS[header_type][1], at + size
         if flags & _HAS_EXTENDED_ITEMS:
-            body = _skip_extended_items(data, body, end)
+            body, container = _extended_items(data, body, end)
     elif header_type in (0x0A, 0x14):
         size, _, _, opcode, _, version, tid, pid, time, provider = _FULL.unpack_from(data, at)
         body, end = at + HEADERS[header_type][1], at + size
@@ -139,7 +143,7 @@ def read(data: bytearray | bytes, at: int, clock: ClockConversion, offset: int) 
     if not 0 <= time <= LAST_FILETIME:
         raise ValueError("a record's time stamp is out of range")
     return RawEvent(
-        provider, event_id, version, opcode, time, pid, tid, pointer_size, bytes(data[body:end]), offset
+        provider, event_id, version, opcode, time, pid, tid, pointer_size, bytes(data[body:end]), offset, container
     )
 
 
@@ -147,16 +151,20 @@ def _class_of(hook: int) -> bytes:
     return IMAGE if hook == _IMAGE_LOAD_HOOK else _HOOK_GROUPS.get(hook >> 8, b"")
 
 
-def _skip_extended_items(data: bytearray | bytes, at: int, end: int) -> int:
-    """Return the offset of the payload, after the extended items at *at*.
+def _extended_items(data: bytearray | bytes, at: int, end: int) -> tuple[int, str | None]:
+    """Return the offset of the payload, after the extended items at *at*, and the container's id in one of them.
 
     An item is {u16 whole size, u16 type, u16 another follows, u16 data size, data}, padded to its whole size.
     """
+    container = None
     while at + _EXTENDED_ITEM.size <= end:
-        whole, _, another_follows, size = _EXTENDED_ITEM.unpack_from(data, at)
+        whole, item_type, another_follows, size = _EXTENDED_ITEM.unpack_from(data, at)
         if whole < _EXTENDED_ITEM.size + size or at + whole > end:
             break
+        if item_type == _CONTAINER_ID and size <= _MOST_OF_AN_ID:
+            text = bytes(data[at + _EXTENDED_ITEM.size : at + _EXTENDED_ITEM.size + size])
+            container = text.rstrip(b"\0").decode("ascii", "backslashreplace") or None
         at += whole
         if not another_follows & 1:
-            return at
+            return at, container
     raise ValueError("a record's extended items are inconsistent")

@@ -228,6 +228,7 @@ COLUMNS: Final = (
     Column("device", "string", _write_name, _read_name),
     Column("path", "string", _write_name, _read_name),
     Column("name", "string", _write_name, _read_name),
+    Column("container", "string", _write_name, _read_name),
 )
 """All columns in their order."""
 

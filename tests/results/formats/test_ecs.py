@@ -63,6 +63,7 @@ def test_the_source_is_the_process_and_the_target_stays_in_the_event_data():
         "Detector": "etw",
         "Time": "132337624952800000",
         "StartModuleOffset": "0xCD3F0",
+        "Container": "0f5fb4d8-0c1a-4f2b-9f6a-000000000001",
         "AssumedDrive": "C:=\\Device\\HarddiskVolume3",
         "Kind": "debugger break-in",
         "KindReason": "it starts at DbgUiRemoteBreakin",

@@ -41,6 +41,7 @@ VALUES = {
     "device": TEXT,
     "path": TEXT,
     "name": TEXT,
+    "container": TEXT,
     "pointer_size": st.sampled_from((4, 8)),
 }
 
