@@ -40,6 +40,7 @@ DEBIAN_PACKAGES = {
     "java": "openjdk-17-jre-headless",
     "chromium": "chromium",
     "chromedriver": "chromium-driver",
+    "rsyslogd": "rsyslog",
 }
 """By the command that is needed: the Debian package that has it."""
 

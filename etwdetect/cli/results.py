@@ -25,6 +25,7 @@ from etwdetect.results.processors import Processor, ProcessorChain
 from etwdetect.results.record import to_json
 from etwdetect.results.rotation import GrowingFile, Rotation
 from etwdetect.results.sigma.fields import lacking
+from etwdetect.results.sinks import WAIT
 from etwdetect.results.sinks.errors import SinkError
 from etwdetect.results.whole_file import WholeFile
 from etwdetect.results.writers import open_file, stream_writer
@@ -117,12 +118,17 @@ class Results:
 
     @contextlib.contextmanager
     def open(
-        self, inputs: Iterable[Path] = (), *, live: bool = False, rotation: Rotation | None = None
+        self,
+        inputs: Iterable[Path] = (),
+        *,
+        live: bool = False,
+        rotation: Rotation | None = None,
+        wait: float = WAIT,
     ) -> Iterator[None]:
         """Open the output, which must be none of the *inputs* and none of the next run over them.
 
-        *live* results are visible at once, and show their date if it is not today's. With *rotation* they are
-        appended to the output.
+        *live* results are visible at once, and show their date if it is not today's; others wait *wait* seconds
+        for the receiver of a sink that takes nothing. With *rotation* they are appended to the output.
         """
         if live:
             self._today = self.clock.moment(filetime.from_datetime(datetime.now(UTC))).date()
@@ -131,7 +137,7 @@ class Results:
         with contextlib.suppress(stdio.OutputEndedError), contextlib.ExitStack() as stack:
             stack.callback(self._close_sinks)
             for url in self._choices.to:
-                self._sinks.append(self._sink(url, live=live))
+                self._sinks.append(self._sink(url, None if live else wait))
             with contextlib.suppress(stdio.OutputEndedError):  # the first detection ends the block
                 if rotation:
                     self._append(stack, rotation)
@@ -190,11 +196,11 @@ class Results:
                 if self._today is not None:
                     self._writer.flush()
 
-    def _sink(self, url: str, *, live: bool) -> Sink:
+    def _sink(self, url: str, wait: float | None) -> Sink:
         from etwdetect.results.sinks.opening import open_sink  # noqa: PLC0415 (lazy import: fast start-up)
 
         try:
-            return open_sink(url, say, live=live)
+            return open_sink(url, say, wait=wait)
         except SinkError as error:
             raise click.UsageError(f"--to {error}") from error
 

@@ -15,6 +15,7 @@ from etwdetect.cli.results import Results, results_options
 from etwdetect.core.raw import KERNEL_PROCESS, THREAD
 from etwdetect.offline import summary
 from etwdetect.results.fields import RecordSource
+from etwdetect.results.sinks import WAIT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,9 +32,17 @@ _SOURCES: Final = {THREAD: RecordSource.KERNEL_LOGGER, KERNEL_PROCESS: RecordSou
 @limit_option
 @enrichment_options()
 @click.option("--join", is_flag=True, help="Take the traces for consecutive files of one session.")
+@click.option(
+    "--wait",
+    type=click.FloatRange(min=0),
+    default=WAIT,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long to wait for a receiver (--to) that takes nothing.",
+)
 @click.option("--stats", is_flag=True, help="Print statistics on standard error.")
-def command(
-    traces: Sequence[Path], results: Results, enrichment: Enrichment, *, join: bool, stats: bool
+def command(  # noqa: PLR0913 (one parameter an option)
+    traces: Sequence[Path], results: Results, enrichment: Enrichment, *, join: bool, stats: bool, wait: float
 ) -> Status:
     """Print the remote threads in recorded traces.
 
@@ -42,7 +51,7 @@ def command(
     with --format json can be given, too, and what Sysmon reported: .evtx, or its events as JSON or XML.
     """
     found = Inputs(traces, join=join, enrichment=enrichment, saved=True)
-    with results.open((*found.files(), *enrichment.files_read)):
+    with results.open((*found.files(), *enrichment.files_read), wait=wait):
         results.clock.dates = len(found) > 1
         consume(found, _Shown(results, stats=stats))
     return results.status(found.statuses)

@@ -6,5 +6,11 @@ deliver.
 
 from typing import Final
 
-FORMS: Final = "syslog+udp://HOST[:PORT], syslog+tcp://..., syslog+tls://..., http://..., https://..., eventlog:"
+WAIT: Final = 60.0
+"""How many seconds the records of a recording wait for a receiver that takes nothing, unless told otherwise."""
+
+FORMS: Final = (
+    "syslog+udp://HOST[:PORT], syslog+tcp://..., syslog+tls://..., http://..., https://...,"
+    " http+ecs://..., https+ocsf://..., eventlog:"
+)
 """The URLs that `opening.open_sink` takes."""

@@ -11,3 +11,15 @@ class SinkError(EtwDetectError):
 
 class RefusedError(Exception):
     """The receiver rejected a message for good: sending it again would change nothing."""
+
+
+class TooMuchError(Exception):
+    """The receiver rejected several messages for their size together: fewer at once may pass."""
+
+
+class LaterError(OSError):
+    """The receiver is there, and asks to be left alone for *seconds*."""
+
+    def __init__(self, reason: str, seconds: float) -> None:
+        super().__init__(reason)
+        self.seconds = seconds

@@ -12,6 +12,7 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 
 from etwdetect.results.record import to_dict
+from etwdetect.results.sinks.queue import Transport
 from etwdetect.results.wording import printable
 from etwdetect.windows import eventlog
 
@@ -37,7 +38,7 @@ _MAX_VALUE: Final = 600
 _MAX_NAME: Final = 200
 
 
-class EventLogTransport:
+class EventLogTransport(Transport):
     """Reports events of *source*; ValueError where that is not a valid name."""
 
     batch = 1

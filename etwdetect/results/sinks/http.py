@@ -1,15 +1,19 @@
-"""HTTP: records as JSON lines, many in one POST, over a persistent connection."""
+"""HTTP: records as lines of JSON, many in one POST, over a persistent connection."""
 
 from __future__ import annotations
 
 import http.client
 import os
 import ssl
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from etwdetect._version import __version__
-from etwdetect.results.sinks.errors import RefusedError
+from etwdetect.results.sinks.errors import LaterError, RefusedError, TooMuchError
 from etwdetect.results.sinks.limited import LimitedConnection, LimitedTlsConnection
+from etwdetect.results.sinks.queue import Transport
 from etwdetect.results.writers import json_line
 
 if TYPE_CHECKING:
@@ -19,6 +23,11 @@ if TYPE_CHECKING:
 
 AUTHORIZATION: Final = "ETWDETECT_HTTP_AUTHORIZATION"
 """The environment variable with the Authorization header's value: command lines must have no secrets."""
+AUTHORIZATION_FILE: Final = f"{AUTHORIZATION}_FILE"
+"""The one with the path of a file that has it instead."""
+
+BODIES: Final = ("json", "ecs", "ocsf")
+"""The formats that a body can have."""
 
 _SECONDS: Final = 5.0
 """How long connecting may take, and a request with its answer in all."""
@@ -26,25 +35,34 @@ _SECONDS: Final = 5.0
 _LATER: Final = frozenset((408, 425, 429))
 """The statuses below 500 after which a request is repeated."""
 
+_TOO_LARGE: Final = 413
+
+_MOST_DIGITS: Final = 6
+"""How many digits of Retry-After count."""
+
 _MOST_ANSWER: Final = 65_536
 """How many bytes of an answer are read; they are not used."""
 
 
-class HttpTransport:
-    """Posts to *path* at *host*; ValueError where the path or the header from the environment is invalid.
+class HttpTransport(Transport):
+    """Posts to *path* at *host*, in the format called *body*.
+
+    ValueError where the path, the format or the Authorization header is invalid.
 
     A batch can arrive twice when the connection breaks before its answer.
     """
 
     batch = 500
 
-    def __init__(self, host: str, port: int | None, path: str, *, secure: bool) -> None:
+    def __init__(self, host: str, port: int | None, path: str, *, secure: bool, body: str = "json") -> None:
         self.name = f"{'https' if secure else 'http'}://{f'[{host}]' if ':' in host else host}"
         self.name += "" if port is None else f":{port}"
         if not path.isascii() or not path.isprintable() or " " in path:
             raise ValueError("has characters that a URL can't have")
         self._path = path
-        self._line = json_line("json")
+        if body not in BODIES:
+            raise ValueError(f"the format must be one of {', '.join(BODIES)}")
+        self._line = json_line(body)
         if port is None:  # else http.client takes the end of an IPv6 address for it
             port = http.client.HTTPS_PORT if secure else http.client.HTTP_PORT
         self._connection: LimitedConnection
@@ -57,33 +75,36 @@ class HttpTransport:
             "Content-Type": "application/x-ndjson",
             "User-Agent": f"etwdetect/{__version__}",
         }
-        authorization = os.environ.get(AUTHORIZATION)
+        authorization = _authorization()
         if authorization is not None:
-            if not authorization.isascii() or not authorization.isprintable():
-                raise ValueError(f"{AUTHORIZATION} has characters that a header can't have")
             self._headers["Authorization"] = authorization
 
     def message(self, detection: Detection) -> bytes:
-        """Return the line of json."""
-        return self._line(detection).encode("ascii") + b"\n"
+        """Return the line."""
+        return self._line(detection).encode() + b"\n"
 
     def send(self, messages: Sequence[bytes]) -> None:
         """Post *messages* and wait for the answer."""
         body = b"".join(messages)
         was_open = self._connection.sock is not None
         try:
-            status, reason = self._post(body)
+            answer = self._post(body)
         except ConnectionError:
             if not was_open:
                 raise
             self.close()  # servers close idle connections
-            status, reason = self._post(body)
+            answer = self._post(body)
+        status, why = answer.status, f"it answers {answer.status} {answer.reason}"
         if status in _LATER or status >= 500:
-            raise OSError(f"it answers {status} {reason}")
+            seconds = _seconds(answer.getheader("Retry-After"))
+            raise OSError(why) if seconds is None else LaterError(why, seconds)
+        if status == _TOO_LARGE and len(messages) > 1:
+            self.batch = len(messages) // 2
+            raise TooMuchError
         if not 200 <= status < 300:
-            raise RefusedError(f"it answers {status} {reason}")
+            raise RefusedError(why)
 
-    def _post(self, body: bytes) -> tuple[int, str]:
+    def _post(self, body: bytes) -> http.client.HTTPResponse:
         try:
             with self._connection.limited(_SECONDS):
                 self._connection.request("POST", self._path, body, self._headers)
@@ -94,8 +115,38 @@ class HttpTransport:
             raise
         except http.client.HTTPException as error:
             raise OSError(f"not a valid HTTP answer: {type(error).__name__} {error}") from error
-        return response.status, response.reason
+        return response
 
     def close(self) -> None:
         """Close the connection."""
         self._connection.close()
+
+
+def _authorization() -> str | None:
+    """Return the Authorization header's value, from the environment or from the file that it names."""
+    value, path = os.environ.get(AUTHORIZATION), os.environ.get(AUTHORIZATION_FILE)
+    name = AUTHORIZATION
+    if value is None and path is not None:
+        name = AUTHORIZATION_FILE
+        try:
+            value = Path(path).read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise ValueError(f"the file that {name} names cannot be read: {error}") from error
+    if value is not None and not (value.isascii() and value.isprintable()):
+        raise ValueError(f"{name} has characters that a header can't have")
+    return value
+
+
+def _seconds(retry_after: str | None) -> float | None:
+    """Return how many seconds a Retry-After header (RFC 9110, 10.2.3) says; None where it says nothing."""
+    if retry_after is None:
+        return None
+    if retry_after.isascii() and retry_after.isdecimal():
+        return float(retry_after[:_MOST_DIGITS])
+    try:
+        moment = parsedate_to_datetime(retry_after)
+    except ValueError:
+        return None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return max(0.0, (moment - datetime.now(UTC)).total_seconds())

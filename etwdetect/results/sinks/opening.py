@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import SplitResult, urlsplit
 
 from etwdetect.core.errors import UnsupportedSystemError
-from etwdetect.results.sinks import FORMS
+from etwdetect.results.sinks import FORMS, WAIT
 from etwdetect.results.sinks.errors import SinkError
 from etwdetect.results.sinks.queue import Sink
 from etwdetect.results.wording import printable
@@ -20,33 +20,33 @@ if TYPE_CHECKING:
 _SYSLOG: Final = "syslog+"
 
 
-def open_sink(url: str, notify: Callable[[str], None], *, live: bool) -> Sink:
+def open_sink(url: str, notify: Callable[[str], None], *, wait: float | None = WAIT) -> Sink:
     """Return a running sink to *url*.
 
     Raises SinkError where it is not a sink's URL, UnsupportedSystemError where this system lacks the sink.
-    *notify* is called from the sink's own thread, with a sentence, when the receiver fails and when it is back. If
-    not *live*, `put` may block while the queue is full and the receiver works.
+    *notify* is called from the sink's own thread, with a sentence, when the receiver fails and when it is back.
+    *wait* is how many seconds a full queue waits for a receiver that takes nothing; None, for live results, never.
     """
     try:
         transport = _transport(urlsplit(url))
     except ValueError as error:
         raise SinkError(f"{printable(_without_password(url))}: {error}") from error
-    return Sink(transport, notify, live=live)
+    return Sink(transport, notify, wait=wait)
 
 
 def _transport(parts: SplitResult) -> Transport:
     # Lazy imports: only the sink that is used is loaded.
     if parts.scheme.startswith(_SYSLOG):
-        from etwdetect.results.sinks.syslog import syslog_transport  # noqa: PLC0415
+        from etwdetect.results.sinks.syslog_transport import syslog_transport  # noqa: PLC0415
 
-        if parts.path.strip("/") or parts.query or parts.fragment:
-            raise ValueError("a syslog URL ends after the host and the port")
-        return syslog_transport(parts.scheme.removeprefix(_SYSLOG), _host(parts), parts.port)
-    if parts.scheme in ("http", "https"):
+        protocol = parts.scheme.removeprefix(_SYSLOG)
+        return syslog_transport(protocol, _host(parts), parts.port, **_limit(parts))
+    if parts.scheme.partition("+")[0] in ("http", "https"):
         from etwdetect.results.sinks.http import HttpTransport  # noqa: PLC0415
 
         path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        return HttpTransport(_host(parts), parts.port, path, secure=parts.scheme == "https")
+        scheme, _, body = parts.scheme.partition("+")
+        return HttpTransport(_host(parts), parts.port, path, secure=scheme == "https", body=body or "json")
     if parts.scheme == "eventlog":
         from etwdetect.results.sinks.eventlog import EventLogTransport  # noqa: PLC0415
 
@@ -54,6 +54,14 @@ def _transport(parts: SplitResult) -> Transport:
             raise UnsupportedSystemError("eventlog: the Windows event log is on Windows only")
         return EventLogTransport(parts.path or "etwdetect")
     raise ValueError(f"is not a sink; sinks are: {FORMS}")
+
+
+def _limit(parts: SplitResult) -> dict[str, int]:
+    """Return the limit of a message, where a syslog URL gives one."""
+    name, _, value = parts.query.partition("=")
+    if parts.path.strip("/") or parts.fragment or (parts.query and name != "limit"):
+        raise ValueError("a syslog URL ends after the host and the port, or with ?limit=BYTES")
+    return {"limit": int(value)} if name else {}
 
 
 def _host(parts: SplitResult) -> str:

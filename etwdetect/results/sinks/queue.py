@@ -7,7 +7,7 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Final, Protocol
 
-from etwdetect.results.sinks.errors import RefusedError
+from etwdetect.results.sinks.errors import LaterError, RefusedError, TooMuchError
 from etwdetect.results.wording import printable
 
 if TYPE_CHECKING:
@@ -22,13 +22,13 @@ BYTES_BOUND: Final = 64 << 20
 BATCH_BYTES: Final = 1 << 20
 """How many bytes a batch of more than one message may have."""
 
-PUT_TIMEOUT: Final = 10.0
-"""How many seconds `put` waits for room in the queue, for detections of a recording."""
-CLOSE_TIMEOUT: Final = 5.0
-"""How many seconds there are at the end to deliver what still waits."""
+LIVE_WAIT: Final = 5.0
+"""How many seconds a live session has at its end to deliver what still waits."""
 
 _FIRST_RETRY: Final = 0.5
 _LONGEST_RETRY: Final = 30.0
+_LONGEST_LATER: Final = 600.0
+"""How many seconds a receiver can ask to be left alone."""
 
 
 class Transport(Protocol):
@@ -38,15 +38,27 @@ class Transport(Protocol):
     """Its name in messages to the user."""
     batch: int
     """How many messages it sends at once at most."""
+    sent_again: int = 0
+    """How many messages it sent another time, because they may have been lost with a connection."""
+
+    @property
+    def doubtful(self) -> int:
+        """How many messages it sent that may be lost all the same."""
+        return 0
 
     def message(self, detection: Detection) -> bytes:
         """Return *detection* as the bytes to send."""
 
     def send(self, messages: Sequence[bytes]) -> None:
-        """Send all of *messages*; OSError where a retry may help, RefusedError where it can't.
+        """Send all of *messages*.
 
-        Takes a few seconds at most.
+        Raises RefusedError where a retry can't help, TooMuchError where fewer at once may, and any other OSError
+        where a retry may help.
         """
+
+    def finish(self) -> None:
+        """Wait until the receiver has read everything, where it can be known; OSError where it has not."""
+        return
 
     def close(self) -> None:
         """Close the connection, if there is one; may be called again."""
@@ -102,12 +114,13 @@ class Sink:
     """Delivers detections through *transport*, in their order, each at least once.
 
     `given` counts them all, `sent` those delivered, `dropped` those that found the queue full, `refused` those
-    that the receiver rejected. *notify* is called with a sentence from the sink's own thread. If *live*, `put`
-    never waits.
+    that the receiver rejected. *notify* is called with a sentence from the sink's own thread. `put` and `close`
+    wait for a receiver for *wait* seconds after the last delivery; without it (a live session) `put` never waits,
+    and `close` for LIVE_WAIT at most.
     """
 
     def __init__(
-        self, transport: Transport, notify: Callable[[str], None], *, live: bool, bound: int = BOUND
+        self, transport: Transport, notify: Callable[[str], None], *, wait: float | None, bound: int = BOUND
     ) -> None:
         self.name = transport.name
         self.given = 0
@@ -116,11 +129,12 @@ class Sink:
         self.refused = 0
         self._transport = transport
         self._notify = notify
-        self._timeout = 0.0 if live else PUT_TIMEOUT
+        self._wait = wait
         self._waiting = _Queue(bound)
         self._failing = False
         self._closing = threading.Event()
-        self._deadline = float("inf")
+        self._since = time.monotonic()
+        """When the last message was delivered, or the first one came that waits."""
         # A daemon thread, so that the program can end while a server hangs.
         self._thread = threading.Thread(target=self._run, name=self.name, daemon=True)
         self._thread.start()
@@ -133,75 +147,107 @@ class Sink:
     @property
     def complete(self) -> bool:
         """Whether everything was delivered."""
-        return self.sent == self.given
+        return self.sent == self.given and not self._transport.doubtful
 
     def put(self, detection: Detection) -> None:
         """Queue *detection*, or count it as dropped."""
+        if not self.left:
+            self._since = time.monotonic()
         self.given += 1
-        # Don't block on a failing peer.
-        if not self._waiting.put(self._transport.message(detection), 0.0 if self._failing else self._timeout):
-            self.dropped += 1
+        message = self._transport.message(detection)
+        while not self._waiting.put(message, 0.0 if self._wait is None else self._patience()):
+            if self._wait is None or not self._patience():
+                self.dropped += 1
+                return
 
     def begin_close(self) -> None:
-        """Take no more detections, and give those that wait CLOSE_TIMEOUT."""
+        """Take no more detections; what waits is still delivered."""
         if not self._closing.is_set():
-            self._deadline = time.monotonic() + CLOSE_TIMEOUT
+            self._since = time.monotonic()
             self._closing.set()
             self._waiting.close()
 
     def close(self) -> None:
-        """Wait for what can still be delivered, CLOSE_TIMEOUT at most; then the counts are final."""
+        """Wait for what can still be delivered; then the counts are final."""
         self.begin_close()
-        self._thread.join(max(0.0, self._deadline - time.monotonic()) + _FIRST_RETRY)
+        while self._thread.is_alive() and self._patience():
+            self._thread.join(self._patience())
 
     def closing(self) -> str:
         """Return the line that says how much was delivered."""
-        why = {
+        counts = {
+            "sent again": self._transport.sent_again,
             "found the queue full": self.dropped,
             "refused": self.refused,
             "not sent by the end": self.left,
+            "possibly lost with a connection": self._transport.doubtful,
         }
-        missing = [f"{count:,} {reason}" for reason, count in why.items() if count]
+        details = [f"{count:,} {what}" for what, count in counts.items() if count]
         sent = f"{self.sent:,} of {self.given:,} sent"
-        return printable(f"{self.name}: {'; '.join([sent, *missing])}")
+        return printable(f"{self.name}: {'; '.join([sent, *details])}")
+
+    def _patience(self) -> float:
+        """How many seconds are left to wait for the receiver."""
+        return max(0.0, self._since + (LIVE_WAIT if self._wait is None else self._wait) - time.monotonic())
 
     def _run(self) -> None:
         while batch := self._waiting.take(self._transport.batch):
             if not self._deliver(batch):
                 break
+        else:
+            self._retried(self._transport.finish)
         self._transport.close()
 
     def _deliver(self, batch: Sequence[bytes]) -> bool:
         """Send *batch* with retries; return False where the time for closing ended before."""
+        try:
+            if not self._retried(lambda: self._transport.send(batch)):
+                return False
+        except TooMuchError:
+            middle = len(batch) // 2
+            return self._deliver(batch[:middle]) and self._deliver(batch[middle:])
+        except RefusedError as error:
+            if not self.refused:
+                self._notify_user(f"refuses what it is sent: {error}")
+            self.refused += len(batch)
+        else:
+            self.sent += len(batch)
+        if self._wait is not None or not self._closing.is_set():
+            self._since = time.monotonic()
+        return True
+
+    def _retried(self, action: Callable[[], None]) -> bool:
+        """Call *action* until it does not fail; return False where the time for closing ended before."""
         pause = _FIRST_RETRY
         while True:
             try:
-                self._transport.send(batch)
-            except RefusedError as error:
-                if not self.refused:
-                    self._notify_user(f"refuses what it is sent: {error}")
-                self.refused += len(batch)
-                return True
+                action()
+            except LaterError as error:
+                self._fail(error)
+                least = min(error.seconds, _LONGEST_LATER)
             except OSError as error:
                 self._transport.close()
-                if not self._failing:
-                    self._failing = True
-                    self._notify_user(f"{error.strerror or error}; trying again")
+                self._fail(error)
+                least = _FIRST_RETRY
             else:
-                self.sent += len(batch)
                 if self._failing:
                     self._failing = False
                     self._notify_user("is back")
                 return True
-            if self._is_over(pause):
+            if self._is_over(max(pause, least), least):
                 return False
             pause = min(2 * pause, _LONGEST_RETRY)
 
-    def _is_over(self, pause: float) -> bool:
-        """Wait *pause* seconds, or less while closing; return whether no time is left."""
+    def _fail(self, error: OSError) -> None:
+        if not self._failing:
+            self._failing = True
+            self._notify_user(f"{error.strerror or error}; trying again")
+
+    def _is_over(self, pause: float, least: float) -> bool:
+        """Wait *pause* seconds, or *least* while closing; return whether no time is left."""
         if self._closing.wait(pause):
-            time.sleep(min(_FIRST_RETRY, max(0.0, self._deadline - time.monotonic())))
-        return time.monotonic() >= self._deadline
+            time.sleep(min(least, self._patience()))
+        return self._closing.is_set() and not self._patience()
 
     def _notify_user(self, what: str) -> None:
         self._notify(printable(f"{self.name}: {what}"))

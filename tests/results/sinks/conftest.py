@@ -33,7 +33,7 @@ def told():
 @pytest.fixture
 def short_farewell(monkeypatch):
     """For what ends with a dead server: no need to wait for it as long as a user may want to."""
-    monkeypatch.setattr("etwdetect.results.sinks.queue.CLOSE_TIMEOUT", 0.5)
+    monkeypatch.setattr("etwdetect.results.sinks.queue.LIVE_WAIT", 0.5)
 
 
 @pytest.fixture
@@ -41,8 +41,8 @@ def sink(told, stream_server):  # noqa: ARG001 (so that servers end later: in Wi
     """Open sinks that end with the test."""
     with contextlib.ExitStack() as stack:
 
-        def make(url, *, live=True):
-            opened = open_sink(url, told.append, live=live)
+        def make(url, *, wait=None):
+            opened = open_sink(url, told.append, wait=wait)
             stack.callback(opened.close)
             return opened
 
@@ -152,6 +152,9 @@ class HttpServer(http.server.ThreadingHTTPServer):
         self.requests = []
         self.answers = []
         self.ports = set()
+        self.times = []
+        self.retry_after = None
+        self.most_bytes = float("inf")
         self.port = self.server_address[1]
         if context:
             self.socket = context.wrap_socket(self.socket, server_side=True)
@@ -173,7 +176,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def do_POST(self):
         body = self.rfile.read(int(self.headers["Content-Length"]))
         self.server.ports.add(self.client_address[1])
+        self.server.times.append(time.monotonic())
         answer = self.server.answers.pop(0) if self.server.answers else 200
+        if len(body) > self.server.most_bytes:
+            answer = 413
         if answer == "hang up":
             self.close_connection = True
             return
@@ -181,8 +187,11 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.wfile.write(b"I am no web server\r\n")
             self.close_connection = True
             return
-        self.server.requests.append((self.path, self.headers, body))
+        if answer != 413:
+            self.server.requests.append((self.path, self.headers, body))
         self.send_response(answer)
+        if answer != 200 and self.server.retry_after:
+            self.send_header("Retry-After", self.server.retry_after)
         self.send_header("Content-Length", "2")
         self.end_headers()
         self.wfile.write(b"ok")

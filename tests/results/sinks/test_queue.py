@@ -3,6 +3,7 @@
 import os
 import socket
 import threading
+import time
 
 import pytest
 
@@ -11,14 +12,15 @@ from etwdetect.results.sinks import queue
 from etwdetect.results.sinks.errors import SinkError
 from etwdetect.results.sinks.opening import open_sink
 from etwdetect.results.sinks.queue import Sink
-from etwdetect.results.sinks.syslog import syslog_transport
+from etwdetect.results.sinks.syslog import LIMIT
+from etwdetect.results.sinks.syslog_transport import syslog_transport
 from tests.results.conftest import FULL
 from tests.results.sinks.conftest import HOST, wait_for
 
 
 @pytest.mark.usefixtures("short_farewell")
 def test_what_a_dead_server_leaves_no_room_for_is_dropped_and_counted(free_port, told, detection):
-    sink = Sink(syslog_transport("tcp", HOST, free_port), told.append, live=True, bound=10)
+    sink = Sink(syslog_transport("tcp", HOST, free_port), told.append, wait=None, bound=10)
     for number in range(500):
         sink.put(detection(tid=number))
     sink.close()
@@ -34,10 +36,9 @@ def test_what_a_dead_server_leaves_no_room_for_is_dropped_and_counted(free_port,
 @pytest.mark.usefixtures("short_farewell")
 def test_a_server_that_does_not_read_stalls_nobody(told, detection, monkeypatch):
     # Whoever waited for it, for a recording or in the sink's own thread, would wait for hours.
-    monkeypatch.setattr(queue, "PUT_TIMEOUT", 10_000.0)
-    monkeypatch.setattr("etwdetect.results.sinks.syslog._SECONDS", 10_000.0)
+    monkeypatch.setattr("etwdetect.results.sinks.syslog_transport._STALL_SECONDS", 10_000.0)
     with socket.create_server((HOST, 0)) as server:
-        sink = Sink(syslog_transport("tcp", HOST, server.getsockname()[1]), told.append, live=True, bound=100)
+        sink = Sink(syslog_transport("tcp", HOST, server.getsockname()[1]), told.append, wait=None, bound=100)
         for _ in range(2000):
             sink.put(detection("x" * 30_000))
         sink.close()
@@ -49,13 +50,13 @@ def test_a_server_that_does_not_read_stalls_nobody(told, detection, monkeypatch)
 @pytest.mark.usefixtures("short_farewell")
 def test_the_queue_is_bounded_in_bytes_too(free_port, told, detection, monkeypatch):
     monkeypatch.setattr(queue, "BYTES_BOUND", 100_000)
-    sink = Sink(syslog_transport("tcp", HOST, free_port), told.append, live=True)
+    sink = Sink(syslog_transport("tcp", HOST, free_port), told.append, wait=None)
     wait_for(lambda: told or sink.put(detection()))  # until the server is known to be away
     before = sink.dropped
     for _ in range(100):
         sink.put(detection("x" * 10_000))
     sink.close()
-    assert sink.dropped - before >= 90
+    assert sink.dropped - before >= 100 - 100_000 // LIMIT
 
 
 def test_a_recording_waits_for_a_slow_server_and_loses_nothing(told, detection):
@@ -70,7 +71,7 @@ def test_a_recording_waits_for_a_slow_server_and_loses_nothing(told, detection):
 
         reader = threading.Thread(target=slow)
         reader.start()
-        sink = Sink(syslog_transport("tcp", HOST, server.getsockname()[1]), told.append, live=False, bound=5)
+        sink = Sink(syslog_transport("tcp", HOST, server.getsockname()[1]), told.append, wait=30, bound=5)
         for number in range(1000):
             sink.put(detection(tid=number))
         sink.close()
@@ -79,21 +80,32 @@ def test_a_recording_waits_for_a_slow_server_and_loses_nothing(told, detection):
     assert b"".join(received).count(b"<109>1 ") == 1000
 
 
-@pytest.mark.usefixtures("short_farewell")
-def test_a_recording_waits_for_no_server_that_is_known_to_be_away(told, free_port, detection, monkeypatch):
-    sink = Sink(syslog_transport("tcp", HOST, free_port), told.append, live=False, bound=10)
-    sink.put(detection())
-    wait_for(lambda: told)
-    monkeypatch.setattr(sink, "_timeout", 10_000.0)
+def test_a_recording_waits_once_for_a_server_that_stays_away(told, free_port, detection):
+    sink = Sink(syslog_transport("tcp", HOST, free_port), told.append, wait=0.5, bound=10)
+    before = time.monotonic()
     for number in range(500):
         sink.put(detection(tid=number))
     sink.close()
-    assert sink.dropped == 490
+    assert 0.5 <= time.monotonic() - before < 20  # not 500 times half a second
+    assert sink.dropped + sink.left == 500
+    assert 10 <= sink.left <= 10 + 100
+
+
+def test_a_recording_waits_for_a_server_that_comes_back(told, free_port, stream_server, detection):
+    sink = Sink(syslog_transport("tcp", HOST, free_port), told.append, wait=60, bound=10)
+    feeder = threading.Thread(target=lambda: [sink.put(detection(tid=number)) for number in range(500)])
+    feeder.start()
+    wait_for(lambda: told)
+    server = stream_server(free_port)
+    feeder.join()
+    sink.close()
+    assert sink.closing() == f"syslog+tcp://{HOST}:{free_port}: 500 of 500 sent"
+    assert server.frames.qsize() == 500
 
 
 def test_at_the_end_what_waits_is_sent(stream_server, told, detection):
     server = stream_server()
-    sink = Sink(syslog_transport("tcp", HOST, server.port), told.append, live=True)
+    sink = Sink(syslog_transport("tcp", HOST, server.port), told.append, wait=None)
     for number in range(1000):
         sink.put(detection(tid=number))
     sink.close()
@@ -104,7 +116,7 @@ def test_at_the_end_what_waits_is_sent(stream_server, told, detection):
 
 def test_closing_again_is_allowed(stream_server, told):
     server = stream_server()
-    sink = Sink(syslog_transport("tcp", HOST, server.port), told.append, live=True)
+    sink = Sink(syslog_transport("tcp", HOST, server.port), told.append, wait=None)
     sink.put(FULL)
     sink.close()
     sink.close()
@@ -132,17 +144,17 @@ def test_closing_again_is_allowed(stream_server, told):
 )
 def test_what_is_no_sink_is_said_in_one_sentence(url, why):
     with pytest.raises(SinkError, match=why) as caught:
-        open_sink(url, print, live=True)
+        open_sink(url, print)
     assert str(caught.value).isprintable()
 
 
 def test_a_password_in_an_address_is_refused_and_not_repeated():
     with pytest.raises(SinkError, match="must not be in a command line") as caught:
-        open_sink("https://me:secret@host/", print, live=True)
+        open_sink("https://me:secret@host/", print)
     assert "secret" not in str(caught.value)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="this is Windows")
 def test_the_windows_event_log_is_on_windows_only():
     with pytest.raises(UnsupportedSystemError, match="on Windows only"):
-        open_sink("eventlog:", print, live=True)
+        open_sink("eventlog:", print)

@@ -2,6 +2,7 @@
 
 import re
 import socket
+import struct
 import sys
 from dataclasses import replace
 
@@ -9,7 +10,9 @@ import pytest
 from hypothesis import given
 
 from etwdetect.results import record
-from etwdetect.results.sinks.syslog import syslog_message
+from etwdetect.results.sinks.errors import SinkError
+from etwdetect.results.sinks.opening import open_sink
+from etwdetect.results.sinks.syslog import LIMIT, syslog_message
 from tests.results.conftest import FULL, HOSTILE
 from tests.results.sinks.conftest import HOST, wait_for
 from tests.results.test_record import detections
@@ -43,8 +46,9 @@ def test_a_message_has_the_header_the_fields_and_a_sentence():
         "Remote thread 9384 in process 8336 (notepad.exe), made by thread 4788 of process 7392 (C:\\windbg.exe)"
     )
     assert dict(data)["SourceUser"] == "LAB\\mäx"
-    assert [value for name, value in data if name == "Evidence"] == ["session-start", "events-lost:3"]
-    assert [value for name, value in data if name == "Sigma"] == ["Remote Thread Created", "Another; rule"]
+    assert len(dict(data)) == len(data)  # rsyslog keeps the last of parameters with one name
+    assert dict(data)["Evidence"] == "session-start; events-lost:3"
+    assert dict(data)["Sigma"] == "Remote Thread Created; Another; rule"
     known = record.to_dict(FULL)
     assert {name for name, _ in data} == known.keys() - {"KindReason", "PriorAccess", "Absent"}
     single = {name: str(value) for name, value in known.items() if not isinstance(value, list | dict)}
@@ -66,9 +70,12 @@ def test_text_outside_ascii_is_marked_as_utf_8(detection):
 
 @given(detections())
 def test_whatever_a_detection_holds_its_message_follows_the_grammar_on_one_line(detection):
-    for most in (None, 256):
-        message = syslog_message(detection, most)
-        parsed(message)
+    for limit in (4_096, LIMIT, 65_536):
+        message = syslog_message(detection, limit)
+        _, data = parsed(message)
+        assert len(message) <= limit
+        cut = {name for name, value in data if value.endswith("…")}
+        assert set(dict(data).get("Cut", "").split()) <= cut
         assert message.decode("utf-8").isprintable() or b"\xef\xbb\xbf" in message
         assert len(message.splitlines()) == 1
 
@@ -83,17 +90,26 @@ def test_a_datagram_is_a_message(sink, datagrams, detection):
     assert (opened.sent, opened.complete) == (2, True)
 
 
-def test_a_long_message_is_cut_to_fit_a_datagram_and_says_so(sink, datagrams):
-    long = replace(FULL.source, image="x" * 32_000, command_line="]" * 32_000, user="\U0001f600" * 32_000)
-    opened = sink(f"syslog+udp://{HOST}:{datagrams.getsockname()[1]}")
-    opened.put(replace(FULL, source=long, target=replace(long, pid=8336)))
-    _, data = parsed(datagrams.recv(65_535))
-    assert dict(data)["SourceImage"] == "x" * 255 + "…"
-    assert dict(data)["SourceCommandLine"] == "]" * 255 + "…"
-    assert dict(data)["TargetUser"] == "\U0001f600" * 255 + "…"
+@pytest.mark.parametrize("protocol", ["udp", "tcp"])
+def test_a_long_message_is_cut_as_little_as_needed_and_says_where(sink, datagrams, stream_server, protocol):
+    server = stream_server()
+    port = datagrams.getsockname()[1] if protocol == "udp" else server.port
+    opened = sink(f"syslog+{protocol}://{HOST}:{port}")
+    source = replace(FULL.source, image="x" * 32_000, command_line="]" * 32_000, user="\U0001f600" * 32_000)
+    opened.put(replace(FULL, source=source))
+    message = datagrams.recv(65_535) if protocol == "udp" else server.frames.get(timeout=30)
+    _, data = parsed(message)
+    cut = ["SourceImage", "SourceCommandLine", "SourceUser"]
+    assert sorted(dict(data)["Cut"].split()) == sorted(cut)
+    lengths = {len(dict(data)[name]) for name in cut}
+    assert len(lengths) == 1
+    assert all(dict(data)[name].endswith("…") for name in cut)
+    assert LIMIT - 3 * 6 <= len(message) <= LIMIT
+    assert dict(data)["TargetImage"] == record.to_dict(FULL)["TargetImage"]
 
 
-def test_no_datagram_grows_beyond_what_udp_takes():
+@pytest.mark.parametrize("limit", [4_096, 8_192, 65_507])
+def test_no_message_grows_beyond_its_limit(limit):
     long = "\U0010ffff]\\" * 32_000
     process = dict.fromkeys(("image", "command_line", "parent_image", "parent_command_line", "user", "guid"), long)
     everything = replace(
@@ -105,7 +121,28 @@ def test_no_datagram_grows_beyond_what_udp_takes():
         **dict.fromkeys(("host", "kind", "reason", "severity"), long),
         sigma=(long,) * 1000,
     )
-    assert len(syslog_message(everything, 256)) < 65_507
+    message = syslog_message(everything, limit)
+    parsed(message)
+    assert limit // 2 < len(message) <= limit
+
+
+def test_the_limit_of_messages_comes_from_the_url(sink, stream_server, detection):
+    server = stream_server()
+    opened = sink(f"syslog+tcp://{HOST}:{server.port}?limit=65536")
+    long = detection("x" * 32_000)
+    opened.put(long)
+    assert server.frames.get(timeout=30) == syslog_message(long, 65_536)
+
+
+@pytest.mark.parametrize("query", ["limit=4095", "limit=", "limit=x", "size=9000", "limit"])
+def test_a_limit_that_no_message_can_keep_is_refused(query):
+    with pytest.raises(SinkError):
+        open_sink(f"syslog+tcp://{HOST}?{query}", print)
+
+
+def test_a_record_without_a_machine_is_from_this_one(detection):
+    parts, _ = parsed(syslog_message(replace(detection(), host=None)))
+    assert parts["host"] == socket.gethostname()
 
 
 def test_frames_on_a_stream_carry_their_length(sink, stream_server, detection):
@@ -119,7 +156,7 @@ def test_frames_on_a_stream_carry_their_length(sink, stream_server, detection):
     assert (opened.sent, opened.complete, server.connections) == (2, True, 1)
 
 
-def test_a_server_that_hangs_up_is_connected_again(sink, stream_server, detection):
+def test_a_server_that_hangs_up_is_connected_again_and_gets_what_may_be_lost(sink, stream_server, detection):
     server = stream_server()
     opened = sink(f"syslog+tcp://{HOST}:{server.port}")
     opened.put(detection())
@@ -127,8 +164,11 @@ def test_a_server_that_hangs_up_is_connected_again(sink, stream_server, detectio
     server.hang_up()
     wait_for(lambda: not opened.left)
     opened.put(FULL)
-    assert server.frames.get(timeout=30) == syslog_message(FULL)
+    again = [server.frames.get(timeout=30) for _ in range(2)]
+    assert again == [syslog_message(detection()), syslog_message(FULL)]  # the first may have been lost
     assert server.connections == 2
+    opened.close()
+    assert opened.closing().endswith(": 2 of 2 sent; 1 sent again")
 
 
 def test_what_waits_for_a_server_is_sent_when_it_comes(sink, stream_server, free_port, told, detection):
@@ -151,8 +191,7 @@ def test_tls_is_spoken_with_a_server_that_is_trusted(sink, stream_server, tls_co
     assert server.frames.get(timeout=30) == syslog_message(detection())
     server.hang_up()
     opened.put(FULL)
-    opened.put(FULL)
-    assert server.frames.get(timeout=30) == syslog_message(FULL)
+    assert [server.frames.get(timeout=30) for _ in range(2)] == [syslog_message(detection()), syslog_message(FULL)]
 
 
 @pytest.mark.usefixtures("short_farewell")
@@ -207,3 +246,27 @@ def test_a_server_that_takes_datagrams_again_gets_what_is_left_and_is_back(sink,
         while b'NewThreadId="19"' not in server.recv(65_536):  # the last one comes
             pass
     assert told[1:] == [f"syslog+udp://{HOST}:{free_port}: is back"]
+
+
+def test_what_is_beyond_the_window_is_possibly_lost(sink, detection, monkeypatch):
+    monkeypatch.setattr("etwdetect.results.sinks.syslog_transport._MOST_AGAIN_BYTES", 10_000)
+    with socket.create_server((HOST, 0)) as server:
+        opened = sink(f"syslog+tcp://{HOST}:{server.getsockname()[1]}")
+        for number in range(100):
+            opened.put(detection(tid=number))
+        wait_for(lambda: not opened.left)
+        size = len(syslog_message(detection(tid=10))) + 4
+        connection, _ = server.accept()
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        connection.close()  # with a reset, and nothing of it read
+        opened.put(FULL)
+        connection, _ = server.accept()
+        with connection:
+            wait_for(lambda: not opened.left)
+            opened.begin_close()
+            received = b"".join(iter(lambda: connection.recv(65_536), b""))
+        opened.close()
+    kept = received.count(b"NewThreadId") - 1
+    assert 10_000 // size - 1 <= kept <= 10_000 // size + 1
+    assert f"; {kept} sent again; {100 - kept} possibly lost with a connection" in opened.closing()
+    assert not opened.complete

@@ -37,7 +37,7 @@ def source():
 
 def report(source, *detections):
     told = []
-    sink = open_sink(f"eventlog:{source}", told.append, live=True)
+    sink = open_sink(f"eventlog:{source}", told.append, wait=None)
     for each in detections:
         sink.put(each)
     sink.close()
