@@ -129,12 +129,16 @@ class ProcessTracker:
         self._track(event.pid, process)
 
     def unload(self, event: ImageUnload) -> None:
-        """Take the unmapping of an image."""
+        """Take the unmapping of an image, which may come in the tick of the exit."""
         process = self._running.get(event.pid)
         if process is not None:
-            if process.modules is None or not process.modules.unload(event, keep=event.time <= process.awaited):
-                process.see(event.image, mapped=False)
+            modules = process.modules
+            known = modules is not None and modules.unload(event, keep=event.time <= process.awaited)
             self._track(event.pid, process)
+        else:
+            known, process = False, self._just_exited.get(event.pid) if event.time == self._latest_exit else None
+        if process is not None and not known and not process.seen_to_start:
+            process.see(event.image, mapped=False)
 
     # -- queries
 

@@ -134,3 +134,41 @@ def test_no_more_is_prescanned_than_the_bound():
     for base in range(5):
         found.prescan(unload(base))
     assert (len(list(found.of(20))), found.cut) == (2, True)
+
+
+@given(st.lists(st.tuples(st.integers(0, 20), st.integers(1, 9), st.booleans()), unique_by=lambda each: each[0]))
+def test_an_image_to_come_holds_the_addresses_from_its_base_to_its_end_until_it_has_come(images):
+    """Each has 16 pages to itself; some have come already."""
+    events = [(load(place << 4, size, f"{place}", time=place, rundown=True), come) for place, size, come in images]
+    found = coming(*(event for event, _ in events))
+    assert found.at(20, 1 << 30) is None
+    for event, come in events:
+        if come:
+            found.observe(event)
+    left = [event for event, come in events if not come]
+    for address in range(21 << 4):
+        expected = next((each for each in left if each.base <= address < each.base + each.size), None)
+        assert found.at(20, address) == expected
+    assert list(found.of(20)) == sorted(left, key=lambda event: event.time)
+
+
+def test_the_first_listing_to_come_is_found_behind_unmappings():
+    listing = load(0x2000, time=8, rundown=True, time_date_stamp=1)
+    found = coming(unload(0x1000), listing, load(0x3000, time=9, rundown=True, time_date_stamp=1))
+    assert found.listing(20) == listing
+    assert found.listing(30) is None
+    found.observe(listing)
+    assert found.listing(20).base == 0x3000
+
+
+def test_asking_for_images_to_come_takes_no_longer_however_many_there_are(monkeypatch):
+    looked_at, is_to_come = [], modules._ComingOfOne._is_to_come
+    monkeypatch.setattr(
+        modules._ComingOfOne, "_is_to_come", lambda self, event: looked_at.append(1) or is_to_come(self, event)
+    )
+    found = coming(*(load(base << 4, 16, rundown=True) for base in range(2_000)))
+    for number in range(1_000):
+        assert found.at(20, number << 4)
+        assert next(found.of(20))
+        found.listing(20)
+    assert len(looked_at) < 10_000

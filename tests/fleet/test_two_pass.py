@@ -4,7 +4,7 @@ import io
 
 import pytest
 
-from etwdetect.core.events import ImageLoad, ProcessRundown, ThreadStart
+from etwdetect.core.events import ImageLoad, ImageUnload, ProcessRundown, ProcessStop, ThreadStart
 from etwdetect.enrich.enricher import GRACE_PERIOD
 from etwdetect.fleet.results import record_of
 from etwdetect.fleet.two_pass import JUDGE, PRESCAN, judge_in_two_passes
@@ -33,11 +33,14 @@ def scanned(tmp_path, events):
         return [record_of(detection) for detection in Scan([trace]).detections()]
 
 
-def named(events):
+def named(events, drives=()):
     rows = [to_row(HERE, seq, event) for seq, event in enumerate((START, *events))]
     rows = [dict.fromkeys(NAMES) | row | {"phase": phase} for phase in (PRESCAN, JUDGE) for row in rows]
     own = {"host", "recording", "seq"}
-    return [{name: value for name, value in row.items() if name not in own} for row in judge_in_two_passes(rows)]
+    return [
+        {name: value for name, value in row.items() if name not in own}
+        for row in judge_in_two_passes(rows, drives)
+    ]
 
 
 @pytest.mark.parametrize("late", [-1, 0, 1])
@@ -54,3 +57,24 @@ def test_images_that_come_just_as_a_hit_settles_tell_as_much_as_in_a_scan(tmp_pa
     expected = scanned(tmp_path, events)
     assert len(expected) == 2
     assert named(events) == expected
+
+
+def test_names_from_the_end_of_a_recording_its_drives_and_containers_are_those_of_a_scan(tmp_path):
+    end, windows = STARTED + 60 * SECOND, "\\Device\\HarddiskVolume3\\Windows\\System32\\"
+    events = [
+        ThreadStart(STARTED, 10, 11, 20, 21, 0x7FF0_0000_1000, "0f5fb4d8-0c1a-4f2b-9f6a-000000000001"),
+        ImageUnload(STARTED + SECOND, 10, 0x1000, 0x1000, "\\Device\\HarddiskVolume3\\Users\\u\\injector.scr"),
+        ProcessStop(STARTED + SECOND, 10, 5, 1, sid=bytes(8), image="injector.scr", command_line="injector /x"),
+        ProcessRundown(end, 20, image="lsass.exe"),
+        ImageLoad(end + 1, 20, 0x2000, 0x1000, image=windows + "lsass.exe", rundown=True),
+    ]
+    (found,) = named(events)
+    assert [found] == scanned(tmp_path, events)
+    assert (found["SourceImage"], found["TargetImage"]) == (
+        "C:\\Users\\u\\injector.scr",
+        "C:\\Windows\\System32\\lsass.exe",
+    )
+    assert (found["SourceCommandLine"], found["AssumedDrive"]) == ("injector /x", "C:=\\Device\\HarddiskVolume3")
+    assert found["Container"] == "0f5fb4d8-0c1a-4f2b-9f6a-000000000001"
+    (given,) = named(events, (("\\Device\\HarddiskVolume3", "D:"),))
+    assert (given["TargetImage"], "AssumedDrive" in given) == ("D:\\Windows\\System32\\lsass.exe", False)

@@ -157,6 +157,24 @@ def test_an_end_in_the_tick_of_the_hit_names_it():
     assert machine.hit().source.image == "injector.exe"
 
 
+def test_images_that_are_unmapped_in_the_tick_of_the_exit_tell_the_path():
+    """A coarse clock gives all of an exit one time."""
+    machine = Machine()
+    machine.thread(HIT, INJECTOR, TARGET, 9)
+    machine.image(_UNLOAD, HIT + SECOND, INJECTOR, FOLDER + "injector.exe")
+    machine.process(_END, HIT + SECOND, INJECTOR, "injector.exe")
+    assert machine.hit().source.image == FOLDER + "injector.exe"
+
+
+def test_an_image_of_an_earlier_life_that_goes_in_the_tick_of_the_next_one_names_it_not():
+    machine = Machine()
+    machine.process(_END, HIT, INJECTOR, "injector.exe")
+    machine.born(HIT, INJECTOR, "injector.exe")
+    machine.image(_UNLOAD, HIT, INJECTOR, FOLDER + "earlier\\injector.exe")
+    machine.thread(HIT + 10, INJECTOR, TARGET, 9)
+    assert machine.hit().source.image == "injector.exe"
+
+
 def test_the_end_of_a_later_life_names_no_earlier_one():
     machine = Machine()
     machine.thread(HIT, INJECTOR, TARGET, 9)
