@@ -197,6 +197,31 @@ def test_memory_is_bounded_however_long_command_lines_are():
     assert names.image(0) is None
 
 
+def test_memory_is_bounded_however_long_a_line_of_parents_is():
+    """Each exits when it has started the next one, which remembers it."""
+    names = Following()
+    for pid in range(1, 3_000):
+        names.observe(ProcessStart(3 * pid, pid - 1, 2, pid, parent_pid=pid - 1, image=f"{pid}.exe"))
+        names.observe(ImageLoad(3 * pid + 1, pid, 0x1000, 0x1000, image=f"\\V\\{pid}.exe"))
+        names.observe(ProcessStop(3 * pid + 2, pid - 1))
+    assert names.parent(2_999) == ("\\V\\2998.exe", None)
+    process, generations = names.at(2_999), 0
+    while process is not None:
+        process, generations = process.parent, generations + 1
+    assert generations <= 3
+
+
+def test_images_before_the_name_are_bounded_and_tell_the_path_when_it_comes():
+    names = Following()
+    names.observe(ProcessStart(1, 1, 2, 20))
+    for number in range(10_000):
+        names.observe(loaded(2, 20, number << 12, f"\\V\\{number}.exe"))
+    assert len(names.at(20)._early) == 4096
+    names.observe(listed(3, 20, "4000.exe"))
+    assert names.image(20) == "\\V\\4000.exe"
+    assert names.at(20)._early == []
+
+
 # -- what else is known about a process
 
 
