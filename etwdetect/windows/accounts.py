@@ -8,7 +8,7 @@ from ctypes import POINTER, wintypes
 from typing import ClassVar, Final
 
 from etwdetect.windows import processes
-from etwdetect.windows.libraries import ERROR_NOT_ALL_ASSIGNED, declare, last_error, load_library
+from etwdetect.windows.libraries import ERROR_NOT_ALL_ASSIGNED, declare, last_error, load_library, require_windows
 
 PROFILE_PRIVILEGE: Final = "SeSystemProfilePrivilege"
 """What somebody who is no administrator needs for a system logger session; administrators have it disabled."""
@@ -57,6 +57,7 @@ def user_sid(pid: int) -> bytes | None:
 
 def is_elevated() -> bool:
     """Whether this process runs with the rights of an administrator."""
+    require_windows("elevation")
     advapi32, token = _advapi32(), wintypes.HANDLE()
     if not advapi32.OpenProcessToken(processes.kernel32().GetCurrentProcess(), _TOKEN_QUERY, ctypes.byref(token)):
         return False
