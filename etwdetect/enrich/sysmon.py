@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import replace
-from typing import TYPE_CHECKING, Final, NamedTuple, cast
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from etwdetect.core import filetime
 from etwdetect.core.bounded import BoundedMap
@@ -32,6 +32,10 @@ _MAX_PAIRS: Final = 50_000
 _MAX_TEXT: Final = 64 << 20
 """How many characters of command lines and paths, and of call traces, are kept."""
 _MAX_MADE: Final = 4096
+
+_NAMES: Final = tuple(field.name for field in fields(Detection))
+_THREAD, _RULE_NAME, _PRIOR_ACCESS = map(_NAMES.index, ("thread", "rule_name", "prior_access"))
+
 _ACCESSES: Final = 16
 """How many accesses of one pair are kept."""
 
@@ -92,29 +96,31 @@ class SysmonEnricher:
 
     def detections(self) -> Iterator[Detection]:
         """Yield the detections; once, when all records were taken."""
-        made: BoundedMap[Hashable, Detection] = BoundedMap(_MAX_MADE)
+        made: BoundedMap[Hashable, list[Any]] = BoundedMap(_MAX_MADE)
+        """The values of detections, which are copied in half the time that `dataclasses.replace` takes."""
         for each in self._threads:
             thread = cast("SysmonThread", each)
             # All but this is the same in repeats: the events of two processes, told from others by their GUIDs.
             key = thread[1:4], thread[5:9]
-            detection = made.get(key) if thread.source.guid and thread.target.guid else None
-            if detection is None:
+            values = made.get(key) if thread.source.guid and thread.target.guid else None
+            if values is None:
                 detection = self._kinds.classify(self._detection(thread))
-                made.put(key, detection)
+                values = [getattr(detection, name) for name in _NAMES]
+                made.put(key, values)
             access = thread.access or (self._access_before(thread) if self._disordered or self._deferred else None)
-            yield replace(
-                detection,
-                thread=detection.thread._replace(time=thread.time, tid=thread.tid),
-                rule_name=thread.rule_name,
-                prior_access=_told(access) if access else (),
+            values[_THREAD] = RemoteThread(
+                thread.time, thread.source.pid or 0, None, thread.target.pid or 0, thread.tid, thread.start_address
             )
+            values[_RULE_NAME] = thread.rule_name
+            values[_PRIOR_ACCESS] = _told(access) if access else ()
+            yield Detection(*values)
 
     # -- records
 
     def _thread(self, thread: SysmonThread) -> None:
         access = self._access_before(thread)
         # The sorter takes whatever has a time, and puts it after what else has the same.
-        self._threads.add(cast("Event", thread._replace(access=access)))
+        self._threads.add(cast("Event", thread._replace(access=access) if access else thread))
 
     def _access(self, access: SysmonAccess) -> None:
         pair = _pair(access)
@@ -132,6 +138,8 @@ class SysmonEnricher:
 
     def _access_before(self, thread: SysmonThread) -> SysmonAccess | None:
         """Return the last access of the thread's pair in the time before it."""
+        if not self._deferred and not self._accesses:
+            return None
         for deferred in self._deferred.pop((thread.source.guid or "", thread.target.guid or "")) or ():
             loaded = deferred.load()
             if loaded is not None:

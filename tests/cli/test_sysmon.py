@@ -238,6 +238,25 @@ def test_mutations_of_an_event_log_give_what_is_left_and_no_other_error():
 
 
 @real
+def test_a_file_is_read_by_its_path_as_its_bytes_are(tmp_path):
+    """The package evtx reads a whole file by itself; where that fails, it is read in parts, from there on."""
+    pytest.importorskip("evtx")
+    chance = random.Random(2)
+    path = tmp_path / "mutated.evtx"
+    whole = next(path for path in EVTX if "Reflective" in path.name).read_bytes()
+    for _ in range(40):
+        data = bytearray(whole + whole[4096:] * 2)
+        for _ in range(chance.randint(0, 6)):
+            data[chance.randrange(4096 + 512, len(data))] = chance.randrange(256)
+        path.write_bytes(data)
+        with path.open("rb") as file:
+            recording = SysmonRecording(file, RecordingForm.EVTX, "made")
+            by_path = [to_json(each) for each in recording.detections()]
+        in_parts, parts = read(bytes(data), RecordingForm.EVTX)
+        assert (by_path, recording.faults, recording.events) == (in_parts, parts.faults, parts.events)
+
+
+@real
 def test_a_damaged_chunk_costs_no_other_one(etwdetect, tmp_path):
     data = next(path for path in EVTX if "Reflective" in path.name).read_bytes()
     chunk = data[4096:]

@@ -7,18 +7,22 @@ from collections import Counter
 from functools import partial
 from typing import IO, TYPE_CHECKING, Final
 
-from etwdetect.core.sysmon import DeferredAccess, SysmonAccess
+from etwdetect.core.sysmon import DeferredAccess, SysmonAccess, SysmonThread
 from etwdetect.sources.sysmon import RecordingForm
-from etwdetect.sources.sysmon.records import record_of
+from etwdetect.sources.sysmon.evtx import UnparsedAccess, evtx_events
+from etwdetect.sources.sysmon.records import record_of, time_of
 from etwdetect.sources.sysmon.shapes import WindowsEvent, event_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from etwdetect.core.sysmon import SysmonRecord
-    from etwdetect.sources.sysmon.evtx import UnparsedAccess
+    from etwdetect.sources.sysmon.evtx import Unparsed
 
 _DESCRIBED: Final = 10
+_THREADS_KEPT: Final = 4096
+_TID_DIGITS: Final = 10
+"""Any number with fewer is a thread id."""
 
 
 class SysmonFile:
@@ -32,6 +36,8 @@ class SysmonFile:
         self.faults = 0
         self.described: list[str] = []
         self.kinds: Counter[str] = Counter()
+        self._threads: dict[tuple[str, ...], SysmonThread] = {}
+        """Threads by the text that repeats of them share."""
         self._file = file
         self._form = form
 
@@ -39,12 +45,13 @@ class SysmonFile:
         """Yield the records. Raises MissingExtraError for .evtx without the package evtx."""
         try:
             for place, event in self._events():
-                if not isinstance(event, WindowsEvent):
+                record = (
+                    self._record(place, event) if isinstance(event, WindowsEvent) else self._unparsed(place, event)
+                )
+                if isinstance(record, DeferredAccess):
                     self.kinds[SysmonAccess.__name__] += 1
-                    yield DeferredAccess(event.pair, len(event.text), partial(self._load, place, event.text))
-                    continue
-                record = self._record(place, event)
-                if record is not None:
+                    yield record
+                elif record is not None:
                     self.kinds[type(record).__name__] += 1
                     yield record
         except OSError as error:
@@ -58,14 +65,36 @@ class SysmonFile:
             self.add_fault(f"{place}: {error}")
             return None
 
-    def _load(self, place: str, text: str) -> SysmonAccess | None:
-        """Return the access in *text*, the JSON of an event 10; None where it can't be read."""
+    def _unparsed(self, place: str, event: Unparsed) -> SysmonRecord | DeferredAccess | None:
+        """Return the record of *event*: parsed later, or like an earlier one, which most events 8 are."""
+        if isinstance(event, UnparsedAccess):
+            return DeferredAccess(event.pair, len(event.text), partial(self._access, place, event.text))
+        same, time, tid, text = event
+        earlier = self._threads.get(same)
+        if earlier is not None and tid.isdecimal() and len(tid) < _TID_DIGITS:
+            try:
+                return earlier._replace(time=time_of(time), tid=int(tid))
+            except ValueError:
+                pass
+        record = self._parsed(place, text)
+        if isinstance(record, SysmonThread):
+            if len(self._threads) >= _THREADS_KEPT:
+                self._threads.clear()
+            self._threads[same] = record
+        return record
+
+    def _parsed(self, place: str, text: str) -> SysmonRecord | None:
+        """Return the record in *text*, JSON; None where it can't be read."""
         try:
             event = event_in(json.loads(text))
         except (ValueError, RecursionError) as error:
             self.add_fault(f"{place}: {error}")
             return None
-        record = self._record(place, event) if event else None
+        return self._record(place, event) if event else None
+
+    def _access(self, place: str, text: str) -> SysmonAccess | None:
+        """Return the access in *text*, the JSON of an event 10; None where it can't be read."""
+        record = self._parsed(place, text)
         return record if isinstance(record, SysmonAccess) else None
 
     def add_fault(self, fault: str) -> None:
@@ -74,17 +103,15 @@ class SysmonFile:
         if len(self.described) < _DESCRIBED:
             self.described.append(fault)
 
-    def _events(self) -> Iterator[tuple[str, WindowsEvent | UnparsedAccess]]:
+    def _events(self) -> Iterator[tuple[str, WindowsEvent | Unparsed]]:
         return _reader(self._form)(self._file, self.add_fault)
 
 
 def _reader(
     form: RecordingForm,
-) -> Callable[[IO[bytes], Callable[[str], None]], Iterator[tuple[str, WindowsEvent | UnparsedAccess]]]:
+) -> Callable[[IO[bytes], Callable[[str], None]], Iterator[tuple[str, WindowsEvent | Unparsed]]]:
     """Return what reads *form*; loaded when it is needed: fast start-up."""
     if form is RecordingForm.EVTX:
-        from etwdetect.sources.sysmon.evtx import evtx_events  # noqa: PLC0415
-
         return evtx_events
     from etwdetect.sources.sysmon.text import json_events, xml_events  # noqa: PLC0415
 

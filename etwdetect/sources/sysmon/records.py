@@ -124,9 +124,17 @@ def _text(value: object, name: str) -> str | None:
 
 def _time(data: Mapping[str, Any]) -> int:
     text = data["UtcTime"]
+    if not isinstance(text, str):
+        raise ValueError(f"UtcTime is {reprlib.repr(text)}, must be a date and a time")  # noqa: TRY004
+    return time_of(text)
+
+
+@lru_cache(maxsize=1024)  # events come in bursts
+def time_of(text: str) -> int:
+    """Return the FILETIME of *text*, a UtcTime. Raises ValueError where it is none."""
     try:
         time = datetime.fromisoformat(text)
-    except (TypeError, ValueError) as error:
+    except ValueError as error:
         raise ValueError(f"UtcTime is {reprlib.repr(text)}, must be a date and a time") from error
     try:
         moment = filetime.from_datetime(time.replace(tzinfo=UTC) if time.tzinfo is None else time)
