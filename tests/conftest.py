@@ -17,7 +17,7 @@ settings.register_profile("etwdetect", deadline=None, suppress_health_check=[Hea
 settings.load_profile("etwdetect")
 
 # They hand tests over to the lab, which there is on Linux alone.
-collect_ignore = ["windows_cpython.py"] if sys.platform == "win32" else []
+collect_ignore = ["test_in_windows.py", "windows_cpython.py"] if sys.platform == "win32" else []
 
 NOT_IN_THE_LAB = ("numpy", "etl")
 """What tests import at some time, and the Windows lab can't have."""
