@@ -107,7 +107,7 @@ def run(  # noqa: PLR0913, PLR0917 (the command line)
     if TRACE in benches:
         if len(benches) > 1 or not names:
             raise click.UsageError("--bench trace needs recordings (TRACE...) and cannot be combined with others")
-        traces = Inputs([Path(name) for name in names], join=False)
+        traces = Inputs([Path(name) for name in names])
         check_reports(traces.files(), junit, json)
         results = runner.replay_all(traces.scans())
         return of_all([*show_results(results, len(traces), junit, json), *traces.statuses], found=False)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from etwdetect.cli import options, say, stdio
+from etwdetect.cli import options, stdio
 from etwdetect.cli.inputs import Inputs, Source, TraceSource, consume
 from etwdetect.cli.limits import LimitedStream, OutputLimit, limit_option
 from etwdetect.cli.status import Status, of_all
@@ -30,19 +30,15 @@ _FORMATS: Final = ("jsonl", "parquet")
 @click.argument("traces", nargs=-1, required=True, type=options.INPUT_PATH, metavar="TRACE...")
 @click.option("--format", "form", type=click.Choice(_FORMATS), default="jsonl", show_default=True)
 @click.option("--output", "-o", type=click.Path(dir_okay=False, path_type=Path), help="Write to a file.")
-@click.option(
-    "--host", help="The machine that the traces come from; by default its name in the trace, or the trace's own."
-)
 @limit_option
 @options.privacy_options()
-@click.option("--join", is_flag=True, help="Take the traces for consecutive files of one session.")
+@options.trace_options
 def command(  # noqa: PLR0913 (one parameter an option)
     traces: Sequence[Path],
     form: str,
     output: Path | None,
-    host: str | None,
+    choices: options.TraceChoices,
     *,
-    join: bool,
     command_lines: bool,
     users: bool,
 ) -> Status:
@@ -53,12 +49,12 @@ def command(  # noqa: PLR0913 (one parameter an option)
     if form == "parquet" and output is None:
         raise click.UsageError("--format parquet needs --output")
     limit = OutputLimit()
-    found = Inputs(traces, join=join)
+    found = Inputs(traces, choices)
     if output is not None:
         options.check_output(output, found.files())
     try:
         with stdio.writing(output), _writer(form, output, limit) as writer:
-            consume(found, _Written(writer, host, Privacy(command_lines, users), limit))
+            consume(found, _Written(writer, Privacy(command_lines, users), limit), judges=False)
     except stdio.OutputEndedError as ended:
         found.statuses.append(stdio.conclude(ended))
     if limit.met:
@@ -88,13 +84,12 @@ def _writer(form: str, output: Path | None, limit: OutputLimit) -> Iterator[Even
 
 
 class _Written:
-    """Writes all events with *writer*; *host*, where given, names the machine instead of the trace."""
+    """Writes all events with *writer*."""
 
-    def __init__(self, writer: EventWriter, host: str | None, privacy: Privacy, limit: OutputLimit) -> None:
+    def __init__(self, writer: EventWriter, privacy: Privacy, limit: OutputLimit) -> None:
         self._limit = limit
         self._writer = writer
         self._privacy = privacy
-        self._host = host
         self._count = 0
 
     def take(self, source: Source) -> None:
@@ -108,12 +103,12 @@ class _Written:
                 self._writer.write(self._privacy.event(event))
                 self._count += not self._limit.met
 
-    def close(self, source: Source, failure: str | None) -> None:
-        """Print the closing line."""
-        if failure is None and isinstance(source, TraceSource):
-            say(f"{source.name}: {self._count:,} of {source.result().events_read:,} events written")
+    def close(self, source: Source, failure: str | None) -> str | None:
+        """Return the closing line."""
+        if failure is not None or not isinstance(source, TraceSource):
+            return None
+        return f"{source.name}: {self._count:,} of {source.result().events_read:,} events written"
 
     def _recording(self, result: ScanResult, start_time: int) -> Recording:
         name = result.files[0].name
-        host = (result.host or name) if self._host is None else self._host
-        return Recording(host, recording_name(name, start_time))
+        return Recording(result.host or name, recording_name(name, start_time))

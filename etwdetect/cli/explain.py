@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from etwdetect.cli import options, say
+from etwdetect.cli import options
 from etwdetect.cli.enrichment import Enrichment, enrichment_options
 from etwdetect.cli.inputs import Inputs, Source, consume
 from etwdetect.cli.limits import OutputLimit, limit_option
@@ -31,16 +31,25 @@ if TYPE_CHECKING:
 @limit_option
 @enrichment_options()
 @click.option("--utc", is_flag=True, help="Show and take times in UTC instead of local time.")
-@click.option("--join", is_flag=True, help="Take the traces for consecutive files of one session.")
-def command(inputs: Sequence[Path], enrichment: Enrichment, *, utc: bool, join: bool, **filters: Any) -> Status:  # noqa: ANN401
+@options.trace_options
+def command(
+    inputs: Sequence[Path],
+    enrichment: Enrichment,
+    choices: options.TraceChoices,
+    *,
+    utc: bool,
+    **filters: Any,  # noqa: ANN401
+) -> Status:
     """Print for each remote thread which rule decided its kind and its severity, and what the other rules missed.
 
     INPUT is what `etwdetect scan` takes. Saved results keep the kind that they were saved with; below it is what
     the rules say of the record now.
     """
     wanted = options.make_filter(**filters, utc=utc)
-    found = Inputs(inputs, join=join, enrichment=enrichment, saved=True)
-    explained = _Explained(wanted, enrichment.kinds, Clock(in_utc=utc))
+    found = Inputs(inputs, choices, enrichment=enrichment, saved=True)
+    clock = Clock(in_utc=utc, dates=True)
+    found.show_in(clock)
+    explained = _Explained(wanted, enrichment.kinds, clock)
     consume(found, explained)
     if explained.limit.met:
         found.statuses.append(Status.INCOMPLETE)
@@ -54,7 +63,6 @@ class _Explained:
         self._wanted = wanted
         self._kinds = kinds
         self._clock = clock
-        self._clock.dates = True
         self.limit = OutputLimit()
         self._filtered_out = 0
 
@@ -70,9 +78,9 @@ class _Explained:
             if self.limit.allows(len(text)):
                 click.echo(text, nl=False)
 
-    def close(self, source: Source, failure: str | None) -> None:  # noqa: ARG002 (it is said already)
-        """Print the closing line."""
-        say(source.closing(self._filtered_out))
+    def close(self, source: Source, failure: str | None) -> str:  # noqa: ARG002 (it is said already)
+        """Return the closing line."""
+        return source.closing(self._filtered_out)
 
 
 def explanation(detection: Detection, kinds: Kinds) -> Iterator[str]:

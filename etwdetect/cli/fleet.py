@@ -67,7 +67,7 @@ def command(  # noqa: PLR0913, PLR0917 (one parameter an option)
 ) -> Status:
     """Find the remote threads in the events of many hosts.
 
-    INPUT is a file or folder of traces (.etl, .gz, .zip) or events (.jsonl, .parquet), here or on an object
+    INPUT is a file or folder of traces (.etl) or events (.jsonl, .parquet), packed or not, here or on an object
     store. The folder --output gets the remote threads (records) and what could not be read (faults).
     """
     if once and not stream:

@@ -5,19 +5,25 @@ from __future__ import annotations
 import sys
 from abc import ABC, abstractmethod
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeVar
 
 import click
 
 from etwdetect.cli import say, unforeseen
 from etwdetect.cli.enrichment import Enrichment
+from etwdetect.cli.options import TraceChoices
 from etwdetect.cli.signals import on_interruption
 from etwdetect.cli.status import Status
 from etwdetect.cli.stdio import OutputEndedError
+from etwdetect.cli.tally import Tally
 from etwdetect.core.errors import EtwDetectError, NotATraceError
 from etwdetect.offline import Scan, summary
 from etwdetect.offline.inputs import SavedInput, SysmonInput, UnreadInput, find_all, find_inputs
 from etwdetect.results.wording import printable
+from etwdetect.sources.eventdata.schema import RecordingStart
+from etwdetect.sources.eventdata.trace import origin
+from etwdetect.sources.packed import sha256
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -29,10 +35,11 @@ if TYPE_CHECKING:
     from etwdetect.offline.inputs import Found, Records
     from etwdetect.offline.result import ScanResult
     from etwdetect.offline.sysmon import SysmonRecording
+    from etwdetect.results.clock import Clock
     from etwdetect.results.saved import SavedResults
     from etwdetect.sources.etl.reader import Trace
-    from etwdetect.sources.eventdata.schema import RecordingStart
     from etwdetect.sources.eventdata.trace import EventDataTrace
+    from etwdetect.sources.packed import Place
 
 _LONG: Final = 32 << 20
 """The least size in bytes of a trace that gets a progress bar."""
@@ -50,6 +57,8 @@ class Source(ABC):
         self.name = name
         """The name for messages, printable."""
         self.interrupted = False
+        self.alone = True
+        """Whether it is the only input."""
 
     @abstractmethod
     def detections(self) -> Iterator[Detection]:
@@ -70,6 +79,14 @@ class Source(ABC):
     @abstractmethod
     def status(self) -> Status:
         """Return how the reading ended."""
+
+    @abstractmethod
+    def finds_any(self) -> bool:
+        """Whether there is a remote thread in it, shown or not."""
+
+    def nothing_to_show(self) -> str | None:
+        """Return the warning that it can't show a remote thread; None where it can."""
+        return None
 
     @abstractmethod
     def _stop(self) -> None:
@@ -96,21 +113,28 @@ class Source(ABC):
 class TraceSource(Source):
     """Traces or files of events, which are scanned."""
 
-    def __init__(self, scan: Scan) -> None:
+    def __init__(self, scan: Scan, sha256: str | None = None) -> None:
+        """Take the traces of *scan*; *sha256* is theirs."""
         super().__init__(summary.name(scan.result()))
         self._scan = scan
+        self._trace, self._sha256 = _origin(scan.traces, sha256)
 
     def result(self) -> ScanResult:
         """Return what was found so far; from the first item on, all but what the rule finds is complete."""
         return self._scan.result()
 
     def detections(self) -> Iterator[Detection]:
-        """Yield the remote threads that the scan finds."""
-        return self._until_interrupted(self._scan.detections())
+        """Yield the remote threads that the scan finds, with the name of the trace."""
+        for detection in self._until_interrupted(self._scan.detections()):
+            yield replace(detection, trace=self._trace, trace_sha256=self._sha256)
 
     def recording(self) -> Iterator[Event | RecordingStart]:
         """Yield the events behind the RecordingStart that describes them, instead of the detections."""
-        return self._until_interrupted(self._scan.recording())
+        for event in self._until_interrupted(self._scan.recording()):
+            if isinstance(event, RecordingStart):
+                yield event._replace(trace=self._trace, trace_sha256=self._sha256)
+            else:
+                yield event
 
     def warnings(self) -> Sequence[str]:
         """Return what makes the scan incomplete."""
@@ -128,8 +152,22 @@ class TraceSource(Source):
         """Return INCOMPLETE where there are warnings."""
         return Status.INCOMPLETE if self.warnings() else Status.DONE
 
+    def finds_any(self) -> bool:
+        """Whether the rule found a remote thread."""
+        return self.result().thread_starts.remote > 0
+
+    def nothing_to_show(self) -> str | None:
+        """Return the warning that there are no thread events."""
+        return summary.nothing_to_show(self.result())
+
     def _stop(self) -> None:
         self._scan.stop()
+
+
+def _origin(traces: Sequence[Trace | EventDataTrace], sha256: str | None) -> tuple[str, str | None]:
+    """Return the name of the trace that *traces* are, or that their events come from, and its SHA-256."""
+    name, sha256 = origin(traces[0], traces[0].name, sha256)
+    return (name, sha256) if len(traces) == 1 else (f"{name} and {len(traces) - 1} more, joined", sha256)
 
 
 class SavedSource(Source):
@@ -166,6 +204,10 @@ class SavedSource(Source):
             return Status.DONE
         return Status.INCOMPLETE if self._saved.records or self._saved.stopped else Status.ERROR
 
+    def finds_any(self) -> bool:
+        """Whether there is a record."""
+        return self._saved.records > 0
+
     def _stop(self) -> None:
         self._saved.stop()
 
@@ -173,9 +215,15 @@ class SavedSource(Source):
 class SysmonSource(SavedSource):
     """A recording of Sysmon, which is read."""
 
-    def __init__(self, recording: SysmonRecording) -> None:
+    def __init__(self, recording: SysmonRecording, sha256: str | None) -> None:
         super().__init__(recording)
         self._recording = recording
+        self._sha256 = sha256
+
+    def detections(self) -> Iterator[Detection]:
+        """Yield the remote threads that Sysmon recorded, with the name of the recording."""
+        for detection in super().detections():
+            yield replace(detection, trace=self._recording.name, trace_sha256=self._sha256)
 
     @property
     def events(self) -> int:
@@ -203,26 +251,34 @@ class Unread(NamedTuple):
 
     name: str
     why: str
+    passed_over: bool = False
 
 
 class Inputs:
-    """The inputs at *paths*: traces, each on its own or, with *join*, all as one; with *saved*, saved results too.
+    """The inputs at *paths*: traces, each on its own or all joined as one; with *saved*, saved results too.
 
-    *enrichment* is for the scans. *unread* are the inputs that can't be read; *statuses* has one for each
-    input that is done, in their order.
+    *choices* and *enrichment* are for the scans. *unread* are the inputs that can't be read; *statuses* has one
+    for each input that is done, in their order.
     """
 
     def __init__(
-        self, paths: Sequence[Path], *, join: bool, enrichment: Enrichment | None = None, saved: bool = False
+        self,
+        paths: Sequence[Path],
+        choices: TraceChoices | None = None,
+        *,
+        enrichment: Enrichment | None = None,
+        saved: bool = False,
     ) -> None:
         self.statuses: list[Status] = []
         self.unread: list[Unread] = []
         self._paths = paths
+        self._choices = choices or TraceChoices()
         found = list(self._find(paths, saved=saved))
         self._records: list[Records] = [each for each in found if isinstance(each, SavedInput | SysmonInput)]
         traces = [each for each in found if not isinstance(each, SavedInput | SysmonInput)]
-        self._groups = [traces] if join and traces else [[each] for each in traces]
+        self._groups = [traces] if self._choices.join and traces else [[each] for each in traces]
         self._enrichment = enrichment or Enrichment()
+        self._sha256: str | None = None
         self._interrupted = False
 
     def files(self) -> list[Path]:
@@ -230,14 +286,25 @@ class Inputs:
         traces = (each.path for group in self._groups for each in group)
         return list(dict.fromkeys((*self._paths, *traces, *(each.path for each in self._records))))
 
+    @property
+    def verbose(self) -> bool:
+        """Whether each input has its lines, however many there are."""
+        return self._choices.verbose
+
     def __len__(self) -> int:
         """How many sources there are, including those that can't be opened."""
         return len(self._groups) + len(self._records)
 
+    def show_in(self, clock: Clock) -> None:
+        """Have lines for people tell apart what comes from several inputs."""
+        if len(self) > 1:
+            clock.dates = clock.traces = True
+
     def opened(self) -> Iterator[Source]:
         """Open the inputs and yield them one after the other, traces first, until the user interrupts one."""
         for scan in self.scans():
-            traces = TraceSource(scan)
+            traces = TraceSource(scan, self._sha256)
+            traces.alone = len(self) == 1
             yield traces
             self._interrupted = traces.interrupted
         for line in self._enrichment.complaints():
@@ -252,25 +319,31 @@ class Inputs:
             if self._interrupted:
                 return
             with ExitStack() as stack:
-                traces: list[Trace | EventDataTrace] = []
+                opened: list[tuple[Trace | EventDataTrace, Place]] = []
                 for each in group:
                     if isinstance(each, UnreadInput):
                         self._add_unread(each.error, passed_over=each.passed_over)
                         continue
                     with self._failing(each.name):
                         opening: AbstractContextManager[Trace | EventDataTrace] = each.open()  # this may fail, too
-                        traces.append(stack.enter_context(opening))
-                if traces:
-                    traces.sort(key=lambda trace: trace.header.start_time or 0)
-                    progress = stack.enter_context(_progress(traces))
-                    chosen = self._enrichment
-                    yield Scan(
-                        traces,
-                        progress=progress,
-                        files=chosen.files,
-                        kinds=chosen.kinds,
-                        drives=chosen.drives,
-                    )
+                        opened.append((stack.enter_context(opening), each.place))
+                if opened:
+                    opened.sort(key=lambda trace_and_place: trace_and_place[0].header.start_time or 0)
+                    yield self._scan(opened, stack)
+
+    def _scan(self, opened: Sequence[tuple[Trace | EventDataTrace, Place]], stack: ExitStack) -> Scan:
+        traces = [trace for trace, _ in opened]
+        self._sha256 = sha256(place for _, place in opened) if self._choices.hash else None
+        progress = stack.enter_context(_progress(traces))
+        chosen = self._enrichment
+        return Scan(
+            traces,
+            progress=progress,
+            files=chosen.files,
+            kinds=chosen.kinds,
+            drives=chosen.drives,
+            host=self._choices.host,
+        )
 
     def _opened_results(self) -> Iterator[Source]:
         for each in self._records:
@@ -278,7 +351,9 @@ class Inputs:
                 return
             with self._failing(each.name), ExitStack() as stack:
                 if isinstance(each, SysmonInput):
-                    source: SavedSource = SysmonSource(stack.enter_context(each.open(self._enrichment.kinds)))
+                    digest = sha256([each.place]) if self._choices.hash else None
+                    recording = stack.enter_context(each.open(self._enrichment.kinds))
+                    source: SavedSource = SysmonSource(recording, digest)
                 else:
                     source = SavedSource(stack.enter_context(each.open()))
                 yield source
@@ -301,7 +376,7 @@ class Inputs:
             self._add(Unread(printable(name), unforeseen.sentence(error, name)), Status.ERROR)
 
     def _add_unread(self, error: NotATraceError, *, passed_over: bool = False) -> None:
-        unread = Unread(printable(error.name), printable(str(error)))
+        unread = Unread(printable(error.name), printable(str(error)), passed_over)
         self._add(unread, Status.INCOMPLETE if passed_over else Status.ERROR)
 
     def _add(self, unread: Unread, status: Status) -> None:
@@ -316,15 +391,16 @@ class Consumer(Protocol):
     def take(self, source: Source) -> None:
         """Read all of *source*; EtwDetectError where that is not possible."""
 
-    def close(self, source: Source, failure: str | None) -> None:
-        """Say what was found in *source*; *failure* says why not all of it could be read."""
+    def close(self, source: Source, failure: str | None) -> str | None:
+        """Return the line that closes *source*; *failure* says why not all of it could be read."""
 
 
-def consume(inputs: Inputs, consumer: Consumer) -> None:
+def consume(inputs: Inputs, consumer: Consumer, *, judges: bool = True) -> None:
     """Give each of *inputs* to *consumer*, say what is wrong with it, and add its status to `Inputs.statuses`.
 
-    An input that fails keeps no other from being read.
+    An input that fails keeps no other from being read. *judges* says whether the command looks for remote threads.
     """
+    tally = Tally(judges=judges, verbose=inputs.verbose)
     for source in inputs.opened():
         failure = None
         try:
@@ -333,21 +409,25 @@ def consume(inputs: Inputs, consumer: Consumer) -> None:
             failure = f"{source.name}: {error}"
             say(failure)
         except OutputEndedError:  # what was shown until then is summed up
-            _conclude(source, consumer, failure)
+            _conclude(source, consumer, failure, tally)
             raise
         except (OSError, click.ClickException, click.exceptions.Exit, click.Abort):
             raise  # the output's, or click's own way to end
         except Exception as error:  # noqa: BLE001 (nobody foresaw it: the other inputs are read)
             failure = unforeseen.sentence(error, source.name)
             say(failure)
-        _conclude(source, consumer, failure)
-        inputs.statuses.append(source.status() if failure is None else Status.ERROR)
+        _conclude(source, consumer, failure, tally)
+        status = source.status() if failure is None else Status.ERROR
+        inputs.statuses.append(status)
+        tally.add(source, status)
+    closing = tally.closing(inputs.unread)
+    if closing is not None:
+        say(closing)
 
 
-def _conclude(source: Source, consumer: Consumer, failure: str | None) -> None:
-    for line in (*source.warnings(), *source.notes()):
+def _conclude(source: Source, consumer: Consumer, failure: str | None, tally: Tally) -> None:
+    for line in tally.lines_of(source, consumer.close(source, failure)):
         say(line)
-    consumer.close(source, failure)
 
 
 @contextmanager

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import stat
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import click
 
@@ -34,6 +35,18 @@ INPUT_PATH: Final = click.Path(readable=False, path_type=Path)
 """The type of an input's path. Readability is checked when it is opened, so that one bad input stops no other."""
 
 _PID: Final = click.IntRange(0, 0xFFFFFFFF)
+
+
+class TraceChoices(NamedTuple):
+    """The values of `trace_options`: whether to *join* traces and tell their *hash*, and their *host*'s name.
+
+    With *verbose* all are named that can't show a remote thread.
+    """
+
+    join: bool = False
+    host: str | None = None
+    hash: bool = False
+    verbose: bool = False
 
 
 class _Moment(click.ParamType[datetime]):
@@ -110,6 +123,23 @@ def output_options(command: _Command) -> _Command:
         ),
     )
     return _all(options, command)
+
+
+def trace_options(command: _Command) -> _Command:
+    """Add the options about traces to *command*, which gets them as one argument: `choices`, a TraceChoices."""
+
+    @functools.wraps(command)
+    def with_choices(*arguments: Any, **values: Any) -> Any:  # noqa: ANN401 (any command)
+        choices = TraceChoices(**{name: values.pop(name) for name in TraceChoices._fields})
+        return command(*arguments, choices=choices, **values)
+
+    options: tuple[_Decorator, ...] = (
+        click.option("--verbose", "-v", is_flag=True, help="Name each trace that can't show a remote thread."),
+        click.option("--hash", is_flag=True, help="Add the SHA-256 of each trace."),
+        click.option("--host", metavar="NAME", help="The machine of the traces, in place of its name in them."),
+        click.option("--join", is_flag=True, help="Take the traces for consecutive files of one session."),
+    )
+    return _all(options, with_choices)
 
 
 def filter_options(command: _Command) -> _Command:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from etwdetect._version import __version__
-from etwdetect.cli import options, say, stdio
+from etwdetect.cli import options, stdio
 from etwdetect.cli.enrichment import Enrichment, enrichment_options
 from etwdetect.cli.inputs import Inputs, SavedSource, Source, SysmonSource, TraceSource, consume
 from etwdetect.cli.limits import limit_option
@@ -33,13 +33,13 @@ if TYPE_CHECKING:
 @limit_option
 @enrichment_options()
 @options.privacy_options()
-@click.option("--join", is_flag=True, help="Take the traces for consecutive files of one session.")
+@options.trace_options
 def command(  # noqa: PLR0913 (one parameter an option)
     inputs: Sequence[Path],
     output: Path,
     enrichment: Enrichment,
+    choices: options.TraceChoices,
     *,
-    join: bool,
     command_lines: bool,
     users: bool,
     **filters: Any,  # noqa: ANN401
@@ -50,13 +50,13 @@ def command(  # noqa: PLR0913 (one parameter an option)
     a directory of such. Times are in UTC, on the page and in --since and --until.
     """
     wanted = options.make_filter(**filters, utc=True)
-    found = Inputs(inputs, join=join, enrichment=enrichment, saved=True)
+    found = Inputs(inputs, choices, enrichment=enrichment, saved=True)
     options.check_output(output, (*found.files(), *enrichment.files_read))
     page = _Page(wanted, Privacy(command_lines, users))
     try:
         with options.open_output(output) as stream:
             consume(found, page)
-            unread = [ReportInput(*each) for each in found.unread]
+            unread = [ReportInput(each.name, each.why) for each in found.unread]
             with stdio.writing(output), stream:
                 stream.write(render(page.records, [*page.inputs, *unread], __version__, page.filtered_out))
     except stdio.OutputEndedError as ended:
@@ -85,10 +85,10 @@ class _Page:
             else:
                 self.filtered_out += 1
 
-    def close(self, source: Source, failure: str | None) -> None:
-        """Collect what is known of *source*, and print the closing line."""
+    def close(self, source: Source, failure: str | None) -> str:
+        """Collect what is known of *source*, and return the closing line."""
         self.inputs.append(_input_of(source, failure))
-        say(source.closing(self.filtered_out - self._filtered_out_before))
+        return source.closing(self.filtered_out - self._filtered_out_before)
 
 
 def _input_of(source: Source, failure: str | None) -> ReportInput:

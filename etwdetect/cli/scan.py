@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from etwdetect.cli import options, say, tell
+from etwdetect.cli import options, tell
 from etwdetect.cli.enrichment import Enrichment, enrichment_options
 from etwdetect.cli.inputs import Inputs, Source, SysmonSource, TraceSource, consume
 from etwdetect.cli.limits import limit_option
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from etwdetect.cli.options import TraceChoices
     from etwdetect.cli.status import Status
 
 _SOURCES: Final = {THREAD: RecordSource.KERNEL_LOGGER, KERNEL_PROCESS: RecordSource.KERNEL_PROCESS}
@@ -31,7 +32,7 @@ _SOURCES: Final = {THREAD: RecordSource.KERNEL_LOGGER, KERNEL_PROCESS: RecordSou
 @results_options
 @limit_option
 @enrichment_options()
-@click.option("--join", is_flag=True, help="Take the traces for consecutive files of one session.")
+@options.trace_options
 @click.option(
     "--wait",
     type=click.FloatRange(min=0),
@@ -42,7 +43,13 @@ _SOURCES: Final = {THREAD: RecordSource.KERNEL_LOGGER, KERNEL_PROCESS: RecordSou
 )
 @click.option("--stats", is_flag=True, help="Print statistics on standard error.")
 def command(  # noqa: PLR0913 (one parameter an option)
-    traces: Sequence[Path], results: Results, enrichment: Enrichment, *, join: bool, stats: bool, wait: float
+    traces: Sequence[Path],
+    results: Results,
+    enrichment: Enrichment,
+    choices: TraceChoices,
+    *,
+    stats: bool,
+    wait: float,
 ) -> Status:
     """Print the remote threads in recorded traces.
 
@@ -50,9 +57,9 @@ def command(  # noqa: PLR0913 (one parameter an option)
     archive (.zip, .tar), a directory of such, or - for standard input. Each is scanned on its own. Results saved
     with --format json can be given, too, and what Sysmon reported: .evtx, or its events as JSON or XML.
     """
-    found = Inputs(traces, join=join, enrichment=enrichment, saved=True)
+    found = Inputs(traces, choices, enrichment=enrichment, saved=True)
     with results.open((*found.files(), *enrichment.files_read), wait=wait):
-        results.clock.dates = len(found) > 1
+        found.show_in(results.clock)
         consume(found, _Shown(results, stats=stats))
     return results.status(found.statuses)
 
@@ -76,12 +83,12 @@ class _Shown:
             for detection in chain((first,), detections):
                 self._filtered_out += not self._results.show(detection)
 
-    def close(self, source: Source, failure: str | None) -> None:  # noqa: ARG002 (it is said already)
-        """Print the statistics and the closing line."""
+    def close(self, source: Source, failure: str | None) -> str:  # noqa: ARG002 (it is said already)
+        """Print the statistics, and return the closing line."""
         if self._stats and isinstance(source, TraceSource):
             for line in summary.stats(source.result()):
                 tell(line)
-        say(source.closing(self._filtered_out))
+        return source.closing(self._filtered_out)
 
     def _prepare(self, source: Source) -> None:
         """Say what *source* lacks for Sigma, and show dates where it spans days."""

@@ -68,7 +68,8 @@ class SavedForm(NamedTuple):
 class Detection:
     """One remote thread, its detector, both processes, the thread's start, and its kind.
 
-    *pointer_size* is that of the machine, 4 or 8 bytes; *host* is its name. *reason* says why *kind* was chosen.
+    *pointer_size* is that of the machine, 4 or 8 bytes; *host* is its name. *trace* is the name of the recorded
+    trace, *trace_sha256* the SHA-256 of its bytes in hex digits. *reason* says why *kind* was chosen.
     *container* is the id of the container that the source runs in.
     *assumed_drive* is the drive that paths have although nothing tells that it is their volume's, and that volume.
     *absent* has pairs (missing field, reason), such as ``("StartFunction", "no file")``. *sigma* names the Sigma
@@ -92,7 +93,9 @@ class Detection:
     count: int = 1
     last_time: int | None = None
     assumed_drive: str | None = None
-    container: str | None = None
+    trace: str | None = None
+    trace_sha256: str | None = None
     saved: SavedForm | None = None
     rule_name: str | None = None
     prior_access: tuple[tuple[str, str], ...] = ()
+    container: str | None = None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from pyspark.sql import functions as F  # noqa: N812 (as everybody calls it)
 from pyspark.sql import types as T  # noqa: N812
 
-from etwdetect.fleet.judge import CODES, FAULT, THREAD_START
+from etwdetect.fleet.judge import CODES, FAULT, RECORDING_START, THREAD_START
 from etwdetect.results.fields import FIELDS, FieldType
 from etwdetect.sources.eventdata.schema import COLUMNS, KINDS, POINTER_SIZES, SCHEMA_VERSION
 
@@ -162,6 +162,7 @@ def rule_rows(events: DataFrame) -> DataFrame:
         "pid",
         "tid",
         F.when(is_fault, F.to_json(F.struct("fault", "file", "offset")))
+        .when(F.col("code") == RECORDING_START, F.substring(F.coalesce("trace", "file"), 1, MOST_NAME))
         .otherwise(F.substring("start_address", 1, _MOST_ADDRESS + 1))
         .alias("text"),
     )  # fmt: skip

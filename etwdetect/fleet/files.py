@@ -6,18 +6,17 @@ import shutil
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
 from pyarrow import fs
 
 from etwdetect.core.errors import NotATraceError
+from etwdetect.offline.inputs import ENDINGS
+from etwdetect.sources.eventdata import SUFFIXES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-TRACE_ENDINGS: Final = (".etl", ".etl.gz", ".zip")
-"""How the names of trace files in a folder end."""
 
 
 class TraceFile(NamedTuple):
@@ -28,13 +27,18 @@ class TraceFile(NamedTuple):
     modified: int
 
 
+def is_called_trace(path: str) -> bool:
+    """Whether a file in a folder is taken for a trace, or for an archive: Spark reads SUFFIXES itself."""
+    return path.lower().endswith(ENDINGS) and not path.lower().endswith(SUFFIXES)
+
+
 def list_traces(path: str) -> list[TraceFile]:
     """Return the file at *path*, or all trace files in that folder; NotATraceError where it is missing."""
     infos, prefix, alone = _files_at(path)
     return [
         TraceFile(prefix + each.path, each.size or 0, int((each.mtime_ns or 0) // 1_000_000_000))
         for each in infos
-        if alone or each.path.lower().endswith(TRACE_ENDINGS)
+        if alone or is_called_trace(each.path)
     ]
 
 

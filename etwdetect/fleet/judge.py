@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 _ADDRESS: Final = re.compile("0x[0-9a-fA-F]{1,16}")
 
 Row = tuple[int, int, int, int | None, int | None, int | None, int | None, str | None]
-"""time, code, seq, first, second, pid, tid, text. The text is the start address, or a fault as JSON."""
+"""time, code, seq, first, second, pid, tid, text. The text is the start address, the trace of a RecordingStart,
+or a fault as JSON."""
 
 FAULT: Final = -1
 """The code of a row that could not be read or is invalid: its text is the fault, which is passed on."""
@@ -57,13 +58,14 @@ _EVENTS: Final[dict[int, Callable[..., Event]]] = {
 
 
 class Hit(NamedTuple):
-    """A remote thread, the row that it comes from, and the machine's pointer size in bytes."""
+    """A remote thread, the row that it comes from, the machine's pointer size in bytes, and the trace's name."""
 
     host: str
     recording: str
     seq: int
     thread: RemoteThread
     pointer_size: int
+    trace: str | None = None
 
 
 class RecordingJudge:
@@ -79,9 +81,10 @@ class RecordingJudge:
         self._recording = recording
         self._rule: RemoteThreadRule | None = None
         self._pointer_size = 8
+        self._trace: str | None = None
         self._last: tuple[int, int, int] = (0, -1, 0)
         if state is not None:
-            self._pointer_size, last, rule = state
+            self._pointer_size, self._trace, last, rule = state
             self._last = tuple(last)
             self._rule = None if rule is None else RemoteThreadRule.restore(RuleState(*rule))
 
@@ -101,6 +104,7 @@ class RecordingJudge:
             return None if thread is None else self._hit(seq, thread, address)
         if code == RECORDING_START:
             self._pointer_size = second or 8
+            self._trace = address
         else:
             rule.observe(_EVENTS[code](time, first, second, pid, tid, None))
         return None
@@ -111,7 +115,7 @@ class RecordingJudge:
                 fault = "has a start_address that is not an address such as 0x7FFC0000"
                 return Fault(fault, self._host, self._recording, seq)
             thread = thread._replace(start_address=int(address, 16))
-        return Hit(self._host, self._recording, seq, thread, self._pointer_size)
+        return Hit(self._host, self._recording, seq, thread, self._pointer_size, self._trace)
 
     def new_processes(self) -> Iterable[int]:
         """Return the processes in the new-process table."""
@@ -120,12 +124,17 @@ class RecordingJudge:
     def snapshot(self) -> list[Any]:
         """Return the state to continue from, in plain values."""
         now = self._last[0]
-        return [self._pointer_size, self._last, None if self._rule is None else self._rule.snapshot(now)]
+        return [
+            self._pointer_size,
+            self._trace,
+            self._last,
+            None if self._rule is None else self._rule.snapshot(now),
+        ]
 
 
 def check_state(state: list[Any]) -> None:
     """Raise ValueError where *state*, a `RecordingJudge.snapshot`, is of another version."""
-    rule = state[2]
+    rule = state[3]
     if rule is not None:
         check_version(rule[0])
 

@@ -15,6 +15,7 @@ from etwdetect.fleet.files import local
 from etwdetect.offline import Scan
 from etwdetect.offline.inputs import find_inputs
 from etwdetect.sources.eventdata.schema import Recording, RecordingStart, to_row
+from etwdetect.sources.eventdata.trace import origin
 from etwdetect.sources.eventdata.writer import recording_name
 
 if TYPE_CHECKING:
@@ -76,7 +77,10 @@ def _rows_of(found: Readable, name: str, host: str | None) -> Iterator[dict[str,
             if isinstance(event, RecordingStart):
                 called = _host_in(name, host) or scan.result().host or name
                 recording = Recording(called, recording_name(name, event.start_time))
-            yield to_row(recording, seq, event)
+                of, sha256 = origin(trace, name)
+                yield to_row(recording, seq, event._replace(trace=of, trace_sha256=sha256))
+            else:
+                yield to_row(recording, seq, event)
     for damage in trace.damages.described:
         yield Fault(damage.what, file=name, offset=damage.offset).to_row()
     more = trace.damages.count - len(trace.damages.described)

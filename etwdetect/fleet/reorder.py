@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from etwdetect.fleet.judge import Hit, Row
 
-STATE_VERSION: Final = 1
+STATE_VERSION: Final = 2
 """The version of what `Bucket.to_json` writes; the rule's state in it has its own version."""
 
 FORGET_AFTER: Final = 30 * 86_400_000

@@ -49,4 +49,4 @@ def _unicode(value: Any) -> Any:  # noqa: ANN401 (any value that a record can ha
 def _detection(hit: Hit) -> Detection:
     thread = hit.thread
     source, target = Process(thread.creator_pid), Process(thread.pid)
-    return Detection(thread, "etw", source, target, pointer_size=hit.pointer_size)
+    return Detection(thread, "etw", source, target, pointer_size=hit.pointer_size, trace=hit.trace)

@@ -12,7 +12,7 @@ from pyspark.sql import types as T  # noqa: N812
 from etwdetect.core.errors import EtwDetectError, NotATraceError
 from etwdetect.fleet.columns import EVENTS, FAULTS, FILE_COLUMNS
 from etwdetect.fleet.detect import DEFAULT_BUCKETS, DEFAULT_LATENESS, detect
-from etwdetect.fleet.files import TRACE_ENDINGS, exists, list_traces, names_at
+from etwdetect.fleet.files import exists, is_called_trace, list_traces, names_at
 from etwdetect.fleet.source import register
 from etwdetect.fleet.spark import BLOCK_BYTES, MOST_BLOCK_BYTES, UNCOUNTED_BLOCK_BYTES
 
@@ -28,8 +28,8 @@ Format = Literal["parquet", "json"]
 
 _CORRUPT: Final = "_corrupt"
 _GLOBS: Final = {"jsonl": "*.{jsonl,jsonl.gz}", "parquet": "*.parquet"}
-_ENDINGS: Final = {"etl": TRACE_ENDINGS, "jsonl": (".jsonl", ".jsonl.gz"), "parquet": (".parquet",)}
-"""By format: how the names of its files end."""
+_ENDINGS: Final = {"jsonl": (".jsonl", ".jsonl.gz"), "parquet": (".parquet",)}
+"""By format that Spark reads: how the names of its files end."""
 
 _EVERY: Final = "10 seconds"
 """How often a stream looks for new files and for silent hosts."""
@@ -177,12 +177,9 @@ class Fleet:
 def _formats_at(path: str) -> list[str]:
     """Return the formats of the files at *path*, by their names; NotATraceError where there are none."""
     names = [name.lower() for name in names_at(path)]
-    found = [form for form, endings in _ENDINGS.items() if any(name.endswith(endings) for name in names)]
-    if not found and path.lower().endswith(".gz") and len(names) == 1:
-        return ["etl"]  # a packed file that is given directly may have any name
+    found = ["etl"] if any(map(is_called_trace, names)) else []
+    found += [form for form, endings in _ENDINGS.items() if any(name.endswith(endings) for name in names)]
     if not found:
-        raise NotATraceError(
-            path,
-            "has no .etl, .etl.gz, .zip, .jsonl, .jsonl.gz or .parquet; --input-format says what will come",
-        )
+        what = "has no .etl, .jsonl or .parquet, and nothing packed; --input-format says what will come"
+        raise NotATraceError(path, what)
     return found

@@ -8,6 +8,7 @@ judged. So memory does not grow with the size of a recording.
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from etwdetect.core.events import Loss
@@ -34,6 +35,9 @@ class _RecordingScan:
 
     def __init__(self, recording: Recording, start: RecordingStart | None, drives: Drives) -> None:
         self._recording = recording
+        self.trace: str | None = None
+        """The name of the trace."""
+        self._sha256 = None if start is None else start.trace_sha256
         if start is None:
             enricher = Enricher(drives=drives)
         else:
@@ -55,7 +59,8 @@ class _RecordingScan:
     def take(self, now: int | None = None) -> Iterator[dict[str, Any]]:
         """Yield the records whose grace period is over at *now*, or all that are left."""
         host, name = self._recording
-        for detection in self._pipeline.take(now):
+        for found in self._pipeline.take(now):
+            detection = replace(found, trace=self.trace, trace_sha256=self._sha256)
             yield {"host": host, "recording": name, "seq": self._seqs.popleft()} | record_of(detection)
 
 
@@ -78,7 +83,9 @@ def judge_in_two_passes(rows: Iterable[dict[str, Any]], drives: Drives = ()) -> 
             if scan is not None:
                 yield from scan.take()
             here, last = recording, (-1, -1)
-            scan = _RecordingScan(recording, event if isinstance(event, RecordingStart) else None, drives)
+            start = event if isinstance(event, RecordingStart) else None
+            scan = _RecordingScan(recording, start, drives)
+            scan.trace = (start and start.trace) or row["file"]
         if (row["phase"], seq) == last or isinstance(event, RecordingStart):
             continue  # a duplicate row
         last = row["phase"], seq

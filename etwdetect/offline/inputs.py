@@ -285,7 +285,8 @@ def _in_place(place: Place, *, named: bool = True) -> Iterator[Found]:
     if archive is not None:
         yield from _in_archive(place, archive, packed=packed is not None)
     elif refused is not None:
-        raise (NotATraceError if named else OtherContentError)(place.name, refused)
+        is_trace = named or place.name.lower().endswith(_PLAIN_TRACE)
+        raise (NotATraceError if is_trace else OtherContentError)(place.name, refused)
     elif packed and stream_kind(head):
         raise NotATraceError(place.name, "is packed twice: unpack it once")
     elif looks_saved(head):

@@ -49,8 +49,8 @@ class Scan:
 
     *bound* is that of the new-process table. *progress*, where given, is called now and then with the number of
     bytes read so far of the current file. *files* are the image files to find start functions in, *kinds* the
-    rules for kinds, *drives* the drives of volumes. Use one of `detections`, `events` and `recording`, once;
-    `result` tells the rest.
+    rules for kinds, *drives* the drives of volumes. *host* names the machine, whatever the trace calls it. Use one
+    of `detections`, `events` and `recording`, once; `result` tells the rest.
     """
 
     def __init__(  # noqa: PLR0913 (the options of a user)
@@ -62,6 +62,7 @@ class Scan:
         files: ImageFiles | None = None,
         kinds: Kinds | None = None,
         drives: Drives = (),
+        host: str | None = None,
     ) -> None:
         self.traces = traces
         starts = (trace.header.start_time for trace in traces if trace.header.start_time is not None)
@@ -73,6 +74,7 @@ class Scan:
             pointer_size=self._pointer_size,
             # The boot time tells machines apart where no trace gives the name of one.
             machine=str(self._boot_time),
+            host=host,
             files=files,
             kinds=kinds,
             drives=drives,
@@ -86,7 +88,7 @@ class Scan:
         self._counts: Counter[str] = Counter()
         self._unknown_versions: Counter[tuple[str, int]] = Counter()
         self._span: tuple[int, int] | None = None
-        self._host: str | None = None
+        self._host = host
         self._loss_records = 0
         self._losses_in_place = Loss(0, 0)
         """The losses that stand in their place among the events, which only files of events have."""

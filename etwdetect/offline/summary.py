@@ -38,12 +38,26 @@ def warnings(result: ScanResult) -> Iterator[str]:
         yield f"{name(result)}: interrupted: what was not read by then is not in the result"
     if result.events_lost or result.buffers_lost:
         yield (
-            f"{name(result)}: {result.events_lost:,} events and {result.buffers_lost:,} buffers were lost while it"
-            " was recorded: remote threads may be missing, and those found may be first threads"
+            f"{name(result)}: {_lost(result)} lost while it was recorded: remote threads may be missing, and those"
+            " found may be first threads"
         )
-    if not result.counts.keys() & _THREAD_KINDS:
-        missing = "thread" if result.counts.keys() & _PROCESS_KINDS else "process or thread"
-        yield f"{name(result)}: has no {missing} events, so it can't show a remote thread"
+    nothing = nothing_to_show(result)
+    if nothing is not None:
+        yield nothing
+
+
+def nothing_to_show(result: ScanResult) -> str | None:
+    """Return the line about a scan that can't show a remote thread; None where it can."""
+    if result.counts.keys() & _THREAD_KINDS:
+        return None
+    missing = "thread" if result.counts.keys() & _PROCESS_KINDS else "process or thread"
+    return f"{name(result)}: has no {missing} events, so it can't show a remote thread"
+
+
+def _lost(result: ScanResult) -> str:
+    counts = (result.events_lost, "event"), (result.buffers_lost, "buffer")
+    lost = " and ".join(plural(count, noun) for count, noun in counts if count)
+    return f"{lost} {'was' if result.events_lost + result.buffers_lost == 1 else 'were'}"
 
 
 def notes(result: ScanResult) -> Iterator[str]:

@@ -186,6 +186,13 @@ def _detector(value: object) -> str:
     return _text(value)
 
 
+def _sha256(value: object) -> str:
+    text = _text(value)
+    if len(text) != 64 or text.strip("0123456789abcdef"):
+        raise ValueError("not such digits")
+    return text
+
+
 def _texts(value: object) -> tuple[str, ...]:
     if not isinstance(value, list):
         raise ValueError("not a list")  # noqa: TRY004
@@ -237,6 +244,7 @@ _FILETIME: Final = Codec(FieldType.FILETIME, "a number of 64 bits as decimal tex
 _MOMENT: Final = Codec(FieldType.FILETIME, "a FILETIME before the year 10000 as decimal text", _moment, str)
 _HEX: Final = Codec(FieldType.TEXT, "0x and hexadecimal digits", _digits(16), lambda number: f"0x{number:X}")
 _GUID: Final = Codec(FieldType.TEXT, "a GUID in braces", lambda value: _text(value)[1:-1], braced)
+_SHA256: Final = Codec(FieldType.TEXT, "64 hexadecimal digits in lower case", _sha256)
 _DETECTOR: Final = Codec(FieldType.TEXT, "etw, driver or sysmon", _detector)
 _TEXTS: Final = Codec(FieldType.TEXTS, "a list of texts", _texts, list)
 _TEXTS_IF_ANY: Final = Codec(FieldType.TEXTS, "a list of texts", _texts, lambda texts: list(texts) or None)
@@ -274,6 +282,8 @@ FIELDS: Final = (
     RecordField("RecordId", _TEXT, "", None, _NARROW, compute=record_id),
     RecordField("Detector", _DETECTOR, "detector", ALWAYS, _NARROW, required=True, extension=True),
     RecordField("Computer", _TEXT, "host", _HOST, _NARROW),
+    RecordField("Trace", _TEXT, "trace", None, _NARROW),
+    RecordField("TraceSha256", _SHA256, "trace_sha256", None, _NARROW, extension=True),
     RecordField("Time", _MOMENT, "thread.time", required=True, extension=True),
     RecordField("UtcTime", _TEXT, "", required=True, compute=_utc_time),
     *_SOURCE[:2],

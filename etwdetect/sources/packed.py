@@ -6,6 +6,7 @@ what is packed: fast start-up.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
 from contextlib import ExitStack
@@ -15,6 +16,7 @@ from typing import IO, TYPE_CHECKING, Final, NamedTuple
 from etwdetect.core.errors import NotATraceError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from etwdetect.sources.archive import Allowance, Member, Spool
@@ -155,3 +157,17 @@ def open_file(path: Path, name: str) -> IO[bytes]:
         os.close(descriptor)
         raise NotATraceError(name, "is neither a file nor a directory")
     return os.fdopen(descriptor, "rb", buffering=0)
+
+
+def sha256(places: Iterable[Place]) -> str:
+    """Return the SHA-256, in hex digits, of the unpacked bytes at *places*, one behind the other."""
+    digest = hashlib.sha256()
+    for place in places:
+        with ExitStack() as stack:
+            file, _ = place.open(stack)
+            try:
+                while chunk := file.read(1 << 20):
+                    digest.update(chunk)
+            except OSError as error:
+                raise NotATraceError(place.name, f"cannot be read: {error.strerror}") from error
+    return digest.hexdigest()

@@ -116,9 +116,9 @@ def test_it_is_told_when_images_are_of_no_use(etwdetect, tmp_path, command):
     name, *options = command
     run = (name, SAMPLE, SAMPLE, *options, "--images")
     none = "etwdetect: --images: none of the images that threads start in was found"
-    assert etwdetect(*run, tmp_path, cwd=tmp_path).err.splitlines()[-1] == none
+    assert etwdetect(*run, tmp_path, cwd=tmp_path).err.splitlines()[-2] == none
     (tmp_path / "ntdll.dll").write_bytes(b"MZ")
-    refused = etwdetect(*run, tmp_path, cwd=tmp_path).err.splitlines()[-1]
+    refused = etwdetect(*run, tmp_path, cwd=tmp_path).err.splitlines()[-2]
     assert refused.startswith("etwdetect: --images: ")
     assert refused.endswith("ntdll.dll: the file cannot be used: it is no PE image")
     assert "--images" not in etwdetect(*run, IMAGES, cwd=tmp_path).err

@@ -53,9 +53,9 @@ def test_wrong_usage_is_told(etwdetect, tmp_path, arguments, fault):
 def test_a_folder_with_nothing_in_it_is_told_before_spark_starts(etwdetect, tmp_path, name):
     (tmp_path / "empty").mkdir()
     (tmp_path / "other").mkdir()
-    (tmp_path / "other" / "notes.txt.gz").write_bytes(b"nobody's trace")
+    (tmp_path / "other" / "notes.txt").write_bytes(b"nobody's trace")
     done = etwdetect("fleet", tmp_path / name, "-o", tmp_path / "out")
     assert done.status == 1
     assert (
-        "does not exist" if name == "missing" else "has no .etl, .etl.gz, .zip, .jsonl, .jsonl.gz or .parquet"
+        "does not exist" if name == "missing" else "has no .etl, .jsonl or .parquet, and nothing packed"
     ) in done.err

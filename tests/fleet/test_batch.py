@@ -2,6 +2,7 @@
 
 import random
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -159,7 +160,8 @@ def scanned(paths):
     records = []
     for found in (found for path in paths for found in find_inputs(path)):
         with found.open() as trace:
-            records += [known(record_of(detection)) for detection in Scan([trace]).detections()]
+            found_here = (replace(each, trace=found.name) for each in Scan([trace]).detections())
+            records += [known(record_of(detection)) for detection in found_here]
     return sorted(records)
 
 

@@ -42,7 +42,7 @@ def test_traces_and_events_give_the_records_of_their_scan_and_broken_ones_are_to
     arguments = (folder, "-o", out, "--format", "json", "--master", "local[2]", "--buckets", 1)
     done = etwdetect("fleet", *arguments, "--exit-code")
     assert (done.status, done.out) == (11, "")
-    assert f"{out}: 5 remote threads, 2 faults" in done.err
+    assert f"{out}: 5 remote threads, 3 faults" in done.err
     expected = [json.loads(line) for line in etwdetect("scan", SAMPLE, "--format", "json").out.splitlines()]
     for host in ("PC2", "PC3"):
         rows = [row for row in lines(out / "records") if row["host"] == host]
@@ -50,6 +50,7 @@ def test_traces_and_events_give_the_records_of_their_scan_and_broken_ones_are_to
     told = {Path(row["file"]).name: row["fault"] for row in lines(out / "faults")}
     assert told["cut.jsonl"].startswith('is not a valid row: {"schema_version":1,"host":"PC4')
     assert "is not a trace" in told["bad.etl"]
+    assert "is not a trace" in told["b.txt.gz"]
 
     again = etwdetect("fleet", *arguments)
     assert again.status == 1

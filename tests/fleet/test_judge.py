@@ -217,7 +217,7 @@ def test_a_rule_of_another_version_is_refused_before_anything_is_judged():
     list(bucket.take([("H", "1", row) for row in rows(history(1, 300))], 0))
     list(bucket.flush(LATENESS))
     state = json.loads(bucket.to_json())
-    state[1][0][2][2][0] = 99
+    state[1][0][2][3][0] = 99
     with pytest.raises(ValueError, match="the rule's state has version 99"):
         Bucket(LATENESS, json.dumps(state))
 

@@ -42,6 +42,8 @@ FULL = Detection(
     3,
     132337624952900000,
     "C:=\\Device\\HarddiskVolume3",
+    "traces.zip!a.etl",
+    "0123456789abcdef" * 4,
     rule_name="technique_id=T1055",
     prior_access=(("UtcTime", "2020-05-12 13:08:15.265"), ("GrantedAccess", "0x1FFFFF")),
     container="0f5fb4d8-0c1a-4f2b-9f6a-000000000001",

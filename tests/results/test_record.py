@@ -22,8 +22,10 @@ LINE = (
 )
 FULL_LINE = (
     '{"SchemaVersion": 2, "RecordId": "f9c2061b65c05bc272c57035ff64b2cf", "Detector": "etw",'
-    ' "Computer": "WORKSTATION5", "Time": "132337624952800000",'
-    ' "UtcTime": "2020-05-12 13:08:15.280", "SourceProcessGuid": "{39E4A257-E328-5F90-D310-000000000700}",'
+    ' "Computer": "WORKSTATION5", "Trace": "traces.zip!a.etl",'
+    ' "TraceSha256": "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",'
+    ' "Time": "132337624952800000", "UtcTime": "2020-05-12 13:08:15.280",'
+    ' "SourceProcessGuid": "{39E4A257-E328-5F90-D310-000000000700}",'
     ' "SourceProcessId": 7392, "SourceThreadId": 4788, "SourceImage": "C:\\\\windbg.exe",'
     ' "SourceCommandLine": "\\"windbg.exe\\" -p 8336", "SourceUser": "LAB\\\\m\\u00e4x",'
     ' "SourceTerminalSessionId": 1, "SourceStartTime": "132337624000000000", "SourceParentProcessId": 5000,'
@@ -108,9 +110,12 @@ def detections(draw):
         draw(st.integers(1, 1 << 40)),
         draw(st.none() | time_),
         draw(st.none() | text),
+        draw(st.none() | text),
+        draw(st.none() | st.text("0123456789abcdef", min_size=64, max_size=64)),
         None,
         draw(st.none() | text),
         tuple(draw(st.dictionaries(text, text, max_size=3)).items()),
+        draw(st.none() | text),
     )
 
 

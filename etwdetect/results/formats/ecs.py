@@ -50,6 +50,7 @@ def to_document(detection: Detection) -> dict[str, Any]:
         },
         "observer": {"product": "etwdetect", "version": __version__},
         "host": {"name": detection.host},
+        "log": {"file": {"path": detection.trace}},
         "rule": {"name": list(detection.sigma)},
         "process": {**_process(thread.creator_pid, source), "thread": {"id": thread.creator_tid}},
         "user": user_fields(source.user, "id"),

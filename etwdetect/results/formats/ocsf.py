@@ -64,6 +64,7 @@ def to_event(detection: Detection) -> dict[str, Any]:
             "version": OCSF_VERSION,
             "uid": record_id(detection),
             "product": {"name": "etwdetect", "vendor_name": "etwdetect", "version": __version__},
+            "log_name": detection.trace,
         },
         "device": {
             "type_id": _UNKNOWN,

@@ -49,6 +49,8 @@ def _behind(detection: Detection, clock: Clock) -> Iterator[str]:
         yield f"Sigma: {printable('; '.join(detection.sigma))}"
     if detection.thread.evidence:
         yield f"[{printable(', '.join(detection.thread.evidence))}]"
+    if clock.traces and detection.trace is not None:
+        yield f"in {printable(detection.trace)}"
 
 
 def _start(detection: Detection) -> str | None:

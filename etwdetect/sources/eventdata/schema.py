@@ -66,13 +66,15 @@ class RecordingStart(NamedTuple):
 
     *time* is not later than that of any other row; *start_time* is the FILETIME at which the session began.
     *pointer_size* is the machine's, 4 or 8 bytes; *boot_time* is the FILETIME of its boot, 0 where that is not
-    known.
+    known. *trace* and *trace_sha256* are the fields of that name of its records.
     """
 
     time: int
     start_time: int
     pointer_size: int = 8
     boot_time: int = 0
+    trace: str | None = None
+    trace_sha256: str | None = None
 
 
 class EventRow(NamedTuple):
@@ -147,6 +149,7 @@ def _truth(value: Any) -> bool:  # noqa: ANN401
 
 
 _ADDRESS: Final = re.compile("0x[0-9a-fA-F]{1,16}")
+_SHA256: Final = re.compile("[0-9a-f]{64}")
 _UNWRITABLE: Final = re.compile("[\0\ud800-\udfff]")
 _ESCAPE: Final = re.compile("\0([0-9a-f]{4})")
 
@@ -193,6 +196,12 @@ def _read_bytes(value: Any) -> bytes:  # noqa: ANN401
     return bytes.fromhex(_text(value))
 
 
+def _read_sha256(value: Any) -> str:  # noqa: ANN401
+    if not _SHA256.fullmatch(_text(value)):
+        raise ValueError("not 64 hexadecimal digits in lower case")
+    return str(value)
+
+
 _ID = _integer(32)
 _TIME = _integer(64, signed=True)
 _COUNT = _integer(63)
@@ -229,6 +238,8 @@ COLUMNS: Final = (
     Column("path", "string", _write_name, _read_name),
     Column("name", "string", _write_name, _read_name),
     Column("container", "string", _write_name, _read_name),
+    Column("trace", "string", _write_name, _read_name),
+    Column("trace_sha256", "string", _same, _read_sha256),
 )
 """All columns in their order."""
 

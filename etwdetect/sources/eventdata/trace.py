@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from etwdetect.core.events import Event
+    from etwdetect.sources.etl.reader import Trace
     from etwdetect.sources.eventdata.schema import EventRow
     from etwdetect.sources.packed import Place
 
@@ -53,6 +54,8 @@ class EventDataHeader(NamedTuple):
     boot_time: int = 0
     events_lost: int = 0
     buffers_lost: int = 0
+    trace: str | None = None
+    trace_sha256: str | None = None
 
 
 class EventDataTrace:
@@ -83,7 +86,14 @@ class EventDataTrace:
         for _, row in self._rows():
             if not isinstance(row, str):
                 if isinstance(row.event, RecordingStart):
-                    return EventDataHeader(row.event.start_time, row.event.pointer_size, row.event.boot_time)
+                    start = row.event
+                    return EventDataHeader(
+                        start.start_time,
+                        start.pointer_size,
+                        start.boot_time,
+                        trace=start.trace,
+                        trace_sha256=start.trace_sha256,
+                    )
                 break
         return EventDataHeader(None, 8)
 
@@ -123,6 +133,13 @@ class EventDataTrace:
         self.bytes_read = self.size
 
 
+def origin(trace: Trace | EventDataTrace, name: str, sha256: str | None = None) -> tuple[str, str | None]:
+    """Return the name and the SHA-256 of the trace that the events of *trace* come from; its own are given."""
+    if isinstance(trace, EventDataTrace) and trace.header.trace is not None:
+        return trace.header.trace, trace.header.trace_sha256
+    return name, sha256
+
+
 class _SharedFile:
     """The file at *place*, unpacked once for all its recordings, which are opened one after the other."""
 
@@ -159,6 +176,11 @@ class EventDataInput:
     pieces: Pieces
     alone: bool
     file: _SharedFile
+
+    @property
+    def place(self) -> Place:
+        """Where the file is."""
+        return self.file.place
 
     @property
     def path(self) -> Path:

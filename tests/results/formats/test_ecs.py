@@ -59,7 +59,9 @@ def test_the_source_is_the_process_and_the_target_stays_in_the_event_data():
     assert document["host"] == {"name": "WORKSTATION5"}
     assert document["rule"] == {"name": ["Remote Thread Created", "Another; rule"]}
     assert document["observer"]["version"] == __version__
+    assert document["log"] == {"file": {"path": "traces.zip!a.etl"}}
     assert document["etwdetect"] == {
+        "TraceSha256": "0123456789abcdef" * 4,
         "Detector": "etw",
         "Time": "132337624952800000",
         "StartModuleOffset": "0xCD3F0",

@@ -42,6 +42,8 @@ VALUES = {
     "path": TEXT,
     "name": TEXT,
     "container": TEXT,
+    "trace": TEXT,
+    "trace_sha256": st.text("0123456789abcdef", min_size=64, max_size=64),
     "pointer_size": st.sampled_from((4, 8)),
 }
 

@@ -1,0 +1,73 @@
+"""Counts how many inputs ended: with many, one line says more than a line of each."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from etwdetect.cli.status import Status
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from etwdetect.cli.inputs import Source, Unread
+
+_NAMED: Final = 10
+"""How many inputs without anything to show are named unless the user asks for all."""
+
+
+class Tally:
+    """The inputs of a command by how they ended; with *verbose* each has its lines.
+
+    *judges* says whether the command looks for remote threads.
+    """
+
+    def __init__(self, *, judges: bool, verbose: bool) -> None:
+        self._judges = judges
+        self._verbose = verbose
+        self._sources = 0
+        self._found = 0
+        self._incomplete = 0
+        self._empty = 0
+        self._hidden = 0
+        self._failed = 0
+
+    def lines_of(self, source: Source, closing: str | None) -> Iterator[str]:
+        """Yield what is said of *source*, with *closing* as the last line; less where it shows nothing."""
+        empty = source.nothing_to_show()
+        lines = [*source.warnings(), *source.notes()]
+        if empty is None or self._verbose or source.alone:
+            yield from lines
+            if closing:
+                yield closing
+        elif self._empty < _NAMED:
+            yield from lines
+        else:
+            self._hidden += 1
+            yield from (line for line in lines if line != empty)
+
+    def add(self, source: Source, status: Status) -> None:
+        """Count *source*, which ended with *status*."""
+        self._sources += 1
+        self._found += source.finds_any()
+        if status == Status.ERROR:
+            self._failed += 1
+        elif source.nothing_to_show() is not None:
+            self._empty += 1
+        elif status == Status.INCOMPLETE:
+            self._incomplete += 1
+
+    def closing(self, unread: list[Unread]) -> str | None:
+        """Return the line that sums up all inputs, None where there is at most one."""
+        total = self._sources + len(unread)
+        if total < 2:
+            return None
+        passed_over = sum(each.passed_over for each in unread)
+        counts = (
+            (self._incomplete, "incomplete"),
+            (self._empty, "without anything to show" + (" (-v names all)" if self._hidden else "")),
+            (self._failed + len(unread) - passed_over, "unreadable"),
+            (passed_over, "passed over"),
+        )
+        said = [f"{self._found:,} with remote threads"] if self._judges else []
+        said += [f"{count:,} {what}" for count, what in counts if count]
+        return f"{total:,} inputs: {', '.join(said)}" if said else None

@@ -1,0 +1,79 @@
+"""Many inputs: each that matters is named, one line sums all up."""
+
+import pytest
+
+from tests.traces_by_writer import attack, write_trace
+
+
+@pytest.fixture
+def traces(tmp_path):
+    """Thirty traces of other providers, and one of each other kind."""
+    folder = tmp_path / "traces"
+    folder.mkdir()
+    for number in range(30):
+        write_trace(folder / f"other-{number:02}.etl", [])
+    write_trace(folder / "hit.etl", attack())
+    write_trace(folder / "lossy.etl", attack(), events_lost=1)
+    write_trace(folder / "quiet.etl", [*attack()[:2], attack()[2]._replace(creator_pid=200)])
+    (folder / "bad.etl").write_bytes(b"no trace at all" * 10)
+    (folder / "notes.7z").write_bytes(b"7z\xbc\xaf\x27\x1c" + bytes(100))
+    return folder
+
+
+CLOSING = "35 inputs: 2 with remote threads, 1 incomplete, 30 without anything to show"
+
+
+@pytest.mark.parametrize("command", [("scan",), ("explain",), ("events", "-o", "out"), ("report", "-o", "out")])
+def test_one_line_sums_up_all_inputs(etwdetect, traces, command):
+    done = etwdetect(command[0], traces, *command[1:], cwd=traces.parent)
+    *_, last = done.err.splitlines()
+    closing = CLOSING.replace(" 2 with remote threads,", "") if command[0] == "events" else CLOSING
+    assert last == f"etwdetect: {closing} (-v names all), 1 unreadable, 1 passed over"
+    assert done.status == 1
+
+
+def test_traces_without_anything_to_show_are_named_up_to_ten_and_with_v_all(etwdetect, traces):
+    def named(*options):
+        done = etwdetect("scan", traces, *options)
+        lines = [line for line in done.err.splitlines() if "other-" in line]
+        return [len(lines), *(sum(what in line for line in lines) for what in ("can't show", "0 remote threads"))]
+
+    assert named() == [10, 10, 0]
+    assert named("-v") == named("--verbose") == [60, 30, 30]
+    assert "(-v names all)" not in etwdetect("scan", traces, "-v").err
+
+
+def test_the_page_lists_them_all(etwdetect, traces):
+    etwdetect("report", traces, "-o", traces.parent / "page.html")
+    text = (traces.parent / "page.html").read_text("utf-8")
+    assert all(f"other-{number:02}.etl" in text for number in range(30))
+
+
+def test_what_is_damaged_is_told_of_every_trace(etwdetect, traces):
+    for path in traces.glob("other-*.etl"):
+        with path.open("ab") as file:
+            file.write(b"\xaa" * 100)
+    err = etwdetect("scan", traces).err
+    assert all(f"other-{number:02}.etl: offset" in err for number in range(30))
+
+
+def test_one_input_has_no_sum_and_all_its_lines(etwdetect, traces):
+    err = etwdetect("scan", traces / "other-00.etl").err
+    assert "has no process or thread events, so it can't show a remote thread" in err
+    assert err.splitlines()[-1].endswith("other-00.etl: 0 remote threads in 0 thread starts, 1 event")
+    assert "inputs: " not in err
+
+
+@pytest.mark.parametrize(
+    ("events", "buffers", "said"),
+    [
+        (1, 0, "1 event was lost while"),
+        (0, 1, "1 buffer was lost while"),
+        (0, 2, "2 buffers were lost while"),
+        (1, 1, "1 event and 1 buffer were lost while"),
+        (1000, 3, "1,000 events and 3 buffers were lost while"),
+    ],
+)
+def test_what_was_lost_is_told_and_nothing_of_what_was_not(etwdetect, tmp_path, events, buffers, said):
+    path = write_trace(tmp_path / "a.etl", attack(), events_lost=events, buffers_lost=buffers)
+    assert f"a.etl: {said}" in etwdetect("scan", path).err
