@@ -216,7 +216,7 @@ def _in_directory(path: Path) -> Iterator[Found]:
                     found = True
                     yield each_input
         except OtherContentError as error:
-            if each.name.lower().endswith(PACKED_ENDINGS):  # else it is no input: the user did not name it
+            if each.name.lower().endswith((_PLAIN_TRACE, *PACKED_ENDINGS)):  # else it is no input
                 found = True
                 yield _unread(each, error, passed_over=True)
         except NotATraceError as error:

@@ -5,12 +5,13 @@ import io
 import json
 import random
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from etwdetect.offline.sysmon import SysmonRecording
-from etwdetect.results.record import to_json
+from etwdetect.results.record import from_json, to_json
 from etwdetect.sources.sysmon import RecordingForm
 from tests.sources.sysmon.events import ACCESS, START, THREAD, flat, lines, reader, winlogbeat, xml
 
@@ -198,7 +199,8 @@ def test_real_events_give_the_same_through_every_shape(etwdetect, shape):
             "".join(xml(*each) for each in texts).encode() if shape is xml else lines(*(shape(*e) for e in texts))
         )
         detections, recording = read(made, RecordingForm.XML if shape is xml else RecordingForm.JSON)
-        assert detections == etwdetect("scan", REAL / name, "--format", "json").out.splitlines()
+        scanned = etwdetect("scan", REAL / name, "--format", "json").out.splitlines()
+        assert detections == [to_json(replace(from_json(line), trace=None)) for line in scanned]
         assert recording.faults == 0
 
 
