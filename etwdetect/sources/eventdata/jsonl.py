@@ -74,12 +74,16 @@ class JsonLinesFile:
         In place of a row that can't be read comes what is wrong with it.
         """
         at = 0
+        known: tuple[object, ...] = ()
         try:
             for begin, end, first in pieces:
                 for number, at, _, line in self._lines(begin, end, first):
                     try:
                         row = _parse(line)
-                        one = recording_of(row) == recording
+                        named = row.get("schema_version"), row.get("host"), row.get("recording")
+                        if named != known and recording_of(row) == recording:
+                            known = named
+                        one = named == known
                         yield at, from_row(row, recording) if one else f"line {number:,}: names two recordings"
                     except ValueError as error:
                         yield at, f"line {number:,}: {error}"
