@@ -15,10 +15,9 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import etwdetect
-from parity_tests.simulators.build import make
 from tools.windows_lab.errors import LabError
 from tools.windows_lab.lab import PROJECT
-from tools.windows_lab.windows_python import EMBED_PYTHON, PATH_FILE
+from tools.windows_lab.windows_python import EMBED_PYTHON
 from tools.windows_lab.wine import windows_path
 from tools.windows_zip import wheels
 from tools.windows_zip.archive import write_zip, zip_bytes
@@ -26,7 +25,6 @@ from tools.windows_zip.bundle import assemble, fetch
 from tools.windows_zip.platforms import ARM64, X64
 
 FOLDER = "etwdetect 0.1 für Windows"
-SIMETW_KEY = r"HKLM\SOFTWARE\simetw"
 INJECT = "from parity_tests.windows.injector import Injector; Injector().thread_created(3000, 7)"
 SAMPLE = windows_path(PROJECT / "samples" / "windbg-attach.etl")
 
@@ -227,40 +225,3 @@ def test_a_wheel_without_a_licence_is_refused(tmp_path):
     path.write_bytes(zip_bytes({"none-1.dist-info/METADATA": b"Name: none\nVersion: 1\n"}))
     with pytest.raises(LabError, match="no licence in it"):
         wheels.read(path)
-
-
-def test_a_newer_zip_takes_over_a_service_while_it_runs(lab, archive, tmp_path):
-    """The older one's configuration is read, and the older one's output goes on."""
-    assert make(PROJECT / "simetw").returncode == 0
-    programs = {}
-    for version in ("1.0.0", "2.0.0"):
-        with zipfile.ZipFile(archive) as opened:
-            opened.extractall(tmp_path / version)
-        folder = tmp_path / version / FOLDER
-        (folder / "lib" / "etwdetect" / "_version.py").write_text(f"__version__ = '{version}'\n")
-        # On a machine of the stand-in for event tracing, which Wine lacks.
-        with (folder / "python" / PATH_FILE).open("a") as paths:
-            paths.write(f"{windows_path(PROJECT / 'simetw' / 'python')}\nimport site\n")
-        programs[version] = windows_path(folder / "etwdetect.exe")
-    config = tmp_path / "service.toml"
-    config.write_text(f"format = 'json'\noutput = '{windows_path(tmp_path / 'hits.json')}'\n")
-
-    def service(version, *arguments):
-        done = lab.run(programs[version], "service", *arguments)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    lab.run("reg", "add", SIMETW_KEY, "/v", "Machine", "/d", f"zip-{os.getpid()}", "/f")
-    try:
-        service("1.0.0", "install", "--config", windows_path(config))
-        service("1.0.0", "start")
-        service("2.0.0", "install")
-        assert service("2.0.0", "status").startswith("etwdetect: running\n")
-        service("2.0.0", "stop")
-    finally:
-        lab.run(programs["2.0.0"], "service", "uninstall")
-        lab.run("reg", "delete", SIMETW_KEY, "/f")
-    said = [line.split(" ", 1)[1] for line in (tmp_path / "service.log").read_text().splitlines()]
-    runs = [line for line in said if line.startswith("the service runs")]
-    assert runs == ["the service runs: etwdetect 1.0.0", "the service runs: etwdetect 2.0.0"]
-    assert said.count("the service ends, as it was told, with exit status 0") == 2
