@@ -91,10 +91,10 @@ def test_debug_shows_the_traceback_of_this_command_alone(three, monkeypatch, cap
 
 
 def test_a_fault_without_an_input_is_a_sentence_too(monkeypatch, capsys):
-    def fail():
+    def fail(*_):
         raise IndexError("of nobody's making")
 
-    monkeypatch.setattr("etwdetect.cli.doctor.findings", fail)
+    monkeypatch.setattr("etwdetect.cli._Commands.get_command", fail)
     assert main(["doctor"]) == 1
     assert capsys.readouterr().err == SENTENCE.format("etwdetect: ")
 
