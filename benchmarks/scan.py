@@ -42,7 +42,7 @@ try:
     peak = int(status.split("VmHWM:")[1].split()[0]) >> 10
 except (OSError, IndexError):
     pass
-print(scan.events_read, seconds, peak, found)
+print(scan.result().events_read, seconds, peak, found)
 """
 
 

@@ -134,6 +134,26 @@ class Loss(NamedTuple):
     buffers: int = 0
 
 
+class SourceStart(NamedTuple):
+    """Another source of events begins: a provider that was switched on later, or the next file of a session.
+
+    What it would have told of the time before is missing.
+    """
+
+    time: int
+
+
+class Contradiction(NamedTuple):
+    """The recording contradicts itself in the way that *name* says, about process *pid* or, with None, as a whole.
+
+    From there on, remote threads by or in that process carry *name* as evidence.
+    """
+
+    time: int
+    name: str
+    pid: int | None = None
+
+
 Event = (
     ProcessStart
     | ProcessRundown
@@ -146,4 +166,6 @@ Event = (
     | VolumeMapping
     | MachineName
     | Loss
+    | SourceStart
+    | Contradiction
 )

@@ -14,11 +14,13 @@ from etwdetect.core.events import (
     IDLE_PID,
     SYSTEM_PID,
     UNKNOWN_ID,
+    Contradiction,
     Event,
     Loss,
     ProcessRundown,
     ProcessStart,
     ProcessStop,
+    SourceStart,
     ThreadRundown,
     ThreadStart,
 )
@@ -32,7 +34,11 @@ DEFAULT_BOUND: Final = 16_384
 """How many entries the new-process table has, in this detector and in the driver."""
 
 SESSION_START_MARGIN: Final = 10_000_000
-"""One second, in 100 ns units: within it of the session's start, a process may have started unseen."""
+"""One second, in 100 ns units: so long after a source begins, a process that started unseen may get its first
+thread."""
+
+MOST_MISSES: Final = 10
+"""How many possible misses are kept."""
 
 EXCLUDED_PIDS: Final = frozenset((IDLE_PID, SYSTEM_PID))
 
@@ -67,6 +73,9 @@ class NewProcessTable:
 
     def __len__(self) -> int:
         return len(self._pids)
+
+    def __contains__(self, pid: int) -> bool:
+        return pid in self._pids
 
     def __iter__(self) -> Iterator[int]:
         return iter(self._pids)
@@ -116,8 +125,9 @@ class RuleCounts:
 class RemoteThreadRule:
     """Applies the rule to events that come in time order.
 
-    *session_start* is the FILETIME at which the trace or session begins, None where it is not known: a process
-    that started just before it and gets its first thread just after it looks like the target of a remote thread.
+    *session_start* is the FILETIME from which on nothing is missing: the first process or thread event that was
+    recorded. None where it is not known. A process that started just before it and gets its first thread just
+    after it looks like the target of a remote thread.
     """
 
     def __init__(self, bound: int = DEFAULT_BOUND, session_start: int | None = None) -> None:
@@ -125,6 +135,14 @@ class RemoteThreadRule:
         self.counts = RuleCounts()
         self._start = _SessionStart(session_start)
         self._overflow = _Overflow(bound)
+        self._contradictions = _Contradictions()
+        self.possible_misses: list[ThreadStart] = []
+        """First threads behind a second start of a process that had threads and did not exit: they may be remote.
+
+        At most MOST_MISSES are kept; `possible_miss_count` counts all.
+        """
+        self.possible_miss_count = 0
+        self._born_again: set[int] = set()
         self._events_lost = 0
         self._buffers_lost = 0
 
@@ -134,16 +152,25 @@ class RemoteThreadRule:
             case ThreadStart():
                 return self._thread_started(event)
             case ProcessStart(pid=pid):
+                if pid in self._start and pid not in self.table and len(self._born_again) < self.table.bound:
+                    self._born_again.add(pid)
                 evicted = self.table.add(pid)
                 self._start.born(event)
                 self._overflow.born(pid, evicted)
             case ProcessStop(pid=pid):
                 self.table.take(pid)
+                self._start.exited(pid)
+                self._born_again.discard(pid)
                 self._overflow.exited(pid)
+                self._contradictions.exited(pid)
             case ProcessRundown():
                 self._start.found(event)
             case ThreadRundown():
                 self._start.has_a_thread(event)
+            case SourceStart(time=time):
+                self._start.begins(time)
+            case Contradiction():
+                self._contradictions.add(event)
             case Loss(events=events, buffers=buffers):
                 self._events_lost += events
                 self._buffers_lost += buffers
@@ -158,7 +185,9 @@ class RemoteThreadRule:
         start, known = self._start.snapshot(now)
         overflow = self._overflow.snapshot()
         lost = self._events_lost, self._buffers_lost
-        return RuleState(STATE_VERSION, self.table.bound, pids, evictions, start, known, *overflow, *lost)
+        contradictions = self._contradictions.snapshot()
+        bound = self.table.bound
+        return RuleState(STATE_VERSION, bound, pids, evictions, start, known, *overflow, *lost, contradictions)
 
     @classmethod
     def restore(cls, state: RuleState) -> Self:
@@ -170,6 +199,7 @@ class RemoteThreadRule:
         rule._overflow.restore(state.overflowed, began=state.overflow_began, everything=state.all_overflowed)
         rule._events_lost = state.events_lost
         rule._buffers_lost = state.buffers_lost
+        rule._contradictions.restore(state.contradictions)
         return rule
 
     def _thread_started(self, event: ThreadStart) -> RemoteThread | None:
@@ -183,10 +213,18 @@ class RemoteThreadRule:
             self.counts.excluded += 1
         elif is_first:
             self.counts.first += 1
+            if target in self._born_again:
+                self._may_miss(event)
         else:
             self.counts.remote += 1
             return RemoteThread(*event[:-1], evidence=self._evidence(event))
         return None
+
+    def _may_miss(self, event: ThreadStart) -> None:
+        self._born_again.discard(event.pid)
+        self.possible_miss_count += 1
+        if len(self.possible_misses) < MOST_MISSES:
+            self.possible_misses.append(event)
 
     def _evidence(self, event: ThreadStart) -> tuple[str, ...]:
         evidence = []
@@ -198,48 +236,58 @@ class RemoteThreadRule:
             evidence.append(f"buffers-lost:{self._buffers_lost}")
         if self._overflow.doubts(event.pid):
             evidence.append("table-overflow")
-        return tuple(evidence)
+        return (*evidence, *self._contradictions.of(event))
 
 
 class _SessionStart:
-    """Knows which targets may have started unseen, within the margin of the session's start."""
+    """Knows which targets may have started unseen: before a source began, whose first second is in doubt."""
 
     _MOST_KNOWN = 65_536
-    """No machine starts so many in a second. Targets beyond this bound count as unknown."""
+    """More than ever run at once. Targets beyond this bound count as unknown."""
 
     def __init__(self, session_start: int | None) -> None:
         self._time = session_start
         self._known: set[int] = set()
+        """The running processes that were seen to start, or listed as older than the latest source."""
 
-    def _in_margin(self, time: int) -> bool:
-        return self._time is not None and abs(time - self._time) <= SESSION_START_MARGIN
+    def __contains__(self, pid: int) -> bool:
+        """Whether process *pid* is known to run."""
+        return pid in self._known
+
+    def begins(self, time: int) -> None:
+        """Take the beginning of another source; who is known to be older stays so."""
+        self._time = time
 
     def born(self, event: ProcessStart) -> None:
-        if self._in_margin(event.time):
+        if self._time is not None and event.time >= self._time - SESSION_START_MARGIN:
             self._know(event.pid)
 
     def found(self, event: ProcessRundown) -> None:
         created = event.create_time
-        if created is not None and self._in_margin(event.time) and not self._in_margin(created):
+        if self._time is not None and created is not None and created < self._time - SESSION_START_MARGIN:
             self._know(event.pid)
 
     def has_a_thread(self, event: ThreadRundown) -> None:
         """Take a thread that was found to exist: its process has had its first one."""
-        if self._in_margin(event.time):
-            self._know(event.pid)
+        self._know(event.pid)
+
+    def exited(self, pid: int) -> None:
+        self._known.discard(pid)
 
     def _know(self, pid: int) -> None:
-        if len(self._known) < self._MOST_KNOWN:
+        if self._time is not None and len(self._known) < self._MOST_KNOWN:
             self._known.add(pid)
 
     def doubts(self, event: ThreadStart) -> bool:
-        return self._in_margin(event.time) and event.pid not in self._known
+        return self._in_doubt(event.time) and event.pid not in self._known
+
+    def _in_doubt(self, time: int) -> bool:
+        """Whether *time* is not later than the margin: before a circular log's start, events are missing too."""
+        return self._time is not None and time - self._time <= SESSION_START_MARGIN
 
     def snapshot(self, now: int) -> tuple[int | None, tuple[int, ...]]:
-        """Return the session's start and the known processes; nothing once the margin is over at *now*."""
-        if self._time is None or now - self._time > SESSION_START_MARGIN:
-            return None, ()
-        return self._time, tuple(sorted(self._known))
+        """Return the latest start and the known processes; nothing once the margin is over at *now*."""
+        return (self._time, tuple(sorted(self._known))) if self._in_doubt(now) else (None, ())
 
     def restore(self, known: Iterable[int]) -> None:
         self._known = set(known)
@@ -282,3 +330,35 @@ class _Overflow:
         self._pids = set(pids)
         self._began = began
         self._everything = everything
+
+
+class _Contradictions:
+    """Knows the contradictions that touch each process, and those of the whole recording under None."""
+
+    _MOST = 65_536
+    """Of how many processes they are kept."""
+    _MOST_OF_ONE = 8
+
+    def __init__(self) -> None:
+        self._names: dict[int | None, tuple[str, ...]] = {}
+
+    def add(self, event: Contradiction) -> None:
+        names = self._names.get(event.pid, ())
+        is_room = len(names) < self._MOST_OF_ONE and (names or len(self._names) < self._MOST)
+        if event.name not in names and is_room:
+            self._names[event.pid] = (*names, event.name)
+
+    def exited(self, pid: int) -> None:
+        if self._names:
+            self._names.pop(pid, None)
+
+    def of(self, event: ThreadStart) -> list[str]:
+        if not self._names:
+            return []
+        return sorted({name for key in (None, event.creator_pid, event.pid) for name in self._names.get(key, ())})
+
+    def snapshot(self) -> tuple[tuple[int | None, tuple[str, ...]], ...]:
+        return tuple(self._names.items())
+
+    def restore(self, names: Iterable[tuple[int | None, Iterable[str]]]) -> None:
+        self._names = {pid: tuple(of_one) for pid, of_one in names}

@@ -16,7 +16,8 @@ class RuleState(NamedTuple):
 
     *new_processes* are the entries of the new-process table, the oldest first. *session_start* is a FILETIME,
     None where it is not known or no longer matters; *known* are the processes that did not start unseen before
-    it. *overflowed* are the processes that may have been evicted.
+    it. *overflowed* are the processes that may have been evicted. *contradictions* has the names of those about
+    each process, and under None of those about the whole recording.
     """
 
     version: int
@@ -30,6 +31,7 @@ class RuleState(NamedTuple):
     all_overflowed: bool
     events_lost: int
     buffers_lost: int
+    contradictions: tuple[tuple[int | None, tuple[str, ...]], ...] = ()
 
 
 def check_version(version: int) -> None:

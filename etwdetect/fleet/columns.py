@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from pyspark.sql import functions as F  # noqa: N812 (as everybody calls it)
 from pyspark.sql import types as T  # noqa: N812
 
-from etwdetect.fleet.judge import CODES, FAULT, RECORDING_START, THREAD_START
+from etwdetect.fleet.judge import CODES, CONTRADICTION, FAULT, RECORDING_START, THREAD_START
 from etwdetect.results.fields import FIELDS, FieldType
 from etwdetect.sources.eventdata.schema import COLUMNS, KINDS, POINTER_SIZES, SCHEMA_VERSION
 
@@ -73,6 +73,7 @@ _COUNT_COLUMNS: Final = ("seq", "events", "buffers")
 MOST_NAME: Final = 4096
 """The longest name of a host or recording, in bytes of UTF-8: each row has both."""
 _MOST_ADDRESS: Final = 18
+_MOST_CONTRADICTION: Final = 64
 _MOST_TOLD: Final = 200
 """How many characters of an invalid value a fault shows."""
 
@@ -163,6 +164,7 @@ def rule_rows(events: DataFrame) -> DataFrame:
         "tid",
         F.when(is_fault, F.to_json(F.struct("fault", "file", "offset")))
         .when(F.col("code") == RECORDING_START, F.substring(F.coalesce("trace", "file"), 1, MOST_NAME))
+        .when(F.col("code") == CONTRADICTION, F.substring("name", 1, _MOST_CONTRADICTION))
         .otherwise(F.substring("start_address", 1, _MOST_ADDRESS + 1))
         .alias("text"),
     )  # fmt: skip

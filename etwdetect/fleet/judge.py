@@ -9,7 +9,16 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from etwdetect.core.events import Loss, ProcessRundown, ProcessStart, ProcessStop, ThreadRundown, ThreadStart
+from etwdetect.core.events import (
+    Contradiction,
+    Loss,
+    ProcessRundown,
+    ProcessStart,
+    ProcessStop,
+    SourceStart,
+    ThreadRundown,
+    ThreadStart,
+)
 from etwdetect.core.rule import RemoteThreadRule
 from etwdetect.core.rule_state import RuleState, check_version
 from etwdetect.fleet.fault import Fault
@@ -23,24 +32,29 @@ if TYPE_CHECKING:
 _ADDRESS: Final = re.compile("0x[0-9a-fA-F]{1,16}")
 
 Row = tuple[int, int, int, int | None, int | None, int | None, int | None, str | None]
-"""time, code, seq, first, second, pid, tid, text. The text is the start address, the trace of a RecordingStart,
-or a fault as JSON."""
+"""time, code, seq, first, second, pid, tid, text.
+
+The text is the start address, the name of a contradiction, the trace of a RecordingStart, or a fault as JSON.
+"""
 
 FAULT: Final = -1
 """The code of a row that could not be read or is invalid: its text is the fault, which is passed on."""
 
 RECORDING_START: Final = 0
-PROCESS_STOP: Final = 2
-PROCESS_START: Final = 3
-THREAD_START: Final = 6
+PROCESS_STOP: Final = 3
+PROCESS_START: Final = 4
+CONTRADICTION: Final = 7
+THREAD_START: Final = 8
 
 CODES: Final = {
     "RecordingStart": (RECORDING_START, "start_time", "pointer_size"),
-    "Loss": (1, "events", "buffers"),
+    "SourceStart": (1, None, None),
+    "Loss": (2, "events", "buffers"),
     "ProcessStop": (PROCESS_STOP, None, None),
     "ProcessStart": (PROCESS_START, "creator_pid", "creator_tid"),
-    "ProcessRundown": (4, "create_time", None),
-    "ThreadRundown": (5, None, None),
+    "ProcessRundown": (5, "create_time", None),
+    "ThreadRundown": (6, None, None),
+    "Contradiction": (CONTRADICTION, None, None),
     "ThreadStart": (THREAD_START, "creator_pid", "creator_tid"),
 }
 """By kind: its code, and the columns of docs/reference/events.md that its first and second value come from.
@@ -49,11 +63,12 @@ At equal times, codes order rows as `etwdetect.core.order` orders events. The ru
 """
 
 _EVENTS: Final[dict[int, Callable[..., Event]]] = {
-    1: lambda time, events, buffers, *_: Loss(time, events, buffers or 0),
+    1: lambda time, *_: SourceStart(time),
+    2: lambda time, events, buffers, *_: Loss(time, events, buffers or 0),
     PROCESS_STOP: lambda time, _first, _second, pid, *_: ProcessStop(time, pid),
     PROCESS_START: ProcessStart,
-    4: lambda time, created, _second, pid, *_: ProcessRundown(time, pid, create_time=created),
-    5: lambda time, _first, _second, pid, tid, _: ThreadRundown(time, pid, tid),
+    5: lambda time, created, _second, pid, *_: ProcessRundown(time, pid, create_time=created),
+    6: lambda time, _first, _second, pid, tid, _: ThreadRundown(time, pid, tid),
 }
 
 
@@ -105,6 +120,8 @@ class RecordingJudge:
         if code == RECORDING_START:
             self._pointer_size = second or 8
             self._trace = address
+        elif code == CONTRADICTION:
+            rule.observe(Contradiction(time, address or "", pid))
         else:
             rule.observe(_EVENTS[code](time, first, second, pid, tid, None))
         return None

@@ -81,11 +81,15 @@ def _rows_of(found: Readable, name: str, host: str | None) -> Iterator[dict[str,
                 yield to_row(recording, seq, event._replace(trace=of, trace_sha256=sha256))
             else:
                 yield to_row(recording, seq, event)
-    for damage in trace.damages.described:
-        yield Fault(damage.what, file=name, offset=damage.offset).to_row()
-    more = trace.damages.count - len(trace.damages.described)
+    (file,) = scan.result().files
+    for offset, what in file.described:
+        yield Fault(what, file=name, offset=offset).to_row()
+    more = file.damages - len(file.described)
     if more:
         yield Fault(f"{more:,} more places are damaged", file=name).to_row()
+    if file.missing:
+        fault = f"{file.buffers - file.missing:,} of {file.buffers:,} buffers are there"
+        yield Fault(fault, file=name).to_row()
 
 
 def _host_in(name: str, pattern: str | None) -> str | None:

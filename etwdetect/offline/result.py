@@ -10,15 +10,21 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections import Counter
 
+    from etwdetect.core.events import ThreadStart
     from etwdetect.core.rule import RuleCounts
 
 
 class FileDamages(NamedTuple):
-    """The damaged places of one input: their number, and the first ones as (offset in bytes, what is wrong)."""
+    """The damaged places of one input: their number, and the first ones as (offset in bytes, what is wrong).
+
+    *missing* is how many of the *buffers* that its header counts are not there.
+    """
 
     name: str
     damages: int
     described: tuple[tuple[int, str], ...]
+    missing: int = 0
+    buffers: int = 0
 
 
 class ScanResult(NamedTuple):
@@ -29,10 +35,14 @@ class ScanResult(NamedTuple):
     of events. *finds_functions* says whether there are image files to find functions in.
 
     *events_read* counts records of all kinds, *counts* those of interest by kind. *unknown_versions* counts events
-    of a version that is newer than any known layout, by (kind, version). *duplicate_thread_starts* were left out
-    because another provider logged more of them. *events_lost* and *buffers_lost* are what Windows lost while it
-    recorded, at the least; *images_damaged* are image events of the processes of remote threads that could not be
-    read.
+    of a version that is newer than any known layout, by (kind, version). *told_by_one_provider* and
+    *told_by_two_providers* are thread starts that were told twice and left out once. *recordings* is 1, and one
+    more for each further logfile header in the files. *doubled_buffers* stand twice and were read once.
+    *events_lost* and *buffers_lost* are what Windows lost while it recorded, at the least; *images_damaged* are
+    image events of the processes of remote threads that could not be read.
+
+    *possible_misses* are the first of *possible_miss_count* first threads that may be remote, as their process was
+    running when it was told to start. *hosts* is how many machines the files name.
 
     *thread_starts* counts the thread starts by row of the rule; *table_size* and *table_bound* are of the
     new-process table, *evictions* its evicted entries. *renamed* counts the events that gave a process another
@@ -48,11 +58,17 @@ class ScanResult(NamedTuple):
     events_read: int
     counts: Counter[str]
     unknown_versions: Counter[tuple[str, int]]
-    duplicate_thread_starts: int
+    told_by_one_provider: int
+    told_by_two_providers: int
+    recordings: int
+    doubled_buffers: int
     events_lost: int
     buffers_lost: int
     images_damaged: int
     thread_starts: RuleCounts
+    possible_misses: tuple[ThreadStart, ...]
+    possible_miss_count: int
+    hosts: int
     table_size: int
     table_bound: int
     evictions: int

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from etwdetect.core.filetime import iso_time
 from etwdetect.results.wording import plural, printable
 
 if TYPE_CHECKING:
@@ -34,6 +35,11 @@ def warnings(result: ScanResult) -> Iterator[str]:
         more = file.damages - _DAMAGES_SHOWN
         if more > 0:
             yield f"{printable(file.name)}: {more:,} more places are damaged"
+        if file.missing:
+            yield (
+                f"{printable(file.name)}: {file.buffers - file.missing:,} of {file.buffers:,} buffers are there:"
+                " remote threads may be missing, and those found may be first threads"
+            )
     if result.stopped:
         yield f"{name(result)}: interrupted: what was not read by then is not in the result"
     if result.events_lost or result.buffers_lost:
@@ -41,6 +47,7 @@ def warnings(result: ScanResult) -> Iterator[str]:
             f"{name(result)}: {_lost(result)} lost while it was recorded: remote threads may be missing, and those"
             " found may be first threads"
         )
+    yield from _contradictions(result)
     nothing = nothing_to_show(result)
     if nothing is not None:
         yield nothing
@@ -60,6 +67,19 @@ def _lost(result: ScanResult) -> str:
     return f"{lost} {'was' if result.events_lost + result.buffers_lost == 1 else 'were'}"
 
 
+def _contradictions(result: ScanResult) -> Iterator[str]:
+    if result.hosts > 1:
+        yield f"{name(result)}: {result.hosts} machines are named in it: their files are not one recording"
+    for thread in result.possible_misses:
+        yield (
+            f"{name(result)}: thread {thread.tid} in process {thread.pid}, made by process {thread.creator_pid} at"
+            f" {iso_time(thread.time)}, is first only because that running process is told to start again:"
+            " it may be a remote thread"
+        )
+    if result.possible_miss_count > len(result.possible_misses):
+        yield f"{name(result)}: {result.possible_miss_count:,} such first threads in all"
+
+
 def notes(result: ScanResult) -> Iterator[str]:
     """Yield a line for each thing that is worth knowing where nothing is missing."""
     for kind in sorted({kind for kind, _ in result.unknown_versions}):
@@ -70,11 +90,7 @@ def notes(result: ScanResult) -> Iterator[str]:
             f"{name(result)}: {count:,} {kind} events have the unknown version {shown};"
             " only the fields that every version has are used of them"
         )
-    if result.duplicate_thread_starts:
-        yield (
-            f"{name(result)}: two providers logged thread starts;"
-            f" the {result.duplicate_thread_starts:,} of the one that logged fewer are left out"
-        )
+    yield from _told_twice(result)
     if result.counts.keys() & _THREAD_KINDS and not result.counts.keys() & _PROCESS_KINDS:
         yield f"{name(result)}: has no process events: the first thread of a new process looks remote in it"
     if result.evictions:
@@ -92,6 +108,22 @@ def notes(result: ScanResult) -> Iterator[str]:
         )
     if result.thread_starts.unknown:
         yield f"{name(result)}: {result.thread_starts.unknown:,} thread starts have no known creator"
+
+
+def _told_twice(result: ScanResult) -> Iterator[str]:
+    for count, who in (
+        (result.told_by_one_provider, "one provider, so several sessions are in it"),
+        (result.told_by_two_providers, "two providers"),
+    ):
+        if count:
+            yield (
+                f"{name(result)}: {plural(count, 'thread start')} {'is' if count == 1 else 'are'} told twice by"
+                f" {who}; each counts once"
+            )
+    if result.recordings > 1:
+        yield f"{name(result)}: {result.recordings} logfile headers: each begins a recording of its own"
+    if result.doubled_buffers:
+        yield f"{name(result)}: {plural(result.doubled_buffers, 'buffer')} in it twice, and read once"
 
 
 def closing(result: ScanResult, filtered_out: int) -> str:

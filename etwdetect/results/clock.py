@@ -30,5 +30,20 @@ class Clock:
         return filetime.clock_time(self.moment(time))
 
     def time(self, time: int) -> str:
-        """Return the time of day, after its date if dates are shown."""
-        return (filetime.full_time if self.dates else filetime.clock_time)(self.moment(time))
+        """Return the time of day, after its date if dates are shown.
+
+        In the hour that comes twice when clocks go back, the offset from UTC follows: ``02:30:00.000+01:00``.
+        """
+        moment = self.moment(time)
+        text = (filetime.full_time if self.dates else filetime.clock_time)(moment)
+        return text + moment.isoformat()[-len("+00:00") :] if not self._in_utc and _comes_twice(moment) else text
+
+
+def _comes_twice(moment: datetime) -> bool:
+    """Whether the local clock shows *moment* twice."""
+    shown = moment.replace(tzinfo=None)
+    try:
+        first, second = (shown.replace(fold=fold).astimezone().utcoffset() for fold in (0, 1))
+    except (OSError, OverflowError, ValueError):
+        return False  # as `filetime.local`: the system cannot convert that time
+    return first != second

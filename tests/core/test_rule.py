@@ -8,11 +8,13 @@ from hypothesis import strategies as st
 
 from etwdetect.core.events import (
     UNKNOWN_ID,
+    Contradiction,
     ImageLoad,
     Loss,
     ProcessRundown,
     ProcessStart,
     ProcessStop,
+    SourceStart,
     ThreadRundown,
     ThreadStart,
     ThreadStop,
@@ -242,6 +244,74 @@ def test_a_target_listed_as_older_than_the_session_is_not_in_doubt():
 def test_a_target_listed_as_just_born_or_of_unknown_age_stays_in_doubt(create_time):
     rule = RemoteThreadRule(session_start=T0)
     assert evidence(rule, found(20, create_time), thread(10, 20, T0 + 2)) == [("session-start",)]
+
+
+def test_another_source_begins_a_second_of_doubt_for_targets_not_known_to_be_older():
+    rule = RemoteThreadRule(session_start=T0)
+    later = T0 + 60 * SECOND
+    events = created(30, time=T0 + 5), thread(10, 30, T0 + 6), SourceStart(later), created(50, time=later + 1)
+    assert evidence(rule, *events, exited(50, later + 2)) == []
+    hits_after = thread(10, 20, later), thread(10, 30, later + 1), thread(10, 50, later + 2)
+    assert evidence(rule, *hits_after, thread(10, 20, later + SECOND + 1)) == [
+        ("session-start",),
+        (),
+        ("session-start",),
+        (),
+    ]
+
+
+def test_before_the_moment_from_which_on_a_recording_is_whole_all_is_in_doubt():
+    rule = RemoteThreadRule(session_start=T0)
+    assert evidence(rule, thread(10, 20, T0 - 60 * SECOND)) == [("session-start",)]
+
+
+def test_a_contradiction_marks_the_hits_by_and_in_its_process_until_it_exits():
+    rule = RemoteThreadRule()
+    told = Contradiction(T0, "told-twice", 20), Contradiction(T0, "told-twice", 20)
+    mark = ("told-twice",)
+    assert evidence(rule, *told, thread(10, 20), thread(20, 30), thread(10, 30)) == [mark, mark, ()]
+    assert evidence(rule, exited(20), thread(10, 20)) == [()]
+
+
+def test_a_contradiction_of_the_whole_recording_marks_every_hit_behind_the_other_evidence():
+    rule = RemoteThreadRule()
+    whole = Contradiction(T0, "second-header"), Contradiction(T0, "doubled-buffer")
+    assert evidence(rule, *whole, Loss(T0, 1), thread(10, 20)) == [
+        ("events-lost:1", "doubled-buffer", "second-header")
+    ]
+
+
+def test_a_first_thread_behind_a_second_start_of_a_running_process_is_a_possible_miss():
+    rule = RemoteThreadRule(session_start=T0)
+    hidden = thread(30, 20, T0 + 4)
+    events = created(20, time=T0 + 1), thread(10, 20, T0 + 2), created(20, time=T0 + 3), hidden
+    assert hits(rule, *events) == []
+    assert (rule.possible_misses, rule.possible_miss_count) == ([hidden], 1)
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        (created(20, time=T0 + 1), created(20, time=T0 + 2), thread(10, 20, T0 + 3)),
+        (created(20, time=T0 + 1), thread(10, 20, T0 + 2), exited(20, T0 + 3), created(20, time=T0 + 4),
+         thread(10, 20, T0 + 5)),
+        (created(20, time=T0 + 1), thread(10, 20, T0 + 2), created(20, time=T0 + 3), thread(20, 20, T0 + 4)),
+    ],
+    ids=["no thread between", "an exit between", "its own thread"],
+)  # fmt: skip
+def test_no_other_first_thread_is_a_possible_miss(events):
+    rule = RemoteThreadRule(session_start=T0)
+    assert hits(rule, *events) == []
+    assert rule.possible_miss_count == 0
+
+
+def test_contradictions_without_end_are_bounded():
+    rule = RemoteThreadRule()
+    for number in range(70_000):
+        rule.observe(Contradiction(T0, "told-twice", number))
+        rule.observe(Contradiction(T0, f"other-{number}"))
+    assert len(rule.snapshot(T0).contradictions) == 65_536
+    assert len(evidence(rule, thread(10, 20))[0]) == 9
 
 
 def test_without_a_session_no_target_is_in_doubt():

@@ -6,7 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from etwdetect.core.events import Loss, ProcessRundown, ProcessStart, ProcessStop, ThreadRundown, ThreadStart
+from etwdetect.core.events import (
+    Contradiction,
+    Loss,
+    ProcessRundown,
+    ProcessStart,
+    ProcessStop,
+    ThreadRundown,
+    ThreadStart,
+)
 from etwdetect.core.order import order_of
 from etwdetect.core.rule import SESSION_START_MARGIN, RemoteThreadRule
 from etwdetect.core.rule_state import STATE_VERSION, RuleState
@@ -23,6 +31,7 @@ histories = st.lists(
         st.builds(ProcessRundown, times, few_pids, create_time=st.none() | st.just(T0 - 10**9)),
         st.builds(ThreadRundown, times, few_pids, st.just(2)),
         st.builds(Loss, times, st.integers(0, 2), st.integers(0, 2)),
+        st.builds(Contradiction, times, st.sampled_from(["told-twice", "b"]), few_pids | st.none()),
     ),
     max_size=50,
 ).map(lambda events: sorted(events, key=order_of))

@@ -26,6 +26,8 @@ from tests.bytes_by_hand import (
 SECOND = 10_000_000
 LATER = ANCHOR + 60 * SECOND  # well past the session's start
 REMOTE = thread_start((10, 11), 20, 21, time=LATER)
+FIRST = thread_start((1, 2), 1, 3)  # what begins the recording, a minute before
+SHORT = event_header_record(KERNEL_PROCESS, 3, bytes(5), version=1)
 
 
 def scanned(*buffers, **first):
@@ -105,13 +107,13 @@ def test_an_unknown_version_of_a_process_start_still_makes_its_first_thread_firs
 @pytest.mark.parametrize(
     ("buffers", "first", "expected"),
     [
-        ([buffer(REMOTE)], {}, ()),
-        ([buffer(REMOTE)], {"events_lost": 3}, ("events-lost:3",)),
-        ([buffer(REMOTE)], {"buffers_lost": 2}, ("buffers-lost:2",)),
-        ([buffer(REMOTE, flags=0x2), buffer(flags=0x4)], {}, ("events-lost:2",)),
-        ([buffer(REMOTE, full_record(LOST_EVENTS, 32))], {}, ("events-lost:1",)),
-        ([buffer(REMOTE, bytes(8))], {}, ("events-lost:1",)),
-        ([buffer(REMOTE, event_header_record(KERNEL_PROCESS, 3, bytes(5), version=1))], {}, ("events-lost:1",)),
+        ([buffer(FIRST, REMOTE)], {}, ()),
+        ([buffer(FIRST, REMOTE)], {"events_lost": 3}, ("events-lost:3",)),
+        ([buffer(FIRST, REMOTE)], {"buffers_lost": 2}, ("buffers-lost:2",)),
+        ([buffer(FIRST, REMOTE, flags=0x2), buffer(flags=0x4)], {}, ("events-lost:2",)),
+        ([buffer(FIRST, REMOTE, full_record(LOST_EVENTS, 32))], {}, ("events-lost:1",)),
+        ([buffer(FIRST, REMOTE, bytes(8))], {}, ("events-lost:1",)),
+        ([buffer(FIRST, REMOTE, SHORT)], {}, ("events-lost:1",)),
         ([buffer(thread_start((10, 11), 20, 21))], {}, ("session-start",)),
     ],
     ids=["none", "events", "buffers", "marked", "RT_LostEvent", "broken buffer", "short payload", "session start"],
@@ -122,7 +124,7 @@ def test_what_is_missing_is_evidence_on_every_detection_before_and_after(buffers
 
 def test_a_loss_told_in_several_ways_is_counted_once():
     lost = full_record(LOST_EVENTS, 32)
-    assert evidence(buffer(REMOTE, lost, lost, flags=0x2), events_lost=2) == [("events-lost:2",)]
+    assert evidence(buffer(FIRST, REMOTE, lost, lost, flags=0x2), events_lost=2) == [("events-lost:2",)]
 
 
 def test_a_short_payload_is_told_with_its_place_in_the_file():

@@ -23,10 +23,17 @@ NOT_SEEN: Final = (
 """Each in two halves; the first names the subject."""
 
 EVIDENCE: Final = (
-    ("session-start", "within a second of the recording's beginning; it may be the first thread of a new process"),
+    (
+        "session-start",
+        "within a second of a source's first event; it may be the first thread of a new process",
+    ),
     ("events-lost", "at least so many events are missing; one of them may have explained this thread"),
     ("buffers-lost", "so many whole buffers are missing, with an unknown number of events"),
     ("table-overflow", "too many processes waited for their first thread; the target may have been one of them"),
+    ("told-twice", "this start has the bytes of an earlier one; another session may have told it again"),
+    ("second-header", "the file holds several recordings, and the target may have started in another one"),
+    ("several-hosts", "files of several machines were joined; process ids of one mean nothing in another"),
+    ("doubled-buffer", "a buffer stands in the file twice, so the file is not as Windows wrote it"),
     ("renamed", "another event names the source or the target differently; a name may be made up"),
 )
 """The kinds of evidence, each a reason why a hit may not be a remote thread, or not of the programs it names."""

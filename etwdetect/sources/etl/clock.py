@@ -42,6 +42,10 @@ class ClockConversion:
         """Return the FILETIME of the raw time stamp *raw*; the result may lie outside 0 to LAST_FILETIME."""
         return self._start + (raw - self._anchor) * self._multiplier // self._divisor
 
+    def ahead_of(self, other: ClockConversion) -> int:
+        """Return how much later this conversion's FILETIMEs are than those of *other*, in 100 ns units."""
+        return self._start - other.filetime(self._anchor)
+
     def raw(self, filetime: int) -> int:
         """Return the earliest raw time stamp whose FILETIME is *filetime* or later."""
         return self._anchor - (self._start - filetime) * self._divisor // self._multiplier

@@ -15,6 +15,12 @@ _TAILS: Final = {4: (0xF0, Struct("<qqqII")), 8: (0xF8, Struct("<qqqII"))}
 
 _POINTER_SIZE_AT: Final = 44
 
+CIRCULAR: Final = 0x0000_0002
+APPEND: Final = 0x0000_0004
+NEW_FILE: Final = 0x0000_0008
+BUFFERING: Final = 0x0000_0400
+"""Of LogFileMode (evntrace.h). With none of them a file has each buffer of the session, one behind the other."""
+
 
 class LogfileHeader(NamedTuple):
     """The description of a trace.
@@ -47,6 +53,25 @@ class LogfileHeader(NamedTuple):
     def finalised(self) -> bool:
         """Whether the session was closed properly; if not, the number of lost events is unknown."""
         return self.buffers_written > 0
+
+    @property
+    def is_ring(self) -> bool:
+        """Whether new buffers replaced old ones, so that the beginning of the session may be missing."""
+        return bool(self.mode & (CIRCULAR | BUFFERING))
+
+    @property
+    def buffers_expected(self) -> int | None:
+        """How many buffers the file holds, the first one included; None where the header does not tell.
+
+        An unfinalised log has no count. That of a ring, or of a session that wrote several files or added to one,
+        counts more than is in the file, or less.
+        """
+        whole = self.finalised and not self.mode & (CIRCULAR | BUFFERING | APPEND | NEW_FILE)
+        return self.buffers_written if whole else None
+
+    def has_clock_of(self, other: LogfileHeader) -> bool:
+        """Whether raw time stamps of *other* are of the same clock: of one boot, or of the calendar."""
+        return all(getattr(self, name) == getattr(other, name) for name in ("clock", "perf_freq", "boot_time"))
 
     def pack(self) -> bytes:
         """Return the payload without the two names that may follow: 0x118 bytes, or 0x110 in the 32-bit form."""

@@ -34,6 +34,10 @@ _LOGFILE_RECORD_HEADER: Final = 32
 _COMPRESSED_MODE: Final = 0x0400_0000
 _SMALLEST_STRIDE: Final = 1024
 _UNUSED: Final = "unused space between buffers"
+_HEADER_BUFFER: Final = 4
+
+MOST_NUMBERED: Final = 1 << 18
+"""Of how many buffers the sequence number is remembered, to find those that stand twice."""
 
 
 class Damage(NamedTuple):
@@ -63,6 +67,7 @@ class _Placed(NamedTuple):
     span: Span
     offset: int
     compressed: bool
+    cpu: int
 
     def file_offset(self, at: int) -> int:
         """Return the offset in the file of the byte at *at* in the window, or of its compressed buffer."""
@@ -72,28 +77,49 @@ class _Placed(NamedTuple):
 
 
 class Trace:
-    """One trace file, open for reading.
+    """One session in a trace file, open for reading.
 
-    *file* is a seekable binary file, *name* its name in messages. Raises NotATraceError if it is not a trace.
-    While `records` is iterated, *events_read*, *bytes_read* (of the file), *damages* and *loss_marks* (the number
-    of buffers flagged as following a loss) grow.
+    *file* is a seekable binary file, *name* its name in messages; the session's first buffer is at offset *begin*.
+    Raises NotATraceError if it is not a trace. While `records` is iterated, *events_read*, *bytes_read* (of the
+    file), *damages* and *loss_marks* (the number of buffers flagged as following a loss) grow. After it, *missing*
+    buffers are known to be gone, *doubled* ones were in the file twice and read once, *following* is the session
+    that begins with the next logfile header of the file, and *oldest* is the raw time by CPU from which on a ring
+    (`LogfileHeader.is_ring`) has its events.
     """
 
-    def __init__(self, file: IO[bytes], name: str) -> None:
+    def __init__(self, file: IO[bytes], name: str, begin: int = 0) -> None:
         self.name = name
-        self.events_read = 0
-        self.bytes_read = 0
-        self.loss_marks = 0
         self.damages = Damages()
         self.stopped = False
         self._file = file
-        self.size = file.seek(0, 2)
-        file.seek(0)
+        self._begin = begin
+        self._end = file.seek(0, 2)
+        self._start_reading()
+        file.seek(begin)
         self.header, anchor, self._method = self._read_header()
         try:
             self.clock = ClockConversion(self.header, anchor)
         except ValueError as error:
             raise NotATraceError(name, str(error), buffers.HEADER_SIZE) from error
+
+    def _start_reading(self) -> None:
+        self.events_read = 0
+        self.bytes_read = self._begin
+        self.loss_marks = 0
+        self.missing = 0
+        self.doubled = 0
+        self.following: Trace | None = None
+        self.oldest: dict[int, int] = {}
+        self._found = 0
+        self.size = self._end
+        self._numbered: dict[int, int] = {}
+        """The offsets of buffers by sequence number."""
+        self._known_damages = Damages(self.damages.count, list(self.damages.described))
+
+    def rewind(self) -> None:
+        """Let `records` begin again, and forget what it found."""
+        self.damages = self._known_damages
+        self._start_reading()
 
     def _read_header(self) -> tuple[logfile.LogfileHeader, int, int]:
         """Return the logfile header, the raw time of its record, and the compression format."""
@@ -107,7 +133,9 @@ class Trace:
         first = buffers.parse(head)
         fault = first.fault()
         if fault or first.compressed:
-            raise NotATraceError(self.name, f"is not a trace: {fault or 'its first buffer is compressed'}", 0)
+            raise NotATraceError(
+                self.name, f"is not a trace: {fault or 'its first buffer is compressed'}", self._begin
+            )
         body = self._file.read(min(first.filled, 1 << 16) - buffers.HEADER_SIZE)
         if len(body) < _LOGFILE_RECORD_HEADER:
             raise NotATraceError(self.name, "is cut short inside its first record", self.size)
@@ -132,6 +160,7 @@ class Trace:
 
         The bytes of records to be put aside are passed to *aside*; `etl.records.read` parses them.
         """
+        self._known_damages = Damages(self.damages.count, list(self.damages.described))
         window = _Window()
         for offset, header in self._buffers():
             if header.flags & (buffers.EVENTS_LOST | buffers.BUFFER_LOST):
@@ -142,14 +171,17 @@ class Trace:
                 yield from self._records_in(window, wanted, aside)
                 window.clear()
             try:
-                window.place(offset, self._body(offset, header), compressed=header.compressed)
+                window.place(offset, self._body(offset, header), header)
             except ValueError as error:
                 self.damages.add(offset, f"{error}; the buffer is left out")
+        expected = self.header.buffers_expected
+        if expected is not None and not self.stopped:
+            self.missing = max(expected - self._found, 0)
         yield from self._records_in(window, wanted, aside)
 
     def _buffers(self) -> Iterator[tuple[int, BufferHeader]]:
         """Yield each buffer's offset and header; skip invalid ones where the next one's offset is known."""
-        offset = 0
+        offset = self._begin
         bad: tuple[int, str] | None = None
         while offset < self.size and not self.stopped:
             head = self._read(offset, buffers.HEADER_SIZE)
@@ -162,7 +194,13 @@ class Trace:
                 if bad:
                     self.damages.add(*bad)
                     bad = None
-                yield offset, header
+                if header.kind == _HEADER_BUFFER and offset > self._begin and self._ends_at(offset):
+                    break
+                if self._stands_twice(offset, header):
+                    self.doubled += 1
+                else:
+                    self._found += 1
+                    yield offset, header
                 offset += header.size
             elif self._stride:
                 bad = bad or (offset, fault if any(head) else _UNUSED)
@@ -173,6 +211,26 @@ class Trace:
             self.bytes_read = min(offset, self.size)
         if bad and bad[1] != _UNUSED:  # an unfinalised log may end with unused space
             self.damages.add(*bad)
+
+    def _ends_at(self, offset: int) -> bool:
+        """Whether another session begins at *offset*, where a buffer with a logfile header is; keep it if so."""
+        try:
+            following = Trace(self._file, self.name, offset)
+        except NotATraceError:
+            return False  # a buffer as any other
+        if following.header == self.header:
+            return False  # it tells of the session that is being read
+        self.following, self.size = following, offset
+        return True
+
+    def _stands_twice(self, offset: int, header: BufferHeader) -> bool:
+        """Whether a buffer before *offset* has the sequence number and all bytes of this one."""
+        first = self._numbered.get(header.sequence)
+        if first is not None:
+            return self._read(first, header.size) == self._read(offset, header.size)
+        if len(self._numbered) < MOST_NUMBERED:
+            self._numbered[header.sequence] = offset
+        return False
 
     @property
     def _stride(self) -> int:
@@ -213,6 +271,8 @@ class Trace:
     ) -> Iterator[RawEvent]:
         walked = walk(window.data, [buffer.span for buffer in window.placed], wanted)
         self.events_read += walked.records
+        if self.header.is_ring:
+            self._find_oldest(window)
         reasons = dict(walked.broken)
         for at, buffer in _with_buffers(reasons, window.placed):
             self._damaged(buffer, at, f"{reasons[at]}; the rest of the buffer is left out")
@@ -225,6 +285,13 @@ class Trace:
                 yield records.read(window.data, at, self.clock, buffer.file_offset(at))
             except ValueError as error:
                 self._damaged(buffer, at, f"{error}; the record is left out")
+
+    def _find_oldest(self, window: _Window) -> None:
+        for span, offset, _, cpu in window.placed:
+            if offset > self._begin and span.end - span.start >= records.SMALLEST_WITH_TIME:
+                time = records.raw_time(window.data, span.start)
+                if time is not None:
+                    self.oldest[cpu] = min(time, self.oldest.get(cpu, time))
 
     def _damaged(self, buffer: _Placed, at: int, what: str) -> None:
         where = f", {at - buffer.span.start:#x} bytes into the decompressed buffer" if buffer.compressed else ""
@@ -251,12 +318,12 @@ class _Window:
         self.placed.clear()
         self._used = 0
 
-    def place(self, offset: int, body: bytes, *, compressed: bool) -> None:
+    def place(self, offset: int, body: bytes, header: BufferHeader) -> None:
         """Add the records of the buffer at *offset* in the file."""
         start, end = self._used, self._used + len(body)
         self._used = end + -end % records.ALIGNMENT
         self.data[start : self._used] = body + bytes(self._used - end)
-        self.placed.append(_Placed(Span(start, end), offset, compressed))
+        self.placed.append(_Placed(Span(start, end), offset, header.compressed, header.cpu))
 
 
 def _with_buffers(positions: Iterable[int], placed: list[_Placed]) -> Iterator[tuple[int, _Placed]]:

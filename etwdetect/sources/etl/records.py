@@ -23,6 +23,9 @@ ALIGNMENT: Final = 8
 START: Final = Struct("<HHHH")
 """The first 8 bytes of any record."""
 
+SMALLEST_WITH_TIME: Final = 24
+"""The bytes from the start of a record to the end of its raw time stamp, at most."""
+
 FILL: Final = b"\xff\xff\xff\xff"
 """What Windows writes after the last record of a buffer."""
 
@@ -90,6 +93,8 @@ _PERFINFO = Struct("<HBBHHq")
 _FULL = Struct("<HBBBBHIIq16s")
 _EVENT = Struct("<HBBHHIIq16sHBBBBHQ")
 _EXTENDED_ITEM = Struct("<HHHH")
+_TIME = Struct("<q")
+_PERFINFO_TYPES: Final = frozenset((0x10, 0x11))
 
 _CONTAINER_ID: Final = 16
 """EVENT_HEADER_EXT_TYPE_CONTAINER_ID of evntcons.h: a GUID as 36 bytes of text."""
@@ -107,6 +112,14 @@ def hook_ids(provider: bytes, opcodes: frozenset[int]) -> frozenset[int]:
     if provider == IMAGE and _LOAD in opcodes:
         ids.add(_IMAGE_LOAD_HOOK)
     return frozenset(ids)
+
+
+def raw_time(data: bytearray | bytes, at: int) -> int | None:
+    """Return the raw time stamp of the complete record at *at*; None for a type that has none in a known place."""
+    kind, header_type = KINDS[data[at + 2] | data[at + 3] << 8], data[at + 2]
+    if kind in (Kind.HOOKED, Kind.NAMED):
+        return int(_TIME.unpack_from(data, at + (8 if header_type in _PERFINFO_TYPES else 16))[0])
+    return None
 
 
 def read(data: bytearray | bytes, at: int, clock: ClockConversion, offset: int) -> RawEvent:

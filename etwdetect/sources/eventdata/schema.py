@@ -20,6 +20,7 @@ import reprlib
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from etwdetect.core.events import (
+    Contradiction,
     ImageLoad,
     ImageUnload,
     Loss,
@@ -27,6 +28,7 @@ from etwdetect.core.events import (
     ProcessRundown,
     ProcessStart,
     ProcessStop,
+    SourceStart,
     ThreadRundown,
     ThreadStart,
     VolumeMapping,
@@ -64,9 +66,10 @@ class Recording(NamedTuple):
 class RecordingStart(NamedTuple):
     """The first row of a recording, which describes it.
 
-    *time* is not later than that of any other row; *start_time* is the FILETIME at which the session began.
-    *pointer_size* is the machine's, 4 or 8 bytes; *boot_time* is the FILETIME of its boot, 0 where that is not
-    known. *trace* and *trace_sha256* are the fields of that name of its records.
+    *time* is not later than that of any other row. *start_time* is the FILETIME from which on nothing is missing:
+    that of the first process or thread event. *pointer_size* is the machine's, 4 or 8 bytes; *boot_time* is the
+    FILETIME of its boot, 0 where that is not known. *trace* and *trace_sha256* are the fields of that name of its
+    records.
     """
 
     time: int
@@ -99,6 +102,8 @@ KINDS: Final[dict[str, Any]] = {
         ImageUnload,
         VolumeMapping,
         MachineName,
+        SourceStart,
+        Contradiction,
     )
 }
 """The records that have rows, by name. Thread exits have none, because nothing uses them."""

@@ -1,0 +1,246 @@
+"""Reads the events of one recording into sorters, one for each source: each provider of each file."""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter
+from typing import TYPE_CHECKING, Any, Final
+
+from etwdetect.core.events import (
+    Loss,
+    MachineName,
+    ProcessStart,
+    SourceStart,
+    ThreadStart,
+    ThreadStop,
+    VolumeMapping,
+)
+from etwdetect.core.order import EventSorter, Sorter, order_of
+from etwdetect.core.raw import IMAGE, KERNEL_PROCESS, LOST_EVENTS, THREAD
+from etwdetect.offline.deferred_images import DeferredImages
+from etwdetect.offline.doubles import APART, Doubles
+from etwdetect.sources.decode import Decoder, classic_opcodes, image_kind
+from etwdetect.sources.etl.records import hook_ids
+from etwdetect.sources.etl.walk import Wanted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator
+
+    from etwdetect.core.events import Event
+    from etwdetect.core.raw import RawEvent
+    from etwdetect.sources.etl.reader import Trace
+    from etwdetect.sources.eventdata.trace import EventDataTrace
+
+    Progress = Callable[[int], None]
+
+_MOST_HOSTS: Final = 64
+
+_PROGRESS_EVERY: Final = 1024
+"""How many events of interest pass between two calls of *progress*."""
+
+MOST_WATCHED: Final = 16_384
+"""How many starts of processes and of threads are remembered to notice that another session tells the same."""
+
+
+def _wanted() -> Wanted:
+    """Return what to look for in a trace: all that `Decoder` knows, with the kernel's image records apart."""
+    opcodes = classic_opcodes(images=True)
+    hooks = [hook for provider in opcodes if provider != IMAGE for hook in hook_ids(provider, opcodes[provider])]
+    return Wanted(hooks, (KERNEL_PROCESS, LOST_EVENTS, *opcodes), hook_ids(IMAGE, opcodes[IMAGE]))
+
+
+class Source:
+    """The events of one *provider* in one file; *ahead* is how far its times are ahead of the first file's.
+
+    With *digests*, each event is kept with a digest of its payload. *first* and *last* are the FILETIMEs of its
+    first and last process or thread event, -1 without one.
+    """
+
+    def __init__(self, provider: bytes, ahead: int = 0, *, digests: bool = False) -> None:
+        self.provider = provider
+        self.ahead = ahead
+        self.first = self.last = -1
+        self.has_threads = False
+        self.sorter: Sorter[Any] = Sorter(_order) if digests else EventSorter()
+        self._digests = digests
+
+    def events(self) -> Iterator[tuple[Event, int | None]]:
+        """Yield the events in order, each with its digest; once only."""
+        return iter(self.sorter) if self._digests else ((event, None) for event in self.sorter)
+
+
+def _order(item: tuple[Event, int]) -> tuple[int, int]:
+    return order_of(item[0])
+
+
+class Reading:
+    """What the files of one recording hold; *prescan* is called with each event, in the order of the files.
+
+    With *digests*, what one provider tells in several sessions can be recognised.
+    """
+
+    def __init__(self, prescan: Callable[[Event], None], *, digests: bool) -> None:
+        self.sources: list[Source] = []
+        self.images = DeferredImages()
+        self.doubles = Doubles()
+        self.counts: Counter[str] = Counter()
+        self.unknown_versions: Counter[tuple[str, int]] = Counter()
+        self.host: str | None = None
+        self.hosts: set[str] = set()
+        """The names of machines, in lower case; more than one where files of several were joined."""
+        self.loss_records = 0
+        self.losses_in_place = Loss(0, 0)
+        """The losses that stand in their place among the events, which only files of events have."""
+        self.tells_twice = False
+        """Whether one provider tells a start twice, so that *digests* are needed."""
+        self._digests = digests
+        self._prescan = prescan
+        self._beginnings: list[tuple[list[int], bool]] = []
+        """Of each file: when its sources begin, and whether it is a ring, which has all events since the last."""
+
+    def read(self, trace: Trace, ahead: int, progress: Progress | None) -> None:
+        """Read a trace file; *ahead* is how much later its FILETIMEs of raw times are than the first file's."""
+        decoder = Decoder(trace.damages.add, aside=self.images.add)
+        sources: dict[bytes, Source] = {}
+        watch, decode, take = _Watch(), decoder.decode, self._take
+        for number, raw in enumerate(trace.records(_wanted(), self.images.taker(trace.clock))):
+            event = decode(raw)
+            if isinstance(event, Loss):
+                self.loss_records += event.events + event.buffers
+            elif event is not None:
+                take(event, raw, sources.get(raw.provider) or self._source(raw.provider, sources, ahead), watch)
+            if progress and number % _PROGRESS_EVERY == 0:
+                progress(trace.bytes_read)
+        self.counts += decoder.counts
+        self.unknown_versions += decoder.unknown_versions
+        self.tells_twice |= watch.tells_twice
+        self._begin(trace, set(sources.values()))
+
+    def _take(self, event: Event, raw: RawEvent, source: Source, watch: _Watch) -> None:
+        time = event.time
+        if isinstance(event, ThreadStart):
+            source.has_threads = True
+            if event.creator_pid != event.pid:
+                watch.thread(raw)
+        elif isinstance(event, ThreadStop):
+            if self._digests:
+                source.sorter.add((event, hash(raw.payload)))
+            return  # neither the rule nor the enrichment uses it
+        elif isinstance(event, ProcessStart):
+            watch.process(raw)
+        elif isinstance(event, (VolumeMapping, MachineName)):
+            self._name(event)
+            time = source.last  # theirs says nothing
+        if time > source.last:  # noqa: PLR1730 (a call of max() for each event is felt)
+            source.last = time
+        if time < source.first or source.first < 0:
+            source.first = time
+        self._prescan(event)
+        source.sorter.add((event, hash(raw.payload)) if self._digests else event)
+
+    def read_events(self, trace: EventDataTrace, progress: Progress | None) -> None:
+        """Read a recording in a file of events."""
+        source = Source(b"", digests=self._digests)
+        self.sources.append(source)
+        for number, event in enumerate(trace.events()):
+            if isinstance(event, Loss):
+                before = self.losses_in_place
+                self.losses_in_place = Loss(0, before.events + event.events, before.buffers + event.buffers)
+            elif isinstance(event, (VolumeMapping, MachineName)):
+                self._name(event)
+            elif not isinstance(event, SourceStart):
+                source.first = event.time if source.first < 0 else min(source.first, event.time)
+                source.last = max(source.last, event.time)
+            self._prescan(event)
+            source.sorter.add((event, hash(event[1:])) if self._digests else event)
+            if progress and number % _PROGRESS_EVERY == 0:
+                progress(trace.bytes_read)
+        self.counts += trace.kinds
+        if trace.header.start_time is not None:
+            self._beginnings.append(([trace.header.start_time], False))
+
+    def _name(self, event: VolumeMapping | MachineName) -> None:
+        if isinstance(event, MachineName) and event.name:
+            self.host = self.host or event.name
+            if len(self.hosts) < _MOST_HOSTS:
+                self.hosts.add(event.name.lower())
+
+    def count_images(self) -> None:
+        """Count the image events that were put aside; call it after the last file."""
+        for hook, count in self.images.hooks.items():
+            self.counts[image_kind(hook)] += count
+
+    @property
+    def span(self) -> tuple[int, int] | None:
+        """The FILETIMEs of the first and the last process or thread event."""
+        seen = [source for source in self.sources if source.first >= 0]
+        return (min(each.first for each in seen), max(each.last for each in seen)) if seen else None
+
+    @property
+    def thread_providers(self) -> frozenset[bytes]:
+        """The GUIDs of the providers that logged thread starts; those in files of events have none."""
+        return frozenset(source.provider for source in self.sources if source.has_threads)
+
+    def beginnings(self) -> tuple[int | None, list[int]]:
+        """Return the FILETIME from which on the first source has all its events, and when the others begin."""
+        if not self._beginnings:
+            return None, []
+        first = min(self._beginnings, key=lambda beginning: min(beginning[0]))
+        times, is_ring = first
+        start = max(times) if is_ring else min(times)
+        others = [time for beginning in self._beginnings for time in beginning[0] if beginning is not first]
+        return start, sorted({*others, *(time for time in times if time > start)})
+
+    def in_order(self, images: EventSorter) -> Iterator[Event]:
+        """Yield the events and *images* in order, and where another source begins; once only."""
+        starts = [SourceStart(time) for time in self.beginnings()[1]]
+        alone = len(self.sources) == 1 and not self._digests
+        events = iter(self.sources[0].sorter) if alone else self.doubles.in_order(self.sources)
+        more = [each for each in (starts, images) if each]
+        return heapq.merge(*more, events, key=order_of) if more else events
+
+    def _source(self, provider: bytes, sources: dict[bytes, Source], ahead: int) -> Source:
+        """Return the source of events of *provider*: the classes of the kernel logger are one."""
+        named = KERNEL_PROCESS if provider == KERNEL_PROCESS else THREAD
+        if named not in sources:
+            sources[named] = Source(named, ahead, digests=self._digests)
+            self.sources.append(sources[named])
+        sources[provider] = sources[named]
+        return sources[named]
+
+    def _begin(self, trace: Trace, sources: Collection[Source]) -> None:
+        times = [trace.clock.filetime(raw) for raw in trace.oldest.values()]
+        is_ring = bool(times)
+        if not is_ring:
+            times = [source.first for source in sources if source.first >= 0]
+        if times:
+            self._beginnings.append((times, is_ring))
+
+
+class _Watch:
+    """Notices that one provider tells a start of one file twice: then the file may hold several sessions.
+
+    It errs where a thread id is used again at once with the same stack, which costs a second reading.
+    """
+
+    def __init__(self) -> None:
+        self.tells_twice = False
+        self._processes: set[int] = set()
+        self._threads: set[int] = set()
+
+    def process(self, raw: RawEvent) -> None:
+        """Take the start of a process; its payload tells it from all others."""
+        digest = hash((raw.payload, raw.provider, raw.pid, raw.tid))
+        if digest in self._processes:
+            self.tells_twice = True
+        elif len(self._processes) < MOST_WATCHED:
+            self._processes.add(digest)
+
+    def thread(self, raw: RawEvent) -> None:
+        """Take the start of a thread in another process; its payload tells it from others of about that time."""
+        about = raw.time // APART
+        digest = hash((raw.payload, raw.provider, raw.pid, raw.tid))
+        if any(digest + each in self._threads for each in (about - 1, about, about + 1)):
+            self.tells_twice = True
+        elif len(self._threads) < MOST_WATCHED:
+            self._threads.add(digest + about)

@@ -1,0 +1,150 @@
+"""One recording on its way: read, put in order, judged by the rule, enriched. A file may hold several."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from etwdetect.core.events import Contradiction, Loss, SourceStart
+from etwdetect.core.order import EventSorter
+from etwdetect.core.rule import RemoteThreadRule
+from etwdetect.enrich.enricher import Enricher
+from etwdetect.offline.image_replay import ImageReplay
+from etwdetect.offline.reading import Reading
+from etwdetect.pipeline import Pipeline
+from etwdetect.sources.decode import Decoder
+from etwdetect.sources.etl.reader import Trace
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from etwdetect.core.events import Event
+    from etwdetect.enrich.detection import Detection
+    from etwdetect.enrich.imagefiles import ImageFiles
+    from etwdetect.enrich.kinds import Kinds
+    from etwdetect.enrich.paths import Drives
+    from etwdetect.offline.reading import Progress
+    from etwdetect.sources.eventdata.schema import RecordingStart
+    from etwdetect.sources.eventdata.trace import EventDataTrace
+
+
+class RecordingScan:
+    """The scan of one recording: of *traces* that are one session, or files of it; the parameters are `Scan`'s."""
+
+    def __init__(  # noqa: PLR0913 (the options of a user)
+        self,
+        traces: Sequence[Trace | EventDataTrace],
+        *,
+        bound: int,
+        files: ImageFiles | None,
+        kinds: Kinds | None,
+        drives: Drives,
+        host: str | None,
+    ) -> None:
+        self.traces = traces
+        self._pointer_size = max(trace.header.pointer_size for trace in traces)
+        self._boot_time = max(trace.header.boot_time for trace in traces)
+        self.rule = RemoteThreadRule(bound)
+        self._enricher = Enricher(
+            pointer_size=self._pointer_size,
+            # The boot time tells machines apart where no trace gives the name of one.
+            machine=str(self._boot_time),
+            host=host,
+            files=files,
+            kinds=kinds,
+            drives=drives,
+        )
+        self.reading = Reading(self._enricher.prescan, digests=len(traces) > 1)
+        self.images_damaged = 0
+        self.contradictions: list[str] = []
+        """Those of the whole recording, as evidence."""
+
+    def read(self, progress: Progress | None) -> None:
+        """Read the files; a second time, with their payloads, where one provider tells something twice."""
+        self._read(progress)
+        if self.reading.tells_twice and len(self.traces) == 1:
+            for trace in self.traces:
+                if isinstance(trace, Trace):
+                    trace.rewind()
+            self.reading = Reading(self._enricher.prescan, digests=True)
+            self._read(progress)
+        self.reading.count_images()
+
+    def _read(self, progress: Progress | None) -> None:
+        first = self.traces[0]
+        for trace in self.traces:
+            if not isinstance(trace, Trace):
+                self.reading.read_events(trace, progress)
+                continue
+            one_clock = isinstance(first, Trace) and trace.header.has_clock_of(first.header)
+            ahead = trace.clock.ahead_of(first.clock) if one_clock and isinstance(first, Trace) else 0
+            self.reading.read(trace, ahead, progress)
+
+    def detections(self) -> Iterator[Detection]:
+        """Yield the remote threads in time order."""
+        replay = ImageReplay(self.reading.images, self._enricher)
+        pipeline = Pipeline(self.rule, self._enricher, replay.look_around)
+        observe, advance = pipeline.observe, replay.advance
+        for event in self._in_order(EventSorter()):
+            for until in advance(event):
+                yield from pipeline.take(until)
+            if observe(event) is not None:
+                yield from pipeline.take(0)  # only those that are too many
+        for until in advance(None):
+            yield from pipeline.take(until)
+        self.images_damaged = replay.damaged
+
+    def events(self) -> Iterator[Event]:
+        """Yield the events in the order in which the rule takes them: first a Loss of all that is missing."""
+        images = EventSorter()
+        decoder = Decoder(lambda *_: None, images=True)
+        for raw in self.reading.images:
+            event = decoder.decode(raw)
+            if event is not None:
+                images.add(event)
+        return self._in_order(images)
+
+    def recording(self) -> Iterator[Event | RecordingStart]:
+        """Yield the `events` behind the RecordingStart that describes them; a Loss of nothing is left out."""
+        from etwdetect.sources.eventdata.schema import RecordingStart  # noqa: PLC0415 (lazy import: fast start-up)
+
+        start, events = self._start, self.events()
+        first = min(start, *(self.reading.span or (start,)))
+        yield RecordingStart(first, start, self._pointer_size, self._boot_time)
+        loss = next(events)
+        if isinstance(loss, Loss) and (loss.events or loss.buffers):
+            yield loss._replace(time=first)
+        next(events)  # the RecordingStart tells it
+        yield from events
+
+    @property
+    def events_lost(self) -> int:
+        """How many events Windows lost while it recorded, at the least."""
+        # An unfinalised log has no count, but marks the buffers that follow a loss.
+        counted = sum(trace.header.events_lost for trace in self.traces)
+        return max(counted, self.reading.loss_records, sum(trace.loss_marks for trace in self.traces))
+
+    @property
+    def buffers_lost(self) -> int:
+        """How many buffers Windows lost while it recorded."""
+        return sum(trace.header.buffers_lost for trace in self.traces)
+
+    @property
+    def renamed(self) -> int:
+        """How many events gave a process another name."""
+        return self._enricher.renamed
+
+    @property
+    def _start(self) -> int:
+        """When the first source begins or, without an event, the session."""
+        start = self.reading.beginnings()[0]
+        return start if start is not None else min(trace.header.start_time or 0 for trace in self.traces)
+
+    def _in_order(self, images: EventSorter) -> Iterator[Event]:
+        in_place = self.reading.losses_in_place
+        events = self.events_lost - in_place.events + sum(trace.damages.count for trace in self.traces)
+        missing = sum(trace.missing for trace in self.traces if isinstance(trace, Trace))
+        yield Loss(self._start, events, self.buffers_lost - in_place.buffers + missing)
+        yield SourceStart(self._start)
+        for name in self.contradictions:
+            yield Contradiction(self._start, name)
+        yield from self.reading.in_order(images)
