@@ -90,6 +90,10 @@ def processes(pid):
     )
 
 
+TEXTS = "host", "kind", "reason", "severity", "assumed_drive", "trace", "rule_name", "container"
+"""The attributes of a detection that are any text."""
+
+
 @st.composite
 def detections(draw):
     address = draw(st.none() | wide)
@@ -104,18 +108,13 @@ def detections(draw):
         draw(processes(thread.pid)),
         draw(st.builds(Start, st.none() | text, st.none() | wide, st.none() | text)),
         size,
-        *(draw(st.none() | text) for _ in ("host", "kind", "reason", "severity")),
-        tuple(draw(st.dictionaries(text, text, max_size=3)).items()),
-        tuple(draw(st.lists(text, max_size=3))),
-        draw(st.integers(1, 1 << 40)),
-        draw(st.none() | time_),
-        draw(st.none() | text),
-        draw(st.none() | text),
-        draw(st.none() | st.text("0123456789abcdef", min_size=64, max_size=64)),
-        None,
-        draw(st.none() | text),
-        tuple(draw(st.dictionaries(text, text, max_size=3)).items()),
-        draw(st.none() | text),
+        absent=tuple(draw(st.dictionaries(text, text, max_size=3)).items()),
+        sigma=tuple(draw(st.lists(text, max_size=3))),
+        count=draw(st.integers(1, 1 << 40)),
+        last_time=draw(st.none() | time_),
+        prior_access=tuple(draw(st.dictionaries(text, text, max_size=3)).items()),
+        trace_sha256=draw(st.none() | st.text("0123456789abcdef", min_size=64, max_size=64)),
+        **{name: draw(st.none() | text) for name in TEXTS},
     )
 
 
