@@ -43,7 +43,7 @@ def watching(lab, driver, terminal):  # noqa: ARG001 (the driver runs)
     """A watch in the terminal that has printed one line."""
     with lab.start_python(*WATCH, terminal=terminal[1]) as process:
         # A watch that does not end must not keep the test from failing.
-        killer = threading.Timer(60, process.kill)
+        killer = threading.Timer(300, process.kill)
         killer.start()
         assert lab.run_python("-c", INJECT).returncode == 0
         assert re.fullmatch(LINE, process.stdout.readline().decode().rstrip())
@@ -53,7 +53,7 @@ def watching(lab, driver, terminal):  # noqa: ARG001 (the driver runs)
 
 
 def finish(process):
-    output, errors = process.communicate(timeout=30)
+    output, errors = process.communicate(timeout=120)
     return process.returncode, output.decode().splitlines(), errors.decode().splitlines()
 
 

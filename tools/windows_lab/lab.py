@@ -66,7 +66,7 @@ class Lab:
         return self.start(windows_path(self.python), *arguments, terminal=terminal, env=env)
 
     def run(
-        self, *command: str, timeout: float = 60.0, env: Mapping[str, str] | None = None
+        self, *command: str, timeout: float = 300.0, env: Mapping[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
         """Run a Windows program to its end, for at most *timeout* seconds, and return what it said.
 
@@ -92,7 +92,7 @@ class Lab:
         return subprocess.CompletedProcess(command, process.returncode, output, errors)
 
     def run_python(
-        self, *arguments: str, timeout: float = 60.0, env: Mapping[str, str] | None = None
+        self, *arguments: str, timeout: float = 300.0, env: Mapping[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
         """Run Windows CPython with *arguments* to its end, as run() does."""
         return self.run(windows_path(self.python), *arguments, timeout=timeout, env=env)
