@@ -108,7 +108,9 @@ class RecordingScan:
         from etwdetect.sources.eventdata.schema import RecordingStart  # noqa: PLC0415 (lazy import: fast start-up)
 
         start, events = self._start, self.events()
-        first = min(start, *(self.reading.span or (start,)))
+        # Names of drives and of the machine may be as old as the session.
+        began = (trace.header.start_time or start for trace in self.traces)
+        first = min(start, *began, *(self.reading.span or (start,)))
         yield RecordingStart(first, start, self._pointer_size, self._boot_time)
         loss = next(events)
         if isinstance(loss, Loss) and (loss.events or loss.buffers):
