@@ -39,7 +39,7 @@ from etwdetect.results.saved import SavedResults
 from etwdetect.results.sigma.errors import SigmaError
 from etwdetect.results.sigma.rules import RuleSet
 from etwdetect.results.writers import stream_writer
-from etwdetect.sources import archive  # noqa: F401 (instrumented: it is imported late otherwise)
+from etwdetect.sources import archive, unpacking  # noqa: F401 (instrumented: it is imported late otherwise)
 from etwdetect.sources.decode import Decoder
 from etwdetect.sources.etl import compression, walk, xpress
 from etwdetect.sources.etl.reader import Trace

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from etwdetect.cli import options, stdio
-from etwdetect.cli.inputs import Inputs, Source, TraceSource, consume
+from etwdetect.cli.inputs import Inputs, consume
 from etwdetect.cli.limits import LimitedStream, OutputLimit, limit_option
+from etwdetect.cli.sources import Source, TraceSource
 from etwdetect.cli.status import Status, of_all
 from etwdetect.results.privacy import Privacy
 from etwdetect.sources.eventdata.jsonl import JsonLinesWriter

@@ -8,7 +8,7 @@ import click
 
 from etwdetect.cli import options
 from etwdetect.cli.enrichment import Enrichment, enrichment_options
-from etwdetect.cli.inputs import Inputs, Source, consume
+from etwdetect.cli.inputs import Inputs, consume
 from etwdetect.cli.limits import OutputLimit, limit_option
 from etwdetect.cli.status import Status, of_all
 from etwdetect.enrich.fields import FIELDS
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from etwdetect.cli.sources import Source
     from etwdetect.enrich.detection import Detection
     from etwdetect.enrich.kinds import Kinds, RuleOutcome
     from etwdetect.results.filters import Filter

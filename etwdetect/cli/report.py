@@ -10,8 +10,9 @@ import click
 from etwdetect._version import __version__
 from etwdetect.cli import options, stdio
 from etwdetect.cli.enrichment import Enrichment, enrichment_options
-from etwdetect.cli.inputs import Inputs, SavedSource, Source, SysmonSource, TraceSource, consume
+from etwdetect.cli.inputs import Inputs, consume
 from etwdetect.cli.limits import limit_option
+from etwdetect.cli.sources import SavedSource, Source, SysmonSource, TraceSource
 from etwdetect.cli.status import Status, of_all
 from etwdetect.results.privacy import Privacy
 from etwdetect.results.report.inputs import ReportInput

@@ -9,9 +9,10 @@ import click
 
 from etwdetect.cli import options, tell
 from etwdetect.cli.enrichment import Enrichment, enrichment_options
-from etwdetect.cli.inputs import Inputs, Source, SysmonSource, TraceSource, consume
+from etwdetect.cli.inputs import Inputs, consume
 from etwdetect.cli.limits import limit_option
 from etwdetect.cli.results import Results, results_options
+from etwdetect.cli.sources import Source, SysmonSource, TraceSource
 from etwdetect.core.raw import KERNEL_PROCESS, THREAD
 from etwdetect.offline import summary
 from etwdetect.results.fields import RecordSource

@@ -9,7 +9,8 @@ from etwdetect.cli.status import Status
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from etwdetect.cli.inputs import Source, Unread
+    from etwdetect.cli.inputs import Unread
+    from etwdetect.cli.sources import Source
 
 _NAMED: Final = 10
 """How many inputs without anything to show are named unless the user asks for all."""

@@ -194,7 +194,7 @@ def find_all(path: str | os.PathLike[str]) -> Iterator[Found]:
     """
     path = Path(path)
     if path == STANDARD_INPUT:
-        from etwdetect.sources.archive import standard_input  # noqa: PLC0415 (lazy import: fast start-up)
+        from etwdetect.sources.spool import standard_input  # noqa: PLC0415 (lazy import: fast start-up)
 
         yield from _in_place(standard_input(path))
     elif _kind(path) == stat.S_IFDIR:
@@ -312,7 +312,10 @@ def _is_trace(name: str, head: bytes) -> bool:
 
 
 def _in_archive(place: Place, kind: str, *, packed: bool) -> Iterator[Found]:
-    from etwdetect.sources.archive import Allowance, Spool, members  # noqa: PLC0415 (lazy import: fast start-up)
+    # Lazy imports: fast start-up.
+    from etwdetect.sources.archive import members  # noqa: PLC0415
+    from etwdetect.sources.spool import Spool  # noqa: PLC0415
+    from etwdetect.sources.unpacking import Allowance  # noqa: PLC0415
 
     if place.member is not None:
         raise OtherContentError(place.name, "is an archive in an archive: unpack it first")

@@ -1,7 +1,7 @@
 """Opens files, standard input and members of archives alike, whatever they are packed with.
 
-The content says how something is packed, never its name. `sources.archive`, which unpacks, is imported only for
-what is packed: fast start-up.
+The content says how something is packed, never its name. What unpacks is imported only for what is packed: fast
+start-up.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from etwdetect.sources.archive import Allowance, Member, Spool
+    from etwdetect.sources.archive import Member
+    from etwdetect.sources.spool import Spool
+    from etwdetect.sources.unpacking import Allowance
 
 STREAMS: Final = {
     b"\x1f\x8b": "gz",
@@ -112,7 +114,7 @@ class Place:
 
     def unpack(self) -> tuple[IO[bytes], str | None]:
         """Return a temporary file with the unpacked bytes, which the caller closes; as `open`."""
-        from etwdetect.sources.archive import unpack  # noqa: PLC0415 (lazy import: fast start-up)
+        from etwdetect.sources.unpacking import unpack  # noqa: PLC0415 (lazy import: fast start-up)
 
         with ExitStack() as stack:
             return unpack(self.open_archive(stack), self.member, self.name, self.allowance)
@@ -127,7 +129,7 @@ class Place:
             head = self._begin(file, size)
             if self.member is None and stream_kind(head) is None:
                 return head, None
-            from etwdetect.sources.archive import first_bytes  # noqa: PLC0415 (lazy import: fast start-up)
+            from etwdetect.sources.unpacking import first_bytes  # noqa: PLC0415 (lazy import: fast start-up)
 
             return first_bytes(file, self.member, size)
 

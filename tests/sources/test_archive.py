@@ -18,9 +18,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from etwdetect.core.errors import NotATraceError
-from etwdetect.sources import archive
-from etwdetect.sources.archive import Allowance, members
+from etwdetect.sources import unpacking
+from etwdetect.sources.archive import members
 from etwdetect.sources.packed import Place, archive_kind, is_tar_header, refusal
+from etwdetect.sources.unpacking import Allowance
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -93,8 +94,8 @@ def test_a_packed_file_that_is_cut_or_changed_gives_what_came_before_and_says_so
 
 @each_packing
 def test_a_bomb_is_unpacked_to_the_limit_and_no_further(packed, kind, monkeypatch):
-    monkeypatch.setattr(archive, "_MIN_LIMIT", 1 << 20)
-    monkeypatch.setattr(archive, "_MOST_EXPANSION", 2)
+    monkeypatch.setattr(unpacking, "_MIN_LIMIT", 1 << 20)
+    monkeypatch.setattr(unpacking, "_MOST_EXPANSION", 2)
     data = PACKERS[kind](bytes(64 << 20))
     tracemalloc.start()
     read, fault = packed(data)
@@ -291,8 +292,8 @@ def test_no_change_of_an_archive_makes_listing_or_reading_fail(tmp_path_factory,
 
 
 def test_all_members_together_unpack_to_the_limit_and_no_further(tmp_path, monkeypatch):
-    monkeypatch.setattr(archive, "_MIN_LIMIT_OF_ALL", 5 << 20)
-    monkeypatch.setattr(archive, "_MOST_EXPANSION", 1)
+    monkeypatch.setattr(unpacking, "_MIN_LIMIT_OF_ALL", 5 << 20)
+    monkeypatch.setattr(unpacking, "_MOST_EXPANSION", 1)
     data = zipped(*((f"{number}.etl", bytes(3 << 20)) for number in range(3)))
     path = tmp_path / "a.zip"
     path.write_bytes(data)
