@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from etwdetect.core.events import ThreadStart
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -45,7 +47,7 @@ class Pipeline:
         if hit is not None:
             if self._look_around is not None:
                 self._look_around(hit)
-            self._enricher.add(hit)
+            self._enricher.add(hit, event.container if isinstance(event, ThreadStart) else None)
         return hit
 
     def take(self, now: int | None = None) -> Iterator[Detection]:

@@ -94,7 +94,6 @@ class Enricher:
         self._host = host
         self._kinds = kinds or Kinds()
         self._paths = Paths(drives)
-        self._container: str | None = None
         """The container of the creator of the latest thread."""
         self._processes = ProcessTracker()
         self._starts = StartFinder(self._processes, self._paths, source, files, pointer_size)
@@ -116,7 +115,7 @@ class Enricher:
             ProcessStop: processes.stop,
             ImageLoad: self._loaded,
             ImageUnload: self._unloaded,
-            ThreadStart: self._thread_started,
+            ThreadStart: starts.pools.observe,
             VolumeMapping: self._mapped,
             MachineName: self._named,
             Loss: starts.lost,
@@ -180,8 +179,8 @@ class Enricher:
         """Take that image events were there, and were forgotten for want of room."""
         self._starts.forgets = True
 
-    def add(self, thread: RemoteThread) -> None:
-        """Take the remote thread that the event observed last created."""
+    def add(self, thread: RemoteThread, container: str | None = None) -> None:
+        """Take the remote thread that the event observed last created; *container* is what that event names."""
         processes = self._processes
         source, target = (processes.now(pid, thread.time) for pid in (thread.creator_pid, thread.pid))
         module = self._starts.module(thread, target)
@@ -193,7 +192,7 @@ class Enricher:
         self._notice_images(target, thread.pid)
         parents = (processes.parent(process, thread.time) for process in (source, target))
         self._pending.append(
-            _Pending(thread, source, next(parents), target, next(parents), module, modules, self._container)
+            _Pending(thread, source, next(parents), target, next(parents), module, modules, container)
         )
 
     def take(self, now: int | None = None) -> Iterator[Detection]:
@@ -279,10 +278,6 @@ class Enricher:
     def _unloaded(self, event: ImageUnload) -> None:
         self._starts.coming.observe(event)
         self._processes.unload(event)
-
-    def _thread_started(self, event: ThreadStart) -> None:
-        self._container = event.container
-        self._starts.pools.observe(event)
 
     def _mapped(self, event: VolumeMapping) -> None:
         self._paths.learn(event.device, event.path)

@@ -239,8 +239,8 @@ class _Watch:
     def thread(self, raw: RawEvent) -> None:
         """Take the start of a thread in another process; its payload tells it from others of about that time."""
         about = raw.time // APART
-        digest = hash((raw.payload, raw.provider, raw.pid, raw.tid))
-        if any(digest + each in self._threads for each in (about - 1, about, about + 1)):
+        moment, threads = hash((raw.payload, raw.provider, raw.pid, raw.tid)) + about, self._threads
+        if moment in threads or moment - 1 in threads or moment + 1 in threads:
             self.tells_twice = True
-        elif len(self._threads) < MOST_WATCHED:
-            self._threads.add(digest + about)
+        elif len(threads) < MOST_WATCHED:
+            threads.add(moment)

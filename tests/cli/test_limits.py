@@ -8,12 +8,12 @@ import pytest
 
 from etwdetect.cli import main
 from etwdetect.core.budget import RESOURCES, current
-from tests.traces_by_writer import attack, write_trace
+from tests.traces_by_writer import SECOND, START, attack, write_trace
 
 
 @pytest.fixture
 def trace(tmp_path):
-    return write_trace(tmp_path / "a.etl", attack() * 10)
+    return write_trace(tmp_path / "a.etl", [event for at in range(10) for event in attack(START + at * SECOND)])
 
 
 def run(capsys, *arguments):
