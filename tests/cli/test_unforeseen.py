@@ -54,7 +54,7 @@ def test_one_input_that_meets_a_fault_is_named_and_the_others_are_done(three, mo
 
 @pytest.mark.parametrize("command", [["events"], ["explain"], ["report", "-o", "PAGE"]])
 def test_every_command_that_reads_names_the_input(three, monkeypatch, capsys, tmp_path, command):
-    Trouble(monkeypatch, Scan, "_sorted", "middle", IndexError("of nobody's making"))
+    Trouble(monkeypatch, Scan, "read", "middle", IndexError("of nobody's making"))
     command = [str(tmp_path / "page.html") if word == "PAGE" else word for word in command]
     assert main([*command, *map(str, three)]) == 1
     assert SENTENCE.format(f"etwdetect: {three[1]}: ") in capsys.readouterr().err
