@@ -59,7 +59,8 @@ class ProcessTracker:
     def prescan_start(self, event: ProcessStart) -> None:
         """Take a process start of the same trace ahead of time."""
         first = self._first_start.get(event.pid)
-        self._forget_ids(self._first_start.put(event.pid, event.time if first is None else min(event.time, first)))
+        if first is None or first > event.time:
+            self._forget_ids(self._first_start.put(event.pid, event.time))
 
     def prescan_listing(self, event: ProcessRundown) -> None:
         """Take a listing of the same trace ahead of time."""
