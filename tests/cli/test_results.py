@@ -97,7 +97,7 @@ def test_what_is_not_sent_is_told_and_makes_the_result_incomplete(etwdetect, web
 def test_a_dead_server_keeps_nothing_from_being_printed(etwdetect):
     with socket.create_server((HOST, 0)) as closed:
         port = closed.getsockname()[1]
-    done = etwdetect("scan", SAMPLE, "--exit-code", "--to", f"http://{HOST}:{port}/")
+    done = etwdetect("scan", SAMPLE, "--exit-code", "--wait", "2", "--to", f"http://{HOST}:{port}/")
     assert done.status == 11
     assert len(done.out.splitlines()) == 2
     assert re.search("refused.*; trying again", done.err)

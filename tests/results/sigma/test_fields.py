@@ -41,14 +41,14 @@ def test_what_a_source_lacks_is_what_the_table_says_no_to():
         field.name for field in FIELDS if field.availability(RecordSource.KERNEL_PROCESS) is Availability.NO
     }
     assert "SourceCommandLine" in lacking([RecordSource.KERNEL_PROCESS])
-    assert lacking([RecordSource.LIVE]) == {"AssumedDrive", "RuleName"}
+    assert lacking([RecordSource.LIVE]) == {"AssumedDrive", "Container", "RuleName"}
     assert lacking([]) == frozenset()
 
 
 def test_sources_together_lack_what_each_of_them_lacks():
-    assert lacking([RecordSource.KERNEL_PROCESS, RecordSource.KERNEL_LOGGER]) == lacking(
-        [RecordSource.KERNEL_LOGGER]
-    )
+    both = lacking([RecordSource.KERNEL_PROCESS, RecordSource.KERNEL_LOGGER])
+    assert both == lacking([RecordSource.KERNEL_PROCESS]) & lacking([RecordSource.KERNEL_LOGGER])
+    assert both == {"RuleName"}
 
 
 @pytest.mark.parametrize(
