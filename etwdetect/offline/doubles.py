@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 APART: Final = TICKS_PER_MILLISECOND
 """How far apart, in 100 ns units of one raw clock, two tellings of one moment are at the most."""
 
+STEADY: Final = APART // 20
+"""How much the distance between two tellings of a start and that of its end may differ."""
+
 TOLD_TWICE: Final = "told-twice"
 """The evidence of a thread start that has the bytes of an earlier one, and may be another."""
 
@@ -54,13 +57,15 @@ class _Telling(NamedTuple):
 class _Moment:
     """The start or the end of one process or thread, as told so far."""
 
-    __slots__ = ("_digests", "facts", "time", "told")
+    __slots__ = ("_digests", "apart", "facts", "time", "told")
 
     def __init__(self, telling: _Telling) -> None:
         self.time = telling.time
         self.facts = telling.facts
         self._digests = {telling.provider: telling.digest}
         self.told = 1
+        self.apart = 0
+        """How much later than the first its latest telling is."""
 
     def is_of(self, telling: _Telling) -> bool:
         """Whether *telling* is of this moment. Without a digest, a provider tells once."""
@@ -87,6 +92,7 @@ class _Moment:
     def tell(self, telling: _Telling) -> bool:
         """Count another telling; return whether its provider is another than before."""
         self.told += 1
+        self.apart = telling.time - self.time
         is_new = telling.provider not in self._digests
         self._digests.setdefault(telling.provider, telling.digest)
         return is_new
@@ -118,6 +124,11 @@ class _Life:
         """The end, if it may be told again: what was told to start once ends once."""
         may_be = self.end is not None and (self.start is None or self.end.told < self.start.told)
         return self.end if may_be else None
+
+    def is_end_again(self, telling: _Telling) -> bool:
+        """Whether *telling* is as far behind the end as the second telling of the start was behind the first."""
+        apart = 0 if self.start is None else self.start.apart
+        return self.end is not None and abs(telling.time - self.end.time - apart) <= STEADY
 
 
 _Lives = BoundedMap[tuple[int, int], _Life]
@@ -205,12 +216,14 @@ def _ended(lives: _Lives, ids: tuple[int, int], telling: _Telling) -> _Life | No
         lives.put(ids, life)
     for each in (life.before, life):
         end = None if each is None else each.end_to_tell
-        if end is not None and end.is_of(telling):
+        if each is None or end is None or not end.is_of(telling):
+            continue
+        if each is life or life.end is not None or each.is_end_again(telling):
             end.tell(telling)
             return None
     if life.end is None:
         before = life.before.end if life.before is not None else None
-        life.is_end_doubtful = before is not None and before.is_of(telling)
+        life.is_end_doubtful = before is not None and (before.is_of(telling) or before.has_bytes_of(telling))
         life.end = _Moment(telling)
     return life
 

@@ -18,7 +18,7 @@ from etwdetect.core.events import (
 from etwdetect.core.order import EventSorter, Sorter, order_of
 from etwdetect.core.raw import IMAGE, KERNEL_PROCESS, LOST_EVENTS, THREAD
 from etwdetect.offline.deferred_images import DeferredImages
-from etwdetect.offline.doubles import APART, Doubles
+from etwdetect.offline.doubles import Doubles
 from etwdetect.sources.decode import Decoder, classic_opcodes, image_kind
 from etwdetect.sources.etl.records import hook_ids
 from etwdetect.sources.etl.walk import Wanted
@@ -220,7 +220,7 @@ class Reading:
 class _Watch:
     """Notices that one provider tells a start of one file twice: then the file may hold several sessions.
 
-    It errs where a thread id is used again at once with the same stack, which costs a second reading.
+    It errs where a thread id is used again with the same stack and TEB, which costs a second reading.
     """
 
     def __init__(self) -> None:
@@ -237,10 +237,9 @@ class _Watch:
             self._processes.add(digest)
 
     def thread(self, raw: RawEvent) -> None:
-        """Take the start of a thread in another process; its payload tells it from others of about that time."""
-        about = raw.time // APART
-        moment, threads = hash((raw.payload, raw.provider, raw.pid, raw.tid)) + about, self._threads
-        if moment in threads or moment - 1 in threads or moment + 1 in threads:
+        """Take the start of a thread in another process; its payload tells it from nearly all others."""
+        digest, threads = hash((raw.payload, raw.provider, raw.pid, raw.tid)), self._threads
+        if digest in threads:
             self.tells_twice = True
         elif len(threads) < MOST_WATCHED:
-            threads.add(moment)
+            threads.add(digest)

@@ -136,21 +136,24 @@ GAP = 2_000
 
 
 @st.composite
-def recordings(draw):
-    """Return the events of processes that come and go, one after the other with the same id, in order."""
+def recordings(draw, gap=GAP):
+    """Return the events of processes that come and go, one after the other with the same id, in order.
+
+    *gap* is the least time between a process and its first thread, and the least life of a thread.
+    """
     events = [LISTED]
     for pid in draw(st.lists(st.sampled_from((300, 304)), min_size=1, max_size=2, unique=True)):
         time = T + draw(st.integers(0, SECOND // 2))
         for _ in range(draw(st.integers(1, 3))):
             events.append(ProcessStart(time, 100, 101, pid, 100, 1, time))
-            time += GAP + draw(st.integers(0, GAP))
+            time += gap + draw(st.integers(0, gap))
             events.append(ThreadStart(time, 100, 101, pid, pid + 1, 0x7FF0))
             for creator in draw(st.lists(st.sampled_from((100, pid, 4)), max_size=4)):
                 time += draw(st.integers(1, SECOND))
                 events.append(ThreadStart(time, creator, 101, pid, pid + 2, 0x7FF0))
-                time += GAP + draw(st.integers(0, GAP))
+                time += gap + draw(st.integers(0, gap))
                 events.append(ThreadStop(time, pid, pid + 2))
-            time += GAP
+            time += gap
             events.append(ProcessStop(time, pid))
             time += draw(st.integers(1, 5))  # the id is used again at once
     return sorted(events, key=lambda event: event.time)
@@ -182,8 +185,13 @@ def test_a_window_of_a_recording_has_its_records(events, one, other):
 
 
 @some
-@given(recordings(), st.integers(0, GAP - 1), st.floats(0, 1), st.booleans())
-def test_a_recording_merged_with_a_part_of_itself_has_its_records(events, ticks, share, behind):
+@given(
+    st.sampled_from((GAP, SECOND // 10)).flatmap(lambda gap: st.tuples(recordings(gap), st.integers(0, gap - 1))),
+    st.floats(0, 1),
+    st.booleans(),
+)
+def test_a_recording_merged_with_a_part_of_itself_has_its_records(events_and_offset, share, behind):
+    events, ticks = events_and_offset
     raws = encoded(events)
     whole, _ = scanned(trace(raws))
     again = later(raws[int(share * len(raws)) :], ticks)
