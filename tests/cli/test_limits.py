@@ -13,7 +13,11 @@ from tests.traces_by_writer import SECOND, START, attack, write_trace
 
 @pytest.fixture
 def trace(tmp_path):
-    return write_trace(tmp_path / "a.etl", [event for at in range(10) for event in attack(START + at * SECOND)])
+    events = []
+    for number in range(10):
+        *listed, thread = attack(START + number * SECOND)
+        events += [*listed, thread._replace(tid=201 + number)]
+    return write_trace(tmp_path / "a.etl", events)
 
 
 def run(capsys, *arguments):
