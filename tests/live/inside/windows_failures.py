@@ -129,6 +129,7 @@ def test_events_lost_are_told_and_every_later_detection_says_so(machine, monitor
     until(
         lambda: any("lost: remote threads" in line for line in list(watching.errors.queue)), "a word of the loss"
     )
+    until(lambda: all(each.free_buffers for each in machine.sessions()), "a buffer that is free")
     machine.log([thread(2)])
     line = until(lambda: [line for line in watching.lines.queue if "TID: 2 " in line + " "], "the thread")
     assert re.search(r"\[.*events-lost:\d+", line[0])
