@@ -52,8 +52,8 @@ _FILES: Final = (stat.S_IFREG, 0)
 
 
 @dataclass(frozen=True, slots=True)
-class Input:
-    """One trace that was found."""
+class _Found:
+    """One input, at its place."""
 
     place: Place
 
@@ -66,6 +66,11 @@ class Input:
     def name(self) -> str:
         """The name for messages."""
         return self.place.name
+
+
+@dataclass(frozen=True, slots=True)
+class Input(_Found):
+    """One trace that was found."""
 
     @contextmanager
     def open(self) -> Iterator[Trace]:
@@ -82,20 +87,8 @@ class Input:
 
 
 @dataclass(frozen=True, slots=True)
-class SavedInput:
+class SavedInput(_Found):
     """Saved results that were found."""
-
-    place: Place
-
-    @property
-    def path(self) -> Path:
-        """The file that they are in."""
-        return self.place.path
-
-    @property
-    def name(self) -> str:
-        """The name for messages."""
-        return self.place.name
 
     @contextmanager
     def open(self) -> Iterator[SavedResults]:
@@ -107,21 +100,10 @@ class SavedInput:
 
 
 @dataclass(frozen=True, slots=True)
-class SysmonInput:
+class SysmonInput(_Found):
     """A recording of Sysmon that was found."""
 
-    place: Place
     form: RecordingForm
-
-    @property
-    def path(self) -> Path:
-        """The file that it is in."""
-        return self.place.path
-
-    @property
-    def name(self) -> str:
-        """The name for messages."""
-        return self.place.name
 
     @contextmanager
     def open(self, kinds: Kinds | None = None) -> Iterator[SysmonRecording]:
