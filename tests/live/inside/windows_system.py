@@ -25,9 +25,10 @@ NOW = 134_000_000_000_000_000
 
 @pytest.fixture
 def child():
-    """A Python that waits."""
-    command = (sys.executable, "-c", "input()", "some argument")
+    """A Python that waits, and has begun to: before that it has not mapped all its modules."""
+    command = (sys.executable, "-c", "input('ready')", "some argument")
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout.read(len(b"ready")) == b"ready"
         yield process
         process.kill()
 
@@ -45,7 +46,7 @@ def test_a_process_is_told_as_an_event_would(child):
     assert (found.time, found.pid) == (NOW, child.pid)
     assert found.image.lower().endswith(r"\python.exe")
     assert found.image.startswith("\\Device\\")
-    assert found.command_line.endswith('-c input() "some argument"')
+    assert found.command_line.endswith('''-c input('ready') "some argument"''')
     assert abs(found.create_time - filetime_now()) < 600_000_000
     assert found.sid[0] == 1
     assert len(found.sid) == 8 + 4 * found.sid[1]
