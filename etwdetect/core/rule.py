@@ -176,6 +176,25 @@ class RemoteThreadRule:
                 self._buffers_lost += buffers
         return None
 
+    @property
+    def remembered(self) -> set[int]:
+        """The processes about which anything is remembered."""
+        return (
+            {*self.table, *self._born_again} | self._start.pids | self._overflow.pids | self._contradictions.pids
+        )
+
+    @property
+    def room(self) -> int:
+        """How many more processes can be remembered before anything is forgotten; 0 where that is not known."""
+        if self._overflow.began:
+            return 0
+        return min(self.table.bound - len(self.table), self._start.room)
+
+    def count(self, counts: RuleCounts) -> None:
+        """Add *counts* of events that were passed over because they change nothing else."""
+        for line, number in vars(counts).items():
+            setattr(self.counts, line, getattr(self.counts, line) + number)
+
     def snapshot(self, now: int) -> RuleState:
         """Return the state that `restore` needs to continue from here; `counts` is not part of it.
 
@@ -254,6 +273,16 @@ class _SessionStart:
         """Whether process *pid* is known to run."""
         return pid in self._known
 
+    @property
+    def pids(self) -> set[int]:
+        """The processes that are known to run."""
+        return self._known
+
+    @property
+    def room(self) -> int:
+        """How many more processes can become known; 0 where it is not known when the source began."""
+        return 0 if self._time is None else self._MOST_KNOWN - len(self._known)
+
     def begins(self, time: int) -> None:
         """Take the beginning of another source; who is known to be older stays so."""
         self._time = time
@@ -302,33 +331,33 @@ class _Overflow:
 
     def __init__(self, bound: int) -> None:
         self._bound = bound
-        self._pids: set[int] = set()
-        self._began = False
+        self.pids: set[int] = set()
+        self.began = False
         self._everything = False
 
     def born(self, pid: int, evicted: int | None) -> None:
         if evicted is not None:
-            self._began = True
-            self._pids.add(evicted)
-        if self._began:
-            self._pids.add(pid)
-            if len(self._pids) > 2 * self._bound:
+            self.began = True
+            self.pids.add(evicted)
+        if self.began:
+            self.pids.add(pid)
+            if len(self.pids) > 2 * self._bound:
                 self._everything = True
-                self._pids.clear()
+                self.pids.clear()
 
     def exited(self, pid: int) -> None:
-        self._pids.discard(pid)
+        self.pids.discard(pid)
 
     def doubts(self, pid: int) -> bool:
-        return self._everything or pid in self._pids
+        return self._everything or pid in self.pids
 
     def snapshot(self) -> tuple[tuple[int, ...], bool, bool]:
         """Return the processes in doubt, whether anything was evicted, and whether every target is in doubt."""
-        return tuple(sorted(self._pids)), self._began, self._everything
+        return tuple(sorted(self.pids)), self.began, self._everything
 
     def restore(self, pids: Iterable[int], *, began: bool, everything: bool) -> None:
-        self._pids = set(pids)
-        self._began = began
+        self.pids = set(pids)
+        self.began = began
         self._everything = everything
 
 
@@ -341,6 +370,11 @@ class _Contradictions:
 
     def __init__(self) -> None:
         self._names: dict[int | None, tuple[str, ...]] = {}
+
+    @property
+    def pids(self) -> set[int]:
+        """The processes that contradictions touch."""
+        return {pid for pid in self._names if pid is not None}
 
     def add(self, event: Contradiction) -> None:
         names = self._names.get(event.pid, ())

@@ -9,9 +9,9 @@ import pyarrow as pa
 from pyspark.sql import functions as F  # noqa: N812
 from pyspark.sql.pandas.types import to_arrow_schema
 
+from etwdetect.core.prefilter import THREAD_START
 from etwdetect.fleet.blocks import judge_blocks
 from etwdetect.fleet.columns import RESULTS, or_false, rule_rows
-from etwdetect.fleet.judge import THREAD_START
 from etwdetect.fleet.results import result_rows
 
 if TYPE_CHECKING:

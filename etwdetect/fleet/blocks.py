@@ -9,7 +9,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from etwdetect.fleet.judge import FAULT, PROCESS_START, PROCESS_STOP, THREAD_START, SortedJudge
+from etwdetect.core.prefilter import passed_over
+from etwdetect.fleet.judge import FAULT, SortedJudge
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -67,32 +68,17 @@ def judge_blocks(blocks: Iterable[pa.RecordBatch]) -> Iterator[Hit | Fault]:
 
 
 def _matters(block: pa.RecordBatch, judge: SortedJudge) -> Flags:
-    """Return which rows must be judged: all but own threads that can't change anything.
-
-    An own thread, one that a process creates in itself, can only take its process out of the new-process table. It
-    changes nothing where the process is not in the table: where the last event of the process in this block is a
-    thread start or its exit or, without one in the block, where no judge has it in its table. The same id in
-    another recording may keep a row here, but never drops one, because the table of a new recording is empty.
-    """
+    """Return which rows must be judged: all but those that `prefilter` passes over."""
     key, host, recording = (_differs(block.column(name)) for name in (_KEY, "host", "recording"))
-    if bool(np.any((host | recording) & ~key)):
+    rule = judge.rule(block.column(_KEY)[0].as_py())
+    if rule is None or bool(np.any((host | recording) & ~key)):
         return np.ones(block.num_rows, np.bool_)  # recordings share a key: rare, so this may be slow
     code, pid, first = (_numbers(block.column(name)) for name in ("code", "pid", "first"))
-    own = (code == THREAD_START) & (pid == first)
-    changes = np.flatnonzero((code == THREAD_START) | (code == PROCESS_START) | (code == PROCESS_STOP))
-    changes = changes[np.argsort(pid[changes], kind="stable")]  # grouped by process, in order
-    follows = ~_begins(pid[changes])
-    started = np.concatenate(([False], code[changes[:-1]] == PROCESS_START))
-    is_new = np.zeros(block.num_rows, np.bool_)
-    is_new[changes] = follows & started
-    new_processes = judge.new_processes(block.column(_KEY)[0].as_py())
-    if new_processes:
-        firsts = changes[~follows]
-        is_new[firsts] = np.isin(pid[firsts], new_processes)
     # The first row of a recording that is not a fault tells the judge whether the RecordingStart is there.
     maybe_first = key | np.concatenate(([True], code[:-1] == FAULT))
-    matters: Flags = ~own | is_new | maybe_first
-    return matters
+    several = np.count_nonzero(key) > 1
+    matters: Flags = ~passed_over(code, pid, first, rule, maybe_first, np.cumsum(key) if several else None)
+    return matters | maybe_first
 
 
 def _differs(column: pa.Array) -> Flags:

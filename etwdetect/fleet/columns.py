@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 from pyspark.sql import functions as F  # noqa: N812 (as everybody calls it)
 from pyspark.sql import types as T  # noqa: N812
 
-from etwdetect.fleet.judge import CODES, CONTRADICTION, FAULT, RECORDING_START, THREAD_START
+from etwdetect.core.prefilter import THREAD_START
+from etwdetect.fleet.judge import CODES, CONTRADICTION, FAULT, RECORDING_START
 from etwdetect.results.fields import FIELDS, FieldType
 from etwdetect.sources.eventdata.schema import COLUMNS, KINDS, POINTER_SIZES, SCHEMA_VERSION
 

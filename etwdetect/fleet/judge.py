@@ -19,12 +19,13 @@ from etwdetect.core.events import (
     ThreadRundown,
     ThreadStart,
 )
+from etwdetect.core.prefilter import PROCESS_RUNDOWN, PROCESS_START, PROCESS_STOP, THREAD_RUNDOWN, THREAD_START
 from etwdetect.core.rule import RemoteThreadRule
 from etwdetect.core.rule_state import RuleState, check_version
 from etwdetect.fleet.fault import Fault
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from etwdetect.core.events import Event
     from etwdetect.core.rule import RemoteThread
@@ -41,10 +42,7 @@ FAULT: Final = -1
 """The code of a row that could not be read or is invalid: its text is the fault, which is passed on."""
 
 RECORDING_START: Final = 0
-PROCESS_STOP: Final = 3
-PROCESS_START: Final = 4
 CONTRADICTION: Final = 7
-THREAD_START: Final = 8
 
 CODES: Final = {
     "RecordingStart": (RECORDING_START, "start_time", "pointer_size"),
@@ -52,8 +50,8 @@ CODES: Final = {
     "Loss": (2, "events", "buffers"),
     "ProcessStop": (PROCESS_STOP, None, None),
     "ProcessStart": (PROCESS_START, "creator_pid", "creator_tid"),
-    "ProcessRundown": (5, "create_time", None),
-    "ThreadRundown": (6, None, None),
+    "ProcessRundown": (PROCESS_RUNDOWN, "create_time", None),
+    "ThreadRundown": (THREAD_RUNDOWN, None, None),
     "Contradiction": (CONTRADICTION, None, None),
     "ThreadStart": (THREAD_START, "creator_pid", "creator_tid"),
 }
@@ -67,8 +65,8 @@ _EVENTS: Final[dict[int, Callable[..., Event]]] = {
     2: lambda time, events, buffers, *_: Loss(time, events, buffers or 0),
     PROCESS_STOP: lambda time, _first, _second, pid, *_: ProcessStop(time, pid),
     PROCESS_START: ProcessStart,
-    5: lambda time, created, _second, pid, *_: ProcessRundown(time, pid, create_time=created),
-    6: lambda time, _first, _second, pid, tid, _: ThreadRundown(time, pid, tid),
+    PROCESS_RUNDOWN: lambda time, created, _second, pid, *_: ProcessRundown(time, pid, create_time=created),
+    THREAD_RUNDOWN: lambda time, _first, _second, pid, tid, _: ThreadRundown(time, pid, tid),
 }
 
 
@@ -134,9 +132,10 @@ class RecordingJudge:
             thread = thread._replace(start_address=int(address, 16))
         return Hit(self._host, self._recording, seq, thread, self._pointer_size, self._trace)
 
-    def new_processes(self) -> Iterable[int]:
-        """Return the processes in the new-process table."""
-        return () if self._rule is None else self._rule.table
+    @property
+    def rule(self) -> RemoteThreadRule:
+        """The rule as it is, or a new one."""
+        return self._rule or RemoteThreadRule()
 
     def snapshot(self) -> list[Any]:
         """Return the state to continue from, in plain values."""
@@ -175,8 +174,9 @@ class SortedJudge:
             judge = self._judges[host, recording] = RecordingJudge(host, recording)
         return judge.judge(row)
 
-    def new_processes(self, key: int) -> list[int]:
-        """Return the processes of *key* that are in a new-process table now."""
-        if key != self._key:
-            return []
-        return [pid for judge in self._judges.values() for pid in judge.new_processes()]
+    def rule(self, key: int) -> RemoteThreadRule | None:
+        """Return the rule of the recording with *key*, or None where several have it."""
+        judges = list(self._judges.values()) if key == self._key else []
+        if len(judges) > 1:
+            return None
+        return judges[0].rule if judges else RemoteThreadRule()

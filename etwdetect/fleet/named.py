@@ -10,8 +10,8 @@ import pyarrow as pa
 from pyspark.sql import functions as F  # noqa: N812
 from pyspark.sql.pandas.types import to_arrow_schema
 
+from etwdetect.core.prefilter import THREAD_START
 from etwdetect.fleet.columns import EVENTS, RESULTS, code_of, fault_of
-from etwdetect.fleet.judge import THREAD_START
 from etwdetect.fleet.two_pass import JUDGE, PRESCAN, judge_in_two_passes
 
 if TYPE_CHECKING:

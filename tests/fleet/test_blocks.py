@@ -76,14 +76,14 @@ def test_blocks_of_any_size_give_what_their_rows_give_one_by_one(seed, size, who
     assert in_blocks(keyed, size) == one_by_one(keyed)
 
 
-def test_most_threads_of_a_process_in_itself_are_left_out(monkeypatch):
+def test_threads_of_a_process_in_itself_and_short_lives_are_left_out(monkeypatch):
     judged = []
     judge = SortedJudge.judge
     monkeypatch.setattr(SortedJudge, "judge", lambda self, *each: judged.append(each) or judge(self, *each))
     keyed = [(1, "H", "1", row) for row in rows(history(3, 3000, own=0.85))]
     in_blocks(keyed, 1000)
     others = [row for *_, row in keyed if row[3] != row[5]]
-    assert len(others) < len(judged) < 1.1 * len(others)
+    assert 0 < len(judged) < 1.1 * len(others)
 
 
 def test_a_block_without_rows_is_none():
