@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from etwdetect.results.fields import RecordSource
     from etwdetect.results.filters import Filter
     from etwdetect.results.sigma.matcher import SigmaMatcher
-    from etwdetect.results.sinks.queue import Sink
+    from etwdetect.results.sinks.queue import Sink, Transport
     from etwdetect.results.stream import FileWriter, Stream, Writer
 
 
@@ -136,13 +136,13 @@ class Results:
                 self._sigma.batch = 1
         with contextlib.suppress(stdio.OutputEndedError), contextlib.ExitStack() as stack:
             stack.callback(self._close_sinks)
-            for url in self._choices.to:
-                self._sinks.append(self._sink(url, None if live else wait))
+            transports = [self._transport(url) for url in self._choices.to]
             with contextlib.suppress(stdio.OutputEndedError):  # the first detection ends the block
                 if rotation:
                     self._append(stack, rotation)
                 else:
                     self._begin(stack, inputs, live=live)
+            self._sinks = list(self._open_sinks(transports, None if live else wait))
             stack.callback(self._end)
             yield
 
@@ -196,13 +196,30 @@ class Results:
                 if self._today is not None:
                     self._writer.flush()
 
-    def _sink(self, url: str, wait: float | None) -> Sink:
-        from etwdetect.results.sinks.opening import open_sink  # noqa: PLC0415 (lazy import: fast start-up)
+    def _transport(self, url: str) -> Transport:
+        from etwdetect.results.sinks.opening import open_transport  # noqa: PLC0415 (lazy import: fast start-up)
 
+        if self._choices.to.count(url) > 1:
+            raise click.UsageError(f"--to {url} is given more than once")
         try:
-            return open_sink(url, say, wait=wait)
+            return open_transport(url)
         except SinkError as error:
             raise click.UsageError(f"--to {error}") from error
+
+    def _open_sinks(self, transports: Sequence[Transport], wait: float | None) -> Iterator[Sink]:
+        """Yield the running sinks; where the output is a growing file of json, it is their spool."""
+        if not transports:
+            return
+        from etwdetect.results.sinks.queue import Sink  # noqa: PLC0415 (lazy import: fast start-up)
+        from etwdetect.results.sinks.spool import Cursors, Spool  # noqa: PLC0415
+
+        file = self._file if self._choices.form == "json" else None
+        cursors = None if file is None else Cursors(file.path.with_name(f"{file.path.name}.cursor"), say)
+        for url, transport in zip(self._choices.to, transports, strict=True):
+            backlog = None
+            if file is not None and cursors is not None:
+                backlog = Spool(file, cursors.cursor(url, transport.name), transport.message, say)
+            yield Sink(transport, say, wait=wait, backlog=backlog)
 
     def _close_sinks(self) -> None:
         for sink in self._sinks:
@@ -226,7 +243,7 @@ class Results:
             if needs_a_file(form):
                 raise click.UsageError(f"--format {form} needs a file: --output FILE")
             # If it was closed from the start, only the sinks get anything.
-            if sys.__stdout__ is not None or not self._sinks:
+            if sys.__stdout__ is not None or not self._choices.to:
                 self._write_to(sys.stdout)
         elif needs_a_file(form):
             file = self._open_file(output)
@@ -278,7 +295,7 @@ class Results:
             with stdio.writing(self._choices.output):
                 yield
         except stdio.OutputEndedError as ended:
-            if ended.reason is None and self._sinks:
+            if ended.reason is None and self._choices.to:
                 self._writer = _NullWriter()
                 return
             if self._ended is None:

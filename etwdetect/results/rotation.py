@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
@@ -24,10 +25,15 @@ class GrowingFile:
 
     Each `write` is one system call, so a killed program leaves whole lines. A file that ends within a line, after
     a power failure, gets a line end first.
+
+    A thread that reads the files holds `changed` meanwhile, so that they can be renamed on Windows; each write
+    notifies it. `lines` counts those written.
     """
 
     def __init__(self, path: Path, rotation: Rotation) -> None:
-        self._path = path
+        self.path = path
+        self.changed = threading.Condition()
+        self.lines = 0
         self._rotation = rotation
         self._open()
         if self._size and self._last_byte() != b"\n":
@@ -48,22 +54,36 @@ class GrowingFile:
 
         On Windows a file that another program has open can't be renamed: then this one keeps growing.
         """
-        self._file.close()
+        with self.changed:
+            self._file.close()
+            self._rename()
+            self._open()
+
+    def _rename(self) -> None:
         names = [self._numbered(number) for number in range(self._rotation.keep + 1)]
         with contextlib.suppress(PermissionError):
             if not names[0].exists():  # left by an attempt that failed here
-                self._path.replace(names[0])
+                self.path.replace(names[0])
             free = next((number for number, name in enumerate(names) if not name.exists()), self._rotation.keep)
             for number in range(free, 0, -1):
                 names[number - 1].replace(names[number])
-        self._open()
 
     def write(self, text: str) -> int:
         """Write *text*, which is whole lines."""
         data = text.encode("utf-8", "backslashreplace")
-        self._file.write(data)
-        self._size += len(data)
+        with self.changed:
+            self._file.write(data)
+            self._size += len(data)
+            self.lines += data.count(b"\n")
+            self.changed.notify_all()
         return len(text)
+
+    def paths(self) -> list[Path]:
+        """Return the paths of the files there are, the oldest first."""
+        with os.scandir(self.path.parent) as entries:
+            names = {entry.name for entry in entries if entry.name.startswith(self.path.name)}
+        numbered = [self._numbered(number) for number in range(self._rotation.keep, -1, -1)]
+        return [path for path in (*numbered, self.path) if path.name in names]
 
     def flush(self) -> None:
         """Do nothing: writes are not buffered."""
@@ -73,13 +93,13 @@ class GrowingFile:
         self._file.close()
 
     def _open(self) -> None:
-        self._file = self._path.open("ab", buffering=0)
+        self._file = self.path.open("ab", buffering=0)
         self._size = self._file.seek(0, os.SEEK_END)
 
     def _last_byte(self) -> bytes:
-        with self._path.open("rb") as file:
+        with self.path.open("rb") as file:
             file.seek(-1, os.SEEK_END)
             return file.read()
 
     def _numbered(self, number: int) -> Path:
-        return self._path.with_name(f"{self._path.name}.{number}")
+        return self.path.with_name(f"{self.path.name}.{number}")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 HEAD: Final = 65_536
 """How many bytes from the start of a file `looks_saved` needs."""
 
-_MAX_LINE: Final = 8 << 20
+MAX_LINE: Final = 8 << 20
 """The longest line that is read, in characters: ten names and command lines of 32,767, each character escaped."""
 _FAULTS_KEPT: Final = 10
 
@@ -111,12 +111,12 @@ class SavedResults:
             text = io.TextIOWrapper(self._file, encoding, "replace", "\n")
             try:
                 number = 0
-                while line := text.readline(_MAX_LINE + 1):
+                while line := text.readline(MAX_LINE + 1):
                     number += 1
                     if line.strip():
                         yield number, line
-                    while len(line) > _MAX_LINE and not line.endswith("\n"):
-                        line = text.readline(_MAX_LINE + 1)
+                    while len(line) > MAX_LINE and not line.endswith("\n"):
+                        line = text.readline(MAX_LINE + 1)
             finally:
                 if not self._file.closed:
                     text.detach()  # its owner closes the file
@@ -125,8 +125,8 @@ class SavedResults:
 
 
 def _checked(line: str) -> str:
-    if len(line) > _MAX_LINE:
-        raise ValueError(f"it is longer than {_MAX_LINE:,} characters")
+    if len(line) > MAX_LINE:
+        raise ValueError(f"it is longer than {MAX_LINE:,} characters")
     if _REPLACED in line:  # the writer escapes it
         raise ValueError("it has bytes that are not valid text")
     return line.rstrip("\r\n")

@@ -21,17 +21,23 @@ _SYSLOG: Final = "syslog+"
 
 
 def open_sink(url: str, notify: Callable[[str], None], *, wait: float | None = WAIT) -> Sink:
-    """Return a running sink to *url*.
+    """Return a running sink to *url*, with a queue in memory. Raises what `open_transport` does.
 
-    Raises SinkError where it is not a sink's URL, UnsupportedSystemError where this system lacks the sink.
     *notify* is called from the sink's own thread, with a sentence, when the receiver fails and when it is back.
     *wait* is how many seconds a full queue waits for a receiver that takes nothing; None, for live results, never.
     """
+    return Sink(open_transport(url), notify, wait=wait)
+
+
+def open_transport(url: str) -> Transport:
+    """Return what sends to *url*; it connects when it sends.
+
+    Raises SinkError where it is not a sink's URL, UnsupportedSystemError where this system lacks the sink.
+    """
     try:
-        transport = _transport(urlsplit(url))
+        return _transport(urlsplit(url))
     except ValueError as error:
         raise SinkError(f"{printable(_without_password(url))}: {error}") from error
-    return Sink(transport, notify, wait=wait)
 
 
 def _transport(parts: SplitResult) -> Transport:

@@ -1,12 +1,12 @@
-"""What all sinks share: a bounded queue, a thread that empties it, and counts."""
+"""What all sinks share: a thread that sends what waits, and counts."""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections import deque
 from typing import TYPE_CHECKING, Final, Protocol
 
+from etwdetect.results.sinks.backlog import Queue
 from etwdetect.results.sinks.errors import LaterError, RefusedError, TooMuchError
 from etwdetect.results.wording import printable
 
@@ -14,13 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from etwdetect.enrich.detection import Detection
-
-BOUND: Final = 10_000
-"""How many messages may wait."""
-BYTES_BOUND: Final = 64 << 20
-"""How many bytes they may have together."""
-BATCH_BYTES: Final = 1 << 20
-"""How many bytes a batch of more than one message may have."""
+    from etwdetect.results.sinks.backlog import Backlog
 
 LIVE_WAIT: Final = 5.0
 """How many seconds a live session has at its end to deliver what still waits."""
@@ -56,6 +50,11 @@ class Transport(Protocol):
         where a retry may help.
         """
 
+    @property
+    def uncertain(self) -> int:
+        """How many of the messages sent last would be sent again if the connection ended."""
+        return 0
+
     def finish(self) -> None:
         """Wait until the receiver has read everything, where it can be known; OSError where it has not."""
         return
@@ -64,73 +63,29 @@ class Transport(Protocol):
         """Close the connection, if there is one; may be called again."""
 
 
-class _Queue:
-    """Messages that wait, in order; at most *bound*, and BYTES_BOUND bytes of them."""
-
-    def __init__(self, bound: int) -> None:
-        self._bound = bound
-        self._messages: deque[bytes] = deque()
-        self._bytes = 0
-        self._closed = False
-        self._changed = threading.Condition()
-
-    def put(self, message: bytes, timeout: float) -> bool:
-        """Append *message*, waiting *timeout* seconds for room; return whether there was some."""
-        with self._changed:
-            if not self._changed.wait_for(lambda: self._has_room(message), timeout):
-                return False
-            self._messages.append(message)
-            self._bytes += len(message)
-            self._changed.notify_all()
-        return True
-
-    def _has_room(self, message: bytes) -> bool:
-        few = len(self._messages) < self._bound and self._bytes + len(message) <= BYTES_BOUND
-        return few or not self._messages
-
-    def take(self, most: int) -> list[bytes]:
-        """Wait for messages and remove up to *most*; none when the queue is closed and empty."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._messages or self._closed)
-            batch: list[bytes] = []
-            size = 0
-            while self._messages and len(batch) < most:
-                size += len(self._messages[0])
-                if batch and size > BATCH_BYTES:
-                    break
-                batch.append(self._messages.popleft())
-                self._bytes -= len(batch[-1])
-            self._changed.notify_all()
-        return batch
-
-    def close(self) -> None:
-        """End the waiting in `take`."""
-        with self._changed:
-            self._closed = True
-            self._changed.notify_all()
-
-
 class Sink:
-    """Delivers detections through *transport*, in their order, each at least once.
+    """Delivers what is in *backlog*, a queue unless given, through *transport*: in order, each at least once.
 
-    `given` counts them all, `sent` those delivered, `dropped` those that found the queue full, `refused` those
-    that the receiver rejected. *notify* is called with a sentence from the sink's own thread. `put` and `close`
-    wait for a receiver for *wait* seconds after the last delivery; without it (a live session) `put` never waits,
-    and `close` for LIVE_WAIT at most.
+    `sent` counts what was delivered, `refused` what the receiver rejected. *notify* is called with a sentence from
+    the sink's own thread. `put` and `close` wait for a receiver for *wait* seconds after the last delivery;
+    without it (a live session) `put` never waits, and `close` for LIVE_WAIT at most.
     """
 
     def __init__(
-        self, transport: Transport, notify: Callable[[str], None], *, wait: float | None, bound: int = BOUND
+        self,
+        transport: Transport,
+        notify: Callable[[str], None],
+        *,
+        wait: float | None,
+        backlog: Backlog | None = None,
     ) -> None:
         self.name = transport.name
-        self.given = 0
         self.sent = 0
-        self.dropped = 0
         self.refused = 0
         self._transport = transport
         self._notify = notify
         self._wait = wait
-        self._waiting = _Queue(bound)
+        self._backlog = backlog or Queue(transport.message)
         self._failing = False
         self._closing = threading.Event()
         self._since = time.monotonic()
@@ -140,9 +95,19 @@ class Sink:
         self._thread.start()
 
     @property
+    def given(self) -> int:
+        """How many messages there were."""
+        return self._backlog.given
+
+    @property
+    def dropped(self) -> int:
+        """How many messages there was no room for."""
+        return self._backlog.dropped
+
+    @property
     def left(self) -> int:
-        """How many are not delivered yet; after `close`, they will not be."""
-        return self.given - self.sent - self.dropped - self.refused
+        """How many are not delivered yet; after `close`, they will not be, or by the next run."""
+        return self.given - self.sent - self.dropped - self.refused - self._backlog.unreadable
 
     @property
     def complete(self) -> bool:
@@ -153,11 +118,9 @@ class Sink:
         """Queue *detection*, or count it as dropped."""
         if not self.left:
             self._since = time.monotonic()
-        self.given += 1
-        message = self._transport.message(detection)
-        while not self._waiting.put(message, 0.0 if self._wait is None else self._patience()):
+        while not self._backlog.put(detection, 0.0 if self._wait is None else self._patience()):
             if self._wait is None or not self._patience():
-                self.dropped += 1
+                self._backlog.drop()
                 return
 
     def begin_close(self) -> None:
@@ -165,21 +128,24 @@ class Sink:
         if not self._closing.is_set():
             self._since = time.monotonic()
             self._closing.set()
-            self._waiting.close()
+            self._backlog.close()
 
     def close(self) -> None:
         """Wait for what can still be delivered; then the counts are final."""
         self.begin_close()
         while self._thread.is_alive() and self._patience():
             self._thread.join(self._patience())
+        self._backlog.finish()
 
     def closing(self) -> str:
         """Return the line that says how much was delivered."""
+        keeps = self._backlog.keeps
         counts = {
             "sent again": self._transport.sent_again,
-            "found the queue full": self.dropped,
+            "rotated away unsent" if keeps else "found the queue full": self.dropped,
+            "no records": self._backlog.unreadable,
             "refused": self.refused,
-            "not sent by the end": self.left,
+            f"left in {keeps} for the next run" if keeps else "not sent by the end": self.left,
             "possibly lost with a connection": self._transport.doubtful,
         }
         details = [f"{count:,} {what}" for what, count in counts.items() if count]
@@ -191,11 +157,12 @@ class Sink:
         return max(0.0, self._since + (LIVE_WAIT if self._wait is None else self._wait) - time.monotonic())
 
     def _run(self) -> None:
-        while batch := self._waiting.take(self._transport.batch):
+        while batch := self._backlog.take(self._transport.batch):
             if not self._deliver(batch):
                 break
         else:
-            self._retried(self._transport.finish)
+            if self._retried(self._transport.finish):
+                self._backlog.settle(0, self._transport.uncertain)
         self._transport.close()
 
     def _deliver(self, batch: Sequence[bytes]) -> bool:
@@ -212,6 +179,7 @@ class Sink:
             self.refused += len(batch)
         else:
             self.sent += len(batch)
+        self._backlog.settle(len(batch), self._transport.uncertain)
         if self._wait is not None or not self._closing.is_set():
             self._since = time.monotonic()
         return True

@@ -151,6 +151,11 @@ class StreamTransport(Transport):
         """How many messages that were written may not have been read."""
         return self._possibly_lost + (len(self._recent) if self._ended else 0)
 
+    @property
+    def uncertain(self) -> int:
+        """How many of the messages sent last would be sent again if the connection ended."""
+        return len(self._recent)
+
     def message(self, detection: Detection) -> bytes:
         """Return the message, with its values cut where it is long."""
         return syslog_message(detection, self._limit)

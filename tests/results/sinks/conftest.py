@@ -147,8 +147,8 @@ def trusted(authority, tmp_path, monkeypatch):
 class HttpServer(http.server.ThreadingHTTPServer):
     """Keeps every request in `requests`, as (path, headers, body), and answers each as `answers` says, or 200."""
 
-    def __init__(self, context=None):
-        super().__init__((HOST, 0), _Handler)
+    def __init__(self, port=0, context=None):
+        super().__init__((HOST, port), _Handler)
         self.requests = []
         self.answers = []
         self.ports = set()
@@ -204,8 +204,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 def http_server():
     with contextlib.ExitStack() as stack:
 
-        def start(**options):
-            server = HttpServer(**options)
+        def start(*arguments, **options):
+            server = HttpServer(*arguments, **options)
             stack.callback(server.close)
             return server
 

@@ -8,7 +8,8 @@ import time
 import pytest
 
 from etwdetect.core.errors import UnsupportedSystemError
-from etwdetect.results.sinks import queue
+from etwdetect.results.sinks import backlog
+from etwdetect.results.sinks.backlog import Queue
 from etwdetect.results.sinks.errors import SinkError
 from etwdetect.results.sinks.opening import open_sink
 from etwdetect.results.sinks.queue import Sink
@@ -18,9 +19,13 @@ from tests.results.conftest import FULL
 from tests.results.sinks.conftest import HOST, wait_for
 
 
+def limited_sink(transport, told, bound, *, wait):
+    return Sink(transport, told.append, wait=wait, backlog=Queue(transport.message, bound))
+
+
 @pytest.mark.usefixtures("short_farewell")
 def test_what_a_dead_server_leaves_no_room_for_is_dropped_and_counted(free_port, told, detection):
-    sink = Sink(syslog_transport("tcp", HOST, free_port), told.append, wait=None, bound=10)
+    sink = limited_sink(syslog_transport("tcp", HOST, free_port), told, 10, wait=None)
     for number in range(500):
         sink.put(detection(tid=number))
     sink.close()
@@ -38,7 +43,7 @@ def test_a_server_that_does_not_read_stalls_nobody(told, detection, monkeypatch)
     # Whoever waited for it, for a recording or in the sink's own thread, would wait for hours.
     monkeypatch.setattr("etwdetect.results.sinks.syslog_transport._STALL_SECONDS", 10_000.0)
     with socket.create_server((HOST, 0)) as server:
-        sink = Sink(syslog_transport("tcp", HOST, server.getsockname()[1]), told.append, wait=None, bound=100)
+        sink = limited_sink(syslog_transport("tcp", HOST, server.getsockname()[1]), told, 100, wait=None)
         for _ in range(2000):
             sink.put(detection("x" * 30_000))
         sink.close()
@@ -49,7 +54,7 @@ def test_a_server_that_does_not_read_stalls_nobody(told, detection, monkeypatch)
 
 @pytest.mark.usefixtures("short_farewell")
 def test_the_queue_is_bounded_in_bytes_too(free_port, told, detection, monkeypatch):
-    monkeypatch.setattr(queue, "BYTES_BOUND", 100_000)
+    monkeypatch.setattr(backlog, "BYTES_BOUND", 100_000)
     sink = Sink(syslog_transport("tcp", HOST, free_port), told.append, wait=None)
     wait_for(lambda: told or sink.put(detection()))  # until the server is known to be away
     before = sink.dropped
@@ -71,7 +76,7 @@ def test_a_recording_waits_for_a_slow_server_and_loses_nothing(told, detection):
 
         reader = threading.Thread(target=slow)
         reader.start()
-        sink = Sink(syslog_transport("tcp", HOST, server.getsockname()[1]), told.append, wait=30, bound=5)
+        sink = limited_sink(syslog_transport("tcp", HOST, server.getsockname()[1]), told, 5, wait=30)
         for number in range(1000):
             sink.put(detection(tid=number))
         sink.close()
@@ -81,7 +86,7 @@ def test_a_recording_waits_for_a_slow_server_and_loses_nothing(told, detection):
 
 
 def test_a_recording_waits_once_for_a_server_that_stays_away(told, free_port, detection):
-    sink = Sink(syslog_transport("tcp", HOST, free_port), told.append, wait=0.5, bound=10)
+    sink = limited_sink(syslog_transport("tcp", HOST, free_port), told, 10, wait=0.5)
     before = time.monotonic()
     for number in range(500):
         sink.put(detection(tid=number))
@@ -92,7 +97,7 @@ def test_a_recording_waits_once_for_a_server_that_stays_away(told, free_port, de
 
 
 def test_a_recording_waits_for_a_server_that_comes_back(told, free_port, stream_server, detection):
-    sink = Sink(syslog_transport("tcp", HOST, free_port), told.append, wait=60, bound=10)
+    sink = limited_sink(syslog_transport("tcp", HOST, free_port), told, 10, wait=60)
     feeder = threading.Thread(target=lambda: [sink.put(detection(tid=number)) for number in range(500)])
     feeder.start()
     wait_for(lambda: told)
