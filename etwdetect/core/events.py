@@ -14,6 +14,9 @@ UNKNOWN_ID: Final = 0xFFFFFFFF
 IDLE_PID: Final = 0
 SYSTEM_PID: Final = 4
 
+MOST_FRAMES: Final = 256
+"""Of each part of a call stack; Windows records 192 of both together."""
+
 
 class ProcessStart(NamedTuple):
     """A process was created. The creator may differ from the parent, which a program can choose."""
@@ -69,6 +72,22 @@ class ThreadStart(NamedTuple):
     tid: int
     start_address: int | None = None
     container: str | None = None
+
+
+class CallStack(NamedTuple):
+    """The call stack of thread *creator_tid* of process *creator_pid* in its creating a thread at *time*.
+
+    *kernel_frames* and *user_frames* are its two parts: return addresses, those of the innermost calls first, at
+    most MOST_FRAMES. A part that is missing is None; *no_kernel* and *no_user* say why, or how much is missing.
+    """
+
+    time: int
+    creator_pid: int
+    creator_tid: int
+    kernel_frames: tuple[int, ...] | None = None
+    user_frames: tuple[int, ...] | None = None
+    no_kernel: str | None = None
+    no_user: str | None = None
 
 
 class ThreadStop(NamedTuple):
@@ -159,6 +178,7 @@ Event = (
     | ProcessRundown
     | ProcessStop
     | ThreadStart
+    | CallStack
     | ThreadStop
     | ThreadRundown
     | ImageLoad

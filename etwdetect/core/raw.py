@@ -19,6 +19,12 @@ SYSTEM_CONFIG: Final = UUID("01853a65-418f-4f36-aefc-dc0f1d2fd235").bytes_le
 SYSTEM_CONFIG_EX: Final = UUID("9b79ee91-b5fd-41c0-a243-4248e266e9d0").bytes_le
 """The class of events added to a kernel trace when it is saved, such as the drive letters of volumes."""
 
+STACK_WALK: Final = UUID("def2fe46-7bd6-4b80-bd94-f57fe20d0ce3").bytes_le
+"""The kernel's class of call stacks, each of which is of an event that was logged before it."""
+
+EVENT_TRACING: Final = UUID("b675ec37-bdb6-4648-bc92-f3fdc74d3ca2").bytes_le
+"""The provider Microsoft-Windows-Kernel-EventTracing, one of whose events has the user part of a call stack."""
+
 LOST_EVENTS: Final = UUID("6a399ae0-4bc6-4de9-870b-3657f8947e7e").bytes_le
 """The class RT_LostEvent: each of its events reports the loss of at least one other."""
 
@@ -30,7 +36,7 @@ class RawEvent(NamedTuple):
     *pid* and *tid* are those of the thread that logged the event, `events.UNKNOWN_ID` if its header has none.
     *pointer_size* is 4 or 8 bytes. *offset* is the offset in the file for messages, of the record or of the
     compressed buffer around it. *container* is the id of the container that the thread runs in, where
-    the header has it.
+    the header has it. *stacks* are the header's extended items that hold a call stack, as (type, data).
     """
 
     provider: bytes
@@ -44,3 +50,4 @@ class RawEvent(NamedTuple):
     payload: bytes
     offset: int = 0
     container: str | None = None
+    stacks: tuple[tuple[int, bytes], ...] = ()

@@ -48,6 +48,21 @@ class Start:
     pool: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Calls:
+    """The call stack of the thread that created another one, the innermost call first.
+
+    *trace* are the frames of the user part and *kernel* those of the kernel part, in the form of Sysmon's
+    CallTrace; *summary* are the user part's modules, in the form of Elastic's call_stack_summary. *runtime* is a
+    module of the creator's process that makes code at run time, if it has one.
+    """
+
+    trace: str | None = None
+    kernel: str | None = None
+    summary: str | None = None
+    runtime: str | None = None
+
+
 class UnknownField(NamedTuple):
     """A field of a saved record that this version does not know: its JSON value, and the known field before it."""
 
@@ -70,7 +85,7 @@ class Detection:
 
     *pointer_size* is that of the machine, 4 or 8 bytes; *host* is its name. *trace* is the name of the recorded
     trace, *trace_sha256* the SHA-256 of its bytes in hex digits. *reason* says why *kind* was chosen.
-    *container* is the id of the container that the source runs in.
+    *container* is the id of the container that the source runs in. *calls* is the creating thread's call stack.
     *assumed_drive* is the drive that paths have although nothing tells that it is their volume's, and that volume.
     *absent* has pairs (missing field, reason), such as ``("StartFunction", "no file")``. *sigma* names the Sigma
     rules that matched. *count* is the number of remote threads folded into this one, itself included; the last of
@@ -99,3 +114,4 @@ class Detection:
     rule_name: str | None = None
     prior_access: tuple[tuple[str, str], ...] = ()
     container: str | None = None
+    calls: Calls = Calls()

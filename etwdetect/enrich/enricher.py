@@ -7,6 +7,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from etwdetect.core.events import (
+    CallStack,
     ImageLoad,
     ImageUnload,
     Loss,
@@ -19,8 +20,10 @@ from etwdetect.core.events import (
 )
 from etwdetect.core.filetime import TICKS_PER_SECOND
 from etwdetect.core.rule import EXCLUDED_PIDS
-from etwdetect.enrich.detection import Detection, Detector
+from etwdetect.enrich.call_stacks import CallFinder
+from etwdetect.enrich.detection import Calls, Detection, Detector
 from etwdetect.enrich.fields import END_OF_PROGRAMS
+from etwdetect.enrich.images import ImageFinder
 from etwdetect.enrich.kinds import Kinds
 from etwdetect.enrich.modules import ModuleMap
 from etwdetect.enrich.paths import Paths
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
 
     from etwdetect.core.events import Event
     from etwdetect.core.rule import RemoteThread
+    from etwdetect.enrich.call_stacks import FoundCalls
     from etwdetect.enrich.imagefiles import ImageFiles
     from etwdetect.enrich.modules import Module
     from etwdetect.enrich.paths import Drives
@@ -96,15 +100,17 @@ class Enricher:
         self._paths = Paths(drives)
         """The container of the creator of the latest thread."""
         self._processes = ProcessTracker()
-        self._starts = StartFinder(self._processes, self._paths, source, files, pointer_size)
+        self._images = ImageFinder(self._processes, source, pointer_size)
+        self._starts = StartFinder(self._images, self._paths, source, files, pointer_size)
+        self._calls = CallFinder(self._images, self._paths, pointer_size)
         self._pending: deque[_Pending] = deque()
-        processes, starts = self._processes, self._starts
+        processes, starts, coming = self._processes, self._starts, self._images.coming
         self._prescan_handlers: dict[type, Callable[..., object]] = {
             ProcessStart: self._noticing(processes.prescan_start),
             ProcessRundown: self._noticing(processes.prescan_listing),
             ProcessStop: processes.prescan_stop,
-            ImageLoad: starts.coming.prescan,
-            ImageUnload: starts.coming.prescan,
+            ImageLoad: coming.prescan,
+            ImageUnload: coming.prescan,
             ThreadStart: starts.pools.observe,
             VolumeMapping: self._mapped,
             MachineName: self._named,
@@ -118,7 +124,8 @@ class Enricher:
             ThreadStart: starts.pools.observe,
             VolumeMapping: self._mapped,
             MachineName: self._named,
-            Loss: starts.lost,
+            Loss: self._images.lost,
+            CallStack: self._calls.observe,
         }
 
     def prescan(self, event: Event) -> None:
@@ -151,7 +158,11 @@ class Enricher:
     def involved(self, thread: RemoteThread) -> frozenset[int]:
         """Return the ids of the processes whose images matter to *thread*, the event observed last."""
         pids = {thread.creator_pid, thread.pid}
-        if thread.start_address is not None and thread.start_address >= END_OF_PROGRAMS[self._pointer_size]:
+        stack = self._calls.of(thread)
+        address = thread.start_address
+        if (address is not None and address >= END_OF_PROGRAMS[self._pointer_size]) or (
+            stack and stack.kernel_frames
+        ):
             pids |= EXCLUDED_PIDS
         for pid in (thread.creator_pid, thread.pid):
             process = self._processes.at(pid, thread.time)
@@ -177,7 +188,7 @@ class Enricher:
 
     def forget_images(self) -> None:
         """Take that image events were there, and were forgotten for want of room."""
-        self._starts.forgets = True
+        self._images.forgets = True
 
     def add(self, thread: RemoteThread, container: str | None = None) -> None:
         """Take the remote thread that the event observed last created; *container* is what that event names."""
@@ -192,7 +203,17 @@ class Enricher:
         self._notice_images(target, thread.pid)
         parents = (processes.parent(process, thread.time) for process in (source, target))
         self._pending.append(
-            _Pending(thread, source, next(parents), target, next(parents), module, modules, container)
+            _Pending(
+                thread,
+                source,
+                next(parents),
+                target,
+                next(parents),
+                module,
+                modules,
+                container,
+                self._calls.find(thread, source),
+            )
         )
 
     def take(self, now: int | None = None) -> Iterator[Detection]:
@@ -218,11 +239,13 @@ class Enricher:
         start, absent_start = self._starts.describe(thread, pending.target, pending.modules, module)
         if early and module is None and thread.start_address is not None:
             absent_start = TOO_MANY_WAITED
+        calls, absent_calls = self._calls.describe(pending.calls) if pending.calls else (Calls(), ())
         absent = (
             *([] if self._host else [("Computer", f"{self._source} does not tell")]),
             *absences("Source", source, pending.source, pending.source_parent, self._source),
             *absences("Target", target, pending.target, pending.target_parent, self._source),
             *absent_start,
+            *absent_calls,
         )
         return self._kinds.classify(
             Detection(
@@ -236,6 +259,7 @@ class Enricher:
                 container=pending.container,
                 assumed_drive=self._paths.assumed_for(pending.paths(module)),
                 absent=absent,
+                calls=calls,
             )
         )
 
@@ -246,7 +270,7 @@ class Enricher:
             if process is None or process.known is None or process.seen_to_start or process.sought:
                 continue
             process.sought = True
-            for event in self._starts.coming.of(process.known.pid):
+            for event in self._images.coming.of(process.known.pid):
                 if process.name is None or not self._processes.is_one_until(event.pid, event.time):
                     break
                 if event.time > time:
@@ -267,16 +291,16 @@ class Enricher:
     def _notice_images(self, process: TrackedProcess, pid: int) -> None:
         """Look at the paths of the first images of a process: one is Windows' own ntdll.dll."""
         first = islice(process.modules.paths(), _FIRST_IMAGES) if process.modules else ()
-        coming = (event.image for event in islice(self._starts.coming.of(pid), _FIRST_IMAGES))
+        coming = (event.image for event in islice(self._images.coming.of(pid), _FIRST_IMAGES))
         for path in (*first, *coming):
             self._paths.notice(path)
 
     def _loaded(self, event: ImageLoad) -> None:
-        self._starts.coming.observe(event)
+        self._images.coming.observe(event)
         self._processes.load(event)
 
     def _unloaded(self, event: ImageUnload) -> None:
-        self._starts.coming.observe(event)
+        self._images.coming.observe(event)
         self._processes.unload(event)
 
     def _mapped(self, event: VolumeMapping) -> None:
@@ -297,6 +321,7 @@ class _Pending(NamedTuple):
     module: Module | None
     modules: ModuleMap | None
     container: str | None
+    calls: FoundCalls | None
 
     def evident(self) -> RemoteThread:
         """Return the remote thread, with evidence where an event gives one of its processes another name."""
@@ -309,3 +334,5 @@ class _Pending(NamedTuple):
         yield module.path if module else None
         for process in (self.source, self.source_parent, self.target, self.target_parent):
             yield process.image if process else None
+        if self.calls:
+            yield from self.calls.paths()

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from etwdetect.core.events import IDLE_PID, SYSTEM_PID
+from etwdetect.core.events import SYSTEM_PID
 from etwdetect.enrich.absent import OUTSIDE
 from etwdetect.enrich.detection import Start
-from etwdetect.enrich.fields import END_OF_PROGRAMS, KERNEL_SPACE
-from etwdetect.enrich.modules import ComingModules, module_of
+from etwdetect.enrich.fields import END_OF_PROGRAMS
+from etwdetect.enrich.images import TOO_MANY_IMAGES
 
 if TYPE_CHECKING:
-    from etwdetect.core.events import ImageLoad, ImageUnload, Loss, ThreadStart
+    from etwdetect.core.events import ThreadStart
     from etwdetect.core.rule import RemoteThread
     from etwdetect.enrich.imagefiles import ImageFiles
+    from etwdetect.enrich.images import ImageFinder
     from etwdetect.enrich.modules import Module, ModuleMap
     from etwdetect.enrich.paths import Paths
-    from etwdetect.enrich.process_tracker import ProcessTracker
     from etwdetect.enrich.tracked_process import TrackedProcess
 
 Absent = tuple[tuple[str, str], ...]
@@ -29,53 +29,19 @@ class StartFinder:
     """
 
     def __init__(
-        self, processes: ProcessTracker, paths: Paths, source: str, files: ImageFiles | None, pointer_size: int
+        self, images: ImageFinder, paths: Paths, source: str, files: ImageFiles | None, pointer_size: int
     ) -> None:
-        self.coming = ComingModules()
         self.pools = PoolStarts()
-        self._processes = processes
+        self._images = images
         self._paths = paths
         self._source = source
         self._files = files
         self._end_of_programs = END_OF_PROGRAMS[pointer_size]
-        self._kernel_space = KERNEL_SPACE[pointer_size]
-        self._lossy = False
-        self.forgets = False
-        """Whether image events were forgotten."""
-
-    def lost(self, event: Loss) -> None:
-        """Take a loss of events, which may include image events."""
-        self._lossy |= event.events > 0 or event.buffers > 0
 
     def module(self, thread: RemoteThread, target: TrackedProcess) -> Module | None:
         """Return the image that holds the start address of *thread* when it starts."""
         address = thread.start_address
-        if address is None:
-            return None
-        if address >= self._kernel_space:
-            return self._kernel_module(address, thread.time)
-        module = target.modules.at(address) if target.modules else None
-        if module is not None:
-            return module
-        coming = None if target.seen_to_start else self.coming.at(thread.pid, address)
-        if coming is not None and self._is_of_target(coming, thread):
-            return module_of(coming)
-        if address >= self._end_of_programs:
-            return self._kernel_module(address, thread.time)
-        return None
-
-    def _kernel_module(self, address: int, time: int) -> Module | None:
-        """Return the kernel's image; the kernel logger lists those under one of the two system processes."""
-        for pid in (IDLE_PID, SYSTEM_PID):
-            process = self._processes.at(pid, time)
-            module = process.modules.at(address) if process and process.modules else None
-            if module is not None:
-                return module
-        return None
-
-    def _is_of_target(self, event: ImageLoad | ImageUnload, thread: RemoteThread) -> bool:
-        """Whether *event*, a later one, shows an image that the target of *thread* had mapped by then."""
-        return event.time > thread.time and self._processes.is_one_until(thread.pid, event.time)
+        return None if address is None else self._images.at(thread.pid, target, address, thread.time)
 
     @staticmethod
     def late(thread: RemoteThread, modules: ModuleMap | None, until: int) -> Module | None:
@@ -114,31 +80,12 @@ class StartFinder:
     ) -> str:
         if address >= self._end_of_programs:  # threads of LsaIso have such addresses, which need not be valid
             return f"{self._source} tells of no image of the kernel there"
-        coming = None if target.seen_to_start else next(self.coming.of(thread.pid), None)
         if target.forgotten:
             return target.forgotten
-        if not modules and (coming is None or not self._is_of_target(coming, thread)):
-            return _TOO_MANY if self.forgets else f"{self._source} does not tell of the target's images"
-        return self._why_not_all(thread, target, modules) or OUTSIDE
-
-    def _why_not_all(self, thread: RemoteThread, target: TrackedProcess, modules: ModuleMap | None) -> str | None:
-        """Return why some images of *target* may be unknown, or None if all are known."""
-        listed = modules.listed if modules else None
-        if listed is not None and listed >= thread.time:
-            return None
-        if self._lossy:
-            return "events are missing, so the images known of the target may not be all"
-        if (modules and modules.cut) or self.coming.cut or self.forgets:
-            return _TOO_MANY
-        if target.seen_to_start or listed is not None:
-            return None
-        listing = self.coming.listing(thread.pid)
-        if listing is not None and self._is_of_target(listing, thread):
-            return None
-        return f"{self._source} tells of some of the target's images only, as the target is older"
-
-
-_TOO_MANY: Final = "there are more images than are remembered"
+        if not modules and not self._images.is_any_known(thread.pid, target, thread.time):
+            too_many = TOO_MANY_IMAGES if self._images.forgets else None
+            return too_many or f"{self._source} does not tell of the target's images"
+        return self._images.why_not_all(thread.pid, target, modules, thread.time) or OUTSIDE
 
 
 def _nothing(why: str) -> Absent:

@@ -11,7 +11,7 @@ from pyspark.sql import types as T  # noqa: N812
 from etwdetect.core.prefilter import THREAD_START
 from etwdetect.fleet.judge import CODES, CONTRADICTION, FAULT, RECORDING_START
 from etwdetect.results.fields import FIELDS, FieldType
-from etwdetect.sources.eventdata.schema import COLUMNS, KINDS, POINTER_SIZES, SCHEMA_VERSION
+from etwdetect.sources.eventdata.schema import COLUMNS, KINDS, OLDEST_VERSION, POINTER_SIZES, SCHEMA_VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -110,7 +110,7 @@ def fault_of() -> Column:
     for name in _NAMES:
         fault = fault.when(_is_long(name), F.lit(f"has a {name} of more than {MOST_NAME:,} bytes"))
     fault = fault.when(
-        F.col("schema_version") != SCHEMA_VERSION,
+        ~F.col("schema_version").between(OLDEST_VERSION, SCHEMA_VERSION),
         F.concat(F.lit("has the schema version "), F.col("schema_version").cast("string")),
     ).when(
         F.col("code").isNull() & ~F.col("kind").isin(_OTHER_KINDS),

@@ -63,7 +63,7 @@ class DeferredImages:
 
     def add(self, raw: RawEvent) -> None:
         """Take one event; OSError where the temporary file can't be written."""
-        provider, event_id, version, opcode, time, pid, _, pointer_size, payload, offset, _ = raw
+        provider, event_id, version, opcode, time, pid, _, pointer_size, payload, offset, *_ = raw
         self._buffer += _ENTRY.pack(_HEAD.size + len(payload), _READ)
         self._buffer += _HEAD.pack(event_id, version, opcode, pointer_size, time, pid, offset, provider)
         self._buffer += payload

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from etwdetect.core.rule import RemoteThread
     from etwdetect.enrich.enricher import Enricher
     from etwdetect.offline.deferred_images import DeferredImages
+    from etwdetect.offline.deferred_stacks import DeferredStacks
 
 _MOST_AT_ONCE: Final = 4096
 """How many events of a process are kept between the prescan and the replay; the rest is decoded twice."""
@@ -25,13 +26,16 @@ _MOST_AT_ONCE: Final = 4096
 class ImageReplay:
     """Replays image events out of *images* to *enricher*: those up to a remote thread, and those soon after it.
 
+    Before them it shows the thread's call stack, out of *stacks*.
+
     The enricher then knows what it would if it had observed all image events in time order. `damaged` counts those
     that could not be read.
     """
 
-    def __init__(self, images: DeferredImages, enricher: Enricher) -> None:
+    def __init__(self, images: DeferredImages, stacks: DeferredStacks, enricher: Enricher) -> None:
         self.damaged = 0
         self._images = images
+        self._stacks = stacks
         self._enricher = enricher
         self._replayed: dict[int, int] = {}
         """By process: how many of its image events the enricher has observed or does not need."""
@@ -54,7 +58,13 @@ class ImageReplay:
             self._replay(event.pid, event.time - 1)
 
     def look_around(self, thread: RemoteThread) -> None:
-        """Replay the images that matter to *thread*, the event observed last; call it before `Enricher.add`."""
+        """Replay the stack and the images that matter to *thread*, the event observed last.
+
+        Call it before `Enricher.add`.
+        """
+        stack = self._stacks.of(thread)
+        if stack is not None:
+            self._enricher.observe(stack)
         for pid in self._enricher.involved(thread):
             self._replay(pid, thread.time)
         for parent, pid, since, until in self._enricher.exited_parents(thread):

@@ -16,10 +16,11 @@ from etwdetect.core.events import (
     VolumeMapping,
 )
 from etwdetect.core.order import EventSorter, Sorter, order_of
-from etwdetect.core.raw import IMAGE, KERNEL_PROCESS, LOST_EVENTS, THREAD
+from etwdetect.core.raw import EVENT_TRACING, IMAGE, KERNEL_PROCESS, LOST_EVENTS, STACK_WALK, THREAD
 from etwdetect.offline.deferred_images import DeferredImages
+from etwdetect.offline.deferred_stacks import DeferredStacks
 from etwdetect.offline.doubles import Doubles
-from etwdetect.sources.decode import Decoder, classic_opcodes, image_kind
+from etwdetect.sources.decode import Decoder, classic_opcodes, image_kind, stack_walk
 from etwdetect.sources.etl.records import hook_ids
 from etwdetect.sources.etl.walk import Wanted
 
@@ -43,10 +44,11 @@ MOST_WATCHED: Final = 16_384
 
 
 def _wanted() -> Wanted:
-    """Return what to look for in a trace: all that `Decoder` knows, with the kernel's image records apart."""
+    """Return what to look for in a trace: all that `Decoder` knows, and stacks; the kernel's images apart."""
     opcodes = classic_opcodes(images=True)
     hooks = [hook for provider in opcodes if provider != IMAGE for hook in hook_ids(provider, opcodes[provider])]
-    return Wanted(hooks, (KERNEL_PROCESS, LOST_EVENTS, *opcodes), hook_ids(IMAGE, opcodes[IMAGE]))
+    guids = KERNEL_PROCESS, LOST_EVENTS, STACK_WALK, EVENT_TRACING, *opcodes
+    return Wanted(hooks, guids, hook_ids(IMAGE, opcodes[IMAGE]), hook_ids(STACK_WALK, stack_walk.OPCODES))
 
 
 class Source:
@@ -82,6 +84,7 @@ class Reading:
     def __init__(self, prescan: Callable[[Event], None], *, digests: bool) -> None:
         self.sources: list[Source] = []
         self.images = DeferredImages()
+        self.stacks = DeferredStacks()
         self.doubles = Doubles()
         self.counts: Counter[str] = Counter()
         self.unknown_versions: Counter[tuple[str, int]] = Counter()
@@ -103,8 +106,12 @@ class Reading:
         decoder = Decoder(trace.damages.add, aside=self.images.add)
         sources: dict[bytes, Source] = {}
         watch, decode, take = _Watch(), decoder.decode, self._take
-        for number, raw in enumerate(trace.records(_wanted(), self.images.taker(trace.clock))):
+        self.stacks.begin(trace)
+        records = trace.records(_wanted(), self.images.taker(trace.clock), self.stacks.take)
+        for number, raw in enumerate(records):
             event = decode(raw)
+            if raw.stacks or raw.provider == STACK_WALK:
+                self.stacks.add(raw)
             if isinstance(event, Loss):
                 self.loss_records += event.events + event.buffers
             elif event is not None:
@@ -120,6 +127,7 @@ class Reading:
         time = event.time
         if isinstance(event, ThreadStart):
             source.has_threads = True
+            self.stacks.expect(event)
             if event.creator_pid != event.pid:
                 watch.thread(raw)
         elif isinstance(event, ThreadStop):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from etwdetect.core.events import Contradiction, Loss, SourceStart
+from etwdetect.core.events import Contradiction, Loss, SourceStart, ThreadStart
 from etwdetect.core.order import EventSorter
 from etwdetect.core.rule import RemoteThreadRule
 from etwdetect.enrich.enricher import Enricher
@@ -81,7 +81,7 @@ class RecordingScan:
 
     def detections(self) -> Iterator[Detection]:
         """Yield the remote threads in time order."""
-        replay = ImageReplay(self.reading.images, self._enricher)
+        replay = ImageReplay(self.reading.images, self.reading.stacks, self._enricher)
         pipeline = Pipeline(self.rule, self._enricher, replay.look_around)
         observe, advance = pipeline.observe, replay.advance
         for event in self._in_order(EventSorter()):
@@ -101,7 +101,15 @@ class RecordingScan:
             event = decoder.decode(raw)
             if event is not None:
                 images.add(event)
-        return self._in_order(images)
+        return self._with_stacks(self._in_order(images))
+
+    def _with_stacks(self, events: Iterator[Event]) -> Iterator[Event]:
+        """Yield *events*, each thread start behind its call stack."""
+        for event in events:
+            stack = self.reading.stacks.of(event) if isinstance(event, ThreadStart) else None
+            if stack is not None:
+                yield stack
+            yield event
 
     def recording(self) -> Iterator[Event | RecordingStart]:
         """Yield the `events` behind the RecordingStart that describes them; a Loss of nothing is left out."""

@@ -39,7 +39,7 @@ class ScanResult(NamedTuple):
     *told_by_two_providers* are thread starts that were told twice and left out once. *recordings* is 1, and one
     more for each further logfile header in the files. *doubled_buffers* stand twice and were read once.
     *events_lost* and *buffers_lost* are what Windows lost while it recorded, at the least; *images_damaged* are
-    image events of the processes of remote threads that could not be read.
+    image events of the processes of remote threads that could not be read, *stacks_damaged* call stacks' records.
 
     *possible_misses* are the first of *possible_miss_count* first threads that may be remote, as their process was
     running when it was told to start. *hosts* is how many machines the files name.
@@ -65,6 +65,7 @@ class ScanResult(NamedTuple):
     events_lost: int
     buffers_lost: int
     images_damaged: int
+    stacks_damaged: int
     thread_starts: RuleCounts
     possible_misses: tuple[ThreadStart, ...]
     possible_miss_count: int

@@ -93,6 +93,7 @@ class Scan:
             events_lost=sum(recording.events_lost for recording in self._recordings),
             buffers_lost=sum(recording.buffers_lost for recording in self._recordings),
             images_damaged=sum(recording.images_damaged for recording in self._recordings),
+            stacks_damaged=sum(reading.stacks.damaged for reading in readings),
             thread_starts=_sum([rule.counts for rule in rules]),
             possible_misses=tuple(thread for rule in rules for thread in rule.possible_misses),
             possible_miss_count=sum(rule.possible_miss_count for rule in rules),

@@ -101,6 +101,8 @@ def notes(result: ScanResult) -> Iterator[str]:
     if result.images_damaged:
         count = result.images_damaged
         yield f"{name(result)}: {count:,} image events cannot be read: start modules may be missing"
+    if result.stacks_damaged:
+        yield f"{name(result)}: {plural(result.stacks_damaged, 'record')} of call stacks cannot be read"
     if result.renamed:
         yield (
             f"{name(result)}: {plural(result.renamed, 'event')} gave a process another name, without an exit"

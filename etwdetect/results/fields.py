@@ -95,6 +95,7 @@ _SYSMON_ONLY: Final = (_N, _N, _N, _N, _P)
 _OFFSET: Final = (_Y, _P, _Y, _N, _N)
 _CONTAINER: Final = (_N, _P, _N, _N, _N)
 _ASSUMED: Final = (_P, _P, _N, _N, _N)
+_CALLS: Final = (_P, _P, _N, _N, _N)
 _FUNCTION: Final = (_P, _P, _Y, _N, _Y)
 
 _CLASSIC: Final = frozenset(("classic",))
@@ -303,6 +304,9 @@ FIELDS: Final = (
     RecordField("StartModule", _TEXT, "start.module", _MODULE, _CLASSIC),
     RecordField("StartModuleOffset", _HEX, "start.offset", _OFFSET, _SYSMON, extension=True),
     RecordField("StartFunction", _TEXT, "start.function", _FUNCTION, _CLASSIC),
+    RecordField("CallTrace", _TEXT, "calls.trace", _CALLS, _NARROW | {"syslog"}, extension=True),
+    RecordField("CallKernel", _TEXT, "calls.kernel", _CALLS, _NARROW | {"syslog"}, extension=True),
+    RecordField("CallSummary", _TEXT, "calls.summary", _CALLS, _NARROW, extension=True),
     RecordField("Container", _TEXT, "container", _CONTAINER, _NARROW, extension=True),
     RecordField("AssumedDrive", _TEXT, "assumed_drive", _ASSUMED, _NARROW, extension=True),
     RecordField("Kind", _TEXT, "kind", ALWAYS, _SYSMON, extension=True),

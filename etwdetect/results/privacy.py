@@ -48,6 +48,9 @@ class Privacy:
         """Yield *detection* without what is not written."""
         if self.hides_nothing:
             return (detection,)
+        calls = replace(
+            detection.calls, trace=self.text(detection.calls.trace), kernel=self.text(detection.calls.kernel)
+        )
         start = replace(detection.start, module=self.text(detection.start.module))
         source, target = self._process(detection.source), self._process(detection.target)
         absent = [
@@ -65,6 +68,7 @@ class Privacy:
                 source=source,
                 target=target,
                 start=start,
+                calls=calls,
                 absent=(*detection.absent, *absent),
                 prior_access=access,
                 saved=saved,

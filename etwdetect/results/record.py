@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from etwdetect.core.rule import RemoteThread
-from etwdetect.enrich.detection import Detection, Process, SavedForm, Start, UnknownField
+from etwdetect.enrich.detection import Calls, Detection, Process, SavedForm, Start, UnknownField
 from etwdetect.results.fields import BY_NAME, FIELDS, NAMES, SCHEMA_VERSION, record_id
 
 if TYPE_CHECKING:
@@ -102,6 +102,7 @@ def _detection(known: Mapping[str, Any]) -> Detection:
         "source": {},
         "target": {},
         "start": {},
+        "calls": {},
     }
     for field, part, attribute in _READ:
         if field.name in known:
@@ -114,6 +115,7 @@ def _detection(known: Mapping[str, Any]) -> Detection:
         source=Process(thread.creator_pid, **parts["source"]),
         target=Process(thread.pid, **parts["target"]),
         start=Start(**parts["start"]),
+        calls=Calls(**parts["calls"]),
         pointer_size=_pointer_size(known.get("StartAddress")),
         **parts[""],
     )

@@ -66,7 +66,7 @@ FILES = {
     "twice.etl.gz": gzip.compress(gzip.compress(SAMPLE)),
     "text.gz": gzip.compress(b"Dear diary"),
     "a.7z": b"7z\xbc\xaf\x27\x1c" + bytes(100),
-    "newer.jsonl": b'{"schema_version": 2, "host": "H", "recording": "r"}\n',
+    "newer.jsonl": b'{"schema_version": 3, "host": "H", "recording": "r"}\n',
 }
 
 

@@ -13,6 +13,7 @@ from etwdetect.core.rule import RemoteThreadRule
 from etwdetect.enrich.enricher import Enricher
 from etwdetect.offline import Scan, deferred_images
 from etwdetect.offline.deferred_images import DeferredImages
+from etwdetect.offline.deferred_stacks import DeferredStacks
 from etwdetect.offline.image_replay import ImageReplay
 from etwdetect.pipeline import Pipeline
 from etwdetect.sources.decode.encode import encode
@@ -154,7 +155,7 @@ def fed_late(events):
         else:
             others.append(event)
     enricher, found = Enricher(), []
-    replay = ImageReplay(images, enricher)
+    replay = ImageReplay(images, DeferredStacks(), enricher)
     pipeline = Pipeline(RemoteThreadRule(), enricher, replay.look_around)
     for event in others:
         enricher.prescan(event)
@@ -204,7 +205,7 @@ def test_the_images_of_a_whole_trace_name_its_starts():
 def test_a_damaged_image_event_makes_what_is_known_of_images_uncertain():
     images = filled([raw(20, 1), raw(20, 2)._replace(payload=raw(20, 2).payload[:21])])
     enricher = Enricher()
-    replay = ImageReplay(images, enricher)
+    replay = ImageReplay(images, DeferredStacks(), enricher)
     enricher.observe(ProcessStart(0, 10, 11, 20, image="a.exe"))
     (hit,) = (RemoteThreadRule().observe(ThreadStart(9, 10, 11, 20, 22, 0x999_0000)),)
     replay.look_around(hit)
@@ -219,7 +220,7 @@ def test_more_images_than_are_kept_are_said_to_be_forgotten_not_untold(monkeypat
     monkeypatch.setattr(deferred_images, "MOST_OF_ONE", 1)
     images = filled([raw(20, 1), raw(20, 2)])
     enricher = Enricher()
-    replay = ImageReplay(images, enricher)
+    replay = ImageReplay(images, DeferredStacks(), enricher)
     enricher.observe(ProcessStart(0, 10, 11, 20, image="a.exe"))
     hit = RemoteThreadRule().observe(ThreadStart(9, 10, 11, 20, 22, 0x999_0000))
     replay.look_around(hit)

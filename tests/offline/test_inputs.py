@@ -52,7 +52,7 @@ def told_of(folder):
     ("name", "content", "why"),
     [
         ("a.zip", b"PK\3\4 and no more", "is a .zip that cannot be read"),
-        ("a.jsonl", b'{"schema_version": 2, "host": "H", "recording": "r"}\n', "a newer etwdetect can read it"),
+        ("a.jsonl", b'{"schema_version": 3, "host": "H", "recording": "r"}\n', "a newer etwdetect can read it"),
         pytest.param("a.parquet", b"PAR1 cut short", "is not a readable Parquet file", marks=needs_parquet),
     ],
 )

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from etwdetect.core.rule import RemoteThread
-from etwdetect.enrich.detection import Detection, Process, Start
+from etwdetect.enrich.detection import Calls, Detection, Process, Start
 
 MIDNIGHT = 132_337_152_000_000_000
 """2020-05-12, 00:00 UTC."""
@@ -47,6 +47,11 @@ FULL = Detection(
     rule_name="technique_id=T1055",
     prior_access=(("UtcTime", "2020-05-12 13:08:15.265"), ("GrantedAccess", "0x1FFFFF")),
     container="0f5fb4d8-0c1a-4f2b-9f6a-000000000001",
+    calls=Calls(
+        "C:\\Windows\\System32\\ntdll.dll+9d4c4|UNKNOWN(000001A2B3C4D5E6)",
+        "C:\\Windows\\System32\\ntoskrnl.exe+42fa00",
+        "ntdll.dll|Unbacked",
+    ),
 )
 """All that can be known."""
 

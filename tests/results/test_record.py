@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from etwdetect.core.rule import RemoteThread
-from etwdetect.enrich.detection import Detection, Process, Start
+from etwdetect.enrich.detection import Calls, Detection, Process, Start
 from etwdetect.results import record
 from etwdetect.results.fields import NAMES
 from tests.results.conftest import FULL
@@ -36,6 +36,9 @@ FULL_LINE = (
     ' "TargetParentCommandLine": "", "NewThreadId": 9384, "StartAddress": "0x00007FFC6E27D3F0",'
     ' "StartModule": "C:\\\\Windows\\\\System32\\\\ntdll.dll", "StartModuleOffset": "0xCD3F0",'
     ' "StartFunction": "DbgUiRemoteBreakin",'
+    ' "CallTrace": "C:\\\\Windows\\\\System32\\\\ntdll.dll+9d4c4|UNKNOWN(000001A2B3C4D5E6)",'
+    ' "CallKernel": "C:\\\\Windows\\\\System32\\\\ntoskrnl.exe+42fa00",'
+    ' "CallSummary": "ntdll.dll|Unbacked",'
     ' "Container": "0f5fb4d8-0c1a-4f2b-9f6a-000000000001",'
     ' "AssumedDrive": "C:=\\\\Device\\\\HarddiskVolume3", "Kind": "debugger break-in",'
     ' "KindReason": "it starts at DbgUiRemoteBreakin", "Severity": "low",'
@@ -106,8 +109,9 @@ def detections(draw):
         draw(st.sampled_from(["etw", "driver"])),
         draw(processes(thread.creator_pid)),
         draw(processes(thread.pid)),
-        draw(st.builds(Start, st.none() | text, st.none() | wide, st.none() | text)),
-        size,
+        calls=draw(st.builds(Calls, st.none() | text, st.none() | text, st.none() | text)),
+        start=draw(st.builds(Start, st.none() | text, st.none() | wide, st.none() | text)),
+        pointer_size=size,
         absent=tuple(draw(st.dictionaries(text, text, max_size=3)).items()),
         sigma=tuple(draw(st.lists(text, max_size=3))),
         count=draw(st.integers(1, 1 << 40)),

@@ -52,7 +52,10 @@ def to_document(detection: Detection) -> dict[str, Any]:
         "host": {"name": detection.host},
         "log": {"file": {"path": detection.trace}},
         "rule": {"name": list(detection.sigma)},
-        "process": {**_process(thread.creator_pid, source), "thread": {"id": thread.creator_tid}},
+        "process": {
+            **_process(thread.creator_pid, source),
+            "thread": {"id": thread.creator_tid, "Ext": _call_stack(detection)},
+        },
         "user": user_fields(source.user, "id"),
         "Target": {
             "process": {
@@ -87,6 +90,16 @@ def _process(pid: int, process: Process) -> dict[str, Any]:
             "name": process.parent_image and file_name(process.parent_image),
             "command_line": process.parent_command_line,
         },
+    }
+
+
+def _call_stack(detection: Detection) -> dict[str, Any]:
+    """Return the user part of the call stack, as Elastic Defend writes it."""
+    calls = detection.calls
+    frames = calls.trace.split("|") if calls.trace else ()
+    return {
+        "call_stack": [{"symbol_info": frame} for frame in frames],
+        "call_stack_summary": calls.summary,
     }
 
 

@@ -33,6 +33,7 @@ _EVTX_MAGIC: Final = b"ElfFile\0"
 _LOGFILE_RECORD_HEADER: Final = 32
 _COMPRESSED_MODE: Final = 0x0400_0000
 _SMALLEST_STRIDE: Final = 1024
+_STACKS_AT_ONCE: Final = 4096
 _UNUSED: Final = "unused space between buffers"
 _HEADER_BUFFER: Final = 4
 
@@ -155,10 +156,16 @@ class Trace:
         """Make `records` stop before the next buffer."""
         self.stopped = True
 
-    def records(self, wanted: Wanted, aside: Callable[[bytes], None] | None = None) -> Iterator[RawEvent]:
+    def records(
+        self,
+        wanted: Wanted,
+        aside: Callable[[bytes], None] | None = None,
+        stacks: Callable[[bytes], None] | None = None,
+    ) -> Iterator[RawEvent]:
         """Yield the wanted records in file order, and possibly a few of providers with similar GUIDs.
 
-        The bytes of records to be put aside are passed to *aside*; `etl.records.read` parses them.
+        The bytes of records to be put aside are passed to *aside*; `etl.records.read` parses them. Those of stacks
+        are passed to *stacks*, many at once, each padded to 8 bytes.
         """
         self._known_damages = Damages(self.damages.count, list(self.damages.described))
         window = _Window()
@@ -168,7 +175,7 @@ class Trace:
             if header.filled == header.size == buffers.HEADER_SIZE:
                 continue  # no records: nothing to hold, however many there are
             if not window.has_room(header.filled - buffers.HEADER_SIZE):
-                yield from self._records_in(window, wanted, aside)
+                yield from self._records_in(window, wanted, aside, stacks)
                 window.clear()
             try:
                 window.place(offset, self._body(offset, header), header)
@@ -177,7 +184,7 @@ class Trace:
         expected = self.header.buffers_expected
         if expected is not None and not self.stopped:
             self.missing = max(expected - self._found, 0)
-        yield from self._records_in(window, wanted, aside)
+        yield from self._records_in(window, wanted, aside, stacks)
 
     def _buffers(self) -> Iterator[tuple[int, BufferHeader]]:
         """Yield each buffer's offset and header; skip invalid ones where the next one's offset is known."""
@@ -267,7 +274,11 @@ class Trace:
             return b""
 
     def _records_in(
-        self, window: _Window, wanted: Wanted, aside: Callable[[bytes], None] | None
+        self,
+        window: _Window,
+        wanted: Wanted,
+        aside: Callable[[bytes], None] | None,
+        stacks: Callable[[bytes], None] | None,
     ) -> Iterator[RawEvent]:
         walked = walk(window.data, [buffer.span for buffer in window.placed], wanted)
         self.events_read += walked.records
@@ -276,10 +287,15 @@ class Trace:
         reasons = dict(walked.broken)
         for at, buffer in _with_buffers(reasons, window.placed):
             self._damaged(buffer, at, f"{reasons[at]}; the rest of the buffer is left out")
+        data = window.data
         if aside is not None:
-            data = window.data
             for at in walked.aside:
                 aside(bytes(data[at : at + (data[at + 4] | data[at + 5] << 8)]))  # the size of a hooked record
+        for first in range(0, len(walked.stacks), _STACKS_AT_ONCE):
+            if stacks is None:
+                break
+            at_once = walked.stacks[first : first + _STACKS_AT_ONCE]
+            stacks(b"".join([data[at : at + ((data[at + 4] | data[at + 5] << 8) + 7 & -8)] for at in at_once]))
         for at, buffer in _with_buffers(walked.found, window.placed):
             try:
                 yield records.read(window.data, at, self.clock, buffer.file_offset(at))

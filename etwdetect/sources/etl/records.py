@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from etwdetect.core.events import UNKNOWN_ID
 from etwdetect.core.filetime import LAST_FILETIME
-from etwdetect.core.raw import IMAGE, PROCESS, SYSTEM_CONFIG, THREAD, RawEvent
+from etwdetect.core.raw import IMAGE, PROCESS, STACK_WALK, SYSTEM_CONFIG, THREAD, RawEvent
 
 if TYPE_CHECKING:
     from etwdetect.sources.etl.clock import ClockConversion
@@ -84,7 +84,7 @@ def _tables() -> tuple[bytes, bytes]:
 KINDS, HEADER_SIZES = _tables()
 
 # In the kernel's own records the upper byte of the hook id is the class, the lower one the opcode.
-_HOOK_GROUPS: Final = {0x03: PROCESS, 0x05: THREAD, 0x0B: SYSTEM_CONFIG, 0x14: IMAGE}
+_HOOK_GROUPS: Final = {0x03: PROCESS, 0x05: THREAD, 0x0B: SYSTEM_CONFIG, 0x14: IMAGE, 0x18: STACK_WALK}
 _IMAGE_LOAD_HOOK: Final = 0x030A  # it is in the group of process hooks
 _LOAD: Final = 10
 
@@ -99,6 +99,11 @@ _PERFINFO_TYPES: Final = frozenset((0x10, 0x11))
 _CONTAINER_ID: Final = 16
 """EVENT_HEADER_EXT_TYPE_CONTAINER_ID of evntcons.h: a GUID as 36 bytes of text."""
 _MOST_OF_AN_ID: Final = 64
+STACK_ITEMS: Final = frozenset((5, 6, 17, 18))
+"""EVENT_HEADER_EXT_TYPE_STACK_TRACE32 and 64, STACK_KEY32 and 64 of evntcons.h."""
+
+_MOST_STACKS: Final = 4
+"""Of one event; Windows adds one, or two where it has the parts apart."""
 
 _HAS_EXTENDED_ITEMS: Final = 0x01
 _POINTERS_32: Final = 0x20
@@ -129,7 +134,9 @@ def read(data: bytearray | bytes, at: int, clock: ClockConversion, offset: int) 
     """
     header_type = data[at + 2]
     pointer_size = 4 if header_type in _TYPES_32 else 8
-    event_id, end, container = 0, at, None
+    event_id, end = 0, at
+    container: str | None = None
+    stacks: tuple[tuple[int, bytes], ...] = ()
     if header_type in (0x12, 0x13):
         size, _, _, flags, _, tid, pid, time, provider, event_id, version, _, _, opcode, _, _ = _EVENT.unpack_from(
             data, at
@@ -140,7 +147,7 @@ def read(data: bytearray | bytes, at: int, clock: ClockConversion, offset: int) 
             pointer_size = 8
         body, end = at + HEADERS[header_type][1], at + size
         if flags & _HAS_EXTENDED_ITEMS:
-            body, container = _extended_items(data, body, end)
+            body, container, stacks = _extended_items(data, body, end)
     elif header_type in (0x0A, 0x14):
         size, _, _, opcode, _, version, tid, pid, time, provider = _FULL.unpack_from(data, at)
         body, end = at + HEADERS[header_type][1], at + size
@@ -155,8 +162,9 @@ def read(data: bytearray | bytes, at: int, clock: ClockConversion, offset: int) 
     time = clock.filetime(time)
     if not 0 <= time <= LAST_FILETIME:
         raise ValueError("a record's time stamp is out of range")
+    payload = bytes(data[body:end])
     return RawEvent(
-        provider, event_id, version, opcode, time, pid, tid, pointer_size, bytes(data[body:end]), offset, container
+        provider, event_id, version, opcode, time, pid, tid, pointer_size, payload, offset, container, stacks
     )
 
 
@@ -164,12 +172,15 @@ def _class_of(hook: int) -> bytes:
     return IMAGE if hook == _IMAGE_LOAD_HOOK else _HOOK_GROUPS.get(hook >> 8, b"")
 
 
-def _extended_items(data: bytearray | bytes, at: int, end: int) -> tuple[int, str | None]:
-    """Return the offset of the payload, after the extended items at *at*, and the container's id in one of them.
+def _extended_items(
+    data: bytearray | bytes, at: int, end: int
+) -> tuple[int, str | None, tuple[tuple[int, bytes], ...]]:
+    """Return the offset of the payload, after the extended items at *at*, the container's id, and the stacks.
 
     An item is {u16 whole size, u16 type, u16 another follows, u16 data size, data}, padded to its whole size.
     """
     container = None
+    stacks: tuple[tuple[int, bytes], ...] = ()
     while at + _EXTENDED_ITEM.size <= end:
         whole, item_type, another_follows, size = _EXTENDED_ITEM.unpack_from(data, at)
         if whole < _EXTENDED_ITEM.size + size or at + whole > end:
@@ -177,7 +188,9 @@ def _extended_items(data: bytearray | bytes, at: int, end: int) -> tuple[int, st
         if item_type == _CONTAINER_ID and size <= _MOST_OF_AN_ID:
             text = bytes(data[at + _EXTENDED_ITEM.size : at + _EXTENDED_ITEM.size + size])
             container = text.rstrip(b"\0").decode("ascii", "backslashreplace") or None
+        elif item_type in STACK_ITEMS and len(stacks) < _MOST_STACKS:
+            stacks += ((item_type, bytes(data[at + _EXTENDED_ITEM.size : at + _EXTENDED_ITEM.size + size])),)
         at += whole
         if not another_follows & 1:
-            return at, container
+            return at, container, stacks
     raise ValueError("a record's extended items are inconsistent")

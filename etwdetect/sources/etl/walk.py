@@ -32,6 +32,7 @@ NARROW: Final = 24
 
 _FIND: Final = 1
 _ASIDE: Final = 2
+_STACK: Final = 3
 """What to do with the records of a hook id; 0 for nothing."""
 
 
@@ -43,17 +44,27 @@ class Span(NamedTuple):
 
 
 class Wanted:
-    """The records to find: kernel records by hook id, others by provider GUID; and kernel records to put *aside*.
+    """The records to find: kernel records by hook id, others by provider GUID; and kernel records to put aside.
+
+    Those are of two kinds, *aside* and *stacks*.
 
     Only the first 8 bytes of a GUID are compared here; the decoder compares all 16.
     """
 
-    def __init__(self, hooks: Iterable[int], guids: Iterable[bytes], aside: Iterable[int] = ()) -> None:
+    def __init__(
+        self,
+        hooks: Iterable[int],
+        guids: Iterable[bytes],
+        aside: Iterable[int] = (),
+        stacks: Iterable[int] = (),
+    ) -> None:
         table = bytearray(1 << 16)
         for hook in hooks:
             table[hook] = _FIND
         for hook in aside:
             table[hook] = _ASIDE
+        for hook in stacks:
+            table[hook] = _STACK
         self.hooks = bytes(table)
         self.guids = frozenset(guid[:8] for guid in guids)
 
@@ -65,13 +76,14 @@ class Walk:
     records: int = 0
     found: list[int] = field(default_factory=list)
     aside: list[int] = field(default_factory=list)
+    stacks: list[int] = field(default_factory=list)
     broken: list[tuple[int, str]] = field(default_factory=list)
 
 
 def walk(data: bytearray, spans: list[Span], wanted: Wanted) -> Walk:
     """Walk the records of the buffers at *spans* in *data*, whose length is a multiple of 8.
 
-    Never raises, whatever the data. *found*, *aside* and *broken* are in ascending order.
+    Never raises, whatever the data. *found*, *aside*, *stacks* and *broken* are in ascending order.
     """
     result = Walk()
     rest = [span for span in spans if span.end % ALIGNMENT] if len(spans) >= WIDE else spans
@@ -81,6 +93,7 @@ def walk(data: bytearray, spans: list[Span], wanted: Wanted) -> Walk:
         _walk_one(data, span, wanted, result)
     result.found.sort()
     result.aside.sort()
+    result.stacks.sort()
     result.broken.sort()
     return result
 
@@ -90,6 +103,7 @@ def _walk_one(data: bytearray, span: Span, wanted: Wanted, result: Walk) -> None
     unpack, kinds, header_sizes = START.unpack_from, KINDS, HEADER_SIZES
     none, hooked, named = int(Kind.NONE), int(Kind.HOOKED), int(Kind.NAMED)
     hooks, guids = wanted.hooks, wanted.guids
+    places = {_FIND: result.found, _ASIDE: result.aside, _STACK: result.stacks}
     records = 0
     while at + START.size <= end:
         size, marker, size_if_hooked, hook = unpack(data, at)
@@ -102,7 +116,7 @@ def _walk_one(data: bytearray, span: Span, wanted: Wanted, result: Walk) -> None
             break
         if kind == hooked:
             if hooks[hook]:
-                (result.found if hooks[hook] == _FIND else result.aside).append(at)
+                places[hooks[hook]].append(at)
         elif kind == named and bytes(data[at + 24 : at + 32]) in guids:
             result.found.append(at)
         records += 1
@@ -176,6 +190,7 @@ def _check_records(words: Words, steps: list[Step], spans: list[Span], wanted: W
     hook = np.where(hooked, np.frombuffer(wanted.hooks, np.uint8)[start[:, 3]], 0)
     result.found.extend((at[hook == _FIND] * 8).tolist())
     result.aside.extend((at[hook == _ASIDE] * 8).tolist())
+    result.stacks.extend((at[hook == _STACK] * 8).tolist())
     named = at[kind == int(Kind.NAMED)]
     providers = np.frombuffer(b"".join(wanted.guids), np.uint64)
     result.found.extend((named[np.isin(words[named + 3], providers)] * 8).tolist())

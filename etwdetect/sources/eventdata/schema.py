@@ -20,6 +20,8 @@ import reprlib
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from etwdetect.core.events import (
+    MOST_FRAMES,
+    CallStack,
     Contradiction,
     ImageLoad,
     ImageUnload,
@@ -40,8 +42,11 @@ if TYPE_CHECKING:
 
     from etwdetect.core.events import Event
 
-SCHEMA_VERSION: Final = 1
-"""Raise it when a column changes its meaning or a new kind of row matters to the rule, not with new columns."""
+SCHEMA_VERSION: Final = 2
+"""The newest version of a row. Raise it with a new kind of row, or when a column changes its meaning; not with new
+columns. A row is written in the version that has its kind, so that older readers refuse no more than they must."""
+
+OLDEST_VERSION: Final = 1
 
 POINTER_SIZES: Final = (4, 8)
 """The valid values of pointer_size, in bytes."""
@@ -104,9 +109,14 @@ KINDS: Final[dict[str, Any]] = {
         MachineName,
         SourceStart,
         Contradiction,
+        CallStack,
     )
 }
 """The records that have rows, by name. Thread exits have none, because nothing uses them."""
+
+
+_VERSIONS: Final[dict[type, int]] = {CallStack: 2}
+"""By kind, the first version that has it, where that is not the oldest."""
 
 
 class Column(NamedTuple):
@@ -190,6 +200,17 @@ def _read_name(value: Any) -> str:  # noqa: ANN401
     return _ESCAPE.sub(lambda found: chr(int(found[1], 16)), _text(value))
 
 
+def _write_frames(frames: tuple[int, ...]) -> str:
+    return ",".join(map(_write_address, frames))
+
+
+def _read_frames(value: Any) -> tuple[int, ...]:  # noqa: ANN401
+    frames = _text(value).split(",") if value else []
+    if len(frames) > MOST_FRAMES:
+        raise ValueError(f"has more than {MOST_FRAMES} frames")
+    return tuple(map(_read_address, frames))
+
+
 def _read_pointer_size(value: Any) -> int:  # noqa: ANN401
     size = _COUNT(value)
     if size not in POINTER_SIZES:
@@ -242,6 +263,10 @@ COLUMNS: Final = (
     Column("device", "string", _write_name, _read_name),
     Column("path", "string", _write_name, _read_name),
     Column("name", "string", _write_name, _read_name),
+    Column("kernel_frames", "string", _write_frames, _read_frames),
+    Column("user_frames", "string", _write_frames, _read_frames),
+    Column("no_kernel", "string", _write_name, _read_name),
+    Column("no_user", "string", _write_name, _read_name),
     Column("container", "string", _write_name, _read_name),
     Column("trace", "string", _write_name, _read_name),
     Column("trace_sha256", "string", _same, _read_sha256),
@@ -262,7 +287,7 @@ _READERS: Final = {
 def to_row(recording: Recording, seq: int, event: Event | RecordingStart) -> dict[str, Any]:
     """Return the row of *event*; KeyError for an event that has no row (ThreadStop)."""
     row: dict[str, Any] = {
-        "schema_version": SCHEMA_VERSION,
+        "schema_version": _VERSIONS.get(type(event), OLDEST_VERSION),
         "host": _write_name(recording.host),
         "recording": _write_name(recording.name),
         "seq": seq,
@@ -278,7 +303,7 @@ def to_row(recording: Recording, seq: int, event: Event | RecordingStart) -> dic
 def recording_of(row: Mapping[str, Any]) -> Recording:
     """Return the recording of *row*; ValueError where the row is not of this schema's version."""
     version = row.get("schema_version")
-    if version != SCHEMA_VERSION:
+    if type(version) is not int or not OLDEST_VERSION <= version <= SCHEMA_VERSION:
         newer = isinstance(version, int) and version > SCHEMA_VERSION
         raise ValueError(f"has the schema version {reprlib.repr(version)}" + (f": {NEWER}" if newer else ""))
     return Recording(*(_value(row, name, _read_name, needed=True) for name in ("host", "recording")))

@@ -41,7 +41,14 @@ def test_what_a_source_lacks_is_what_the_table_says_no_to():
         field.name for field in FIELDS if field.availability(RecordSource.KERNEL_PROCESS) is Availability.NO
     }
     assert "SourceCommandLine" in lacking([RecordSource.KERNEL_PROCESS])
-    assert lacking([RecordSource.LIVE]) == {"AssumedDrive", "Container", "RuleName"}
+    assert lacking([RecordSource.LIVE]) == {
+        "AssumedDrive",
+        "CallKernel",
+        "CallSummary",
+        "CallTrace",
+        "Container",
+        "RuleName",
+    }
     assert lacking([]) == frozenset()
 
 

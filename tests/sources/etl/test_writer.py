@@ -147,7 +147,8 @@ def test_extended_items_are_stepped_over_when_read():
     with TraceWriter(file, TraceOptions(START)) as writer:
         writer.write(encode(EVENTS[1]), items=[(6, b"stack" * 9), (12, b"x")])
     (raw,) = (raw for raw in Trace(file, "test").records(EVERYTHING) if raw.provider == KERNEL_PROCESS)
-    assert raw._replace(offset=0) == encode(EVENTS[1])
+    assert raw._replace(offset=0, stacks=()) == encode(EVENTS[1])
+    assert raw.stacks == ((6, b"stack" * 9),)
 
 
 @pytest.mark.parametrize("header_type", [SYSTEM32, SYSTEM64, COMPACT64, PERFINFO64, FULL32, FULL64])

@@ -150,7 +150,7 @@ def test_a_last_line_without_its_end_is_a_line(tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "fault"),
     [
-        ("a.jsonl", b'{"schema_version": 2}\n', "is not a file of events: has the schema version 2: a newer"),
+        ("a.jsonl", b'{"schema_version": 3}\n', "is not a file of events: has the schema version 3: a newer"),
         ("a.jsonl", b'{"ProcessId": 2}\n', "is not a file of events: has the schema version None"),
         ("a.jsonl", b"{\n", "is not a file of events: a line is not valid JSON"),
         ("a.parquet", b"PAR1 and more", "is not a readable Parquet file"),

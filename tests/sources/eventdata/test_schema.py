@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from etwdetect.core import events
-from etwdetect.core.events import Event, ImageLoad, Loss, ProcessStart, ThreadStart, ThreadStop
+from etwdetect.core.events import MOST_FRAMES, Event, ImageLoad, Loss, ProcessStart, ThreadStart, ThreadStop
 from etwdetect.core.filetime import LAST_FILETIME
 from etwdetect.sources.eventdata.schema import (
     COLUMNS,
@@ -45,6 +45,10 @@ VALUES = {
     "trace": TEXT,
     "trace_sha256": st.text("0123456789abcdef", min_size=64, max_size=64),
     "pointer_size": st.sampled_from((4, 8)),
+    "kernel_frames": st.lists(U64, max_size=MOST_FRAMES).map(tuple),
+    "user_frames": st.lists(U64, max_size=MOST_FRAMES).map(tuple),
+    "no_kernel": TEXT,
+    "no_user": TEXT,
 }
 
 
@@ -93,7 +97,7 @@ def test_columns_that_are_not_known_are_passed_over():
 @pytest.mark.parametrize(
     ("change", "fault"),
     [
-        ({"schema_version": SCHEMA_VERSION + 1}, "has the schema version 2: a newer etwdetect can read it"),
+        ({"schema_version": SCHEMA_VERSION + 1}, "has the schema version 3: a newer etwdetect can read it"),
         ({"schema_version": "x"}, "has the schema version 'x'"),
         ({"kind": "Thunder"}, "is of the unknown kind 'Thunder'"),
         ({"kind": ["ThreadStart"]}, "is of the unknown kind"),
