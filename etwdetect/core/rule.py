@@ -6,10 +6,11 @@ no bytes, files, clocks or Windows: events go in, in time order, and remote thre
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from etwdetect.core.consistency import SECOND_START
 from etwdetect.core.events import (
     IDLE_PID,
     SYSTEM_PID,
@@ -137,12 +138,11 @@ class RemoteThreadRule:
         self._overflow = _Overflow(bound)
         self._contradictions = _Contradictions()
         self.possible_misses: list[ThreadStart] = []
-        """First threads behind a second start of a process that had threads and did not exit: they may be remote.
+        """First threads behind a second start of a process that was running: they may be remote.
 
         At most MOST_MISSES are kept; `possible_miss_count` counts all.
         """
         self.possible_miss_count = 0
-        self._born_again: set[int] = set()
         self._events_lost = 0
         self._buffers_lost = 0
 
@@ -152,17 +152,15 @@ class RemoteThreadRule:
             case ThreadStart():
                 return self._thread_started(event)
             case ProcessStart(pid=pid):
-                if pid in self._start and pid not in self.table and len(self._born_again) < self.table.bound:
-                    self._born_again.add(pid)
                 evicted = self.table.add(pid)
                 self._start.born(event)
+                self._contradictions.of_another(pid)
                 self._overflow.born(pid, evicted)
             case ProcessStop(pid=pid):
                 self.table.take(pid)
                 self._start.exited(pid)
-                self._born_again.discard(pid)
                 self._overflow.exited(pid)
-                self._contradictions.exited(pid)
+                self._contradictions.of_another(pid)
             case ProcessRundown():
                 self._start.found(event)
             case ThreadRundown():
@@ -179,9 +177,7 @@ class RemoteThreadRule:
     @property
     def remembered(self) -> set[int]:
         """The processes about which anything is remembered."""
-        return (
-            {*self.table, *self._born_again} | self._start.pids | self._overflow.pids | self._contradictions.pids
-        )
+        return {*self.table} | self._start.pids | self._overflow.pids | self._contradictions.pids
 
     @property
     def room(self) -> int:
@@ -208,6 +204,11 @@ class RemoteThreadRule:
         bound = self.table.bound
         return RuleState(STATE_VERSION, bound, pids, evictions, start, known, *overflow, *lost, contradictions)
 
+    @property
+    def contradictions(self) -> Counter[str]:
+        """How many contradictions were told, by name; other names than the first 64 are not counted."""
+        return self._contradictions.counts
+
     @classmethod
     def restore(cls, state: RuleState) -> Self:
         """Return a rule that continues where `snapshot` was called; ValueError for a state of another version."""
@@ -232,7 +233,7 @@ class RemoteThreadRule:
             self.counts.excluded += 1
         elif is_first:
             self.counts.first += 1
-            if target in self._born_again:
+            if self._contradictions.has(SECOND_START, target):
                 self._may_miss(event)
         else:
             self.counts.remote += 1
@@ -240,7 +241,6 @@ class RemoteThreadRule:
         return None
 
     def _may_miss(self, event: ThreadStart) -> None:
-        self._born_again.discard(event.pid)
         self.possible_miss_count += 1
         if len(self.possible_misses) < MOST_MISSES:
             self.possible_misses.append(event)
@@ -268,10 +268,6 @@ class _SessionStart:
         self._time = session_start
         self._known: set[int] = set()
         """The running processes that were seen to start, or listed as older than the latest source."""
-
-    def __contains__(self, pid: int) -> bool:
-        """Whether process *pid* is known to run."""
-        return pid in self._known
 
     @property
     def pids(self) -> set[int]:
@@ -367,8 +363,10 @@ class _Contradictions:
     _MOST = 65_536
     """Of how many processes they are kept."""
     _MOST_OF_ONE = 8
+    _MOST_NAMES = 64
 
     def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
         self._names: dict[int | None, tuple[str, ...]] = {}
 
     @property
@@ -377,14 +375,21 @@ class _Contradictions:
         return {pid for pid in self._names if pid is not None}
 
     def add(self, event: Contradiction) -> None:
+        if event.name in self.counts or len(self.counts) < self._MOST_NAMES:
+            self.counts[event.name] += 1
         names = self._names.get(event.pid, ())
         is_room = len(names) < self._MOST_OF_ONE and (names or len(self._names) < self._MOST)
         if event.name not in names and is_room:
             self._names[event.pid] = (*names, event.name)
 
-    def exited(self, pid: int) -> None:
+    def of_another(self, pid: int) -> None:
+        """Forget what touches the process that had *pid* until now."""
         if self._names:
             self._names.pop(pid, None)
+
+    def has(self, name: str, pid: int) -> bool:
+        """Whether the contradiction *name* touches process *pid* itself."""
+        return name in self._names.get(pid, ())
 
     def of(self, event: ThreadStart) -> list[str]:
         if not self._names:

@@ -32,6 +32,7 @@ from etwdetect.enrich.process_tracker import ProcessTracker
 from etwdetect.enrich.starts import TOO_MANY_WAITED, StartFinder
 
 if TYPE_CHECKING:
+    from collections import Counter
     from collections.abc import Callable, Iterator
 
     from etwdetect.core.events import Event
@@ -46,9 +47,6 @@ _Named = TypeVar("_Named", ProcessStart, ProcessRundown)
 
 GRACE_PERIOD: Final = 2 * TICKS_PER_SECOND
 """How long after a thread's start an image event may still identify its module."""
-
-RENAMED: Final = "renamed"
-"""The evidence of a remote thread whose source or target has another name in another event."""
 
 _FIRST_IMAGES: Final = 8
 
@@ -104,13 +102,13 @@ class Enricher:
         self._starts = StartFinder(self._images, self._paths, source, files, pointer_size)
         self._calls = CallFinder(self._images, self._paths, pointer_size)
         self._pending: deque[_Pending] = deque()
-        processes, starts, coming = self._processes, self._starts, self._images.coming
+        processes, starts = self._processes, self._starts
         self._prescan_handlers: dict[type, Callable[..., object]] = {
             ProcessStart: self._noticing(processes.prescan_start),
             ProcessRundown: self._noticing(processes.prescan_listing),
             ProcessStop: processes.prescan_stop,
-            ImageLoad: coming.prescan,
-            ImageUnload: coming.prescan,
+            ImageLoad: self._images.prescan,
+            ImageUnload: self._images.prescan,
             ThreadStart: starts.pools.observe,
             VolumeMapping: self._mapped,
             MachineName: self._named,
@@ -119,8 +117,8 @@ class Enricher:
             ProcessStart: self._noticing(processes.start),
             ProcessRundown: self._noticing(processes.list),
             ProcessStop: processes.stop,
-            ImageLoad: self._loaded,
-            ImageUnload: self._unloaded,
+            ImageLoad: self._images.load,
+            ImageUnload: self._images.unload,
             ThreadStart: starts.pools.observe,
             VolumeMapping: self._mapped,
             MachineName: self._named,
@@ -141,9 +139,9 @@ class Enricher:
             handler(event)
 
     @property
-    def renamed(self) -> int:
-        """How many events gave a process another name, although it was not told to exit."""
-        return self._processes.renamed
+    def contradictions(self) -> Counter[str]:
+        """How many events do not agree with earlier ones of the same process, by evidence."""
+        return self._processes.contradictions
 
     def knows(self, pid: int, time: int) -> bool:
         """Whether events identify the process *pid* at *time*, the time of the latest event."""
@@ -295,14 +293,6 @@ class Enricher:
         for path in (*first, *coming):
             self._paths.notice(path)
 
-    def _loaded(self, event: ImageLoad) -> None:
-        self._images.coming.observe(event)
-        self._processes.load(event)
-
-    def _unloaded(self, event: ImageUnload) -> None:
-        self._images.coming.observe(event)
-        self._processes.unload(event)
-
     def _mapped(self, event: VolumeMapping) -> None:
         self._paths.learn(event.device, event.path)
 
@@ -324,10 +314,9 @@ class _Pending(NamedTuple):
     calls: FoundCalls | None
 
     def evident(self) -> RemoteThread:
-        """Return the remote thread, with evidence where an event gives one of its processes another name."""
-        if not (self.source.renamed or self.target.renamed):
-            return self.thread
-        return self.thread._replace(evidence=(*self.thread.evidence, RENAMED))
+        """Return the remote thread, with evidence where events about its processes do not agree."""
+        names = {*self.source.contradictions, *self.target.contradictions}
+        return self.thread._replace(evidence=(*self.thread.evidence, *sorted(names))) if names else self.thread
 
     def paths(self, module: Module | None) -> Iterator[str | None]:
         """Yield the kernel's paths that the detection shows; *module* is where the thread starts."""

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 TOO_MANY_IMAGES: Final = "there are more images than are remembered"
 
+_FOUR_GIBIBYTES: Final = 1 << 32
+"""More than an image can have: its header tells the size in 32 bits."""
+
 
 class ImageFinder:
     """Finds images among those of *processes*, and among those that later events show to be mapped already.
@@ -29,9 +32,34 @@ class ImageFinder:
         self._source = source
         self._end_of_programs = END_OF_PROGRAMS[pointer_size]
         self._kernel_space = KERNEL_SPACE[pointer_size]
+        self._end_of_memory = 1 << 8 * pointer_size
         self._lossy = False
         self.forgets = False
         """Whether image events were forgotten."""
+
+    def prescan(self, event: ImageLoad | ImageUnload) -> None:
+        """Take an event of the same trace ahead of time."""
+        if self._is_possible(event):
+            self.coming.prescan(event)
+
+    def load(self, event: ImageLoad) -> None:
+        """Take the mapping or the listing of an image."""
+        if self._is_possible(event):
+            self.coming.observe(event)
+            self._processes.load(event)
+        else:
+            self._processes.refuse(event)
+
+    def unload(self, event: ImageUnload) -> None:
+        """Take the unmapping of an image."""
+        self.coming.observe(event)
+        self._processes.unload(event)
+
+    def _is_possible(self, event: ImageLoad | ImageUnload) -> bool:
+        """Whether an image can lie where *event* says. A program of 32-bit Windows may have 3 GiB."""
+        is_in_program = event.base < self._end_of_programs and self._end_of_memory > _FOUR_GIBIBYTES
+        end = self._end_of_programs if is_in_program else self._end_of_memory
+        return event.size < _FOUR_GIBIBYTES and event.base + event.size <= end
 
     def lost(self, event: Loss) -> None:
         """Take a loss of events, which may include image events."""

@@ -8,6 +8,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar, cast
 
 from etwdetect.core.events import ImageLoad, ImageUnload
+from etwdetect.enrich.programs import is_same_program
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -68,21 +69,22 @@ class ModuleMap:
         """Yield the paths of the images mapped now, the one mapped first first."""
         return (module.path for module in self._modules.values())
 
-    def load(self, event: ImageLoad) -> None:
-        """Take the mapping of an image, or the listing of a mapped one."""
+    def load(self, event: ImageLoad) -> bool:
+        """Take the mapping of an image, or the listing of a mapped one; return whether it lies over another."""
         if event.rundown:
             self.listed = event.time
         module = module_of(event)
         known = self._modules.get(module.base)
         if known is not None and known.size == module.size:
             self._modules[module.base] = _completed(known, module)
+            return not is_same_program(known.path, module.path)
+        is_over = self._clear(module)
+        if len(self._bases) >= MOST_OF_ONE:
+            self.cut = True
         else:
-            self._clear(module)
-            if len(self._bases) >= MOST_OF_ONE:
-                self.cut = True
-                return
             insort(self._bases, module.base)
             self._modules[module.base] = module
+        return is_over
 
     def unload(self, event: ImageUnload, *, keep: bool = False) -> bool:
         """Take the unmapping of an image, and return whether its mapping was known.
@@ -111,8 +113,9 @@ class ModuleMap:
         kept = (each for each in self._kept if each.time > time and each.holds(address))
         return next(kept, None) or self.at(address)
 
-    def _clear(self, module: Module) -> None:
-        """Remove the images that *module* overlaps: their unmapping was not recorded."""
+    def _clear(self, module: Module) -> bool:
+        """Remove the images that *module* overlaps, whose unmapping was not recorded; return whether any are."""
+        count = len(self._bases)
         end = module.base + module.size
         index = max(bisect_right(self._bases, module.base) - 1, 0)
         while index < len(self._bases) and self._bases[index] < max(end, module.base + 1):
@@ -121,6 +124,7 @@ class ModuleMap:
                 self._remove(base)
             else:
                 index += 1
+        return len(self._bases) < count
 
     def _remove(self, base: int) -> None:
         del self._modules[base]

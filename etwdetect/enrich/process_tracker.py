@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from etwdetect.core.bounded import BoundedMap
@@ -10,7 +11,11 @@ from etwdetect.enrich.forgotten import ForgottenProcesses
 from etwdetect.enrich.modules import ModuleMap
 from etwdetect.enrich.programs import is_same_program
 from etwdetect.enrich.tracked_process import (
+    IMPOSSIBLE_IMAGE,
+    MAPPED_OVER,
+    RENAMED,
     SAME_START,
+    SECOND_PROGRAM,
     TrackedProcess,
     is_another,
     learn_from,
@@ -49,8 +54,8 @@ class ProcessTracker:
         """The processes that exited at the time of the latest exit."""
         self._latest_exit = 0
         self._forgotten = ForgottenProcesses(bound)
-        self.renamed = 0
-        """How many events gave a process another name, although it was not told to exit."""
+        self.contradictions: Counter[str] = Counter()
+        """How many events do not agree with earlier ones of the same process, by evidence."""
         self._forgets_ids = False
         """Whether the prescan found starts or exits of more ids than it keeps."""
 
@@ -113,7 +118,7 @@ class ProcessTracker:
         ended = self._running.pop(event.pid) or self._new(event.pid)
         self._forgotten.discard(event.pid)
         if learn_from(ended, event):
-            self.renamed += 1
+            self.contradictions[RENAMED] += 1
         ended.complete = True
         if len(self._just_exited) < self._bound:
             self._just_exited[event.pid] = ended
@@ -124,9 +129,18 @@ class ProcessTracker:
         process = self._running.get(event.pid) or self._new(event.pid)
         if process.modules is None:
             process.modules = ModuleMap()
-        process.modules.load(event)
+        if process.modules.load(event):
+            self._contradict(MAPPED_OVER, process)
         if process.wants_path:
             process.see(event.image, mapped=not event.rundown)
+        elif process.has_other_program(event.image):
+            self._contradict(SECOND_PROGRAM, process)
+        self._track(event.pid, process)
+
+    def refuse(self, event: ImageLoad) -> None:
+        """Take an image that cannot be mapped where *event* says."""
+        process = self._running.get(event.pid) or self._new(event.pid)
+        self._contradict(IMPOSSIBLE_IMAGE, process)
         self._track(event.pid, process)
 
     def unload(self, event: ImageUnload) -> None:
@@ -212,11 +226,16 @@ class ProcessTracker:
     def _replace(self, pid: int, process: TrackedProcess | None, by: TrackedProcess) -> None:
         """Track a process in place of *process*, which was not told to exit; count it if their names differ."""
         if process is not None:
-            if process.known is not None and by.known is not None:
-                by.renamed = process.renamed = not is_same_program(process.known.image, by.known.image)
-                self.renamed += by.renamed
+            names = (each.known.image if each.known else None for each in (process, by))
+            if not is_same_program(*names):
+                self._contradict(RENAMED, process, by)
             process.release()
         self._track(pid, by)
+
+    def _contradict(self, evidence: str, *processes: TrackedProcess) -> None:
+        self.contradictions[evidence] += 1
+        for process in processes:
+            process.contradict(evidence)
 
     def _new(self, pid: int) -> TrackedProcess:
         """Return a process about which nothing is known, or not any more."""

@@ -27,6 +27,13 @@ _CODE_PAGES: Final = (
 )
 """The ANSI code pages of Windows, and UTF-8, which it can be set to."""
 
+_VOLUME: Final = re.compile(
+    r"(?:\\\?\?\\)?(?:[a-z]:|\\device\\[^\\]+(?:(?:\\[^\\;]+)?\\;[^\\]+)?)?", re.IGNORECASE
+)
+"""A drive or a volume before a path, and of a share the redirector and the drive: ``\\DfsClient\\;Z:00020d40``."""
+
+_SYSTEM_ROOT: Final = "\\systemroot\\"
+
 _LONGEST: Final = 1024
 """The most characters of a name that are decoded: kernels keep 15 bytes, an escape has four characters."""
 
@@ -115,3 +122,24 @@ def is_same_program(one: str | None, other: str | None) -> bool:
     # What a kernel makes of letters that its code page lacks is not known for sure.
     pairs = ((name, path) for name, path in ((one, other), (other, one)) if is_bare(name))
     return any(fits(name, path) or not file_name(path).isascii() for name, path in pairs)
+
+
+def is_namesake(one: str, other: str) -> bool:
+    r"""Whether two paths are of different files with one name; volumes are not compared.
+
+    >>> is_namesake("C:\\Windows\\a.exe", "\\Device\\HarddiskVolume3\\Windows\\A.exe")
+    False
+    >>> is_namesake("C:\\Windows\\a.exe", "\\Device\\HarddiskVolume3\\Users\\u\\a.exe")
+    True
+    >>> is_namesake("\\Device\\Mup\\host\\a.exe", "\\Device\\Mup\\DfsClient\\;Z:00020d40\\host\\a.exe")
+    False
+    """
+    if file_name(one).lower() != file_name(other).lower():
+        return False
+    return _inside(one) != _inside(other)
+
+
+def _inside(path: str) -> str:
+    """Return *path* on its volume, in lower case."""
+    inside = _VOLUME.sub("", path, count=1).lower()
+    return f"\\windows\\{inside.removeprefix(_SYSTEM_ROOT)}" if inside.startswith(_SYSTEM_ROOT) else inside

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from etwdetect.core.events import ProcessRundown, ProcessStart
 from etwdetect.core.filetime import TICKS_PER_MILLISECOND
 from etwdetect.enrich.modules import MOST_OF_ONE
-from etwdetect.enrich.programs import NTDLL, fits, is_bare, is_same_program
+from etwdetect.enrich.programs import NTDLL, fits, is_bare, is_namesake, is_same_program
 
 if TYPE_CHECKING:
     from etwdetect.core.events import ProcessStop
@@ -16,6 +16,18 @@ if TYPE_CHECKING:
     KnownProcess = ProcessStart | ProcessRundown
 
 _WEIGHT_OF_TEXT: Final = 128
+RENAMED: Final = "renamed"
+"""The evidence of a process that another event names differently."""
+
+MAPPED_OVER: Final = "mapped-over"
+"""The evidence of a process one of whose images was mapped where another one was."""
+
+IMPOSSIBLE_IMAGE: Final = "impossible-image"
+"""The evidence of a process with an image that does not fit into the address space."""
+
+SECOND_PROGRAM: Final = "second-program"
+"""The evidence of a process that maps an image of its program's name from another folder."""
+
 SAME_START: Final = 10 * TICKS_PER_MILLISECOND
 """Two providers report one start within this time of each other, one with the image's path and one without."""
 
@@ -26,7 +38,8 @@ class TrackedProcess:
     *known* is what events say about it, *parent* the process that was its parent when it started, *modules* its
     images. *awaited* is the FILETIME until which an image loaded late may hold the start address of one of its
     threads. *complete* says that the prescan has nothing more about it, *sought* that no image to come is of its
-    program, *forgotten* why less is known than events told, *renamed* that an event gives it another name.
+    program, *forgotten* why less is known than events told. *contradictions* are evidence: what events about it do
+    not agree on.
     """
 
     __slots__ = (
@@ -34,12 +47,12 @@ class TrackedProcess:
         "_likely",
         "awaited",
         "complete",
+        "contradictions",
         "forgotten",
         "known",
         "modules",
         "parent",
         "program",
-        "renamed",
         "sought",
         "text",
         "wants_path",
@@ -56,7 +69,7 @@ class TrackedProcess:
         self.modules: ModuleMap | None = None
         self.awaited = 0
         self.sought = False
-        self.renamed = False
+        self.contradictions: tuple[str, ...] = ()
         self.program: str | None = None
         """The path of the image that its bare name fits."""
         self._likely: str | None = None
@@ -124,6 +137,16 @@ class TrackedProcess:
         else:
             self._likely = path if fits(name, path) else None
 
+    def contradict(self, evidence: str) -> None:
+        """Take that events about it do not agree, as *evidence* says."""
+        if evidence not in self.contradictions:
+            self.contradictions += (evidence,)
+
+    def has_other_program(self, path: str | None) -> bool:
+        """Whether *path* is that of another image with the name of its program, whose path is known."""
+        program = self.image
+        return path is not None and program is not None and not is_bare(program) and is_namesake(program, path)
+
     def _found(self, program: str) -> None:
         self.program = program
         self.wants_path = False
@@ -153,7 +176,7 @@ def learn_from(process: TrackedProcess, event: ProcessRundown | ProcessStop) -> 
     elif not is_another(process.known, event):
         process.learn(merged(process.known, event))
     elif not is_same_program(process.known.image, event.image):
-        process.renamed = True
+        process.contradict(RENAMED)
         return True
     return False
 

@@ -82,8 +82,9 @@ class Monitor:
 
     @property
     def incomplete(self) -> bool:
-        """Whether events are missing."""
-        return bool(self.gaps or self.stream.lost.events or self.stream.lost.buffers)
+        """Whether events are missing, or a remote thread may have been missed."""
+        lost = self.stream.lost
+        return bool(self.gaps or lost.events or lost.buffers or self.stream.rule.possible_miss_count)
 
     def poll(self) -> Generator[list[Detection], None, None]:
         """Yield the new detections, usually none, a hundred times a second.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from etwdetect.core.consistency import Consistency
 from etwdetect.core.events import Loss, ProcessStart, ProcessStop
 from etwdetect.core.filetime import TICKS_PER_SECOND
 from etwdetect.core.rule import DEFAULT_BOUND, RemoteThreadRule
@@ -62,6 +63,7 @@ class Stream:
         """What was lost so far."""
         self._damaged = 0
         self._decoder = Decoder(self._note_damage, images=True)
+        self._consistency = Consistency()
         self._enricher = enricher
         self._images = DeferredImages()
         self._tap = tap
@@ -72,6 +74,11 @@ class Stream:
     def damaged(self) -> int:
         """How many events had a payload too short for its version."""
         return self._damaged + self._images.damaged
+
+    @property
+    def contradictions(self) -> Counter[str]:
+        """How many events contradict others, by evidence."""
+        return self.rule.contradictions + self._enricher.contradictions
 
     @property
     def counts(self) -> Counter[str]:
@@ -99,7 +106,7 @@ class Stream:
 
     def know(self, events: Iterable[Event]) -> None:
         """Take the processes that were there before the session: they come before all that the window holds."""
-        for event in events:
+        for event in self._consistency.checked(events):
             self._observe(event)
 
     def lose(self, loss: Loss) -> None:
@@ -108,10 +115,11 @@ class Stream:
         if self._tap is not None:
             self._tap(loss)
         self._pipeline.observe(loss)
+        self._consistency.lose()
 
     def release(self, now: float | None = None, time: int | None = None) -> Iterator[Detection]:
         """Yield the detections up to *now*, in seconds, which is the FILETIME *time*; all without both."""
-        for event in self.window.release(now):
+        for event in self._consistency.checked(self.window.release(now)):
             self._observe(event)
         behind = self._delay + round(self.window.width * TICKS_PER_SECOND)
         yield from self._pipeline.take(None if time is None else time - behind)

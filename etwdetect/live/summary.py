@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from etwdetect.live.losses import loss_text
+from etwdetect.results import contradictions
 from etwdetect.results.wording import plural
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ def notes(monitor: Monitor) -> list[str]:
             f"{plural(stream.window.misses, 'event')} came more than {stream.window.width * 1000:.0f} ms late and"
             " reached the rule out of order"
         )
+    lines += contradictions.notes(stream.contradictions)
+    lines += contradictions.possible_misses(stream.rule.possible_misses, stream.rule.possible_miss_count)
     return lines
 
 

@@ -7,6 +7,7 @@ start for a new process. The architecture page says when two tellings are one.
 from __future__ import annotations
 
 import heapq
+from collections import deque
 from operator import itemgetter
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -24,7 +25,7 @@ from etwdetect.core.filetime import TICKS_PER_MILLISECOND
 from etwdetect.core.order import order_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     from etwdetect.core.events import Event
     from etwdetect.offline.reading import Source
@@ -37,6 +38,12 @@ STEADY: Final = APART // 20
 
 TOLD_TWICE: Final = "told-twice"
 """The evidence of a thread start that has the bytes of an earlier one, and may be another."""
+
+ONE_PROVIDER: Final = "one-provider"
+"""The evidence of a process with a thread start that only one of two providers told, though both were on."""
+
+MOST_HELD: Final = 65_536
+"""How many events are held back until another provider had its time to tell a thread start too."""
 
 MOST_LIVES: Final = 65_536
 """How many processes, and how many threads, are remembered."""
@@ -79,6 +86,11 @@ class _Moment:
         if any(one != other and UNKNOWN_ID not in {one, other} for one, other in creators):
             return False
         return self.facts[2] == telling.facts[2] or None in {self.facts[2], telling.facts[2]}
+
+    @property
+    def providers(self) -> Collection[bytes]:
+        """Those that told it."""
+        return self._digests.keys()
 
     def is_near(self, telling: _Telling) -> bool:
         """Whether *telling* is no farther away than two tellings of one moment may be."""
@@ -148,25 +160,32 @@ class Doubles:
 
     def in_order(self, sources: Sequence[Source]) -> Iterator[Event]:
         """Yield the events of *sources* in order of time; once only."""
+        events = self._told_once(sources)
+        if len({source.provider for source in sources if source.has_threads}) > 1:
+            return _with_one_sided(events, sources)
+        return (event for event, _ in events)
+
+    def _told_once(self, sources: Sequence[Source]) -> Iterator[tuple[Event, _Moment | None]]:
+        """Yield the events, each start of a thread with what is told of it, also by events to come."""
         for _, source, event, digest in heapq.merge(*map(_tagged, sources), key=itemgetter(0)):
             time = event.time - source.ahead
             match event:
                 case ProcessStart():
                     again = self._process_starts(event, _Telling(time, source.provider, digest, _facts(event)))
                     if again is not None:
-                        yield again
+                        yield again, None
                 case ProcessStop(pid=pid):
                     life = _ended(self._processes, (pid, 0), _Telling(time, source.provider, digest))
                     if life is not None:
-                        yield event
+                        yield event, None
                         if life.is_end_doubtful:
-                            yield Contradiction(event.time, TOLD_TWICE, pid)
+                            yield Contradiction(event.time, TOLD_TWICE, pid), None
                 case ThreadStart():
                     yield from self._thread_starts(event, _Telling(time, source.provider, digest, _facts(event)))
                 case ThreadStop(pid=pid, tid=tid):
                     _ended(self._threads, (pid, tid), _Telling(time, source.provider, digest))
                 case _:
-                    yield event
+                    yield event, None
 
     def _process_starts(self, event: ProcessStart, telling: _Telling) -> Event | None:
         """Return what the rule should take for *event*: itself, if it is not told before."""
@@ -182,7 +201,7 @@ class Doubles:
         del values["creator_pid"], values["creator_tid"]
         return ProcessRundown(**values)
 
-    def _thread_starts(self, event: ThreadStart, telling: _Telling) -> Iterator[Event]:
+    def _thread_starts(self, event: ThreadStart, telling: _Telling) -> Iterator[tuple[Event, _Moment | None]]:
         """Yield *event* if it is not told before, and ahead of it that this is not certain."""
         ids, process = (event.pid, event.tid), self._processes.get((event.pid, 0))
         life = self._threads.get(ids)
@@ -192,9 +211,10 @@ class Doubles:
             # Events as data have no provider, and no ends of threads that could tell two apart.
             tells_ends = bool(telling.provider)
             if tells_ends and life is not None and life.owner is process and life.may_be_told_by(telling):
-                yield Contradiction(event.time, TOLD_TWICE, event.pid)
-            self._threads.put(ids, _Life(_Moment(telling), life, process))
-            yield event
+                yield Contradiction(event.time, TOLD_TWICE, event.pid), None
+            moment = _Moment(telling)
+            self._threads.put(ids, _Life(moment, life, process))
+            yield event, moment
         elif start.tell(telling):
             self.two_providers += 1
         else:
@@ -226,6 +246,36 @@ def _ended(lives: _Lives, ids: tuple[int, int], telling: _Telling) -> _Life | No
         life.is_end_doubtful = before is not None and (before.is_of(telling) or before.has_bytes_of(telling))
         life.end = _Moment(telling)
     return life
+
+
+def _with_one_sided(events: Iterator[tuple[Event, _Moment | None]], sources: Sequence[Source]) -> Iterator[Event]:
+    """Yield *events*, and ahead of a thread start that one provider lacks, though it was on, that this is so."""
+    aheads = [source.ahead for source in sources]
+    wait = APART + max(aheads) - min(aheads)
+    held: deque[tuple[Event, _Moment | None]] = deque()
+    for item in events:
+        held.append(item)
+        while held[0][0].time + wait < item[0].time:
+            event, moment = held.popleft()
+            if moment is not None and isinstance(event, ThreadStart) and _is_one_sided(moment, sources):
+                yield Contradiction(event.time, ONE_PROVIDER, event.pid)
+            yield event
+        if len(held) > MOST_HELD:
+            yield held.popleft()[0]
+    # No source was on for another millisecond behind the rest.
+    yield from (event for event, _ in held)
+
+
+def _is_one_sided(moment: _Moment, sources: Sequence[Source]) -> bool:
+    """Whether only one provider told *moment*, and another one told of moments before and behind it."""
+    if len(moment.providers) > 1:
+        return False
+    return any(
+        source.has_threads
+        and source.provider not in moment.providers
+        and source.first - source.ahead + APART < moment.time < source.last - source.ahead - APART
+        for source in sources
+    )
 
 
 def _facts(event: ProcessStart | ThreadStart) -> _Facts:

@@ -6,7 +6,9 @@ import heapq
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
+from etwdetect.core.consistency import DERIVED
 from etwdetect.core.events import (
+    Contradiction,
     Loss,
     MachineName,
     ProcessStart,
@@ -151,6 +153,8 @@ class Reading:
         source = Source(b"", digests=self._digests)
         self.sources.append(source)
         for number, event in enumerate(trace.events()):
+            if isinstance(event, Contradiction) and event.name in DERIVED:
+                continue  # it is found again
             if isinstance(event, Loss):
                 before = self.losses_in_place
                 self.losses_in_place = Loss(0, before.events + event.events, before.buffers + event.buffers)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from etwdetect.core.consistency import Consistency
 from etwdetect.core.events import Contradiction, Loss, SourceStart, ThreadStart
 from etwdetect.core.order import EventSorter
 from etwdetect.core.rule import RemoteThreadRule
@@ -15,6 +16,7 @@ from etwdetect.sources.decode import Decoder
 from etwdetect.sources.etl.reader import Trace
 
 if TYPE_CHECKING:
+    from collections import Counter
     from collections.abc import Iterator, Sequence
 
     from etwdetect.core.events import Event
@@ -139,9 +141,9 @@ class RecordingScan:
         return sum(trace.header.buffers_lost for trace in self.traces)
 
     @property
-    def renamed(self) -> int:
-        """How many events gave a process another name."""
-        return self._enricher.renamed
+    def contradictory(self) -> Counter[str]:
+        """How many events contradict others, by evidence."""
+        return self.rule.contradictions + self._enricher.contradictions
 
     @property
     def _start(self) -> int:
@@ -157,4 +159,4 @@ class RecordingScan:
         yield SourceStart(self._start)
         for name in self.contradictions:
             yield Contradiction(self._start, name)
-        yield from self.reading.in_order(images)
+        yield from Consistency().checked(self.reading.in_order(images))

@@ -45,9 +45,9 @@ class ScanResult(NamedTuple):
     running when it was told to start. *hosts* is how many machines the files name.
 
     *thread_starts* counts the thread starts by row of the rule; *table_size* and *table_bound* are of the
-    new-process table, *evictions* its evicted entries. *renamed* counts the events that gave a process another
-    name. *stopped* says that not all was read because the user interrupted it. *seconds* is how long all of it
-    took.
+    new-process table, *evictions* its evicted entries. *contradictions* counts the events that contradict others,
+    by evidence. *stopped* says that not all was read because the user interrupted it. *seconds* is how long all of
+    it took.
     """
 
     files: tuple[FileDamages, ...]
@@ -74,7 +74,7 @@ class ScanResult(NamedTuple):
     table_bound: int
     evictions: int
     stopped: bool
-    renamed: int
+    contradictions: Counter[str]
     seconds: float
 
     @property

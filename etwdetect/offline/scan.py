@@ -102,7 +102,7 @@ class Scan:
             table_bound=self._bound,
             evictions=sum(rule.table.evictions for rule in rules),
             stopped=any(trace.stopped for trace in traces),
-            renamed=sum(recording.renamed for recording in self._recordings),
+            contradictions=sum((recording.contradictory for recording in self._recordings), Counter()),
             seconds=self._seconds,
         )
 

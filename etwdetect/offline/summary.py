@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from etwdetect.core.filetime import iso_time
+from etwdetect.results import contradictions
 from etwdetect.results.wording import plural, printable
 
 if TYPE_CHECKING:
@@ -47,7 +47,10 @@ def warnings(result: ScanResult) -> Iterator[str]:
             f"{name(result)}: {_lost(result)} lost while it was recorded: remote threads may be missing, and those"
             " found may be first threads"
         )
-    yield from _contradictions(result)
+    if result.hosts > 1:
+        yield f"{name(result)}: {result.hosts} machines are named in it: their files are not one recording"
+    misses = contradictions.possible_misses(result.possible_misses, result.possible_miss_count)
+    yield from (f"{name(result)}: {line}" for line in misses)
     nothing = nothing_to_show(result)
     if nothing is not None:
         yield nothing
@@ -65,19 +68,6 @@ def _lost(result: ScanResult) -> str:
     counts = (result.events_lost, "event"), (result.buffers_lost, "buffer")
     lost = " and ".join(plural(count, noun) for count, noun in counts if count)
     return f"{lost} {'was' if result.events_lost + result.buffers_lost == 1 else 'were'}"
-
-
-def _contradictions(result: ScanResult) -> Iterator[str]:
-    if result.hosts > 1:
-        yield f"{name(result)}: {result.hosts} machines are named in it: their files are not one recording"
-    for thread in result.possible_misses:
-        yield (
-            f"{name(result)}: thread {thread.tid} in process {thread.pid}, made by process {thread.creator_pid} at"
-            f" {iso_time(thread.time)}, is first only because that running process is told to start again:"
-            " it may be a remote thread"
-        )
-    if result.possible_miss_count > len(result.possible_misses):
-        yield f"{name(result)}: {result.possible_miss_count:,} such first threads in all"
 
 
 def notes(result: ScanResult) -> Iterator[str]:
@@ -103,11 +93,7 @@ def notes(result: ScanResult) -> Iterator[str]:
         yield f"{name(result)}: {count:,} image events cannot be read: start modules may be missing"
     if result.stacks_damaged:
         yield f"{name(result)}: {plural(result.stacks_damaged, 'record')} of call stacks cannot be read"
-    if result.renamed:
-        yield (
-            f"{name(result)}: {plural(result.renamed, 'event')} gave a process another name, without an exit"
-            " before: a name may be made up, or an exit may be missing"
-        )
+    yield from (f"{name(result)}: {line}" for line in contradictions.notes(result.contradictions))
     if result.thread_starts.unknown:
         yield f"{name(result)}: {result.thread_starts.unknown:,} thread starts have no known creator"
 

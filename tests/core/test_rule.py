@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from etwdetect.core.consistency import SECOND_START
 from etwdetect.core.events import (
     UNKNOWN_ID,
     Contradiction,
@@ -273,6 +274,13 @@ def test_a_contradiction_marks_the_hits_by_and_in_its_process_until_it_exits():
     assert evidence(rule, exited(20), thread(10, 20)) == [()]
 
 
+def test_contradictions_are_counted_by_name():
+    rule = RemoteThreadRule()
+    for event in Contradiction(T0, "a", 20), Contradiction(T0, "a", 20), Contradiction(T0, "b"):
+        rule.observe(event)
+    assert rule.contradictions == {"a": 2, "b": 1}
+
+
 def test_a_contradiction_of_the_whole_recording_marks_every_hit_behind_the_other_evidence():
     rule = RemoteThreadRule()
     whole = Contradiction(T0, "second-header"), Contradiction(T0, "doubled-buffer")
@@ -284,7 +292,8 @@ def test_a_contradiction_of_the_whole_recording_marks_every_hit_behind_the_other
 def test_a_first_thread_behind_a_second_start_of_a_running_process_is_a_possible_miss():
     rule = RemoteThreadRule(session_start=T0)
     hidden = thread(30, 20, T0 + 4)
-    events = created(20, time=T0 + 1), thread(10, 20, T0 + 2), created(20, time=T0 + 3), hidden
+    again = created(20, time=T0 + 3), Contradiction(T0 + 3, SECOND_START, 20)
+    events = created(20, time=T0 + 1), thread(10, 20, T0 + 2), *again, hidden
     assert hits(rule, *events) == []
     assert (rule.possible_misses, rule.possible_miss_count) == ([hidden], 1)
 
@@ -293,11 +302,11 @@ def test_a_first_thread_behind_a_second_start_of_a_running_process_is_a_possible
     "events",
     [
         (created(20, time=T0 + 1), created(20, time=T0 + 2), thread(10, 20, T0 + 3)),
-        (created(20, time=T0 + 1), thread(10, 20, T0 + 2), exited(20, T0 + 3), created(20, time=T0 + 4),
-         thread(10, 20, T0 + 5)),
-        (created(20, time=T0 + 1), thread(10, 20, T0 + 2), created(20, time=T0 + 3), thread(20, 20, T0 + 4)),
+        (Contradiction(T0, SECOND_START, 20), exited(20), created(20), thread(10, 20)),
+        (Contradiction(T0, SECOND_START, 20), created(20), thread(10, 20)),
+        (created(20), Contradiction(T0, SECOND_START, 20), thread(20, 20)),
     ],
-    ids=["no thread between", "an exit between", "its own thread"],
+    ids=["no thread between", "an exit between", "another start", "its own thread"],
 )  # fmt: skip
 def test_no_other_first_thread_is_a_possible_miss(events):
     rule = RemoteThreadRule(session_start=T0)
@@ -312,6 +321,7 @@ def test_contradictions_without_end_are_bounded():
         rule.observe(Contradiction(T0, f"other-{number}"))
     assert len(rule.snapshot(T0).contradictions) == 65_536
     assert len(evidence(rule, thread(10, 20))[0]) == 9
+    assert len(rule.contradictions) == 64
 
 
 def test_without_a_session_no_target_is_in_doubt():

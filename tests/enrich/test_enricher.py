@@ -447,4 +447,4 @@ def test_events_that_rename_are_counted():
     enricher = Enricher()
     for event in start(1), listed(time=2, image="b.exe"), listed(time=3, image="b.exe"), ProcessStop(4, TARGET):
         enricher.observe(event)
-    assert enricher.renamed == 1
+    assert enricher.contradictions == {"renamed": 1}

@@ -1,6 +1,6 @@
 """What a live stream knows of both processes when a remote thread comes."""
 
-from etwdetect.core.events import ImageLoad, ProcessStop, ThreadStart
+from etwdetect.core.events import ImageLoad, Loss, ProcessStart, ProcessStop, ThreadStart
 from etwdetect.core.raw import PROCESS, RawEvent
 from etwdetect.enrich.enricher import Enricher
 from etwdetect.live import deferred_images
@@ -58,3 +58,25 @@ def test_images_that_were_forgotten_are_said_to_be(monkeypatch):
     raws = [encode(ThreadStart(T, INJECTOR, 11, TARGET, 21, 0x1010))]
     (hit,) = detected(raws, [image(T - 9, TARGET, PATH), image(T - 8, 30, PATH)])
     assert dict(hit.absent)["StartModule"] == "there are more images than are remembered"
+
+
+def test_a_session_that_contradicts_itself_says_so():
+    stream = Stream(0, 0, Enricher(source="the session"), NoAnswers())
+    thread = ThreadStart(T, INJECTOR, 11, TARGET, 21)
+    again = ProcessStart(T + 1, 1, 2, TARGET)
+    raws = [thread, again, thread._replace(time=T + 2, tid=22), thread._replace(time=T + 3, tid=23)]
+    stream.add([encode(event) for event in raws], [], 0.0)
+    assert [hit.thread.evidence for hit in stream.release()] == [(), ("second-start",)]
+    assert stream.contradictions == {"second-start": 1}
+    assert [miss.tid for miss in stream.rule.possible_misses] == [22]
+
+
+def test_behind_a_loss_a_start_of_a_running_process_is_no_contradiction():
+    stream = Stream(0, 0, Enricher(source="the session"), NoAnswers())
+    thread = ThreadStart(T, INJECTOR, 11, TARGET, 21)
+    stream.add([encode(thread)], [], 0.0)
+    list(stream.release())
+    stream.lose(Loss(T + 1, 1))
+    stream.add([encode(ProcessStart(T + 2, 1, 2, TARGET)), encode(thread._replace(time=T + 3))], [], 0.0)
+    assert list(stream.release()) == []
+    assert (stream.contradictions, stream.rule.possible_miss_count) == ({}, 0)

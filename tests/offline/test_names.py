@@ -47,8 +47,8 @@ class Machine:
         ids = {"ProcessId": pid, "TThreadId": tid}
         self._log(THREAD, _START, 3, time, ids, pid=creator, tid=creator + 4)
 
-    def image(self, opcode, time, pid, path, base=0x1400_0000):
-        fields = {"ProcessId": pid, "ImageBase": base, "ImageSize": 0x1_0000, "ImageName": path}
+    def image(self, opcode, time, pid, path, base=0x1400_0000, *, size=0x1_0000):
+        fields = {"ProcessId": pid, "ImageBase": base, "ImageSize": size, "ImageName": path}
         self._log(IMAGE, opcode, 2, time, fields, pid=pid, tid=pid + 4)
 
     def born(self, time, pid, name, path=None, creator=SHELL):

@@ -33,7 +33,14 @@ EVIDENCE: Final = (
     ("told-twice", "this start has the bytes of an earlier one; another session may have told it again"),
     ("second-header", "the file holds several recordings, and the target may have started in another one"),
     ("several-hosts", "files of several machines were joined; process ids of one mean nothing in another"),
+    ("second-start", "the source or the target was told to start while it was running"),
+    ("second-end", "the source or the target was told to exit twice; one of the exits may be made up"),
+    ("after-exit", "the source or the target had exited; its exit may be made up, or a start is missing"),
+    ("one-provider", "one of two providers lacks a thread start in the process; it may be made up"),
     ("doubled-buffer", "a buffer stands in the file twice, so the file is not as Windows wrote it"),
+    ("mapped-over", "an image of the source or the target lies where another one was; it may be made up"),
+    ("impossible-image", "an image of the source or the target would not fit into memory; it is made up"),
+    ("second-program", "the source or the target mapped another file of its program's name"),
     ("renamed", "another event names the source or the target differently; a name may be made up"),
 )
 """The kinds of evidence, each a reason why a hit may not be a remote thread, or not of the programs it names."""
