@@ -71,17 +71,19 @@ def test_an_appended_session_is_a_recording_of_its_own(scanned):
     assert "2 logfile headers" in told
 
 
-def test_rules_that_ask_for_a_path_are_named_where_there_is_only_a_name(scanned, tmp_path):
+def test_a_rule_fires_on_a_name_without_a_path_or_is_named_where_it_asks_for_the_folder(scanned, tmp_path):
     pytest.importorskip("sigma")
-    rule = tmp_path / "rule.yml"
-    rule.write_text(
-        "title: By path\nlogsource: {category: create_remote_thread, product: windows}\n"
-        "detection: {selection: {SourceImage|endswith: '\\powershell.exe'}, condition: selection}\n",
-        encoding="utf-8",
-    )
-    status, (record,), told = scanned(FIELD / "sigma-bare.etl.gz", "--sigma", rule)
+    for title, asked in (("By name", "\\powershell.exe"), ("By folder", "\\v1.0\\powershell.exe")):
+        (tmp_path / f"{title}.yml").write_text(
+            f"title: {title}\nlogsource: {{category: create_remote_thread, product: windows}}\n"
+            f"detection: {{selection: {{SourceImage|endswith: '{asked}'}}, condition: selection}}\n",
+            encoding="utf-8",
+        )
+    status, (record,), told = scanned(FIELD / "sigma-bare.etl.gz", "--sigma", tmp_path)
     assert (status, record["SourceImage"], record["TargetImage"]) == (0, "powershell.exe", "lsass.exe")
-    assert "By path" in told
+    assert record["Sigma"] == ["By name"]
+    assert "By folder" in told
+    assert "By name" not in told
     assert "SourceImage has no path" in told
 
 

@@ -71,7 +71,7 @@ class _Explained:
         """Print the explanations of the detections of *source*."""
         self._filtered_out = 0
         for detection in source.detections():
-            if not self._wanted.passes(detection.thread):
+            if not (self._wanted.passes(detection.thread) and self._wanted.is_severe(detection)):
                 self._filtered_out += 1
                 continue
             explained = (f"  {line}" for line in explanation(detection, self._kinds))

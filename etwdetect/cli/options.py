@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import click
 
 from etwdetect.core import filetime
+from etwdetect.enrich.kind_rules import SEVERITIES
 from etwdetect.offline.inputs import is_called_input
 from etwdetect.results.filters import Filter
 from etwdetect.results.formats import FORMATS
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     _Command = Callable[..., Any]
     _Decorator = Callable[[_Command], _Command]
 
-FILTERS: Final = ("since", "until", "pid", "source_pid", "target_pid")
+FILTERS: Final = ("since", "until", "pid", "source_pid", "target_pid", "min_severity")
 """What `make_filter` takes from the command line."""
 
 _MOST_SECONDS: Final = 31_536_000.0
@@ -90,7 +91,7 @@ def privacy_options(*, default: bool = True) -> _Decorator:
 
 
 def output_options(command: _Command) -> _Command:
-    """Add --format, --output, --utc, --sigma, --fold, --exit-code and the options about privacy."""
+    """Add the options about the output, the receivers, Sigma rules and privacy."""
     found = "End with status 10, or 11 if incomplete, on any remote thread."
     options: tuple[_Decorator, ...] = (
         privacy_options(),
@@ -108,6 +109,12 @@ def output_options(command: _Command) -> _Command:
             multiple=True,
             metavar="RULES",
             help="Name the Sigma rules that match: a rule file or a directory; may be repeated.",
+        ),
+        click.option("--min-level", type=click.Choice(SEVERITIES), help="Use Sigma rules of this level or above."),
+        click.option(
+            "--keep-severity",
+            is_flag=True,
+            help="Don't raise a severity to the level of a Sigma rule that matches.",
         ),
         click.option("--to", multiple=True, metavar="URL", help=f"Also send the results to URL: {FORMS}."),
         click.option("--exit-code", is_flag=True, help=found),
@@ -143,8 +150,11 @@ def trace_options(command: _Command) -> _Command:
 
 
 def filter_options(command: _Command) -> _Command:
-    """Add --since, --until, --pid, --source-pid and --target-pid; `make_filter` takes their values."""
+    """Add the options that choose what is shown; `make_filter` takes their values."""
     options: tuple[_Decorator, ...] = (
+        click.option(
+            "--min-severity", type=click.Choice(SEVERITIES), help="Show those of this severity or above."
+        ),
         click.option("--target-pid", type=_PID, multiple=True, help="Show those in this process."),
         click.option("--source-pid", type=_PID, multiple=True, help="Show those made by this process."),
         click.option("--pid", type=_PID, multiple=True, help="Show those with this process on either side."),
@@ -160,12 +170,13 @@ def _all(options: tuple[_Decorator, ...], command: _Command) -> _Command:
     return command
 
 
-def make_filter(  # noqa: PLR0913 (one parameter an option)
+def make_filter(  # noqa: PLR0913, PLR0917 (one parameter an option)
     since: datetime | None,
     until: datetime | None,
     pid: Sequence[int],
     source_pid: Sequence[int],
     target_pid: Sequence[int],
+    min_severity: str | None,
     *,
     utc: bool,
 ) -> Filter:
@@ -176,6 +187,7 @@ def make_filter(  # noqa: PLR0913 (one parameter an option)
         frozenset(pid),
         frozenset(source_pid),
         frozenset(target_pid),
+        min_severity,
     )
 
 

@@ -80,7 +80,7 @@ class _Page:
         """Collect the detections of *source*."""
         self._filtered_out_before = self.filtered_out
         for detection in source.detections():
-            if self._wanted.passes(detection.thread):
+            if self._wanted.passes(detection.thread) and self._wanted.is_severe(detection):
                 for each in self._privacy.add(detection):
                     self.records.add(each, len(self.inputs))
             else:

@@ -18,6 +18,7 @@ from etwdetect.cli.status import Status, of_all
 from etwdetect.core import filetime
 from etwdetect.results.clock import Clock
 from etwdetect.results.errors import OutputError
+from etwdetect.results.filters import SeverityFilter
 from etwdetect.results.fold import SECOND, Folder
 from etwdetect.results.formats import needs_a_file
 from etwdetect.results.privacy import Privacy
@@ -52,16 +53,18 @@ class Choices:
     utc: bool = False
     exit_code: bool = False
     sigma: tuple[Path, ...] = ()
+    min_level: str | None = None
+    keep_severity: bool = False
     fold: float | None = None
     to: Sequence[str] = ()
     command_lines: bool = True
     users: bool = True
 
-    def processors(self, sigma: SigmaMatcher | None) -> list[Processor]:
+    def processors(self, sigma: SigmaMatcher | None, severe: SeverityFilter) -> list[Processor]:
         """Return the processors between the filter and the output, in their order."""
         folder = None if self.fold is None else Folder(round(self.fold * SECOND))
         privacy = None if self.privacy.hides_nothing else self.privacy
-        return [each for each in (sigma, folder, privacy) if each is not None]
+        return [each for each in (sigma, severe, folder, privacy) if each is not None]
 
     @property
     def privacy(self) -> Privacy:
@@ -95,19 +98,19 @@ class Results:
     """Shows detections: each that passes *wanted* goes through the chosen processors to the output and the sinks.
 
     Used as ``with results.open(): …``; its end writes what the processors still hold. An output that ends early
-    ends the block too, and `status` returns why; but if only its reader is gone, the sinks get the rest. `shown`
-    counts what passed the filter, `filtered_out` what did not.
+    ends the block too, and `status` returns why; but if only its reader is gone, the sinks get the rest.
     """
 
     def __init__(self, choices: Choices, wanted: Filter) -> None:
-        self.shown = 0
-        self.filtered_out = 0
+        self._passed = 0
+        self._stopped = 0
         self.clock = Clock(in_utc=choices.utc)
         self.privacy = choices.privacy
         self._choices = choices
         self._wanted = wanted
-        self._sigma = sigma_matcher(choices.sigma)
-        self._processors = ProcessorChain(choices.processors(self._sigma))
+        self._sigma = sigma_matcher(choices.sigma, choices.min_level, raises=not choices.keep_severity)
+        self._severe = SeverityFilter(wanted)
+        self._processors = ProcessorChain(choices.processors(self._sigma, self._severe))
         self._today: object = None
         self._ended: stdio.OutputEndedError | None = None
         self._output_status = Status.DONE
@@ -115,6 +118,16 @@ class Results:
         self._file: GrowingFile | None = None
         self._sinks: list[Sink] = []
         self._limit = OutputLimit()
+
+    @property
+    def shown(self) -> int:
+        """How many passed the filters; complete after a `flush`, as the Sigma rules hold some."""
+        return self._passed - self._severe.dropped
+
+    @property
+    def filtered_out(self) -> int:
+        """How many did not pass."""
+        return self._stopped + self._severe.dropped
 
     @contextlib.contextmanager
     def open(
@@ -154,23 +167,22 @@ class Results:
         if self._sigma:
             print_risks(self._sigma, lacking(sources, functions=functions, modules=modules))
 
-    def show(self, detection: Detection) -> bool:
-        """Take the next detection; return whether it passes the filter."""
+    def show(self, detection: Detection) -> None:
+        """Take the next detection."""
         if not self._wanted.passes(detection.thread):
-            self.filtered_out += 1
-            return False
-        self.shown += 1
+            self._stopped += 1
+            return
+        self._passed += 1
         if self._sigma:
             print_path_risks(self._sigma, detection)
         self._write(self._processors.add(detection))
-        return True
 
     def tick(self, now: int) -> None:
         """Write what the processors release by the FILETIME *now*; called some times a second if live."""
         self._write(self._processors.release(now))
 
     def flush(self) -> None:
-        """Write all that the processors hold, before the next input, whose times are independent."""
+        """Write all that the processors hold, at the end of an input: the times of the next are independent."""
         self._write(self._processors.release(None))
 
     def status(self, statuses: Iterable[Status]) -> Status:

@@ -71,25 +71,26 @@ class _Shown:
     def __init__(self, results: Results, *, stats: bool) -> None:
         self._results = results
         self._stats = stats
-        self._filtered_out = 0
+        self._filtered_out_before = 0
 
     def take(self, source: Source) -> None:
         """Show the detections of *source*."""
-        self._results.flush()  # what waits is of the input before, whose times are others
-        self._filtered_out = 0
+        self._results.flush()  # what an input that failed has left behind
+        self._filtered_out_before = self._results.filtered_out
         detections = source.detections()
         first = next(detections, None)  # now the source is known
         self._prepare(source)
         if first is not None:
             for detection in chain((first,), detections):
-                self._filtered_out += not self._results.show(detection)
+                self._results.show(detection)
+        self._results.flush()
 
     def close(self, source: Source, failure: str | None) -> str:  # noqa: ARG002 (it is said already)
         """Print the statistics, and return the closing line."""
         if self._stats and isinstance(source, TraceSource):
             for line in summary.stats(source.result()):
                 tell(line)
-        return source.closing(self._filtered_out)
+        return source.closing(self._results.filtered_out - self._filtered_out_before)
 
     def _prepare(self, source: Source) -> None:
         """Say what *source* lacks for Sigma, and show dates where it spans days."""

@@ -18,22 +18,29 @@ if TYPE_CHECKING:
     from etwdetect.enrich.detection import Detection
 
 
-def sigma_matcher(paths: Sequence[Path]) -> SigmaMatcher | None:
+def sigma_matcher(paths: Sequence[Path], min_level: str | None, *, raises: bool) -> SigmaMatcher | None:
     """Return a matcher of the rules at *paths*, and print which can't be used; None where no path is given.
+
+    Only rules of *min_level* or above are used; with *raises* their level raises severities.
 
     UsageError where no rule is left; MissingExtraError where pySigma is not installed.
     """
     if not paths:
         return None
     try:
-        rules = load_rules(paths)
+        rules = load_rules(paths, min_level)
     except NoRuleLoadedError as error:
         raise click.UsageError(f"--sigma: {printable(str(error))}") from error
     for file, why in rules.broken:
         say(printable(f"{file} is left out: {why}"))
+    for rule in rules.rules:
+        if rule.oddities:
+            say(printable(f"{rule.file} is used, but for its metadata: {'; '.join(rule.oddities)}"))
+    if rules.below:
+        say(f"--min-level: rules below {min_level}, or without a level: {rules.below:,}, left out")
     if rules.others:
         say(f"--sigma: files without a rule for remote threads: {rules.others:,}, skipped")
-    return SigmaMatcher(rules)
+    return SigmaMatcher(rules, raises=raises)
 
 
 def print_risks(matcher: SigmaMatcher, lacking: Collection[str]) -> None:

@@ -63,6 +63,19 @@ class Calls:
     runtime: str | None = None
 
 
+class FiredRule(NamedTuple):
+    """What is kept of a Sigma rule that fired, beside its *title*; what the rule does not have is empty.
+
+    *level* is one of Sigma's; *tags* are as in the rule: ``attack.t1055.001``.
+    """
+
+    title: str
+    id: str = ""
+    level: str = ""
+    tags: tuple[str, ...] = ()
+    references: tuple[str, ...] = ()
+
+
 class UnknownField(NamedTuple):
     """A field of a saved record that this version does not know: its JSON value, and the known field before it."""
 
@@ -87,10 +100,12 @@ class Detection:
     trace, *trace_sha256* the SHA-256 of its bytes in hex digits. *reason* says why *kind* was chosen.
     *container* is the id of the container that the source runs in. *calls* is the creating thread's call stack.
     *assumed_drive* is the drive that paths have although nothing tells that it is their volume's, and that volume.
-    *absent* has pairs (missing field, reason), such as ``("StartFunction", "no file")``. *sigma* names the Sigma
-    rules that matched. *count* is the number of remote threads folded into this one, itself included; the last of
-    them was at the FILETIME *last_time*. *saved* is the form of the record that it was read from, None where it
-    would be written in that form anyway. *rule_name* and *prior_access* (pairs of name and text) are from Sysmon.
+    *absent* has pairs (missing field, reason), such as ``("StartFunction", "no file")``. *sigma* has the titles of
+    the Sigma rules that fired, *sigma_rules* what else they say of themselves. *techniques* are ids of MITRE
+    ATT&CK, of the kind and of the rules. *count* is the number of remote threads folded into this one, itself
+    included; the last of them was at the FILETIME *last_time*. *saved* is the form of the record that it was read
+    from, None where it would be written in that form anyway. *rule_name* and *prior_access* (pairs of name and
+    text) are from Sysmon.
     """
 
     thread: RemoteThread
@@ -115,3 +130,5 @@ class Detection:
     prior_access: tuple[tuple[str, str], ...] = ()
     container: str | None = None
     calls: Calls = Calls()
+    sigma_rules: tuple[FiredRule, ...] = ()
+    techniques: tuple[str, ...] = ()

@@ -21,9 +21,10 @@ if TYPE_CHECKING:
     from etwdetect.enrich.detection import Detection
     from etwdetect.enrich.fields import Value
 
-SEVERITIES: Final = ("high", "medium", "low", "informational")
+SEVERITIES: Final = ("critical", "high", "medium", "low", "informational")
 
-_KEYS: Final = ("name", "kind", "severity", "reason", "when")
+_KEYS: Final = ("name", "kind", "severity", "attack", "reason", "when")
+_TECHNIQUE: Final = re.compile(r"T[0-9]{4}(\.[0-9]{3})?")
 PLACEHOLDER: Final = re.compile(r"\{(\w+)\}")
 """A field's name in the text of a reason."""
 
@@ -74,7 +75,10 @@ class KindCondition(NamedTuple):
 
 @dataclass(frozen=True)
 class KindRule:
-    """One rule: its conditions, and the kind, severity and reason it assigns. *origin* is its file."""
+    """One rule: its conditions, and the kind, severity and reason it assigns. *origin* is its file.
+
+    *attack* has the ids of the ATT&CK techniques that the kind is a sign of.
+    """
 
     name: str
     when: tuple[KindCondition, ...]
@@ -82,6 +86,7 @@ class KindRule:
     severity: str | None = None
     reason: str = ""
     origin: str = ""
+    attack: tuple[str, ...] = ()
 
     def missed(self, detection: Detection) -> KindCondition | None:
         """Return the first condition that *detection* does not meet, or None."""
@@ -150,7 +155,17 @@ class _Entry:
             raise self._error("needs a kind or a severity")
         if severity is not None and severity not in SEVERITIES:
             raise self._error(f"severity: {severity!r} must be one of {', '.join(SEVERITIES)}")
-        return KindRule(name, self._conditions(), kind, severity, self._reason(), self._origin)
+        return KindRule(name, self._conditions(), kind, severity, self._reason(), self._origin, self._attack(kind))
+
+    def _attack(self, kind: str | None) -> tuple[str, ...]:
+        techniques = self._entry.get("attack", [])
+        if not isinstance(techniques, list) or not all(
+            isinstance(each, str) and _TECHNIQUE.fullmatch(each) for each in techniques
+        ):
+            raise self._error('attack: must be a list of technique ids such as "T1055.001"')
+        if techniques and kind is None:
+            raise self._error("attack: needs a kind, which the techniques belong to")
+        return tuple(techniques)
 
     def _reason(self) -> str:
         reason = self._text("reason") or ""

@@ -38,7 +38,7 @@ class Kinds:
         self.rules = own + builtin()
 
     def classify(self, detection: Detection) -> Detection:
-        """Return *detection* with its kind, the reason for it, and its severity."""
+        """Return *detection* with its kind, the reason for it, its severity, and ATT&CK techniques."""
         by: dict[str, KindRule] = {}
         for outcome in self.evaluate(detection):
             by.update(dict.fromkeys(outcome.assigned, outcome.rule))
@@ -49,9 +49,10 @@ class Kinds:
             return replace(detection, severity=severity)
         rule = by["kind"]
         reason = _filled(rule.reason, detection) or f"the rule {rule.name!r} fits"
+        assessed = replace(detection, severity=severity, techniques=rule.attack)
         if rule.kind == UNKNOWN:
-            return replace(detection, severity=severity, absent=(*detection.absent, ("Kind", reason)))
-        return replace(detection, severity=severity, kind=rule.kind, reason=reason)
+            return replace(assessed, absent=(*detection.absent, ("Kind", reason)))
+        return replace(assessed, kind=rule.kind, reason=reason)
 
     def evaluate(self, detection: Detection) -> Iterator[RuleOutcome]:
         """Yield the outcome of each rule for *detection*, in order; the first to assign a field decides it."""

@@ -16,6 +16,8 @@ NTDLL: Final = "\\ntdll.dll"
 
 _ESCAPED: Final = r"\\x(?:[89a-f][0-9a-f]|5c)"
 _ESCAPE: Final = re.compile(_ESCAPED)
+_WITHOUT_PROGRAM: Final = frozenset(("Idle", "System", "Secure System", "Registry", "MemCompression", "vmmem"))
+"""The processes that run no program, so that their names are all that there is."""
 _BARE: Final = re.compile(rf"(?:[^\\:]|{_ESCAPED})*", re.DOTALL)
 
 _SHORT_NAME: Final = 14
@@ -49,6 +51,24 @@ def is_bare(name: str) -> bool:
     (True, False, False)
     """
     return "\\" not in name or _BARE.fullmatch(name) is not None
+
+
+def lacks_path(name: str) -> bool:
+    """Whether *name* is that of a program, which has a path, without it.
+
+    >>> lacks_path("csrss.exe"), lacks_path("System")
+    (True, False)
+    """
+    return is_bare(name) and name not in _WITHOUT_PROGRAM
+
+
+def may_be_cut(name: str) -> bool:
+    """Whether *name*, a bare one, is so long that its end can be missing.
+
+    >>> may_be_cut("SearchProtocol"), may_be_cut("powershell.exe")
+    (True, False)
+    """
+    return len(name) >= _SHORT_NAME and not name.lower().endswith(".exe")
 
 
 def file_name(path: str) -> str:

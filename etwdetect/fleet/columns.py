@@ -43,6 +43,14 @@ _RECORD_TYPES: Final = {
     FieldType.TEXT: T.StringType(),
     FieldType.TEXTS: T.ArrayType(T.StringType()),
     FieldType.REASONS: T.MapType(T.StringType(), T.StringType()),
+    FieldType.RULES: T.ArrayType(
+        T.StructType(
+            [
+                *(T.StructField(name, T.StringType()) for name in ("Title", "Id", "Level")),
+                *(T.StructField(name, T.ArrayType(T.StringType())) for name in ("Tags", "References")),
+            ]
+        )
+    ),
 }
 
 

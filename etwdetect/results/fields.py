@@ -13,14 +13,16 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from etwdetect.core import filetime
+from etwdetect.enrich.detection import FiredRule
 from etwdetect.enrich.fields import hex_address
+from etwdetect.enrich.kind_rules import SEVERITIES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from etwdetect.enrich.detection import Detection, Detector
 
-    JsonValue = str | int | list[str] | dict[str, str]
+    JsonValue = str | int | list[str] | dict[str, str] | list[dict[str, Any]]
 
 SCHEMA_VERSION: Final = 2
 """The version of records that are made. A record that was read is written with its own again."""
@@ -40,6 +42,7 @@ class FieldType(Enum):
     TEXT = "text"
     TEXTS = "list of texts"
     REASONS = "texts by name"
+    RULES = "list of Sigma rules"
 
     @property
     def is_number(self) -> bool:
@@ -85,7 +88,7 @@ ALWAYS: Final = (_Y, _Y, _Y, _Y, _Y)
 _HOST: Final = (_P, _N, _Y, _Y, _Y)
 _CREATOR: Final = (_Y, _Y, _Y, _Y, _N)
 _GUID_KNOWN: Final = (_P, _P, _Y, _P, _Y)
-_IMAGE: Final = (_Y, _P, _Y, _P, _Y)
+_IMAGE: Final = (_P, _P, _Y, _P, _Y)
 _PROCESS: Final = (_Y, _P, _Y, _P, _P)
 _BIRTH: Final = (_P, _P, _Y, _P, _P)
 _COMMAND_LINE: Final = (_Y, _N, _P, _P, _P)
@@ -206,6 +209,40 @@ def _reasons(value: object) -> tuple[tuple[str, str], ...]:
     return tuple((name, _text(why)) for name, why in value.items())
 
 
+_RULE_KEYS: Final = {
+    "Title": (_text, ""),
+    "Id": (_text, ""),
+    "Level": (_text, ""),
+    "Tags": (_texts, []),
+    "References": (_texts, []),
+}
+"""The attributes of a FiredRule by their names in json: how each is read, and what stands for a missing one."""
+
+
+def _rules(value: object) -> tuple[FiredRule, ...]:
+    if not isinstance(value, list):
+        raise ValueError("not a list")  # noqa: TRY004
+    return tuple(map(_rule, value))
+
+
+def _rule(value: object) -> FiredRule:
+    if not isinstance(value, dict) or "Title" not in value or not value.keys() <= _RULE_KEYS.keys():
+        raise ValueError("not a rule")
+    values: list[Any] = [read(value.get(key, missing)) for key, (read, missing) in _RULE_KEYS.items()]
+    return FiredRule(*values)
+
+
+def _rules_as_json(rules: tuple[FiredRule, ...]) -> list[dict[str, Any]] | None:
+    return [_rule_as_json(rule) for rule in rules] or None
+
+
+def _rule_as_json(rule: FiredRule) -> dict[str, Any]:
+    values = (
+        (key, list(each) if isinstance(each, tuple) else each) for key, each in zip(_RULE_KEYS, rule, strict=True)
+    )
+    return {key: value for key, value in values if value or key == "Title"}
+
+
 def braced(guid: str) -> str:
     """Return *guid* as Sysmon writes it."""
     return f"{{{guid}}}"
@@ -234,6 +271,12 @@ def record_id(detection: Detection) -> str:
     return hashlib.sha256(told.encode()).hexdigest()[:32]
 
 
+def sigma_level(detection: Detection) -> str | None:
+    """Return the highest level of the Sigma rules that fired; None where none has one."""
+    levels = {rule.level for rule in detection.sigma_rules}
+    return next((level for level in SEVERITIES if level in levels), None)
+
+
 def _repeats(count: int) -> int | None:
     return count if count > 1 else None
 
@@ -249,6 +292,7 @@ _SHA256: Final = Codec(FieldType.TEXT, "64 hexadecimal digits in lower case", _s
 _DETECTOR: Final = Codec(FieldType.TEXT, "etw, driver or sysmon", _detector)
 _TEXTS: Final = Codec(FieldType.TEXTS, "a list of texts", _texts, list)
 _TEXTS_IF_ANY: Final = Codec(FieldType.TEXTS, "a list of texts", _texts, lambda texts: list(texts) or None)
+_RULES: Final = Codec(FieldType.RULES, "a list of rules with a Title", _rules, _rules_as_json)
 _REASONS: Final = Codec(FieldType.REASONS, "an object of texts", _reasons, lambda pairs: dict(pairs) or None)
 _VERSION: Final = Codec(FieldType.NUMBER, f"a number from 1 to {SCHEMA_VERSION}", _number(1, SCHEMA_VERSION))
 
@@ -312,9 +356,12 @@ FIELDS: Final = (
     RecordField("Kind", _TEXT, "kind", ALWAYS, _SYSMON, extension=True),
     RecordField("KindReason", _TEXT, "reason", ALWAYS, _NARROW | {"syslog"}, extension=True),
     RecordField("Severity", _TEXT, "severity", ALWAYS, _SYSMON, extension=True),
+    RecordField("AttackTechniques", _TEXTS_IF_ANY, "techniques", None, _NARROW, extension=True),
     RecordField("RuleName", _TEXT, "rule_name", _SYSMON_ONLY, _TEXTUAL, extension=True),
     RecordField("PriorAccess", _REASONS, "prior_access", None, _NARROW | {"syslog"}, extension=True),
     RecordField("Sigma", _TEXTS_IF_ANY, "sigma", None, _CLASSIC, extension=True),
+    RecordField("SigmaLevel", _TEXT, "", None, _SYSMON, extension=True, compute=sigma_level),
+    RecordField("SigmaRules", _RULES, "sigma_rules", None, _NARROW, extension=True),
     RecordField("Count", _COUNT, "count", None, _SYSMON, extension=True),
     RecordField("LastTime", _MOMENT, "last_time", None, _SYSMON, extension=True),
     RecordField("Evidence", _TEXTS, "thread.evidence", ALWAYS, _SYSMON, required=True, extension=True),

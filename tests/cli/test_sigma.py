@@ -137,7 +137,7 @@ def test_without_the_extra_one_sentence_says_what_to_install(etwdetect, rules, t
 
 
 def test_a_rule_that_asks_for_a_path_is_named_once_with_the_first_record_that_has_a_bare_name(rules, capsys):
-    results = Results(Choices(sigma=(rules({"SourceImage|endswith": "\\a.exe"}),)), Filter())
+    results = Results(Choices(sigma=(rules({"SourceImage|endswith": "\\x\\a.exe"}),)), Filter())
     thread = RemoteThread(132_337_152_000_000_000, 1, 2, 3, 4)
     with results.open():
         for image in ("C:\\a.exe", "System", None):

@@ -105,6 +105,15 @@ def test_every_rule_that_comes_with_the_package_has_a_reason():
     assert all(rule.reason for rule in builtin())
 
 
+def test_the_kinds_that_may_be_an_injection_have_their_techniques():
+    assert classify(start=Start(KERNEL32, 1, "LoadLibraryA")).techniques == ("T1055.001",)
+    assert classify(absent=[("StartModule", OUTSIDE)]).techniques == ("T1055",)
+    assert classify(start=Start("C:\\a.dll", 1), absent=[NO_FILE]).techniques == ("T1055",)
+    assert classify(start=Start(NTDLL, 1, "DbgUiRemoteBreakin")).techniques == ()
+    own = own_rule(attack='["T1055.012", "T1106"]')
+    assert classify(start=Start(NTDLL, 1, "DbgUiRemoteBreakin"), own=own).techniques == ("T1055.012", "T1106")
+
+
 # -- a user's own rules
 
 
@@ -166,11 +175,17 @@ def test_conditions(when, is_mine):
         (own_rule(name="3"), "rule 1: name: must be a printable string on one line"),
         (own_rule(kind='"a\\nb"'), "rule 1 ('mine'): kind: must be a printable string on one line"),
         (own_rule(kind=None, severity=None), "rule 1 ('mine'): needs a kind or a severity"),
-        (own_rule(severity='"critical"'), "severity: 'critical' must be one of high, medium, low, informational"),
+        (
+            own_rule(severity='"severe"'),
+            "severity: 'severe' must be one of critical, high, medium, low, informational",
+        ),
         (
             own_rule(colour='"red"'),
-            "colour: unknown key; allowed are name, kind, severity, reason, when",
+            "colour: unknown key; allowed are name, kind, severity, attack, reason, when",
         ),
+        (own_rule(attack='"T1055"'), "attack: must be a list of technique ids such as"),
+        (own_rule(attack='["t1055"]'), "attack: must be a list of technique ids such as"),
+        (own_rule(kind=None, attack='["T1055"]'), "attack: needs a kind"),
         (own_rule(when=None), "when: must be a table of fields; an empty one always matches"),
         (own_rule(when="{Source='a'}"), "when: 'Source' is not a field"),
         (own_rule(when="{SourceImage=1.5}"), "when.SourceImage: must be a string, an integer, or a list of these"),

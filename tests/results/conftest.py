@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from etwdetect.core.rule import RemoteThread
-from etwdetect.enrich.detection import Calls, Detection, Process, Start
+from etwdetect.enrich.detection import Calls, Detection, FiredRule, Process, Start
 
 MIDNIGHT = 132_337_152_000_000_000
 """2020-05-12, 00:00 UTC."""
@@ -52,6 +52,17 @@ FULL = Detection(
         "C:\\Windows\\System32\\ntoskrnl.exe+42fa00",
         "ntdll.dll|Unbacked",
     ),
+    sigma_rules=(
+        FiredRule(
+            "Remote Thread Created",
+            "99b97608-3e21-4bfe-8217-2a127c396a0e",
+            "medium",
+            ("attack.defense-evasion", "attack.t1055.001"),
+            ("https://example.org/a",),
+        ),
+        FiredRule("Another; rule", level="low"),
+    ),
+    techniques=("T1055", "T1055.001"),
 )
 """All that can be known."""
 

@@ -26,6 +26,7 @@ OTHER = {
     FieldType.FILETIME: lambda value: value + 36_000_000_000,
     FieldType.TEXT: lambda value: value + 1 if isinstance(value, int) else f"{value}x",
     FieldType.TEXTS: lambda value: (*value, "another"),
+    FieldType.RULES: lambda value: (value[0]._replace(references=("https://example.org/b",)), *value[1:]),
     FieldType.REASONS: lambda value: (*value, ("Kind", "another")),
 }
 
@@ -74,7 +75,7 @@ def test_the_report_shows_every_field_of_a_process():
 
 
 def test_the_types_are_those_of_the_values_in_json():
-    python_types = {FieldType.NUMBER: int, FieldType.TEXTS: list, FieldType.REASONS: dict}
+    python_types = {FieldType.NUMBER: int, FieldType.TEXTS: list, FieldType.RULES: list, FieldType.REASONS: dict}
     for name, value in record.to_dict(FULL).items():
         assert type(value) is python_types.get(BY_NAME[name].type, str), name
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from etwdetect.core.rule import RemoteThread
-from etwdetect.enrich.detection import Calls, Detection, Process, Start
+from etwdetect.enrich.detection import Calls, Detection, FiredRule, Process, Start
 from etwdetect.results import record
 from etwdetect.results.fields import NAMES
 from tests.results.conftest import FULL
@@ -42,9 +42,14 @@ FULL_LINE = (
     ' "Container": "0f5fb4d8-0c1a-4f2b-9f6a-000000000001",'
     ' "AssumedDrive": "C:=\\\\Device\\\\HarddiskVolume3", "Kind": "debugger break-in",'
     ' "KindReason": "it starts at DbgUiRemoteBreakin", "Severity": "low",'
+    ' "AttackTechniques": ["T1055", "T1055.001"],'
     ' "RuleName": "technique_id=T1055",'
     ' "PriorAccess": {"UtcTime": "2020-05-12 13:08:15.265", "GrantedAccess": "0x1FFFFF"},'
-    ' "Sigma": ["Remote Thread Created", "Another; rule"], "Count": 3, "LastTime": "132337624952900000",'
+    ' "Sigma": ["Remote Thread Created", "Another; rule"], "SigmaLevel": "medium",'
+    ' "SigmaRules": [{"Title": "Remote Thread Created", "Id": "99b97608-3e21-4bfe-8217-2a127c396a0e",'
+    ' "Level": "medium", "Tags": ["attack.defense-evasion", "attack.t1055.001"],'
+    ' "References": ["https://example.org/a"]}, {"Title": "Another; rule", "Level": "low"}],'
+    ' "Count": 3, "LastTime": "132337624952900000",'
     ' "Evidence": ["session-start", "events-lost:3"],'
     ' "Absent": {"SourceUser": "not in the trace", "TargetUser": "not in the trace"}}'
 )
@@ -93,6 +98,8 @@ def processes(pid):
     )
 
 
+rules = st.builds(FiredRule, text, text, text, st.lists(text).map(tuple), st.lists(text).map(tuple))
+
 TEXTS = "host", "kind", "reason", "severity", "assumed_drive", "trace", "rule_name", "container"
 """The attributes of a detection that are any text."""
 
@@ -114,6 +121,8 @@ def detections(draw):
         pointer_size=size,
         absent=tuple(draw(st.dictionaries(text, text, max_size=3)).items()),
         sigma=tuple(draw(st.lists(text, max_size=3))),
+        sigma_rules=tuple(draw(st.lists(rules, max_size=3))),
+        techniques=tuple(draw(st.lists(text, max_size=3))),
         count=draw(st.integers(1, 1 << 40)),
         last_time=draw(st.none() | time_),
         prior_access=tuple(draw(st.dictionaries(text, text, max_size=3)).items()),

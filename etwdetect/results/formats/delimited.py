@@ -41,8 +41,8 @@ def cells(detection: Detection) -> list[str]:
 
 def _text(value: Any) -> str:  # noqa: ANN401 (any value that a record can have)
     match value:
-        case list():
+        case [str(), *_]:
             return "; ".join(value)
-        case dict():
-            return json.dumps(value)
+        case list() | dict():
+            return json.dumps(value) if value else ""
     return str(value)

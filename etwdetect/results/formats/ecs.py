@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from etwdetect._version import __version__
 from etwdetect.core import filetime
 from etwdetect.enrich.programs import file_name
+from etwdetect.results.attack import TACTICS, tactics
 from etwdetect.results.fields import record_id, start_address
 from etwdetect.results.formats.schema_fields import (
     SEVERITIES,
@@ -51,7 +52,9 @@ def to_document(detection: Detection) -> dict[str, Any]:
         "observer": {"product": "etwdetect", "version": __version__},
         "host": {"name": detection.host},
         "log": {"file": {"path": detection.trace}},
-        "rule": {"name": list(detection.sigma)},
+        "rule": _rule(detection),
+        "threat": _threat(detection),
+        "tags": list(dict.fromkeys(tag for rule in detection.sigma_rules for tag in rule.tags)),
         "process": {
             **_process(thread.creator_pid, source),
             "thread": {"id": thread.creator_tid, "Ext": _call_stack(detection)},
@@ -74,6 +77,35 @@ def to_document(detection: Detection) -> dict[str, Any]:
         "etwdetect": extensions(detection, "SourceTerminalSessionId", "TargetTerminalSessionId"),
     }
     return without_unknown(known)
+
+
+def _rule(detection: Detection) -> dict[str, Any]:
+    """Return the Sigma rules that fired; the name is one keyword, which queries compare as a whole."""
+    rules = detection.sigma_rules
+    return {
+        "name": "; ".join(detection.sigma) or None,
+        "id": [rule.id for rule in rules if rule.id],
+        "reference": list(dict.fromkeys(each for rule in rules for each in rule.references)),
+        "ruleset": "Sigma" if detection.sigma else None,
+    }
+
+
+def _threat(detection: Detection) -> dict[str, Any]:
+    """Return the techniques and tactics of ATT&CK, subtechniques below their own techniques."""
+    if not detection.techniques:
+        return {}
+    names = dict.fromkeys(name for rule in detection.sigma_rules for name in tactics(rule.tags))
+    return {
+        "framework": "MITRE ATT&CK",
+        "tactic": {
+            "id": [TACTICS[name] for name in names],
+            "name": [name.replace("-", " ").title().replace(" And ", " and ") for name in names],
+        },
+        "technique": {
+            "id": list(dict.fromkeys(each.partition(".")[0] for each in detection.techniques)),
+            "subtechnique": {"id": [each for each in detection.techniques if "." in each]},
+        },
+    }
 
 
 def _process(pid: int, process: Process) -> dict[str, Any]:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from etwdetect.enrich.detection import Detection, Process
 
-SEVERITIES: Final = {"informational": 1, "low": 2, "medium": 3, "high": 4}
+SEVERITIES: Final = {"informational": 1, "low": 2, "medium": 3, "high": 4, "critical": 5}
 """OCSF's numbers; ECS prescribes none, so its events have the same."""
 
 _EXTENSIONS: Final = tuple(field.name for field in FIELDS if field.extension)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from etwdetect.enrich.programs import file_name
-from etwdetect.results.fields import start_address
+from etwdetect.results.fields import sigma_level, start_address
 from etwdetect.results.wording import printable
 
 if TYPE_CHECKING:
@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from etwdetect.core.rule import RemoteThread
     from etwdetect.enrich.detection import Detection
     from etwdetect.results.clock import Clock
+
+
+_LOUD: Final = frozenset(("critical", "high"))
+"""The severities that must stand out."""
 
 
 def classic_line(detection: Detection, clock: Clock) -> str:
@@ -40,13 +44,14 @@ def _behind(detection: Detection, clock: Clock) -> Iterator[str]:
         yield f"{name(detection.source.image)} -> {name(detection.target.image)}"
     kind_and_start = [each for each in (detection.kind, _start(detection)) if each]
     if kind_and_start:
-        loud = "high: " if detection.severity == "high" else ""  # the only severity that must stand out
+        loud = f"{detection.severity}: " if detection.severity in _LOUD else ""
         yield printable(loud + ", ".join(kind_and_start))
     if detection.count > 1:
         last = detection.last_time
         yield f"{detection.count:,} times" + ("" if last is None else f" until {clock.time(last)}")
     if detection.sigma:
-        yield f"Sigma: {printable('; '.join(detection.sigma))}"
+        level = sigma_level(detection)
+        yield f"Sigma{f' ({level})' if level else ''}: {printable('; '.join(detection.sigma))}"
     if detection.thread.evidence:
         yield f"[{printable(', '.join(detection.thread.evidence))}]"
     if clock.traces and detection.trace is not None:

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 __all__ = ["NoRuleLoadedError", "SigmaError", "load_rules"]
 
 
-def load_rules(paths: Iterable[Path]) -> RuleSet:
-    """Return the rules for remote threads in the files and directories *paths*.
+def load_rules(paths: Iterable[Path], min_level: str | None = None) -> RuleSet:
+    """Return the rules for remote threads in the files and directories *paths*, of *min_level* or above.
 
     Raises MissingExtraError where the extra is not installed, and NoRuleLoadedError where no rule is left.
     """
@@ -31,4 +31,4 @@ def load_rules(paths: Iterable[Path]) -> RuleSet:
         if (error.name or "").partition(".")[0] == "etwdetect":
             raise
         raise MissingExtraError("--sigma", f"pySigma ({error.name} is not installed)", "sigma") from error
-    return RuleSet(paths)
+    return RuleSet(paths, min_level)

@@ -34,13 +34,18 @@ FIELDS: Final = (
         for field in fields.FIELDS
         if field.available is not None
     ),
-    # What rules for other collectors ask beside them. Of a remote thread all three are known.
+    # What rules for other collectors ask beside them: which event of Sysmon it is, whoever found the thread.
     RuleField("EventID", ALWAYS, number=True, constant=8),
+    RuleField("Channel", ALWAYS, constant="Microsoft-Windows-Sysmon/Operational"),
+    RuleField("Provider_Name", ALWAYS, constant="Microsoft-Windows-Sysmon"),
     RuleField("IsInitialThread", ALWAYS, constant="false"),
     RuleField("RemoteCreation", ALWAYS, constant="true"),
 )
 
-ALIASES: Final = {"User": "SourceUser"}
+PROGRAMS: Final = frozenset(f"{side}{of}Image" for side in ("Source", "Target") for of in ("", "Parent"))
+"""The fields with a program, of which only the name may be known."""
+
+ALIASES: Final = {"User": "SourceUser", "ComputerName": "Computer"}
 """Other names that rules have for a field."""
 
 _BY_NAME: Final = {field.name.casefold(): field for field in FIELDS} | {

@@ -15,7 +15,7 @@ from sigma.conversion.state import ConversionState
 from sigma.types import SigmaExpansion, SigmaNumber, SigmaRegularExpression, SigmaString, SpecialChars
 
 from etwdetect.results.sigma.errors import UnsupportedRuleError
-from etwdetect.results.sigma.fields import RuleField, field_called
+from etwdetect.results.sigma.fields import PROGRAMS, RuleField, field_called
 from etwdetect.results.sigma.text import MISSING, folded
 
 if TYPE_CHECKING:
@@ -32,19 +32,26 @@ KEYWORDS: Final = "*"
 
 _EXACT: Final = "|exact"
 """A suffix of a field's name that no real field has: its text compared case-sensitively."""
+_ROOTED: Final = "|rooted"
+r"""Another one: a program's bare name has a backslash before it, as the end of its path would have."""
 
 
 class SqlColumn(NamedTuple):
-    """A column of the table: a *field*, or all of them where that is None; *exact* if case-sensitive."""
+    """A column of the table: a *field*, or all of them where that is None; *exact* if case-sensitive.
+
+    *rooted* if a program's bare name has a backslash before it.
+    """
 
     field: RuleField | None
     exact: bool = False
+    rooted: bool = False
 
     @property
     def name(self) -> str:
         """The column's name as SQL; nothing in it comes from a rule."""
         name = self.field.name if self.field else "all fields"
-        return f'"{name}, exact"' if self.exact else f'"{name}"'
+        how = f"{', exact' if self.exact else ''}{', rooted' if self.rooted else ''}"
+        return f'"{name}{how}"'
 
 
 class SqlCondition(NamedTuple):
@@ -86,11 +93,12 @@ class _Backend(sqliteBackend):
         self.columns: set[SqlColumn] = set()
 
     def escape_and_quote_field(self, field: str) -> str:
-        name = field.removesuffix(_EXACT)
+        name = field.removesuffix(_EXACT).removesuffix(_ROOTED)
         known = None if name == KEYWORDS else field_called(name)
         if known is None and name != KEYWORDS:
             return "NULL"  # a field that no record has is always missing
-        column = SqlColumn(known, exact=field.endswith(_EXACT))
+        rooted = field.removesuffix(_EXACT).endswith(_ROOTED)
+        column = SqlColumn(known, exact=field.endswith(_EXACT), rooted=rooted)
         self.columns.add(column)
         return column.name
 
@@ -107,15 +115,15 @@ class _Backend(sqliteBackend):
     def convert_condition_field_eq_val_str(self, cond: _FieldIs, state: ConversionState) -> str:
         if asks_for_missing(cond.value):
             return self._is_missing(cond)
-        return super().convert_condition_field_eq_val_str(cond, state)
+        return super().convert_condition_field_eq_val_str(_rooted(cond), state)
 
     def convert_condition_field_eq_val_str_case_sensitive(self, cond: _FieldIs, state: ConversionState) -> str:
         if asks_for_missing(cond.value):
             return self._is_missing(cond)
-        return super().convert_condition_field_eq_val_str_case_sensitive(_exactly(cond), state)
+        return super().convert_condition_field_eq_val_str_case_sensitive(_exactly(_rooted(cond)), state)
 
     def convert_condition_field_eq_val_re(self, cond: _FieldIs, state: ConversionState) -> _Sql:
-        return super().convert_condition_field_eq_val_re(_exactly(cond), state)
+        return super().convert_condition_field_eq_val_re(_exactly(_rooted(cond)), state)
 
     def convert_condition_field_compare_op_val(self, cond: _FieldIs, state: ConversionState) -> _Sql:
         field = field_called(cond.field)
@@ -145,6 +153,25 @@ class _Backend(sqliteBackend):
 
     def _is_missing(self, cond: _FieldIs) -> str:
         return f"{self.escape_and_quote_field(cond.field)} IS NULL"
+
+
+def _rooted(cond: _FieldIs) -> _FieldIs:
+    r"""Return *cond* on the field with a backslash before bare names, where it asks for one within the value.
+
+    So ``endswith: \\a.exe`` matches the name ``a.exe``, which is how the path ends whatever its folder is.
+    """
+    field = field_called(cond.field)
+    if field is None or field.name not in PROGRAMS or not _asks_within(cond.value):
+        return cond
+    return replace(cond, field=cond.field + _ROOTED)
+
+
+def _asks_within(value: SigmaType) -> bool:
+    if isinstance(value, SigmaRegularExpression):
+        return r"\\" in str(value.regexp)
+    if not isinstance(value, SigmaString) or not value.startswith(SpecialChars.WILDCARD_MULTI):
+        return False
+    return any("\\" in part for part in value.s if isinstance(part, str))
 
 
 def _exactly(cond: _FieldIs) -> _FieldIs:

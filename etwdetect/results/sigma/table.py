@@ -6,6 +6,7 @@ import sqlite3
 import weakref
 from typing import TYPE_CHECKING, Final
 
+from etwdetect.enrich.programs import lacks_path
 from etwdetect.results.sigma.regex import compiled
 from etwdetect.results.sigma.text import cleaned, comparable, folded
 
@@ -65,7 +66,9 @@ def _values(column: SqlColumn, records: Sequence[Mapping[str, object]]) -> list[
         return [form("\n".join(map(str, record.values()))) for record in records]
     if field.constant is not None:
         return [field.constant] * len(records)
-    values = (record.get(field.name) for record in records)
+    values: Iterable[object] = (record.get(field.name) for record in records)
+    if column.rooted:
+        values = (f"\\{each}" if isinstance(each, str) and each and lacks_path(each) else each for each in values)
     return [None if value is None else comparable(value, form) for value in values]
 
 

@@ -8,6 +8,7 @@ the Event Viewer puts a remark before them. A registered source is not changed.
 
 from __future__ import annotations
 
+import json
 import re
 from typing import TYPE_CHECKING, Any, Final
 
@@ -26,7 +27,7 @@ EVENT_ID: Final = 8
 
 MESSAGES: Final = r"%SystemRoot%\System32\EventCreate.exe"
 
-_WARNED_OF: Final = frozenset(("medium", "high"))
+_WARNED_OF: Final = frozenset(("medium", "high", "critical"))
 
 _INSERTION: Final = re.compile(r"%(?=[0-9%])")
 """What the Event Viewer would replace, even within an event's string."""
@@ -82,7 +83,7 @@ def event_text(detection: Detection, most: int | None = None) -> str:
 def _value(value: Any, most: int | None) -> str:  # noqa: ANN401 (any value that a record can have)
     match value:
         case list():
-            text = "; ".join(value)
+            text = "; ".join(each if isinstance(each, str) else json.dumps(each) for each in value)
         case dict():
             text = "; ".join(f"{name}: {why}" for name, why in value.items())
         case _:

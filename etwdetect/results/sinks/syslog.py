@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import bisect
+import json
 import socket
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from etwdetect.core import filetime
 from etwdetect.results.fields import FIELDS
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from etwdetect.enrich.detection import Detection
 
 _FACILITY: Final = 13  # log audit
-_SEVERITIES: Final = {"high": 3, "medium": 4, "low": 5, "informational": 6}
+_SEVERITIES: Final = {"critical": 2, "high": 3, "medium": 4, "low": 5, "informational": 6}
 _NOTICE: Final = 5
 
 _ELEMENT: Final = "etwdetect@32473"
@@ -72,10 +73,11 @@ def _assemble(head: str, values: dict[str, str], text: str, most: int) -> bytes:
     return f"{head} [{_ELEMENT}{data}] {mark}{text}".encode()
 
 
-def _text(value: str | int | list[str], limit: int) -> str:
+def _text(value: str | int | list[str] | list[dict[str, Any]], limit: int) -> str:
     """Return *value* as text; of a value that will be cut, only so much that it still is too long."""
     if isinstance(value, list):
-        value = "; ".join(each[:limit] for each in value[:_MAX_VALUES])
+        texts = (each if isinstance(each, str) else json.dumps(each) for each in value[:_MAX_VALUES])
+        value = "; ".join(text[:limit] for text in texts)
     return printable(str(value)[: limit + 1])
 
 

@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 
 from etwdetect import __version__
+from etwdetect.results import record
 from etwdetect.results.formats import ecs
 from tests.results.conftest import FULL, HOSTILE
 
@@ -66,7 +67,18 @@ def test_the_source_is_the_process_and_the_target_stays_in_the_event_data():
     }
     assert document["Target"]["process"]["user"] == {"id": "S-1-5-18"}
     assert document["host"] == {"name": "WORKSTATION5"}
-    assert document["rule"] == {"name": ["Remote Thread Created", "Another; rule"]}
+    assert document["rule"] == {
+        "name": "Remote Thread Created; Another; rule",
+        "id": ["99b97608-3e21-4bfe-8217-2a127c396a0e"],
+        "reference": ["https://example.org/a"],
+        "ruleset": "Sigma",
+    }
+    assert document["threat"] == {
+        "framework": "MITRE ATT&CK",
+        "tactic": {"id": ["TA0005"], "name": ["Defense Evasion"]},
+        "technique": {"id": ["T1055"], "subtechnique": {"id": ["T1055.001"]}},
+    }
+    assert document["tags"] == ["attack.defense-evasion", "attack.t1055.001"]
     assert document["observer"]["version"] == __version__
     assert document["log"] == {"file": {"path": "traces.zip!a.etl"}}
     assert document["etwdetect"] == {
@@ -84,7 +96,10 @@ def test_the_source_is_the_process_and_the_target_stays_in_the_event_data():
         "Severity": "low",
         "RuleName": "technique_id=T1055",
         "PriorAccess": {"UtcTime": "2020-05-12 13:08:15.265", "GrantedAccess": "0x1FFFFF"},
+        "AttackTechniques": ["T1055", "T1055.001"],
         "Sigma": ["Remote Thread Created", "Another; rule"],
+        "SigmaLevel": "medium",
+        "SigmaRules": record.to_dict(FULL)["SigmaRules"],
         "Count": 3,
         "LastTime": "132337624952900000",
         "Evidence": ["session-start", "events-lost:3"],

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from etwdetect.results.sigma import load_rules
-from tests.results.sigma.conftest import rule_text
+from tests.results.sigma.conftest import rule_text, titles
 
 FIELDS = ("SourceImage", "TargetImage")
 TEXTS = st.sampled_from(["", "-", "a", "A", "ab", "ä", "Ä", "aä", "b%", "b_", "bc", "a'b", "a[b", "b\\c"])
@@ -95,7 +95,7 @@ def test_sql_says_what_a_plain_reading_says(data):
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "rule.yml"
         path.write_text(rule_text({**detection, "condition": condition}), encoding="utf-8")
-        fired = load_rules([path]).fired(records)
+        fired = titles(load_rules([path]), records)
     expected = []
     for record in records:
         outcome = {name: is_true(question, record) for name, question in zip(names, questions, strict=True)}

@@ -10,7 +10,19 @@ from etwdetect.results.sigma.fields import FIELDS, field_called, lacking
 DOCS = Path(__file__).parents[3] / "docs" / "reference" / "sigma-fields.md"
 
 # Folding comes behind the rules, and the others are about the record, not about what happened.
-NOT_ASKED_FOR = {"RecordId", "Trace", "TraceSha256", "PriorAccess", "Sigma", "Count", "LastTime", "Absent"}
+NOT_ASKED_FOR = {
+    "RecordId",
+    "Trace",
+    "TraceSha256",
+    "PriorAccess",
+    "AttackTechniques",
+    "Sigma",
+    "SigmaLevel",
+    "SigmaRules",
+    "Count",
+    "LastTime",
+    "Absent",
+}
 
 
 def row(*cells):

@@ -11,6 +11,7 @@ from etwdetect.results.fields import Availability, RecordSource
 from etwdetect.results.sigma import load_rules
 from etwdetect.results.sigma.fields import field_called, lacking
 from etwdetect.results.sigma.risks import asked_fields, risks
+from tests.results.sigma.conftest import titles
 
 ROOT = Path(__file__).parents[3]
 SYSTEM32 = r"C:\Windows\System32"
@@ -95,14 +96,14 @@ def test_all_of_them_load(public):
 @pytest.mark.parametrize("name", RECORDS)
 def test_each_fires_on_a_record_made_to_match_it(public, name):
     (title,) = (rule.title for rule in public.rules if rule.file.stem.endswith(f"win_{name}"))
-    fired, not_fired = public.fired(RECORDS[name])
+    fired, not_fired = titles(public, RECORDS[name])
     assert title in fired
     assert title not in not_fired
 
 
 @pytest.mark.parametrize("missing", ["", "-", None])
 def test_a_start_outside_of_any_module_fires_whatever_form_it_has(public, missing):
-    (fired,) = public.fired([between(EVIL, LSASS, StartModule=missing)])
+    (fired,) = titles(public, [between(EVIL, LSASS, StartModule=missing)])
     assert fired == ("Password Dumper Remote Thread in LSASS",)
 
 

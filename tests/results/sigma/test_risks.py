@@ -4,7 +4,8 @@ import pytest
 
 from etwdetect.results.fields import RecordSource
 from etwdetect.results.sigma.fields import lacking
-from etwdetect.results.sigma.risks import path_risks, risks
+from etwdetect.results.sigma.risks import Lack, Partial, partial_values, path_risks, risks
+from tests.results.sigma.conftest import titles
 
 LACKING = lacking([RecordSource.DRIVER])
 
@@ -57,7 +58,7 @@ def test_what_needs_a_lacking_field_never_fires(risk, load, asked):
     fields, never = risk(asked)
     assert [field.casefold() for field in fields] == ["startmodule"]
     assert never
-    assert load(asked).fired([{"SourceProcessId": 1}, {"SourceProcessId": 2}]) == [(), ()]
+    assert titles(load(asked), [{"SourceProcessId": 1}, {"SourceProcessId": 2}]) == [(), ()]
 
 
 @pytest.mark.parametrize(
@@ -77,7 +78,7 @@ def test_what_needs_a_lacking_field_never_fires(risk, load, asked):
 )
 def test_what_can_fire_without_it_is_said_to_be_judged_without_it(risk, load, asked):
     assert risk(asked) == (("StartModule",), False)
-    assert load(asked).fired([{"SourceProcessId": 1}]) == [("A rule",)]
+    assert titles(load(asked), [{"SourceProcessId": 1}]) == [("A rule",)]
 
 
 def test_a_field_that_no_record_has_is_a_risk_anywhere(load):
@@ -102,31 +103,96 @@ def test_a_risk_says_which_rule_of_which_file_and_why(load):
 
 
 def with_names(condition):
-    selections = {"path": {"SourceImage|endswith": "\\a.exe"}, "name": {"SourceImage|contains": "a.exe"}}
+    selections = {"path": {"SourceImage|endswith": "\\x\\a.exe"}, "name": {"SourceImage|contains": "a.exe"}}
     return {**selections, "other": {"TargetImage": "C:\\b.exe"}, "condition": condition}
+
+
+def of_partial(load, asked, lack, **values):
+    partial = {field: Partial(value, lack) for field, value in values.items()}
+    return [(each.fields, each.never) for each in path_risks(load(asked).rules, partial)]
 
 
 @pytest.mark.parametrize(
     ("asked", "never"),
     [
-        ({"SourceImage|endswith": "\\a.exe"}, True),
-        ({"SourceImage|endswith": ["\\a.exe", "\\b.exe"]}, True),
+        ({"SourceImage|endswith": "\\x\\a.exe"}, True),
+        ({"SourceImage|endswith": ["\\x\\a.exe", "\\y\\a.exe"]}, True),
+        ({"SourceImage|endswith": "\\x\\b.exe"}, None),
+        ({"SourceImage": "C:\\b.exe"}, None),
+        ({"SourceImage|contains": "\\Temp\\"}, True),
         ({"SourceImage": "C:\\a.exe"}, True),
         ({"sourceimage|startswith": "C:\\"}, True),
         (with_names("path and other"), True),
         (with_names("path or other"), False),
         (with_names("name and not path"), False),
+        ({"SourceImage|endswith": ["\\x\\a.exe", "\\b.exe"]}, False),
         ({"SourceImage|endswith": "a.exe"}, None),
-        ({"SourceImage|endswith": ["\\a.exe", "a.exe"]}, False),
+        ({"SourceImage|endswith": "\\a.exe"}, None),
         ({"SourceImage|re": "\\\\a"}, None),
         ({"SourceImage": "System"}, None),
-        ({"TargetImage|endswith": "\\a.exe"}, None),
-        ({"StartModule|endswith": "\\a.dll"}, None),
+        ({"TargetImage|endswith": "\\x\\a.exe"}, None),
+        ({"StartModule|endswith": "\\x\\a.dll"}, None),
     ],
     ids=lambda value: short(value) if isinstance(value, dict) else str(value),
 )
-def test_what_asks_for_a_path_is_a_risk_where_there_is_only_a_name(load, asked, never):
-    found = [each.never for each in path_risks(load(asked).rules, ("SourceImage",))]
-    assert found == ([] if never is None else [never])
+def test_what_asks_for_a_folder_is_a_risk_where_there_is_only_a_name(load, asked, never):
+    assert of_partial(load, asked, Lack.PATH, SourceImage="a.exe") == (
+        [] if never is None else [(("SourceImage",), never)]
+    )
     if never:
-        assert load(asked).fired([{"SourceImage": "a.exe", "TargetImage": "C:\\b.exe"}]) == [()]
+        assert titles(load(asked), [{"SourceImage": "a.exe", "TargetImage": "C:\\b.exe"}]) == [()]
+
+
+@pytest.mark.parametrize(
+    "asked", ["\\SearchProtocolHost.exe", "\\x\\SearchProtocolX.exe", "\\Search.exe"], ids=str
+)
+def test_a_name_that_may_be_cut_may_be_any_that_begins_like_it(load, asked):
+    found = of_partial(load, {"SourceImage|endswith": asked}, Lack.END, SourceImage="SearchProtocol")
+    assert found == ([] if asked == "\\Search.exe" else [(("SourceImage",), True)])
+    assert of_partial(load, {"SourceImage": ""}, Lack.END, SourceImage="SearchProtocol") == []
+
+
+@pytest.mark.parametrize(
+    ("asked", "open_"),
+    [
+        ({"StartModule": "D:\\x\\a.dll"}, True),
+        ({"StartModule|startswith": "D:\\x\\"}, True),
+        ({"StartModule|startswith": "D:\\y\\"}, False),
+        ({"StartModule": "C:\\b.dll"}, False),
+        ({"StartModule": "?:\\x\\a.dll"}, True),
+        ({"StartModule|endswith": "\\x\\a.dll"}, False),
+    ],
+    ids=str,
+)
+def test_what_asks_for_a_drive_is_a_risk_where_only_the_volume_is_known(load, asked, open_):
+    found = of_partial(load, asked, Lack.DRIVE, StartModule="\\Device\\HarddiskVolume7\\x\\a.dll")
+    assert found == ([(("StartModule",), True)] if open_ else [])
+
+
+def test_what_lacks_what_is_seen_from_the_values():
+    values = {
+        "SourceImage": "powershell.exe",
+        "TargetImage": "SearchProtocol",
+        "SourceParentImage": "System",
+        "TargetParentImage": None,
+        "StartModule": "\\Device\\HarddiskVolume7\\a.dll",
+    }
+    found = {field: partial.lacks for field, partial in partial_values(values.items())}
+    assert found == {"SourceImage": Lack.PATH, "TargetImage": Lack.END, "StartModule": Lack.DRIVE}
+    assert list(partial_values([("SourceImage", "C:\\a.exe"), ("StartModule", "ntdll.dll")])) == []
+
+
+def test_a_rule_fires_on_the_name_where_it_asks_for_no_more(load):
+    for asked in (
+        {"SourceImage|endswith": "\\a.exe"},
+        {"SourceImage|endswith": ["\\x.exe", "\\A.EXE"]},
+        {"SourceImage|contains": "\\a."},
+        {"SourceImage|endswith|cased": "\\a.exe"},
+        {"SourceImage|re": "\\\\a\\.exe$"},
+        {"SourceImage": "a.exe"},
+        {"SourceImage|startswith": "a"},
+    ):
+        assert titles(load(asked), [{"SourceImage": "a.exe"}, {"SourceImage": "ba.exe"}]) == [("A rule",), ()], (
+            asked
+        )
+    assert titles(load({"SourceImage|endswith": "\\System"}), [{"SourceImage": "System"}]) == [()]

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from etwdetect.enrich.detection import FiredRule
 from etwdetect.results.sigma import NoRuleLoadedError, load_rules
 from etwdetect.results.sigma.rules import MAX_SIZE
-from tests.results.sigma.conftest import rule_text
+from tests.results.sigma.conftest import rule_text, titles
 
 RULE = rule_text({"SourceImage": "a"})
 HEAD = "title: A rule\nlogsource: {product: windows, category: create_remote_thread}\n"
@@ -35,13 +36,13 @@ def test_files_and_directories_are_read_each_file_once_and_in_order(load):
     rules = load_rules([single, load.folder / "rules", load.folder])
     assert [rule.title for rule in rules.rules] == ["C", "B", "A"]
     assert (rules.broken, rules.others) == ([], 0)
-    assert rules.fired([{"SourceImage": "A"}]) == [("C", "B", "A")]
+    assert titles(rules, [{"SourceImage": "A"}]) == [("C", "B", "A")]
 
 
 def test_a_title_is_named_once(load):
     load.write(RULE, "1.yml")
     load.write(RULE, "2.yml")
-    assert load_rules([load.folder]).fired([{"SourceImage": "a"}]) == [("A rule",)]
+    assert titles(load_rules([load.folder]), [{"SourceImage": "a"}]) == [("A rule",)]
 
 
 @pytest.mark.parametrize(
@@ -66,7 +67,7 @@ def test_rules_of_other_kinds_are_skipped_and_counted(load, logsource):
 
 def test_a_rule_for_any_product_is_one_for_windows(load):
     text = rule_text({"SourceImage": "a"}, logsource={"category": "create_remote_thread"})
-    assert load_rules([load.write(text)]).fired([{"SourceImage": "a"}]) == [("A rule",)]
+    assert titles(load_rules([load.write(text)]), [{"SourceImage": "a"}]) == [("A rule",)]
 
 
 def test_a_file_may_have_several_rules_and_what_they_share(load):
@@ -75,7 +76,7 @@ def test_a_file_may_have_several_rules_and_what_they_share(load):
         "title: One\ndetection: {s: {SourceImage: a}, condition: s}\n---\n"
         "title: Two\ndetection: {s: {TargetImage: b}, condition: s}\n---\n"
     )
-    assert load_rules([load.write(text)]).fired([{"SourceImage": "a", "TargetImage": "b"}]) == [("One", "Two")]
+    assert titles(load_rules([load.write(text)]), [{"SourceImage": "a", "TargetImage": "b"}]) == [("One", "Two")]
 
 
 def test_a_broken_rule_is_told_and_the_others_load(load):
@@ -87,7 +88,7 @@ def test_a_broken_rule_is_told_and_the_others_load(load):
         HEAD + "detection:\n  s: {A: b}\n  s: {A: c}\n  condition: s",
         "- create_remote_thread",
         "create_remote_thread",
-        "logsource: {product: windows, category: create_remote_thread}\ndetection: {s: {A: b}, condition: s}",
+        HEAD + "detection: {s: {EventID: 10}, condition: s}",
         HEAD + "detection: 5",
         HEAD + "detection: [1, 2]",
         HEAD + "detection: {s: {5: b}, condition: s}",
@@ -103,7 +104,7 @@ def test_a_broken_rule_is_told_and_the_others_load(load):
             "'s' is twice",
             "not a mapping of names to values",
             "not a mapping of names to values",
-            "title",
+            "another event than Sysmon's event 8",
             "",
             "",
             "",
@@ -117,6 +118,89 @@ def test_a_broken_rule_is_told_and_the_others_load(load):
         assert expected in why
         assert why
         assert "\n" not in why
+
+
+ODD = {
+    "a tag without a namespace": ({"tags": ["sysmon", "attack.t1055"]}, "tag"),
+    "tags that are no list": ({"tags": "attack.t1055"}, "tags"),
+    "an id that is no UUID": ({"id": "rule-7"}, "UUID"),
+    "an unknown status": ({"status": "great"}, "status"),
+    "an unknown level": ({"level": "severe"}, "level"),
+    "a date": ({"date": "last week"}, "date"),
+    "references that are no list": ({"references": "https://example.org/"}, "references"),
+    "no author": ({"author": 7}, "author"),
+    "no title": ({"title": None}, "title"),
+}
+
+
+@pytest.mark.parametrize(("metadata", "word"), ODD.values(), ids=ODD)
+def test_a_rule_with_odd_metadata_is_used_and_the_oddity_told(load, metadata, word):
+    rules = load({"SourceImage": "a"}, **{"title": "A rule", **metadata})
+    assert rules.broken == []
+    (rule,) = rules.rules
+    assert any(word in oddity for oddity in rule.oddities)
+    assert titles(rules, [{"SourceImage": "a"}]) == [(metadata.get("title", "A rule") or "rule.yml",)]
+
+
+def test_a_broken_rule_of_a_file_leaves_the_others_in_use(load):
+    text = (
+        "title: One\n" + HEAD.split("\n", 1)[1] + "detection: {s: {SourceImage|nonsense: a}, condition: s}\n---\n"
+        "title: Two\n" + HEAD.split("\n", 1)[1] + "detection: {s: {TargetImage: b}, condition: s}\n"
+    )
+    rules = load_rules([load.write(text)])
+    assert [rule.title for rule in rules.rules] == ["Two"]
+    ((_, why),) = rules.broken
+    assert why.startswith("the rule 'One': ")
+    assert "nonsense" in why
+
+
+SYSMON = {"product": "windows", "service": "sysmon"}
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [{"EventID": 8, "SourceImage": "a"}, {"EventID": [1, "8"], "SourceImage": "a"}, {"SourceImage": "a"}],
+    ids=str,
+)
+def test_a_rule_for_all_that_sysmon_logs_counts_where_event_8_can_fit(load, asked):
+    rules = load_rules([load.write(rule_text(asked, logsource=SYSMON))])
+    assert titles(rules, [{"SourceImage": "A"}, {"SourceImage": "b"}]) == [("A rule",), ()]
+
+
+@pytest.mark.parametrize("asked", [{"EventID": 1}, {"EventID": [1, 10]}, {"GrantedAccess": "0x1FFFFF"}], ids=str)
+def test_a_rule_for_another_event_of_sysmon_is_one_of_the_others(load, asked):
+    rules = load_rules([load.write(RULE), load.write(rule_text(asked, logsource=SYSMON), "other.yml")])
+    assert (len(rules.rules), rules.others, rules.broken) == (1, 1, [])
+
+
+def test_what_other_tools_ask_for_beside_the_category_fits(fires):
+    event = {"EventID": 8, "Channel": "Microsoft-Windows-Sysmon/Operational"}
+    assert fires({"event": event, "s": {"SourceImage": "a"}, "condition": "event and s"}, SourceImage="a")
+    assert fires({"Provider_Name": "Microsoft-Windows-Sysmon", "ComputerName": "PC"}, Computer="pc")
+    assert not fires({"Channel|contains": "Security", "SourceImage": "a"}, SourceImage="a")
+
+
+def test_what_is_kept_of_a_rule_is_what_it_says_of_itself(load):
+    about = {
+        "id": "99b97608-3e21-4bfe-8217-2a127c396a0e",
+        "level": "high",
+        "tags": ["attack.t1055.001", "attack.defense-evasion"],
+        "references": ["https://example.org/a"],
+    }
+    (fired,) = load({"SourceImage": "a"}, **about).fired([{"SourceImage": "a"}])
+    assert fired == (FiredRule("A rule", about["id"], "high", tuple(about["tags"]), tuple(about["references"])),)
+
+
+def test_rules_below_a_level_are_left_out_and_counted(load):
+    for level in ("low", "medium", "critical"):
+        load.write(rule_text({"SourceImage": "a"}, title=level, level=level), f"{level}.yml")
+    load.write(rule_text({"SourceImage": "a"}, title="none"), "none.yml")
+    rules = load_rules([load.folder], min_level="medium")
+    assert titles(rules, [{"SourceImage": "a"}]) == [("critical", "medium")]
+    assert (rules.below, rules.others) == (2, 0)
+    (load.folder / "critical.yml").unlink()
+    with pytest.raises(NoRuleLoadedError, match="3 rules are below the level"):
+        load_rules([load.folder], min_level="high")
 
 
 def test_files_that_cannot_be_read_are_told(load):
@@ -180,13 +264,13 @@ def test_a_hostile_file_is_refused(load, text):
 
 def test_parentheses_are_no_harm(load):
     text = HEAD + f"detection: {{s: {{SourceImage: b}}, condition: '{'(' * 20_000}s{')' * 20_000}'}}"
-    assert load_rules([load.write(text)]).fired([{"SourceImage": "b"}]) == [("A rule",)]
+    assert titles(load_rules([load.write(text)]), [{"SourceImage": "b"}]) == [("A rule",)]
 
 
 def test_many_alternatives_are_no_harm(load):
     names = [f"{number}.exe" for number in range(10_000)]
     rules = load({"SourceImage|endswith": names})
-    assert rules.fired([{"SourceImage": r"C:\9999.EXE"}, {"SourceImage": "x"}]) == [("A rule",), ()]
+    assert titles(rules, [{"SourceImage": r"C:\9999.EXE"}, {"SourceImage": "x"}]) == [("A rule",), ()]
 
 
 INJECTIONS = [
@@ -209,18 +293,18 @@ INJECTIONS = [
 @pytest.mark.parametrize("text", INJECTIONS)
 @pytest.mark.parametrize("modifier", ["", "|contains", "|endswith", "|cased", "|contains|cased", "|neq"])
 def test_no_text_of_a_rule_becomes_sql(fires, text, modifier):
-    record = {"SourceProcessId": 1, "SourceImage": "x"}
+    record = {"SourceProcessId": 1, "StartModule": "x"}
     escaped = text.replace("\\", "\\\\")
-    assert fires({f"SourceImage{modifier}": escaped}, **record) == (modifier == "|neq")
-    assert fires({f"SourceImage{modifier}": escaped}, SourceImage=text) == (modifier != "|neq")
+    assert fires({f"StartModule{modifier}": escaped}, **record) == (modifier == "|neq")
+    assert fires({f"StartModule{modifier}": escaped}, StartModule=text) == (modifier != "|neq")
 
 
 @pytest.mark.parametrize("text", INJECTIONS)
 def test_no_name_of_a_field_becomes_sql(load, text):
     rules = load({text: "x"})
-    assert rules.fired([{"SourceImage": "x"}, {}]) == [(), ()] or text == "SourceProcessId"
+    assert titles(rules, [{"SourceImage": "x"}, {}]) == [(), ()] or text == "SourceProcessId"
     rules = load({"SourceImage|fieldref": text})
-    assert rules.fired([{"SourceImage": "x"}, {}]) == [(), ()]
+    assert titles(rules, [{"SourceImage": "x"}, {}]) == [(), ()]
 
 
 def test_a_regular_expression_does_not_become_sql(fires):
@@ -242,13 +326,13 @@ SURROGATES = st.text(st.characters(categories=["Cs", "Cc", "Lu"]))
 
 @given(st.lists(st.dictionaries(st.sampled_from(["SourceImage", "TargetProcessId", "X"]), VALUES | SURROGATES)))
 def test_any_value_may_stand_in_a_record(records):
-    assert len(EVERY_WAY.fired(records)) == len(records)
+    assert len(titles(EVERY_WAY, records)) == len(records)
 
 
 @given(SURROGATES | st.text())
 def test_text_is_found_in_itself_whatever_it_has(text):
     record = {"SourceImage": text, "TargetImage": text}
-    assert EVERY_WAY.fired([record]) == [() if text in {"", "-"} else ("Same",)]
+    assert titles(EVERY_WAY, [record]) == [() if text in {"", "-"} else ("Same",)]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -276,10 +360,10 @@ def every_way(tmp_path_factory):
 def test_records_are_judged_each_by_itself_in_any_batch(load):
     rules = load({"SourceProcessId": 1})
     records = [{"SourceProcessId": random.Random(number).randrange(2)} for number in range(1000)]
-    alone = [rules.fired([record])[0] for record in records]
-    assert rules.fired(records) == alone
+    alone = [titles(rules, [record])[0] for record in records]
+    assert titles(rules, records) == alone
     assert {(), ("A rule",)} == set(alone)
-    assert rules.fired([]) == []
+    assert titles(rules, []) == []
 
 
 def test_rules_are_loaded_without_what_could_use_the_network(load):
