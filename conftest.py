@@ -46,7 +46,10 @@ The marker `needs`, with the same names, is for tests that come to it in another
 """
 
 _SHARED: Final = frozenset(("lab", "java", "chromium"))
-"""What one process alone uses, because it takes long to start or there is only one of it."""
+"""What takes long to start: the tests that need it run on one worker, one after the other."""
+
+_OWN_LAB: Final = "tests/live"
+"""The tests here take as long as all others in the lab, so another worker has them, with a lab of its own."""
 
 _LONGEST_NAME: Final = 150
 """Of a test with its parameters, in characters. Longer ones make reports unreadable, and can't be typed."""
@@ -81,7 +84,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if config.pluginmanager.hasplugin("xdist"):
         for item, needs in needed.items():
             if shared := [need for need in needs if need in _SHARED]:
-                item.add_marker(pytest.mark.xdist_group(shared[0]))
+                item.add_marker(pytest.mark.xdist_group(_group(item, shared[0])))
     if config.getoption("only_python"):
         left_out = [item for item in items if needed[item]]
         items[:] = [item for item in items if not needed[item]]
@@ -99,6 +102,10 @@ def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
 def _needs(item: pytest.Item) -> list[str]:
     marked = {name for marker in item.iter_markers("needs") for name in marker.args}
     return [name for name in NEEDS if name in marked or name in getattr(item, "fixturenames", ())]
+
+
+def _group(item: pytest.Item, need: str) -> str:
+    return f"{need}: {_OWN_LAB}" if need == "lab" and item.nodeid.startswith(f"{_OWN_LAB}/") else need
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
@@ -139,13 +146,17 @@ def pytest_report_header() -> list[str]:
 
 @pytest.fixture(scope="session")
 def lab(note: Callable[[str], None]) -> Iterator[Lab]:
-    """Boot the Windows lab. Debian's packages are installed by CI alone, nobody else is taken by surprise."""
+    """Boot the Windows lab. Debian's packages are installed by CI alone, nobody else is taken by surprise.
+
+    The first of pytest-xdist's workers has the lab of `python -m tools.windows_lab`, each other one its own.
+    """
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "gw0")
     if sys.platform == "win32":
         pytest.skip("no Windows lab: this is Windows")
     from tools.windows_lab import LabUnavailableError, open_lab  # noqa: PLC0415 (only on Linux)
 
     try:
-        with open_lab(install_packages="CI" in os.environ) as opened:
+        with open_lab("" if worker == "gw0" else worker, install_packages="CI" in os.environ) as opened:
             yield opened
             note(f"Windows lab: starts in which Wine failed: {opened.not_started}")
     except LabUnavailableError as error:

@@ -43,8 +43,9 @@ def run(tmp_path):
     shutil.copy(CONFTEST, tmp_path)
     (tmp_path / "pytest.ini").write_text("[pytest]\nmarkers = needs\naddopts = --strict-markers\n")
 
-    def start(source, *arguments):
-        (tmp_path / "test_it.py").write_text(source)
+    def start(source, *arguments, path="test_it.py"):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(source)
         command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments]
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
         return done.returncode, done.stdout + done.stderr
@@ -78,6 +79,13 @@ def test_else_all_run_in_parallel_and_those_that_need_the_same_on_one_worker(run
     }
     for group in ("@lab", "@java"):
         assert len({worker for worker, _, of in ran if of == group}) == 1
+
+
+@pytest.mark.slow
+def test_the_tests_of_the_live_monitor_may_have_a_lab_of_their_own(run):
+    status, said = run(NEEDING, "-v", "-n2", "--dist", "loadgroup", path="tests/live/test_it.py")
+    assert status == 0, said
+    assert set(re.findall(r"PASSED .*::test_in_the_lab\[\d\]@(.*?) *$", said, re.MULTILINE)) == {"lab: tests/live"}
 
 
 @pytest.mark.slow

@@ -131,16 +131,18 @@ class Lab:
 
 
 @contextlib.contextmanager
-def open_lab(*, install_packages: bool = False) -> Iterator[Lab]:
+def open_lab(name: str = "", *, install_packages: bool = False) -> Iterator[Lab]:
     """Provision the lab if need be, boot it, and shut it down afterwards.
 
-    One program at a time has the lab: another waits for its turn, for at most 15 minutes. Debian's packages
-    are installed only with *install_packages*.
+    One program at a time has the lab: another waits for its turn, for at most 15 minutes. With a *name* it is
+    another lab, beside the one without. Debian's packages are installed only with *install_packages*.
 
     Raises LabUnavailableError when this machine can't hold a lab, LabError when a step fails.
     """
     debian.require_programs(install=install_packages)
     root = Path(os.environ.get("ETWDETECT_WINDOWS_LAB") or PROJECT / "build" / "windows-lab").absolute()
+    if name:
+        root = root.with_name(f"{root.name}-{name}")
     root.mkdir(parents=True, exist_ok=True)
     lab = Lab(root)
     with (root / "lock").open("w", encoding="utf-8") as lock:
