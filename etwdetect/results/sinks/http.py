@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import os
 import ssl
+import time
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -105,17 +106,27 @@ class HttpTransport(Transport):
             raise RefusedError(why)
 
     def _post(self, body: bytes) -> http.client.HTTPResponse:
+        begun = time.monotonic()
         try:
             with self._connection.limited(_SECONDS):
                 self._connection.request("POST", self._path, body, self._headers)
                 response = self._connection.getresponse()
-                if len(response.read(_MOST_ANSWER)) == _MOST_ANSWER:
-                    self._connection.close()
+            self._skip_rest(response, _SECONDS - (time.monotonic() - begun))
         except ConnectionError:  # one of them is an HTTPException too
             raise
         except http.client.HTTPException as error:
             raise OSError(f"not a valid HTTP answer: {type(error).__name__} {error}") from error
         return response
+
+    def _skip_rest(self, response: http.client.HTTPResponse, seconds: float) -> None:
+        """Read what is behind the headers, to use the connection again; where that fails it is closed."""
+        try:
+            with self._connection.limited(seconds):
+                whole = len(response.read(_MOST_ANSWER)) < _MOST_ANSWER
+        except (OSError, http.client.HTTPException):
+            whole = False
+        if not whole:
+            self._connection.close()
 
     def close(self) -> None:
         """Close the connection."""

@@ -40,9 +40,9 @@ class LimitedConnection(http.client.HTTPConnection):
 
     @contextlib.contextmanager
     def limited(self, seconds: float) -> Iterator[None]:
-        """Break the connection off after *seconds*: TimeoutError from whatever fails by that.
+        """Break the connection off after *seconds*, and raise TimeoutError at the end if that was done.
 
-        What reads to the end of the answer only may not fail; the connection is closed then, too.
+        Who reads from a connection that is broken off gets an error on some systems, and the end on others.
         """
         over = threading.Event()
 
@@ -56,16 +56,18 @@ class LimitedConnection(http.client.HTTPConnection):
         timer = threading.Timer(seconds, break_off)
         timer.daemon = True
         timer.start()
+        failure: Exception | None = None
         try:
             yield
         except (OSError, http.client.HTTPException) as error:
-            if over.is_set():
-                raise TimeoutError(f"it did not answer within {seconds:g} seconds") from error
-            raise
+            if not over.is_set():
+                raise
+            failure = error
         finally:
             timer.cancel()
-            if over.is_set():
-                self.close()
+        if over.is_set():
+            self.close()
+            raise TimeoutError(f"it did not answer within {seconds:g} seconds") from failure
 
 
 class LimitedTlsConnection(http.client.HTTPSConnection, LimitedConnection):

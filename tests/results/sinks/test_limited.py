@@ -29,21 +29,22 @@ def server():
             ending = threading.Event()
 
             def answer():
-                with contextlib.suppress(OSError):
-                    while True:
-                        connection, _ = listening.accept()
-                        with contextlib.suppress(OSError), connection:
-                            for piece in pieces():
-                                connection.sendall(piece)
-                                if ending.wait(0.02):
-                                    return
+                while not ending.is_set():
+                    connection, _ = listening.accept()
+                    with contextlib.suppress(OSError), connection:
+                        for piece in pieces():
+                            connection.sendall(piece)
+                            if ending.wait(0.02):
+                                return
 
             thread = threading.Thread(target=answer)
             thread.start()
+            address = listening.getsockname()
             stack.callback(thread.join)
-            stack.callback(lambda: listening.shutdown(socket.SHUT_RDWR))
+            # One more connection ends the wait for one; on Windows nothing else does.
+            stack.callback(lambda: socket.create_connection(address).close())
             stack.callback(ending.set)
-            return listening.getsockname()[1]
+            return address[1]
 
         yield start
 
@@ -56,7 +57,7 @@ def server():
         (lambda: itertools.repeat(b"\x16"), True, False),
         (lambda: itertools.repeat(b""), True, False),
         (lambda: itertools.chain([HEAD], itertools.repeat(b"x")), False, True),
-        (lambda: itertools.chain([b"HTTP/1.1 200 OK\r\n"], itertools.repeat(b"A: b\r\n")), False, True),
+        (lambda: itertools.chain([b"HTTP/1.1 200 OK\r\n"], itertools.repeat(b"A: b\r\n")), False, False),
     ],
     ids=["continue", "nothing", "tls", "tls nothing", "body", "headers"],
 )
@@ -65,7 +66,7 @@ def test_a_server_costs_a_request_no_more_than_its_time_in_all(server, monkeypat
     transport = HttpTransport(HOST, server(pieces), "/", secure=secure)
     begun = time.monotonic()
     try:
-        # What comes with or behind a good status is not needed: the records are taken.
+        # What comes behind the headers is not needed: the records are taken.
         with contextlib.nullcontext() if answered else pytest.raises(OSError):  # noqa: PT011 (of many kinds)
             transport.send([b"{}\n"])
     finally:
