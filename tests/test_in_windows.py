@@ -7,7 +7,7 @@ import pytest
 from tests.windows_cpython import run_pytest
 
 TESTS = Path(__file__).parent
-FOLDERS = ("comparison", "core", "enrich", "kdetector", "live", "offline")
+FOLDERS = ("comparison", "core", "enrich", "kdetector", "live", "offline", "results", "sources")
 """Those in which all tests are known to hold there."""
 
 

@@ -1,5 +1,6 @@
 """Syslog messages, over real sockets."""
 
+import contextlib
 import re
 import socket
 import struct
@@ -249,6 +250,25 @@ def test_a_server_that_takes_datagrams_again_gets_what_is_left_and_is_back(sink,
     assert told[1:] == [f"syslog+udp://{HOST}:{free_port}: is back"]
 
 
+def reset(connection):
+    """Close *connection* with a reset, not with an end."""
+    # Windows' LINGER is of shorts: of these eight bytes it takes the first four, with the same meaning.
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    connection.close()
+
+
+@pytest.fixture
+def resets():
+    """Skip where who reads is not told of a reset; on Linux and Windows it is, by Wine 8 it is not."""
+    with socket.create_server((HOST, 0)) as server, socket.create_connection(server.getsockname()) as client:
+        reset(server.accept()[0])
+        client.settimeout(30)
+        with contextlib.suppress(ConnectionError):
+            client.recv(1)
+            pytest.skip("this system tells of a reset as of an end")
+
+
+@pytest.mark.usefixtures("resets")
 def test_what_is_beyond_the_window_is_possibly_lost(sink, detection, monkeypatch):
     monkeypatch.setattr("etwdetect.results.sinks.syslog_transport._MOST_AGAIN_BYTES", 10_000)
     with socket.create_server((HOST, 0)) as server:
@@ -258,8 +278,7 @@ def test_what_is_beyond_the_window_is_possibly_lost(sink, detection, monkeypatch
         wait_for(lambda: not opened.left)
         size = len(syslog_message(detection(tid=10))) + 4
         connection, _ = server.accept()
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        connection.close()  # with a reset, and nothing of it read
+        reset(connection)  # and nothing of it read
         opened.put(FULL)
         connection, _ = server.accept()
         with connection:
