@@ -6,15 +6,16 @@ import contextlib
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
-from etwdetect.cli import say
+from etwdetect.cli import say, stdio
 from etwdetect.cli.enrichment import Enrichment, enrichment_options
 from etwdetect.cli.results import Results, results_options
 from etwdetect.cli.signals import on_interruption
 from etwdetect.cli.status import Status
+from etwdetect.core.errors import EtwDetectError
 from etwdetect.live import pywintrace, summary
 from etwdetect.live.eventlog import EventLog
 from etwdetect.live.lookups import live_enricher
@@ -23,6 +24,8 @@ from etwdetect.live.settings import SessionConfig
 from etwdetect.live.stream import GRACE_PERIOD
 from etwdetect.results.fields import RecordSource
 from etwdetect.results.rotation import MEBIBYTE, Rotation
+from etwdetect.results.status import StatusKind
+from etwdetect.results.wording import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -30,6 +33,9 @@ if TYPE_CHECKING:
     from etwdetect.core.events import Event
     from etwdetect.enrich.detection import Detection
     from etwdetect.results.privacy import Privacy
+
+HEARTBEAT: Final = 300.0
+"""How many seconds lie between two heartbeats, unless told otherwise."""
 
 _ABOVE_ZERO = click.FloatRange(min=0, min_open=True)
 
@@ -44,6 +50,14 @@ _ABOVE_ZERO = click.FloatRange(min=0, min_open=True)
 @click.option("--duration", type=_ABOVE_ZERO, help="Stop after this many seconds.")
 @click.option("--strict", is_flag=True, help="End with status 3 when another program stops the session.")
 @click.option("--stats", type=_ABOVE_ZERO, help="Print statistics on standard error at this interval, in seconds.")
+@click.option(
+    "--heartbeat",
+    type=_ABOVE_ZERO,
+    default=HEARTBEAT,
+    show_default=True,
+    metavar="SECONDS",
+    help="How often to tell the receivers (--to) that the monitor runs.",
+)
 @click.option("--rotate", type=_ABOVE_ZERO, metavar="MB", help="Begin a new --output at this size, in megabytes.")
 @click.option(
     "--keep", type=click.IntRange(min=1), default=9, show_default=True, help="How many rotated files to keep."
@@ -58,6 +72,7 @@ def command(  # noqa: PLR0913, PLR0917 (one parameter an option)
     enrichment: Enrichment,
     duration: float | None,
     stats: float | None,
+    heartbeat: float,
     rotate: float | None,
     keep: int,
     events: Path | None,
@@ -74,10 +89,21 @@ def command(  # noqa: PLR0913, PLR0917 (one parameter an option)
     rotation = Rotation(None if rotate is None else round(rotate * MEBIBYTE), keep)
     with on_interruption(stop.set), _event_log(events, results.privacy) as tap:
         config = SessionConfig(kernel_logger=kernel_logger, per_processor=per_processor)
-        monitor = Monitor(stop.is_set, say, enricher, config=config, strict=strict, duration=duration, tap=tap)
+
+        def report(kind: StatusKind, sentence: str) -> None:
+            results.tell(summary.status(monitor, kind, sentence))
+
+        monitor = Monitor(
+            stop.is_set, say, enricher, report=report, config=config, strict=strict, duration=duration, tap=tap
+        )
         try:
-            with results.open(live=True, rotation=rotation), contextlib.closing(monitor.poll()) as turns:
-                for detections in _with_statistics(_announced(turns), monitor, stats):
+            with (
+                results.open(live=True, rotation=rotation),
+                _end_reported(report, lambda: summary.closing(monitor, results.filtered_out)),
+                contextlib.closing(monitor.poll()) as turns,
+            ):
+                turns_told = _with_heartbeats(_announced(turns), monitor, report, heartbeat)
+                for detections in _with_statistics(turns_told, monitor, stats):
                     for detection in detections:
                         results.show(detection)
                     results.tick(monitor.clock.now())
@@ -107,6 +133,41 @@ def _announced(turns: Iterable[list[Detection]]) -> Iterator[list[Detection]]:
             started()
             started = None
         yield detections
+
+
+@contextlib.contextmanager
+def _end_reported(report: Callable[[StatusKind, str], None], summary: Callable[[], str]) -> Iterator[None]:
+    """Report the end of the block, with the *summary*, or the error that ends it."""
+    try:
+        yield
+    except EtwDetectError as error:
+        report(StatusKind.STOPPED, printable(f"the monitor ends: {error}"))
+        raise
+    except stdio.OutputEndedError as ended:
+        report(StatusKind.STOPPED, f"the monitor ends: its output cannot be written: {ended.reason}")
+        raise
+    except BaseException:
+        report(StatusKind.STOPPED, "the monitor was interrupted")
+        raise
+    report(StatusKind.STOPPED, f"the monitor ends: {summary()}")
+
+
+def _with_heartbeats(
+    turns: Iterable[list[Detection]],
+    monitor: Monitor,
+    report: Callable[[StatusKind, str], None],
+    every: float,
+) -> Iterator[list[Detection]]:
+    """Yield the *turns*, and report *every* so many seconds that the monitor runs, or that it has no session."""
+    last = time.monotonic()
+    for detections in turns:
+        yield detections
+        if time.monotonic() - last >= every:
+            last = time.monotonic()
+            if monitor.watching:
+                report(StatusKind.HEARTBEAT, "the monitor runs")
+            else:
+                report(StatusKind.DEGRADED, "there is no session; trying again")
 
 
 def _with_statistics(

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from etwdetect.results.filters import Filter
     from etwdetect.results.sigma.matcher import SigmaMatcher
     from etwdetect.results.sinks.queue import Sink, Transport
+    from etwdetect.results.status import StatusRecord
     from etwdetect.results.stream import FileWriter, Stream, Writer
 
 
@@ -176,6 +177,11 @@ class Results:
         if self._sigma:
             print_path_risks(self._sigma, detection)
         self._write(self._processors.add(detection))
+
+    def tell(self, record: StatusRecord) -> None:
+        """Send *record* to the sinks."""
+        for sink in self._sinks:
+            sink.tell(record)
 
     def tick(self, now: int) -> None:
         """Write what the processors release by the FILETIME *now*; called some times a second if live."""

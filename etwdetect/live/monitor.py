@@ -18,6 +18,7 @@ from etwdetect.live.lookups import Lookups, live_enricher
 from etwdetect.live.losses import Losses, loss_text
 from etwdetect.live.settings import FLUSH_MILLISECONDS, SessionConfig
 from etwdetect.live.stream import GRACE_PERIOD, PER_PROCESSOR_SECONDS, Stream
+from etwdetect.results.status import StatusKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -37,8 +38,9 @@ class Monitor:
     """Monitors until *stop* returns True or *duration* seconds are over; `poll` yields the detections.
 
     If another program stops the session or disables its provider, the session is restarted; with *strict* that
-    ends the monitor. *notify* gets a sentence for the user then, and when events are lost. *enricher* adds the
-    context of remote threads; *tap* gets every event. *bound* is that of the new-process table.
+    ends the monitor. *notify* gets a sentence for the user then, and when events are lost; *report* gets what
+    receivers of the records should know. *enricher* adds the context of remote threads; *tap* gets every event.
+    *bound* is that of the new-process table.
     """
 
     def __init__(  # noqa: PLR0913 (the options of a user)
@@ -47,6 +49,7 @@ class Monitor:
         notify: Callable[[str], None],
         enricher: Enricher | None = None,
         *,
+        report: Callable[[StatusKind, str], object] | None = None,
         config: SessionConfig | None = None,
         strict: bool = False,
         duration: float | None = None,
@@ -71,6 +74,7 @@ class Monitor:
         """What the session does without, and why."""
         self._stop = stop
         self._notify = notify
+        self._report = report or (lambda _kind, _sentence: None)
         self._config = config or SessionConfig()
         self._strict = strict
         self._deadline = None if duration is None else time.monotonic() + duration
@@ -79,6 +83,11 @@ class Monitor:
         self._running = False
         self._next_check = self._next_flush = 0.0
         self._must_flush = False
+
+    @property
+    def watching(self) -> bool:
+        """Whether there is a session now."""
+        return self._running
 
     @property
     def incomplete(self) -> bool:
@@ -95,6 +104,7 @@ class Monitor:
         stop_orphaned(self._notify)
         with contextlib.closing(Capture(self._config, self.queue)) as capture:
             self._start(capture)
+            self._report(StatusKind.STARTED, f"the session {capture.session.name} was started")
             while not self._over():
                 yield self._poll()
                 now = time.monotonic()
@@ -137,13 +147,16 @@ class Monitor:
         self._running = self.started = True
         self._must_flush = not capture.session.auto_flush
         self.restrictions = capture.session.applied.missing
+        if self.restrictions:
+            self._report(StatusKind.DEGRADED, f"the session is without {'; '.join(self.restrictions)}")
         if capture.session.per_processor:
             self.stream.window.width = PER_PROCESSOR_SECONDS
         self._next_check = time.monotonic() + HEALTH_SECONDS
         if not capture.session.reports_enablement:
-            self._notify(
+            self._tell(
+                StatusKind.DEGRADED,
                 f"Windows does not report what is enabled in the session {capture.session.name}: missing events,"
-                " or a program that disables the provider, will not be noticed; 'etwdetect doctor' may say why"
+                " or a program that disables the provider, will not be noticed; 'etwdetect doctor' may say why",
             )
         if not capture.rundown:
             self.stream.know(system.processes(self.clock.now()))
@@ -175,7 +188,7 @@ class Monitor:
         except EtwDetectError as error:
             self._notify(f"{error}; trying again")
         else:
-            self._notify("the session was restarted; events in between were not seen")
+            self._tell(StatusKind.STARTED, "the session was restarted; events in between were not seen")
 
     def _flush(self, capture: Capture) -> None:
         """Flush if Windows does not do so in time: its flag for a period in milliseconds is not documented."""
@@ -194,6 +207,7 @@ class Monitor:
             # The process list requested at the start should have arrived by now.
             self._must_flush = True
             self.restrictions.append("a flush in time (nothing came within a second: flushed by hand)")
+            self._report(StatusKind.DEGRADED, f"the session is without {self.restrictions[-1]}")
         if not capture.session.is_enabled(status):
             return f"the provider was disabled in the session {capture.session.name} by another program"
         if not capture.delivered:
@@ -204,7 +218,11 @@ class Monitor:
     def _gap(self, problem: str) -> None:
         self.gaps += 1
         self._losses.dropped += 1  # the number is unknown; at least one must be assumed
-        self._notify(problem)
+        self._tell(StatusKind.SESSION_TAKEN, problem)
+
+    def _tell(self, kind: StatusKind, sentence: str) -> None:
+        self._notify(sentence)
+        self._report(kind, sentence)
 
     def _report_losses(self) -> None:
         self._losses.dropped += self.queue.dropped - self._dropped
@@ -212,7 +230,8 @@ class Monitor:
         loss = self._losses.unreported(self.clock.now())
         if loss is not None:
             self.stream.lose(loss)
-            self._notify(
+            self._tell(
+                StatusKind.LOST,
                 f"{loss_text(loss)}: remote threads may be missing, and those found from now on may be first"
-                " threads"
+                " threads",
             )

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from etwdetect.live import system
 from etwdetect.live.losses import loss_text
 from etwdetect.results import contradictions
+from etwdetect.results.status import StatusRecord
 from etwdetect.results.wording import plural
 
 if TYPE_CHECKING:
     from etwdetect.live.monitor import Monitor
+    from etwdetect.results.status import StatusKind
 
 
 def closing(monitor: Monitor, filtered_out: int) -> str:
@@ -19,6 +22,22 @@ def closing(monitor: Monitor, filtered_out: int) -> str:
     return (
         f"{plural(counts.remote, 'remote thread')}{hidden} in {plural(counts.seen, 'thread start')},"
         f" {plural(monitor.queue.received, 'event')}; {loss_text(monitor.stream.lost)}"
+    )
+
+
+def status(monitor: Monitor, kind: StatusKind, message: str) -> StatusRecord:
+    """Return what the receivers of the records are told."""
+    counts, lost = monitor.stream.rule.counts, monitor.stream.lost
+    return StatusRecord(
+        kind,
+        monitor.clock.now(),
+        system.host(),
+        message,
+        monitor.queue.received,
+        counts.seen,
+        counts.remote,
+        lost.events,
+        lost.buffers,
     )
 
 

@@ -47,6 +47,9 @@ class Backlog(Protocol):
         """Count a detection that found no room."""
         return
 
+    def put_message(self, message: bytes) -> None:
+        """Append *message*, or drop it for want of room."""
+
     def take(self, most: int) -> list[bytes]:
         """Wait for messages and return the next ones, up to *most*; none when it is closed and empty."""
 
@@ -78,7 +81,14 @@ class Queue(Backlog):
 
     def put(self, detection: Detection, timeout: float) -> bool:
         """Append *detection*, waiting *timeout* seconds for room; return whether there was some."""
-        message = self._message(detection)
+        return self._append(self._message(detection), timeout)
+
+    def put_message(self, message: bytes) -> None:
+        """Append *message*, or drop it for want of room."""
+        if not self._append(message, 0.0):
+            self.drop()
+
+    def _append(self, message: bytes, timeout: float) -> bool:
         with self._changed:
             if not self._changed.wait_for(lambda: self._has_room(message), timeout):
                 return False
@@ -89,7 +99,7 @@ class Queue(Backlog):
         return True
 
     def drop(self) -> None:
-        """Count a detection that found no room."""
+        """Count a message that found no room."""
         self.given += 1
         self.dropped += 1
 

@@ -1,4 +1,4 @@
-r"""The Windows event log: each detection as an event with the id 8 in the log Application.
+r"""The Windows event log: each detection as an event with the id 8 in the log Application, a status record with 2.
 
 Windows shows the text of events only of registered sources. The first use registers ours, under the key
 ``HKLM\SYSTEM\CurrentControlSet\Services\EventLog\Application``, with EventCreate.exe of Windows as the message
@@ -14,16 +14,20 @@ from typing import TYPE_CHECKING, Any, Final
 
 from etwdetect.results.record import to_dict
 from etwdetect.results.sinks.queue import Transport
+from etwdetect.results.status import status_fields
 from etwdetect.results.wording import printable
 from etwdetect.windows import eventlog
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from etwdetect.enrich.detection import Detection
+    from etwdetect.results.status import StatusRecord
 
 EVENT_ID: Final = 8
 """Sysmon's number for the same event; EventCreate.exe has a text for 1 to 1000."""
+STATUS_EVENT_ID: Final = 2
+"""Of a status record; what the service says has 1."""
 
 MESSAGES: Final = r"%SystemRoot%\System32\EventCreate.exe"
 
@@ -52,19 +56,26 @@ class EventLogTransport(Transport):
         self._handle: int | None = None
 
     def message(self, detection: Detection) -> bytes:
-        """Return the event: its type, and the text."""
+        """Return the event: its type, its id, and the text."""
         kind = eventlog.WARNING if detection.severity in _WARNED_OF else eventlog.INFORMATION
         text = event_text(detection)
         if len(text) > _MAX_CHARACTERS:
             text = event_text(detection, _MAX_VALUE)
-        return bytes([kind]) + text.encode("utf-16-le")
+        return bytes([kind, EVENT_ID]) + text.encode("utf-16-le")
+
+    def status(self, record: StatusRecord) -> bytes:
+        """Return the event: its type, its id, and the text."""
+        kind = eventlog.WARNING if record.kind.is_warning else eventlog.INFORMATION
+        text = _lines(f"Monitor {record.kind.value}:", status_fields(record), _MAX_VALUE)
+        return bytes([kind, STATUS_EVENT_ID]) + text.encode("utf-16-le")
 
     def send(self, messages: Sequence[bytes]) -> None:
         """Report the events."""
         if self._handle is None:
             self._handle = eventlog.open_source(self._source, MESSAGES)
         for message in messages:
-            eventlog.report(self._handle, message[0], EVENT_ID, message[1:].decode("utf-16-le"))
+            kind, event_id = message[:2]
+            eventlog.report(self._handle, kind, event_id, message[2:].decode("utf-16-le"))
 
     def close(self) -> None:
         """Close the log."""
@@ -75,9 +86,11 @@ class EventLogTransport(Transport):
 
 def event_text(detection: Detection, most: int | None = None) -> str:
     """Return the fields of *detection*, a line each, as in Sysmon's events; values cut to *most* characters."""
-    lines = ["CreateRemoteThread detected:"]
-    lines += [f"{name}: {_value(value, most)}" for name, value in to_dict(detection).items()]
-    return "\r\n".join(lines)
+    return _lines("CreateRemoteThread detected:", to_dict(detection), most)
+
+
+def _lines(heading: str, fields: Mapping[str, Any], most: int | None) -> str:
+    return "\r\n".join([heading, *(f"{name}: {_value(value, most)}" for name, value in fields.items())])
 
 
 def _value(value: Any, most: int | None) -> str:  # noqa: ANN401 (any value that a record can have)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from etwdetect.enrich.detection import Detection
+    from etwdetect.results.status import StatusRecord
 
 AUTHORIZATION: Final = "ETWDETECT_HTTP_AUTHORIZATION"
 """The environment variable with the Authorization header's value: command lines must have no secrets."""
@@ -63,6 +64,7 @@ class HttpTransport(Transport):
         self._path = path
         if body not in BODIES:
             raise ValueError(f"the format must be one of {', '.join(BODIES)}")
+        self._body = body
         self._line = json_line(body)
         if port is None:  # else http.client takes the end of an IPv6 address for it
             port = http.client.HTTPS_PORT if secure else http.client.HTTP_PORT
@@ -83,6 +85,12 @@ class HttpTransport(Transport):
     def message(self, detection: Detection) -> bytes:
         """Return the line."""
         return self._line(detection).encode() + b"\n"
+
+    def status(self, record: StatusRecord) -> bytes:
+        """Return the line."""
+        from etwdetect.results.formats.status import status_line  # noqa: PLC0415 (a monitor alone needs it)
+
+        return status_line(self._body, record).encode() + b"\n"
 
     def send(self, messages: Sequence[bytes]) -> None:
         """Post *messages* and wait for the answer."""

@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from etwdetect.results.sinks.backlog import Queue
 from etwdetect.results.sinks.errors import LaterError, RefusedError, TooMuchError
-from etwdetect.results.wording import printable
+from etwdetect.results.status import StatusKind
+from etwdetect.results.wording import plural, printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from etwdetect.enrich.detection import Detection
     from etwdetect.results.sinks.backlog import Backlog
+    from etwdetect.results.status import StatusRecord
 
 LIVE_WAIT: Final = 5.0
 """How many seconds a live session has at its end to deliver what still waits."""
@@ -42,6 +44,9 @@ class Transport(Protocol):
 
     def message(self, detection: Detection) -> bytes:
         """Return *detection* as the bytes to send."""
+
+    def status(self, record: StatusRecord) -> bytes:
+        """Return *record* as the bytes to send."""
 
     def send(self, messages: Sequence[bytes]) -> None:
         """Send all of *messages*.
@@ -86,6 +91,8 @@ class Sink:
         self._notify = notify
         self._wait = wait
         self._backlog = backlog or Queue(transport.message)
+        self._told = 0
+        """How many status records there were."""
         self._failing = False
         self._closing = threading.Event()
         self._since = time.monotonic()
@@ -123,6 +130,12 @@ class Sink:
                 self._backlog.drop()
                 return
 
+    def tell(self, record: StatusRecord) -> None:
+        """Queue *record*, or count it as dropped; a heartbeat only while the receiver is there."""
+        if not (record.kind is StatusKind.HEARTBEAT and self._failing):
+            self._told += 1
+            self._backlog.put_message(self._transport.status(record))
+
     def begin_close(self) -> None:
         """Take no more detections; what waits is still delivered."""
         if not self._closing.is_set():
@@ -150,6 +163,8 @@ class Sink:
         }
         details = [f"{count:,} {what}" for what, count in counts.items() if count]
         sent = f"{self.sent:,} of {self.given:,} sent"
+        if self._told:
+            sent += f", with {plural(self._told, 'status record')}"
         return printable(f"{self.name}: {'; '.join([sent, *details])}")
 
     def _patience(self) -> float:

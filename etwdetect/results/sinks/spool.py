@@ -31,6 +31,8 @@ _SAVE_SECONDS: Final = 1.0
 
 _MOST_CURSOR_BYTES: Final = 1 << 20
 _CHUNK: Final = 1 << 20
+_MOST_OTHERS: Final = 1_000
+"""How many messages that are not of the file may wait."""
 _AHEAD: Final = 500
 """How many lines are read at once."""
 _DIGESTED: Final = 65_536
@@ -152,8 +154,11 @@ class Spool(Backlog):
         self._dropped = self._unreadable = self._read = 0
         self._ahead: deque[_Line] = deque()
         """What was read and not taken."""
-        self._taken: deque[Position] = deque()
-        """The positions behind the messages that were taken and are not settled."""
+        self._others: deque[bytes] = deque()
+        """Messages that are not of the file."""
+        self._others_given = self._others_dropped = 0
+        self._taken: deque[Position | None] = deque()
+        """The positions behind the messages that were taken and are not settled; None for the others."""
         self._delivered = 0
         """How many of them were sent."""
         self._last_place = 0
@@ -174,12 +179,12 @@ class Spool(Backlog):
     @property
     def given(self) -> int:
         """How many messages there were; where it is unknown how many were lost, one is assumed."""
-        return self._before + self._file.lines
+        return self._before + self._file.lines + self._others_given
 
     @property
     def dropped(self) -> int:
-        """How many of them were rotated away before they could be sent."""
-        return self._dropped
+        """How many of them were rotated away before they could be sent, or found no room."""
+        return self._dropped + self._others_dropped
 
     @property
     def unreadable(self) -> int:
@@ -195,10 +200,23 @@ class Spool(Backlog):
         """Do nothing: the output has it, or will have it in a moment."""
         return True
 
+    def put_message(self, message: bytes) -> None:
+        """Have *message* sent before what waits, or drop it for want of room; it is gone with the program."""
+        with self._file.changed:
+            self._others_given += 1
+            if len(self._others) < _MOST_OTHERS:
+                self._others.append(message)
+                self._file.changed.notify_all()
+            else:
+                self._others_dropped += 1
+
     def take(self, most: int) -> list[bytes]:
         """Wait for lines and return their messages, up to *most*; none when it is closed and all are read."""
         while True:
             with self._file.changed:
+                if others := [self._others.popleft() for _ in range(min(most, len(self._others)))]:
+                    self._taken += [None] * len(others)
+                    return others
                 if not self._ahead:
                     self._ahead.extend(self._lines(_AHEAD))
                     self._begin()
@@ -216,7 +234,7 @@ class Spool(Backlog):
         """Take note that *delivered* more were sent; the cursor is behind all but the last *uncertain*."""
         self._delivered += delivered
         while self._delivered > uncertain:
-            self._settled = self._taken.popleft()
+            self._settled = self._taken.popleft() or self._settled
             self._delivered -= 1
         if time.monotonic() - self._saved_at >= _SAVE_SECONDS:
             self._save()
@@ -231,7 +249,10 @@ class Spool(Backlog):
         """Count what was rotated away, and write the cursor."""
         with self._file.changed, contextlib.suppress(OSError):
             self._lines(0)
-            if self._settled.file not in {_digest_of(path) for path in self._file.paths()}:
+            there = {_digest_of(path) for path in self._file.paths()}
+            unsent = [*list(self._taken)[self._delivered :], *(line.behind for line in self._ahead)]
+            self._dropped += sum(position is not None and position.file not in there for position in unsent)
+            if self._settled.file not in there:
                 self._settled = Position()
         self._save()
 
@@ -292,7 +313,7 @@ class Spool(Backlog):
 
     def _start_over(self) -> None:
         """Go on with the oldest file there is, and count the lines that are gone."""
-        expected = self.given - self._read - self._dropped
+        expected = self._before + self._file.lines - self._read - self._dropped
         self._next = Position()
         if gone := max(0, expected - self._count()):
             self._dropped += gone

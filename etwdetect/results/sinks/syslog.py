@@ -1,4 +1,4 @@
-"""Syslog: a detection as an RFC 5424 message of bounded length."""
+"""Syslog: a detection or a status record as an RFC 5424 message of bounded length."""
 
 from __future__ import annotations
 
@@ -11,10 +11,15 @@ from etwdetect.core import filetime
 from etwdetect.results.fields import FIELDS
 from etwdetect.results.formats.schema_fields import sentence
 from etwdetect.results.record import to_dict
+from etwdetect.results.status import status_fields
 from etwdetect.results.wording import printable
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
     from etwdetect.enrich.detection import Detection
+    from etwdetect.results.status import StatusRecord
 
 _FACILITY: Final = 13  # log audit
 _SEVERITIES: Final = {"critical": 2, "high": 3, "medium": 4, "low": 5, "informational": 6}
@@ -48,11 +53,27 @@ def syslog_message(detection: Detection, limit: int = LIMIT) -> bytes:
     HOSTNAME is the record's machine, or this one where the record names none.
     """
     severity = _SEVERITIES.get(detection.severity or "", _NOTICE)
-    time = filetime.iso_time(detection.thread.time) or "-"
-    host = "".join(char if "!" <= char <= "~" else "?" for char in detection.host or _THIS_HOST)[:255] or "-"
-    head = f"<{_FACILITY * 8 + severity}>1 {time} {host} etwdetect - CreateRemoteThread"
-    values = {name: _text(value, limit) for name, value in to_dict(detection).items() if name not in _LEFT_OUT}
-    text = printable(sentence(detection)[:limit])
+    head = _head(severity, detection.thread.time, detection.host or _THIS_HOST, "CreateRemoteThread")
+    values = {name: value for name, value in to_dict(detection).items() if name not in _LEFT_OUT}
+    return _message(head, values, sentence(detection), limit)
+
+
+def status_message(record: StatusRecord, limit: int = LIMIT) -> bytes:
+    """Return *record* as a message in UTF-8 of at most *limit* bytes, with the MSGID Status."""
+    severity = _SEVERITIES["medium" if record.kind.is_warning else "informational"]
+    head = _head(severity, record.time, record.host, "Status")
+    return _message(head, status_fields(record), record.message, limit)
+
+
+def _head(severity: int, time: int, host: str, message_id: str) -> str:
+    host = "".join(char if "!" <= char <= "~" else "?" for char in host)[:255] or "-"
+    moment = filetime.iso_time(time) or "-"
+    return f"<{_FACILITY * 8 + severity}>1 {moment} {host} etwdetect - {message_id}"
+
+
+def _message(head: str, fields: Mapping[str, Any], sentence: str, limit: int) -> bytes:
+    values = {name: _text(value, limit) for name, value in fields.items()}
+    text = printable(sentence[:limit])
     whole = _assemble(head, values, text, limit)
     if len(whole) <= limit:
         return whole

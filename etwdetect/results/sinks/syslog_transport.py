@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from etwdetect.results.sinks.errors import RefusedError
 from etwdetect.results.sinks.queue import Transport
-from etwdetect.results.sinks.syslog import LEAST_LIMIT, LIMIT, syslog_message
+from etwdetect.results.sinks.syslog import LEAST_LIMIT, LIMIT, status_message, syslog_message
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from etwdetect.enrich.detection import Detection
+    from etwdetect.results.status import StatusRecord
 
 _PORTS: Final = {"udp": 514, "tcp": 601, "tls": 6514}
 _SECONDS: Final = 5.0
@@ -74,6 +75,10 @@ class DatagramTransport(Transport):
     def message(self, detection: Detection) -> bytes:
         """Return the message, with its values cut where it is long."""
         return syslog_message(detection, self._limit)
+
+    def status(self, record: StatusRecord) -> bytes:
+        """Return the message."""
+        return status_message(record, self._limit)
 
     def send(self, messages: Sequence[bytes]) -> None:
         """Send the datagrams."""
@@ -159,6 +164,10 @@ class StreamTransport(Transport):
     def message(self, detection: Detection) -> bytes:
         """Return the message, with its values cut where it is long."""
         return syslog_message(detection, self._limit)
+
+    def status(self, record: StatusRecord) -> bytes:
+        """Return the message."""
+        return status_message(record, self._limit)
 
     def send(self, messages: Sequence[bytes]) -> None:
         """Write the frames, behind those of an earlier connection that must be sent again."""

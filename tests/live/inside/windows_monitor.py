@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import socket
 import time
 from pathlib import Path
 
@@ -281,3 +282,23 @@ def test_a_burst_is_not_lost(machine, monitor):
     assert [ids(line)[3] for line in lines] == [2]
     assert SUMMARY.fullmatch(errors[-1]).group(2) == "20,001"
     assert status == 0
+
+
+def test_receivers_are_told_how_the_monitor_is(machine, monitor):
+    machine.set(Setting.MILLISECOND_FLUSH, FlushFlag.REFUSED)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver:
+        receiver.bind(("127.0.0.1", 0))
+        receiver.settimeout(30)
+        port = receiver.getsockname()[1]
+        watching = monitor("--to", f"syslog+udp://127.0.0.1:{port}", "--heartbeat", 0.5)
+        assert [next_status(receiver) for _ in range(3)] == ["degraded", "started", "heartbeat"]
+        machine.stop_session(machine.sessions()[0].name)
+        told = [next_status(receiver) for _ in range(20)]
+        assert [each for each in told if each != "heartbeat"] == ["session-taken", "lost", "degraded", "started"]
+        watching.stop()
+        while next_status(receiver) != "stopped":
+            pass
+
+
+def next_status(receiver):
+    return re.search(rb' Status="([a-z-]+)"', receiver.recv(9_000))[1].decode()

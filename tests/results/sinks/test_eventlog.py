@@ -6,11 +6,13 @@ import pytest
 
 from etwdetect.results.fields import NAMES
 from etwdetect.results.sinks.eventlog import EventLogTransport, event_text
+from etwdetect.results.status import StatusKind
 from tests.results.conftest import FULL, HOSTILE
+from tests.results.formats.test_status import LOST
 
 
 def text(event):
-    return event[1:].decode("utf-16-le")
+    return event[2:].decode("utf-16-le")
 
 
 def test_an_event_has_a_line_for_each_field_as_sysmons_have():
@@ -55,6 +57,16 @@ def test_no_event_is_longer_than_windows_takes():
     assert len(event) < 31_839
     assert len(event.encode("utf-16-le")) < 60_000
     assert "…" in event
+
+
+def test_a_status_record_has_an_id_of_its_own_and_is_a_warning_where_somebody_should_look():
+    transport = EventLogTransport("etwdetect")
+    assert [transport.status(LOST._replace(kind=kind))[:2] for kind in (StatusKind.LOST, StatusKind.STARTED)] == [
+        bytes([2, 2]),
+        bytes([4, 2]),
+    ]
+    assert text(transport.status(LOST)).startswith("Monitor lost:\r\nStatus: lost\r\nStatusId: ")
+    assert len(text(transport.status(LOST._replace(message="x" * 60_000)))) < 2_000
 
 
 @pytest.mark.parametrize("source", ["a\\b", "a\nb", "x" * 300])

@@ -172,6 +172,27 @@ def test_a_file_that_was_emptied_by_others_is_read_from_its_beginning(run, told)
     assert (told, first.spool.dropped) == ([], 0)
 
 
+def test_status_records_are_sent_before_what_waits_and_move_no_cursor(run):
+    first = run()
+    first.write(1, 2)
+    first.spool.put_message(b"started")
+    assert [first.spool.take(5) for _ in range(2)] == [[b"started"], [b"1", b"2"]]
+    assert first.spool.given == 3
+    first.spool.settle(2, 0)
+    first.spool.finish()
+    assert run().read() == [2]
+
+
+def test_status_records_that_wait_are_bounded_and_the_rest_is_counted_as_dropped(run):
+    first = run()
+    first.write(1)
+    for _ in range(1_200):
+        first.spool.put_message(b"lost")
+    assert len(first.spool.take(9_999)) == 1_000
+    assert first.read() == [1]
+    assert (first.spool.given, first.spool.dropped) == (1_201, 200)
+
+
 @pytest.mark.skipif(os.name == "nt", reason="Windows removes no open file")
 def test_when_others_removed_all_files_what_was_in_them_is_counted_as_dropped(run, tmp_path):
     first = run()
