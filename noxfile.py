@@ -5,6 +5,7 @@ import os
 import platform
 import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 
 import nox
@@ -40,9 +41,13 @@ DEBIAN_PACKAGES = {
     "java": "openjdk-17-jre-headless",
     "chromium": "chromium",
     "chromedriver": "chromium-driver",
-    "rsyslogd": "rsyslog",
+    "rsyslogd": "rsyslog-openssl",
+    "nginx": "nginx-light",
 }
 """By the command that is needed: the Debian package that has it."""
+
+SYSLOG_NG = ("syslog-ng-core", "libivykis0", "libnet1", "libpcre3", "libwrap0")
+"""Debian's packages of syslog-ng. It can't be installed beside rsyslog, so it is unpacked into build/syslog-ng."""
 
 
 def find_pythons_of_pyenv() -> None:
@@ -85,6 +90,24 @@ def install_debian_packages(session: nox.Session) -> None:
         )  # fmt: skip
 
 
+def unpack_syslog_ng(session: nox.Session) -> None:
+    """Unpack Debian's syslog-ng where that is possible; where not, the tests that need it skip and say so."""
+    folder = Path("build", "syslog-ng").resolve()
+    if shutil.which("syslog-ng") or folder.exists() or not shutil.which("apt-get"):
+        return
+    with tempfile.TemporaryDirectory() as packages, session.chdir(packages):
+        session.run("apt-get", "download", "-q", *SYSLOG_NG, external=True, silent=True, success_codes=(0, 100))
+        found = sorted(Path(packages).glob("*.deb"))
+        unpacked = Path(packages, "unpacked")
+        for package in found:
+            session.run("dpkg", "-x", str(package), str(unpacked), external=True, silent=True)
+        if len(found) == len(SYSLOG_NG):
+            folder.parent.mkdir(exist_ok=True)
+            shutil.move(unpacked, folder)
+        else:
+            session.warn("syslog-ng can't be downloaded here")
+
+
 def check_style(session: nox.Session) -> None:
     """Run the linter with nearly all of its rules, and the formatter."""
     session.run("ruff", "check")
@@ -116,6 +139,7 @@ def types(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """All tests, on the Python that runs nox; arguments after -- go to pytest."""
     install_debian_packages(session)
+    unpack_syslog_ng(session)
     install(session, "test", extras="[spark]")
     # Where there can be no lab it says why, and so do the tests that it is for, which are skipped.
     if platform.system() == "Linux":

@@ -294,7 +294,7 @@ def test_receivers_are_told_how_the_monitor_is(machine, monitor):
         assert [next_status(receiver) for _ in range(3)] == ["degraded", "started", "heartbeat"]
         machine.stop_session(machine.sessions()[0].name)
         told = [next_status(receiver) for _ in range(20)]
-        assert [each for each in told if each != "heartbeat"] == ["session-taken", "lost", "degraded", "started"]
+        assert [each for each in told if each != "heartbeat"] == ["session-taken", "degraded", "started", "lost"]
         watching.stop()
         while next_status(receiver) != "stopped":
             pass

@@ -1,164 +1,163 @@
 """What real receivers with their default settings make of what is sent to them."""
 
-import contextlib
-import json
-import shutil
+import os
 import signal
-import socket
-import subprocess
 import threading
+import time
 from dataclasses import replace
 
 import pytest
 
-from etwdetect.results.record import to_dict
 from etwdetect.results.sinks.opening import open_sink
+from etwdetect.results.sinks.syslog import LIMIT, syslog_message
 from tests.results.conftest import FULL
+from tests.results.formats.test_status import LOST
 from tests.results.sinks.conftest import HOST, wait_for
+from tests.results.sinks.receivers import RECEIVERS
 
-CONFIGURATION = """
-global(workDirectory="{folder}")
-module(load="imtcp")
-module(load="imudp")
-module(load="mmpstrucdata")
-input(type="imtcp" port="{port}" address="127.0.0.1")
-input(type="imudp" port="{port}" address="127.0.0.1")
-template(name="received" type="list") {{
-  property(name="jsonmesg")
-  constant(value="\\n")
-}}
-action(type="mmpstrucdata")
-action(type="omfile" file="{folder}/received" template="received")
-"""
-
-
-class Rsyslog:
-    """A rsyslogd that takes messages over TCP and UDP at one port, and appends what it makes of them to a file."""
-
-    def __init__(self, folder, port):
-        self.port = port
-        self._folder = folder
-        self._process = None
-        (folder / "rsyslog.conf").write_text(CONFIGURATION.format(folder=folder, port=port))
-
-    def start(self):
-        self._process = subprocess.Popen(
-            ["rsyslogd", "-n", "-f", str(self._folder / "rsyslog.conf"), "-i", str(self._folder / "pid")],
-            stderr=subprocess.DEVNULL,
-        )
-        wait_for(self._listens)
-
-    def _listens(self):
-        assert self._process.poll() is None
-        with contextlib.suppress(OSError), open_socket(self.port):
-            return True
-        return False
-
-    def kill(self, number=signal.SIGKILL):
-        self._process.send_signal(number)
-        self._process.wait()
-
-    def send_signal(self, number):
-        self._process.send_signal(number)
-
-    def received(self):
-        """The messages so far: their fields, and those of the structured data as `etwdetect`."""
-        file = self._folder / "received"
-        *whole, _ = file.read_bytes().split(b"\n") if file.exists() else [b""]  # the last is being written
-        messages = [json.loads(line) for line in whole]
-        return [message | {"etwdetect": message["$!"]["rfc5424-sd"]["etwdetect@32473"]} for message in messages]
-
-
-def open_socket(port):
-    return socket.create_connection((HOST, port), timeout=5)
+COUNT = int(os.environ.get("ETWDETECT_RECEIVERS", "2000"))
+"""How many records are sent where many are; acceptance wants 20,000."""
+AWAY = 10 * COUNT / 20_000
+"""For how many seconds a receiver is away."""
+LONGEST = 32_767
+"""Characters of a command line."""
 
 
 @pytest.fixture
-def rsyslog(tmp_path, free_port):
-    if shutil.which("rsyslogd") is None:
-        pytest.skip("rsyslog is not installed")
-    server = Rsyslog(tmp_path, free_port)
-    server.start()
-    yield server
-    server.kill()
+def certificate(authority, tmp_path):
+    """A file with a certificate for loopback, and its key."""
+    path = tmp_path / "certificate.pem"
+    authority.issue_cert(HOST).private_key_and_cert_chain_pem.write_to_path(path)
+    return path
 
 
-def numbered(number, **changes):
-    return replace(FULL, thread=FULL.thread._replace(tid=number), **changes)
+@pytest.fixture(params=RECEIVERS)
+def receiver(request, tmp_path, free_port, certificate, trusted):  # noqa: ARG001 (the sink trusts the authority)
+    """A running receiver for the test's protocol."""
+    protocol = request.node.callspec.params.get("protocol", "tcp")
+    started = RECEIVERS[request.param](tmp_path, free_port, protocol, certificate)
+    started.start()
+    yield started
+    started.end()
+
+
+def numbered(number, command_line=""):
+    return replace(
+        FULL, thread=FULL.thread._replace(tid=number), source=replace(FULL.source, command_line=command_line)
+    )
+
+
+def field(message, name):
+    """The value of a field of the structured data; rsyslog has the names in lower case."""
+    sent = message["sent"]
+    return sent[name] if name in sent else sent.get(name.lower(), "")
 
 
 def ids(messages):
-    return [int(message["etwdetect"]["newthreadid"]) for message in messages]
+    return [int(field(message, "NewThreadId")) for message in messages]
 
 
-@pytest.mark.parametrize("protocol", ["tcp", "udp"])
-def test_rsyslog_takes_a_forged_header_at_any_place_for_no_message(rsyslog, protocol):
-    lengths = range(7_000, 9_000, 1 if protocol == "tcp" else 40)
-    sink = open_sink(f"syslog+{protocol}://{HOST}:{rsyslog.port}", print)
-    for number, length in enumerate(lengths):
-        forged = "x" * length + "<13>1 2026-01-01T00:00:00Z victim app - - - forged " * 20
-        sink.put(numbered(number, source=replace(FULL.source, command_line=forged)))
-        if protocol == "udp":
-            wait_for(lambda: not sink.left)  # its buffer is small
+def lengths():
+    """A length of a command line for each record: from nothing to the longest, in as many steps."""
+    return [number * LONGEST // (COUNT - 1) for number in range(COUNT)]
+
+
+every_way = pytest.mark.parametrize("protocol", ["tcp", "tls", "udp"])
+connected = pytest.mark.parametrize("protocol", ["tcp", "tls"])
+
+
+def send_all(receiver, detections):
+    """Send *detections*, slowly where nothing says whether they arrive."""
+    sink = open_sink(receiver.url, print)
+    for detection in detections:
+        sink.put(detection)
+        if "udp" in receiver.url and sink.given % 10 == 0:  # its buffer is small
+            wait_for(lambda: len(receiver.received()) == sink.given)
     sink.close()
-    assert sink.complete
-    wait_for(lambda: len(rsyslog.received()) >= len(lengths))
-    messages = rsyslog.received()
-    assert ids(messages) == list(range(len(lengths)))
-    assert {message["hostname"] for message in messages} == {FULL.host}
-    assert {message["etwdetect"]["sigma"] for message in messages} == {"; ".join(FULL.sigma)}
-    assert {message["etwdetect"]["cut"] for message in messages} == {"SourceCommandLine"}
+    assert sink.complete, sink.closing()
+    wait_for(lambda: len(receiver.received()) >= len(detections))
+    return receiver.received()
 
 
-@pytest.mark.parametrize("length", [0, 1, 255, 7_000, 8_192, 32_767])
-def test_rsyslog_gets_a_command_line_of_any_length(rsyslog, length):
-    sink = open_sink(f"syslog+tcp://{HOST}:{rsyslog.port}", print)
-    sink.put(numbered(1, source=replace(FULL.source, command_line="\u20ac" * length)))
+@pytest.mark.slow
+@every_way
+def test_command_lines_of_every_length_arrive_whole_or_cut_where_they_are_said_to_be(receiver, protocol):
+    step = 1 if protocol != "udp" else 10
+    sent = [numbered(number, "\u20ac" * length) for number, length in enumerate(lengths())][::step]
+    messages = send_all(receiver, sent)
+    assert ids(messages) == [detection.thread.tid for detection in sent]
+    assert {message["host"] for message in messages} == {FULL.host}
+    for detection, message in zip(sent, messages, strict=True):
+        got, full = field(message, "SourceCommandLine"), detection.source.command_line
+        assert got == full or (got.endswith("…") and full.startswith(got[:-1]))
+        assert (got == full) == (field(message, "Cut") == "")
+
+
+@pytest.mark.slow
+@every_way
+def test_a_forged_header_at_any_place_is_taken_for_no_message(receiver, protocol):
+    places = range(7_000, 9_000, 1 if protocol == "tcp" else 40)
+    forged = "<13>1 2026-01-01T00:00:00Z victim app - - - forged " * 20
+    sent = [numbered(number, "x" * place + forged) for number, place in enumerate(places)]
+    messages = send_all(receiver, sent)
+    assert ids(messages) == list(range(len(places)))
+    assert {message["host"] for message in messages} == {FULL.host}
+    assert {field(message, "Sigma") for message in messages} == {"; ".join(FULL.sigma)}
+    assert {field(message, "Cut") for message in messages} == {"SourceCommandLine"}
+
+
+def test_a_status_record_arrives_with_its_fields(receiver):
+    sink = open_sink(receiver.url, print)
+    sink.tell(LOST)
     sink.close()
-    wait_for(rsyslog.received)
-    (message,) = rsyslog.received()
-    got = message["etwdetect"].get("sourcecommandline", "")
-    assert got.removesuffix("…") == "\u20ac" * len(got.removesuffix("…"))
-    assert (len(got) == length) or message["etwdetect"]["cut"] == "SourceCommandLine"
-    assert message["etwdetect"]["newthreadid"] == str(to_dict(numbered(1))["NewThreadId"])
+    wait_for(receiver.received)
+    (message,) = receiver.received()
+    assert (message["host"], field(message, "Status"), field(message, "EventsLost")) == (LOST.host, "lost", "3")
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_nothing_is_lost_when_rsyslog_ends_and_comes_back(rsyslog, number):
-    told = []
-    sink = open_sink(f"syslog+tcp://{HOST}:{rsyslog.port}", told.append)
-    count = 4_000
+def sending(receiver, told):
+    """Send COUNT records of all lengths, in a thread, over some seconds; return the sink and the thread."""
+    sink = open_sink(receiver.url, told.append)
 
     def send():
-        for each in range(count):
-            sink.put(numbered(each, source=replace(FULL.source, command_line="x" * (each % 9_000))))
+        for number, length in enumerate(lengths()):
+            sink.put(numbered(number, "x" * length))
+            time.sleep((AWAY + 2) / COUNT)
 
     sender = threading.Thread(target=send)
     sender.start()
-    wait_for(lambda: len(rsyslog.received()) > 100)
-    rsyslog.kill(number)
-    rsyslog.start()
+    wait_for(lambda: len(receiver.received()) > COUNT // 100)
+    return sink, sender
+
+
+@pytest.mark.slow
+@connected
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=["killed", "ended"])
+def test_nothing_is_lost_when_a_receiver_is_gone_for_some_time(receiver, told, number, protocol):  # noqa: ARG001
+    sink, sender = sending(receiver, told)
+    receiver.end(number)
+    time.sleep(AWAY)
+    receiver.start()
     sender.join()
     sink.close()
     assert sink.complete, (sink.closing(), told)
-    wait_for(lambda: len(set(ids(rsyslog.received()))) == count)
-    assert sink.closing().startswith(f"syslog+tcp://{HOST}:{rsyslog.port}: {count:,} of {count:,} sent")
+    assert sink.closing().startswith(f"{receiver.url}: {COUNT:,} of {COUNT:,} sent; ")
+    wait_for(lambda: len(set(ids(receiver.received()))) == COUNT)
+    assert {message["host"] for message in receiver.received()} == {FULL.host}
 
 
-def test_nothing_is_lost_when_rsyslog_stands_still(rsyslog):
-    told = []
-    sink = open_sink(f"syslog+tcp://{HOST}:{rsyslog.port}", told.append)
-    rsyslog.send_signal(signal.SIGSTOP)
-    sender = threading.Thread(
-        target=lambda: [
-            sink.put(numbered(each, source=replace(FULL.source, command_line="x" * 7_000)))
-            for each in range(4_000)
-        ]
-    )
-    sender.start()
-    sender.join(2)
-    rsyslog.send_signal(signal.SIGCONT)
+@pytest.mark.slow
+@connected
+def test_nothing_is_lost_or_sent_twice_when_a_receiver_stands_still(receiver, told, protocol):  # noqa: ARG001
+    sink, sender = sending(receiver, told)
+    receiver.send_signal(signal.SIGSTOP)
+    time.sleep(AWAY)
+    receiver.send_signal(signal.SIGCONT)
     sender.join()
     sink.close()
     assert (told, sink.complete) == ([], True)
-    wait_for(lambda: ids(rsyslog.received()) == list(range(4_000)))
+    wait_for(lambda: ids(receiver.received()) == list(range(COUNT)))
+
+
+def test_no_message_is_longer_than_receivers_take():
+    assert all(len(syslog_message(numbered(1, "\u20ac" * length))) <= LIMIT for length in range(0, LONGEST, 97))
