@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from etwdetect.comparison import result_files
 from etwdetect.comparison.result import Result
 from etwdetect.core.errors import EtwDetectError
+from etwdetect.core.files import open_file
 from etwdetect.enrich.detection import Detection, Process
 from etwdetect.results.record import to_json
 from parity_tests import loading
@@ -123,7 +124,7 @@ def _lines(side: Side, detector: Detector) -> str:
 def replay(path: Path) -> Iterator[Result]:
     """Yield the results of the evidence at *path*, judged anew. Raises EvidenceError or ScenarioError."""
     try:
-        with zipfile.ZipFile(path) as archive:
+        with open_file(path) as file, zipfile.ZipFile(file) as archive:
             yield from _replay(archive)
     except (OSError, zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
         raise EvidenceError(f"{path} cannot be read: {error}") from error

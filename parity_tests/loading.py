@@ -46,11 +46,8 @@ def find(folder: Path | None, names: Sequence[str] = ()) -> list[Scenario]:
 
 def load(path: Path) -> Scenario:
     """Return the scenario in the file at *path*. Raises ScenarioError."""
-    if not path.is_file():  # reading a pipe would wait for ever
-        raise ScenarioError("is not a file", name=path.name)
     try:
-        with path.open("rb") as file:
-            text = toml.decode(file.read(toml.MOST_BYTES + 1))
+        text = toml.read(path)
     except (OSError, ValueError) as error:
         raise ScenarioError(f"cannot be read: {error}", name=path.name) from error
     return parse(text, path.stem, path)

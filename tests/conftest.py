@@ -74,7 +74,8 @@ def etwdetect():
 
     def run(*arguments: object, **options) -> Finished:
         command = [sys.executable, "-m", "etwdetect", *map(str, arguments)]
-        return Finished(subprocess.run(command, capture_output=True, timeout=300, check=False, **options))
+        options = {"timeout": 300, **options}
+        return Finished(subprocess.run(command, capture_output=True, check=False, **options))
 
     return run
 

@@ -52,8 +52,7 @@ def write_default(path: Path) -> None:
 def arguments(path: Path) -> list[str]:
     """Return the file at *path* as arguments of `monitor`, which takes them. Raises ServiceConfigError."""
     try:
-        with path.open("rb") as file:
-            document = toml.parse(toml.decode(file.read(toml.MOST_BYTES + 1)))
+        document = toml.parse(toml.read(path))
     except OSError as error:
         raise ServiceConfigError(f"{path} cannot be read: {error.strerror}") from error
     except ValueError as error:

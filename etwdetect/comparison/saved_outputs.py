@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import time
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -9,6 +10,7 @@ from etwdetect.comparison.pairing import Equality, compare
 from etwdetect.comparison.result import Result, Side, differences
 from etwdetect.comparison.witnesses import NAMES, WITNESSES, compare_witnesses, has, lines
 from etwdetect.core.errors import EtwDetectError
+from etwdetect.core.files import open_file
 from etwdetect.results.record import from_json
 
 if TYPE_CHECKING:
@@ -94,7 +96,7 @@ def read(path: Path, detector: Detector) -> list[RemoteThread]:
 
 def _detections(path: Path, detector: Detector | None) -> Iterator[Detection]:
     try:
-        with path.open(encoding="utf-8") as file:
+        with io.TextIOWrapper(io.BufferedReader(open_file(path)), encoding="utf-8") as file:
             for number, line in enumerate(file, 1):
                 try:
                     detection = from_json(line)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from xml.etree import ElementTree as ET
 
 from etwdetect.core.errors import EtwDetectError
+from etwdetect.core.files import read_file
 from etwdetect.results.record import to_dict
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ class SysmonRules:
 def read_rules(path: Path) -> SysmonRules:
     """Return the rules in the configuration at *path*. Raises EtwDetectError where it can't be read."""
     try:
-        data = path.read_bytes()
+        data = read_file(path, _MOST + 1)
     except OSError as error:
         raise EtwDetectError(f"{path} cannot be read: {error.strerror}") from error
     try:

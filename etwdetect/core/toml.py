@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import tomllib
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
+
+from etwdetect.core.files import read_file
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 MOST_BYTES: Final = 256 << 10
 """The largest file that is read."""
 
 _MOST_DOTS: Final = 500
 """In a line: tomllib takes quadratic time in the number of parts of a key. With both limits it takes seconds."""
+
+
+def read(path: Path) -> str:
+    """Return the text of the file at *path*; OSError, or ValueError as `decode`."""
+    return decode(read_file(path, MOST_BYTES + 1))
 
 
 def decode(data: bytes) -> str:

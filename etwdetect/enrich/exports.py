@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from etwdetect.core.files import read_file
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -62,8 +64,7 @@ def _pages(size: int) -> int:
 
 def read_build(path: Path) -> Build:
     """Return the build of the file at *path*. Raises BrokenImageError or OSError."""
-    with path.open("rb") as file:
-        image = _parsed(file.read(_HEADERS))
+    image = _parsed(read_file(path, _HEADERS))
     header, optional = image.FILE_HEADER, image.OPTIONAL_HEADER
     return Build(header.TimeDateStamp, optional.SizeOfImage, optional.CheckSum or None)
 
@@ -74,8 +75,7 @@ def read_exports(path: Path) -> dict[int, str]:
     Forwarded exports are left out. Of several names for one offset the alphabetically first is returned; a
     function without a name is represented by its ordinal, such as ``#12``. Raises OSError or BrokenImageError.
     """
-    with path.open("rb") as file:
-        data = file.read(MOST_BYTES + 1)
+    data = read_file(path, MOST_BYTES + 1)
     if len(data) > MOST_BYTES:
         raise BrokenImageError(f"the file is larger than {MOST_BYTES >> 20} MiB")
     image = _parsed(data)

@@ -103,8 +103,7 @@ def builtin() -> tuple[KindRule, ...]:
 def load(path: Path) -> tuple[KindRule, ...]:
     """Return the rules in the file at *path*. Raises RuleFileError if it cannot be read or is invalid."""
     try:
-        with path.open("rb") as file:
-            text = toml.decode(file.read(toml.MOST_BYTES + 1))
+        text = toml.read(path)
     except OSError as error:
         raise RuleFileError(str(path), f"cannot be read: {error.strerror}") from error
     except ValueError as error:

@@ -7,13 +7,12 @@ start-up.
 from __future__ import annotations
 
 import hashlib
-import os
-import stat
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Final, NamedTuple
 
 from etwdetect.core.errors import NotATraceError
+from etwdetect.core.files import open_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -35,8 +34,6 @@ _LONGEST_MAGIC: Final = max(map(len, STREAMS))
 _ZIPS: Final = (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08")
 _TAR_HEADER: Final = 512
 _CHECKSUM: Final = slice(148, 156)
-_NOT_WAITING: Final = getattr(os, "O_NONBLOCK", 0)
-"""Opening a pipe that nobody writes to would wait for ever without it."""
 
 
 class Kind(NamedTuple):
@@ -147,18 +144,9 @@ class Place:
         try:
             if self.spool is not None:
                 return self.spool.file()
-            return stack.enter_context(open_file(self.path, self.name))
+            return stack.enter_context(open_file(self.path))
         except OSError as error:
             raise NotATraceError(self.name, f"cannot be opened: {error.strerror}") from error
-
-
-def open_file(path: Path, name: str) -> IO[bytes]:
-    """Open the file at *path*, unbuffered; OSError where it can't be, NotATraceError where it is no file."""
-    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0) | _NOT_WAITING)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise NotATraceError(name, "is neither a file nor a directory")
-    return os.fdopen(descriptor, "rb", buffering=0)
 
 
 def sha256(places: Iterable[Place]) -> str:

@@ -17,6 +17,7 @@ from sigma.rule import SigmaLevel, SigmaRule
 from sigma.rule.detection import EmptySigmaDetections
 from sigma.rule.logsource import EmptyLogSource
 
+from etwdetect.core.files import read_file
 from etwdetect.enrich.detection import FiredRule
 from etwdetect.enrich.kind_rules import SEVERITIES
 from etwdetect.results.sigma.errors import NoRuleLoadedError, UnsupportedRuleError
@@ -144,8 +145,7 @@ class RuleSet:
 
 def _rules_in(file: Path) -> Iterator[LoadedRule | str]:
     """Yield each rule of *file* that is for remote threads, or the reason why it can't be used."""
-    with file.open("rb") as stream:
-        content = stream.read(MAX_SIZE + 1)
+    content = read_file(file, MAX_SIZE + 1)
     if len(content) > MAX_SIZE:
         raise UnsupportedRuleError(f"longer than {MAX_SIZE >> 10} KiB")
     if not _MENTION.search(content):

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from etwdetect._version import __version__
+from etwdetect.core.files import read_file
 from etwdetect.results.sinks.errors import LaterError, RefusedError, TooMuchError
 from etwdetect.results.sinks.limited import LimitedConnection, LimitedTlsConnection
 from etwdetect.results.sinks.queue import Transport
@@ -30,6 +31,9 @@ AUTHORIZATION_FILE: Final = f"{AUTHORIZATION}_FILE"
 
 BODIES: Final = ("json", "ecs", "ocsf")
 """The formats that a body can have."""
+
+_MOST_HEADER: Final = 16 << 10
+"""The most bytes that are read of the file with that value."""
 
 _SECONDS: Final = 5.0
 """How long connecting may take, and a request with its answer in all."""
@@ -148,7 +152,7 @@ def _authorization() -> str | None:
     if value is None and path is not None:
         name = AUTHORIZATION_FILE
         try:
-            value = Path(path).read_text(encoding="utf-8").strip()
+            value = read_file(Path(path), _MOST_HEADER).decode("utf-8").strip()
         except (OSError, UnicodeDecodeError) as error:
             raise ValueError(f"the file that {name} names cannot be read: {error}") from error
     if value is not None and not (value.isascii() and value.isprintable()):

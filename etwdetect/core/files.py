@@ -1,0 +1,33 @@
+"""Opens what must be a file: a pipe that nobody writes to would be waited for, and a device may never end."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from io import FileIO
+    from pathlib import Path
+
+_FLAGS: Final = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
+
+
+def open_file(path: Path) -> FileIO:
+    """Open the file at *path* to read it, unbuffered. Raises OSError, also where it is not a file."""
+    descriptor = os.open(path, _FLAGS)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "not a file", str(path))
+    return os.fdopen(descriptor, "rb", buffering=0)
+
+
+def read_file(path: Path, most: int) -> bytes:
+    """Return the bytes of the file at *path*, *most* at the most. Raises OSError as `open_file`."""
+    with open_file(path) as file:
+        parts = []
+        while most > 0 and (part := file.read(most)):
+            parts.append(part)
+            most -= len(part)
+    return b"".join(parts)
