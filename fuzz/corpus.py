@@ -61,9 +61,10 @@ EVENTS: Final[tuple[Event, ...]] = (
 )  # fmt: skip
 
 
-def _trace(events: Iterable[Event], **options: int) -> bytes:
+def _trace(events: Iterable[Event], method: int = 0, pointer_size: int = 8) -> bytes:
     file = io.BytesIO()
-    with TraceWriter(file, TraceOptions(START, cpus=2, buffer_size=1024, **options)) as writer:
+    options = TraceOptions(START, pointer_size=pointer_size, cpus=2, buffer_size=1024, method=method)
+    with TraceWriter(file, options) as writer:
         for number, event in enumerate(events):
             with suppress(ValueError):  # no event of the provider
                 writer.write(encode(event), cpu=number % 2)

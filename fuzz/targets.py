@@ -188,7 +188,7 @@ def pe(data: bytes) -> None:
     path = _file("image.dll", data)
     for read in (exports.read_build, exports.read_exports):
         with suppress(exports.BrokenImageError):
-            read(path)  # type: ignore[operator]
+            read(path)
 
 
 def sigma(data: bytes) -> None:

@@ -22,9 +22,13 @@ from etwdetect.sources.eventdata.writer import EventWriter, recording_name
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from etwdetect.core.events import Event
     from etwdetect.offline.result import ScanResult
 
 _FORMATS: Final = ("jsonl", "parquet")
+
+_ROW: Final = 100
+"""How many characters a row of Parquet counts for, beside its texts."""
 
 
 @click.command()
@@ -55,7 +59,8 @@ def command(  # noqa: PLR0913 (one parameter an option)
         options.check_output(output, found.files())
     try:
         with stdio.writing(output), _writer(form, output, limit) as writer:
-            consume(found, _Written(writer, Privacy(command_lines, users), limit), judges=False)
+            written = _Written(writer, Privacy(command_lines, users), limit, in_lines=form == "jsonl")
+            consume(found, written, judges=False)
     except stdio.OutputEndedError as ended:
         found.statuses.append(stdio.conclude(ended))
     if limit.met:
@@ -84,11 +89,17 @@ def _writer(form: str, output: Path | None, limit: OutputLimit) -> Iterator[Even
             raise
 
 
-class _Written:
-    """Writes all events with *writer*."""
+def _characters(event: Event) -> int:
+    """Return what a row of Parquet counts for."""
+    return _ROW + sum(len(value) for value in event if isinstance(value, (str, bytes)))
 
-    def __init__(self, writer: EventWriter, privacy: Privacy, limit: OutputLimit) -> None:
+
+class _Written:
+    """Writes events with *writer*, which counts what it writes itself if that is *in_lines*."""
+
+    def __init__(self, writer: EventWriter, privacy: Privacy, limit: OutputLimit, *, in_lines: bool) -> None:
         self._limit = limit
+        self._in_lines = in_lines
         self._writer = writer
         self._privacy = privacy
         self._count = 0
@@ -100,8 +111,10 @@ class _Written:
         for event in source.recording():
             if isinstance(event, RecordingStart):
                 self._writer.begin(self._recording(source.result(), event.start_time), event)
-            else:
-                self._writer.write(self._privacy.event(event))
+                continue
+            shown = self._privacy.event(event)
+            if self._in_lines or self._limit.allows(_characters(shown)):
+                self._writer.write(shown)
                 self._count += not self._limit.met
 
     def close(self, source: Source, failure: str | None) -> str | None:

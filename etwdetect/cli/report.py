@@ -11,7 +11,7 @@ from etwdetect._version import __version__
 from etwdetect.cli import options, stdio
 from etwdetect.cli.enrichment import Enrichment, enrichment_options
 from etwdetect.cli.inputs import Inputs, consume
-from etwdetect.cli.limits import limit_option
+from etwdetect.cli.limits import OutputLimit, limit_option
 from etwdetect.cli.sources import SavedSource, Source, SysmonSource, TraceSource
 from etwdetect.cli.status import Status, of_all
 from etwdetect.results.privacy import Privacy
@@ -53,7 +53,8 @@ def command(  # noqa: PLR0913 (one parameter an option)
     wanted = options.make_filter(**filters, utc=True)
     found = Inputs(inputs, choices, enrichment=enrichment, saved=True)
     options.check_output(output, (*found.files(), *enrichment.files_read))
-    page = _Page(wanted, Privacy(command_lines, users))
+    limit = OutputLimit()
+    page = _Page(wanted, Privacy(command_lines, users), limit)
     try:
         with options.open_output(output) as stream:
             consume(found, page)
@@ -62,15 +63,17 @@ def command(  # noqa: PLR0913 (one parameter an option)
                 stream.write(render(page.records, [*page.inputs, *unread], __version__, page.filtered_out))
     except stdio.OutputEndedError as ended:
         found.statuses.append(stdio.conclude(ended))
+    if limit.met:
+        found.statuses.append(Status.INCOMPLETE)
     return of_all(found.statuses, found=False)
 
 
 class _Page:
-    """Collects what the page shows: of all inputs, the detections that *wanted* passes."""
+    """Collects what the page shows: of all inputs, the detections that *wanted* passes, within *limit*."""
 
-    def __init__(self, wanted: Filter, privacy: Privacy) -> None:
+    def __init__(self, wanted: Filter, privacy: Privacy, limit: OutputLimit) -> None:
         self._privacy = privacy
-        self.records = Records()
+        self.records = Records(allows=limit.allows)
         self.inputs: list[ReportInput] = []
         self.filtered_out = 0
         self._wanted = wanted

@@ -93,6 +93,24 @@ def test_a_database_ends_at_the_limit_of_the_output_too(trace, tmp_path, capsys)
     assert (status, "the limit of 3,000 characters written is met" in err) == (3, True)
 
 
+def test_rows_of_parquet_end_at_the_limit_of_the_output(trace, tmp_path, capsys):
+    pytest.importorskip("pyarrow")
+    arguments = "events", "--format", "parquet", "-o", tmp_path / "a.parquet", trace
+    status, _, err = run(capsys, *arguments, "--limit", "output=1000")
+    assert (status, err.count("the limit of 1,000 characters written is met: the rest is not written")) == (3, 1)
+    assert "a.etl: 9 of 31 events written" in err
+    assert ", 10 events" in run(capsys, "scan", tmp_path / "a.parquet")[2]
+    assert run(capsys, *arguments)[0] == 0
+
+
+def test_a_report_lists_what_the_limit_of_the_output_allows(trace, tmp_path, capsys):
+    page = tmp_path / "a.html"
+    status, _, err = run(capsys, "report", "-o", page, trace, "--limit", "output=10")
+    assert (status, err.count("the limit of 10 characters written is met: the rest is not written")) == (3, 1)
+    assert "9 remote threads beyond what a page can hold" in page.read_text("utf-8")
+    assert run(capsys, "report", "-o", page, trace)[0] == 0
+
+
 @pytest.mark.parametrize(
     "limit", ["rows", "rows=", "rows=x", "rows=-1", "lines=3", "rows=1e9", "rows=" + "9" * 19]
 )

@@ -12,7 +12,7 @@ from etwdetect.enrich.detection import Process
 from etwdetect.enrich.kind_rules import SEVERITIES
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
+    from collections.abc import Callable, Hashable
 
     from etwdetect.enrich.detection import Detection, Detector
 
@@ -74,11 +74,14 @@ class ReportedProcess:
 class Records:
     """Lists detections, at most *most* of them with at most *most_text* characters.
 
-    Beyond that they are counted by kind and severity, and in `unlisted`. The columns have one item a listed
-    detection; `pairs` are indexes of `processes`, source first.
+    *allows* is asked about the length of each different text. Beyond that they are counted by kind and severity,
+    and in `unlisted`. The columns have one item a listed detection; `pairs` are indexes of `processes`, source
+    first.
     """
 
-    def __init__(self, most: int = MAX_RECORDS, most_text: int = MAX_TEXT) -> None:
+    def __init__(
+        self, most: int = MAX_RECORDS, most_text: int = MAX_TEXT, allows: Callable[[int], bool] = lambda _: True
+    ) -> None:
         self.counts: Counter[tuple[str | None, str | None]] = Counter()
         """By kind and severity, repeats that were folded into one included."""
         self.unlisted = 0
@@ -93,6 +96,7 @@ class Records:
         self.last_times = array("q")
         self._most = most
         self._text_left = most_text
+        self._allows = allows
         self._processes: dict[Hashable, int] = {}
         self._pairs: dict[tuple[int, int], int] = _numbers()
         self._starts: dict[StartPoint, int] = _numbers()
@@ -179,7 +183,7 @@ class Records:
         for text in texts:
             if text is not None and text not in self._seen_texts:
                 self._seen_texts.add(text)
-                self._text_left -= len(text)
+                self._text_left = self._text_left - len(text) if self._allows(len(text)) else 0
 
 
 def _severity(detection: Detection) -> str | None:
