@@ -16,6 +16,7 @@ from etwdetect.cli.status import Status
 from etwdetect.core.errors import EtwDetectError
 from etwdetect.results.rotation import MEBIBYTE, GrowingFile, Rotation
 from etwdetect.results.sinks.eventlog import MESSAGES
+from etwdetect.results.sinks.spool import NEW_RECEIVER
 from etwdetect.windows import eventlog, services
 from etwdetect.windows.service_process import ServiceProcess
 
@@ -26,7 +27,7 @@ EVENT_ID: Final = 1
 """Of what the service says in the event log; a detection there has 8."""
 
 _ROTATION: Final = Rotation(MEBIBYTE, 3)
-_HARMLESS: Final = ("stopped the orphaned session",)
+_HARMLESS: Final = ("stopped the orphaned session", NEW_RECEIVER)
 """What begins a line that a start may say and be whole all the same."""
 
 _GOOD: Final = ("the service runs", "the service ends, as it was told", *_HARMLESS)

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from etwdetect.enrich.detection import Detection
     from etwdetect.results.rotation import GrowingFile
 
+NEW_RECEIVER: Final = "new receiver"
+"""What begins the sentence about a receiver without a cursor."""
+
 _SAVE_SECONDS: Final = 1.0
 """How often a cursor is written; what was sent since is sent again after a kill."""
 
@@ -166,7 +169,9 @@ class Spool(Backlog):
         with file.changed:
             self._next = cursor.position or (Position() if cursor.must_repeat else self._end())
             if cursor.position is None and self._next.file:
-                notify(printable(f"{cursor.receiver} is new: what {file.path} has so far is not sent to it"))
+                notify(
+                    printable(f"{NEW_RECEIVER} {cursor.receiver}: what {file.path} has so far is not sent to it")
+                )
             if self._place(file.paths()) is None:
                 self._next = Position()
                 self._dropped = 1

@@ -17,7 +17,7 @@ from tests.results.conftest import detection  # noqa: F401 (a fixture)
 HOST = "127.0.0.1"
 
 # Receivers that Debian has.
-collect_ignore = ["test_receivers.py"] if sys.platform == "win32" else []
+collect_ignore = ["test_receivers.py", "test_nginx.py"] if sys.platform == "win32" else []
 
 
 def wait_for(condition, seconds=30):
@@ -146,6 +146,14 @@ def trusted(authority, tmp_path, monkeypatch):
     """Have the test's authority trusted, as a user does who has one."""
     authority.cert_pem.write_to_path(tmp_path / "authority.pem")
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "authority.pem"))
+
+
+@pytest.fixture
+def certificate(authority, tmp_path):
+    """A file with a certificate for loopback, and its key."""
+    path = tmp_path / "certificate.pem"
+    authority.issue_cert(HOST).private_key_and_cert_chain_pem.write_to_path(path)
+    return path
 
 
 class HttpServer(http.server.ThreadingHTTPServer):

@@ -7,14 +7,22 @@ import shutil
 import signal
 import socket
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from tests.results.conftest import FULL
 from tests.results.sinks.conftest import HOST, wait_for
 
 UNPACKED = Path(__file__).resolve().parents[3] / "build" / "syslog-ng"
 """Where noxfile.py unpacks syslog-ng: its package and rsyslog's can't be installed together."""
+
+
+def numbered(number, command_line=""):
+    """A detection that its thread's id and its command line tell from others."""
+    thread = FULL.thread._replace(tid=number)
+    return replace(FULL, thread=thread, source=replace(FULL.source, command_line=command_line))
 
 
 class Receiver:
@@ -47,6 +55,9 @@ class Receiver:
     def end(self, number=signal.SIGKILL):
         self._process.send_signal(number)
         self._process.wait()
+        for path in self._folder.iterdir():
+            if path.is_socket():  # programs in Wine could not remove it with the other old files of pytest
+                path.unlink()
 
     def send_signal(self, number):
         self._process.send_signal(number)
@@ -191,7 +202,6 @@ class Nginx(Receiver):
         for child in children:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(int(child), number)
-        (self._folder / "answers").unlink(missing_ok=True)
 
     def received(self):
         """The records of all bodies so far that are whole."""

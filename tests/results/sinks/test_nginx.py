@@ -7,12 +7,11 @@ import pytest
 from etwdetect.results.record import to_dict
 from etwdetect.results.sinks.opening import open_sink
 from tests.results.sinks.conftest import wait_for
-from tests.results.sinks.receivers import Nginx
-from tests.results.sinks.test_receivers import certificate, numbered  # noqa: F401 (a fixture)
+from tests.results.sinks.receivers import Nginx, numbered
 
 
 @pytest.fixture
-def nginx(tmp_path, free_port, certificate, trusted):  # noqa: ARG001, F811 (the sink trusts the authority)
+def nginx(tmp_path, free_port, certificate, trusted):  # noqa: ARG001 (the sink trusts the authority)
     """Start nginx; it ends with the test."""
     started = []
 

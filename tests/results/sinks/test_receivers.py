@@ -4,7 +4,6 @@ import os
 import signal
 import threading
 import time
-from dataclasses import replace
 
 import pytest
 
@@ -12,8 +11,8 @@ from etwdetect.results.sinks.opening import open_sink
 from etwdetect.results.sinks.syslog import LIMIT, syslog_message
 from tests.results.conftest import FULL
 from tests.results.formats.test_status import LOST
-from tests.results.sinks.conftest import HOST, wait_for
-from tests.results.sinks.receivers import RECEIVERS
+from tests.results.sinks.conftest import wait_for
+from tests.results.sinks.receivers import RECEIVERS, numbered
 
 COUNT = int(os.environ.get("ETWDETECT_RECEIVERS", "2000"))
 """How many records are sent where many are; acceptance wants 20,000."""
@@ -21,14 +20,6 @@ AWAY = 10 * COUNT / 20_000
 """For how many seconds a receiver is away."""
 LONGEST = 32_767
 """Characters of a command line."""
-
-
-@pytest.fixture
-def certificate(authority, tmp_path):
-    """A file with a certificate for loopback, and its key."""
-    path = tmp_path / "certificate.pem"
-    authority.issue_cert(HOST).private_key_and_cert_chain_pem.write_to_path(path)
-    return path
 
 
 @pytest.fixture(params=RECEIVERS)
@@ -39,12 +30,6 @@ def receiver(request, tmp_path, free_port, certificate, trusted):  # noqa: ARG00
     started.start()
     yield started
     started.end()
-
-
-def numbered(number, command_line=""):
-    return replace(
-        FULL, thread=FULL.thread._replace(tid=number), source=replace(FULL.source, command_line=command_line)
-    )
 
 
 def field(message, name):

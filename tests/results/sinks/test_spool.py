@@ -107,7 +107,9 @@ def test_a_new_receiver_gets_what_is_written_from_then_on_and_that_is_told(run, 
     first = run()
     first.write(2)
     assert first.read() == [2]
-    assert told == [f"http://receiver.example is new: what {tmp_path / 'hits.json'} has so far is not sent to it"]
+    assert told == [
+        f"new receiver http://receiver.example: what {tmp_path / 'hits.json'} has so far is not sent to it"
+    ]
 
 
 def test_each_receiver_has_its_own_cursor(run):
