@@ -34,7 +34,7 @@ class BoundedMap(Generic[_Key, _Value]):
     def __len__(self) -> int:
         return len(self._entries)
 
-    def __contains__(self, key: _Key) -> bool:
+    def __contains__(self, key: object) -> bool:
         return key in self._entries
 
     def __iter__(self) -> Iterator[_Key]:

@@ -23,7 +23,7 @@ from etwdetect.core.events import (
 from etwdetect.core.filetime import TICKS_PER_MILLISECOND
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
     from etwdetect.core.events import Event
 
@@ -45,7 +45,8 @@ MOST_PROCESSES: Final = 65_536
 _TOLD_ONCE: Final = TICKS_PER_MILLISECOND
 """Two ends no farther apart than this are one that is told twice."""
 
-_NO_PROCESSES: Final = frozenset((IDLE_PID, SYSTEM_PID, UNKNOWN_ID))
+NO_PROCESSES: Final = frozenset((IDLE_PID, SYSTEM_PID, UNKNOWN_ID))
+"""They are not followed."""
 
 
 class Consistency:
@@ -60,6 +61,26 @@ class Consistency:
         """By process id: the FILETIME of the exit, where no start came since."""
         self._risen: set[int] = set()
         """Those of them that were told to act since."""
+
+    @property
+    def running(self) -> Collection[int]:
+        """The processes that run."""
+        return self._running
+
+    @property
+    def exited(self) -> Collection[int]:
+        """The processes that exited, and did not start since."""
+        return self._exited
+
+    @property
+    def room(self) -> int:
+        """How many more processes can be known to run and to have exited before any is forgotten."""
+        return MOST_PROCESSES - max(len(self._running), len(self._exited))
+
+    def lived(self, pid: int, exited: int) -> None:
+        """Take that process *pid*, which did not run, started, had threads and exited at the FILETIME *exited*."""
+        self._risen.discard(pid)
+        self._exit(pid, exited)
 
     def checked(self, events: Iterable[Event]) -> Iterator[Event]:
         """Yield *events*, which are in order, and each contradiction where it shows."""
@@ -87,7 +108,7 @@ class Consistency:
         self._running.clear()
 
     def _run(self, pid: int) -> None:
-        if pid not in _NO_PROCESSES and len(self._running) < MOST_PROCESSES:
+        if pid not in NO_PROCESSES and len(self._running) < MOST_PROCESSES:
             self._running.add(pid)
 
     def _act(self, time: int, pid: int) -> Iterator[Contradiction]:
@@ -113,5 +134,8 @@ class Consistency:
         exited = self._exited.get(pid)
         if exited is not None and event.time - exited > _TOLD_ONCE:
             yield Contradiction(event.time, SECOND_END, pid)
-        for forgotten, _ in self._exited.put(pid, event.time):
+        self._exit(pid, event.time)
+
+    def _exit(self, pid: int, time: int) -> None:
+        for forgotten, _ in self._exited.put(pid, time):
             self._risen.discard(forgotten)

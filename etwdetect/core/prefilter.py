@@ -11,17 +11,22 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from etwdetect.core.consistency import NO_PROCESSES
 from etwdetect.core.events import UNKNOWN_ID
 from etwdetect.core.rule import EXCLUDED_PIDS, RuleCounts
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     import numpy.typing as npt
 
+    from etwdetect.core.consistency import Consistency
     from etwdetect.core.rule import RemoteThreadRule
 
     Flags = npt.NDArray[np.bool_]
     Numbers = npt.NDArray[np.integer[Any]]
 
+LOSS: Final = 2
 PROCESS_STOP: Final = 3
 PROCESS_START: Final = 4
 PROCESS_RUNDOWN: Final = 5
@@ -35,34 +40,78 @@ def passed_over(  # noqa: PLR0913, PLR0917 (columns)
     pid: Numbers,
     creator: Numbers,
     rule: RemoteThreadRule,
+    consistency: Consistency | None = None,
     seen: Flags | None = None,
     recording: Numbers | None = None,
 ) -> Flags:
     """Return which of the next events of *rule*, in its order, it need not see.
 
-    *pid* is the process that an event is about, *creator* that which created a thread. *seen*, where given, are
-    events that the rule sees whatever this returns. Where *recording* is given, events with different ones are of
-    different rules, all new but the first.
+    *pid* is the process that an event is about, *creator* that which created a thread. *consistency*, where given,
+    need not see them either, but must be told of each process that `lived`, at its exit: no other exit is passed
+    over. *seen*, where given, are events that are seen whatever this returns. Where *recording* is given, events
+    with different ones are of different rules, all new but the first.
     """
+    if not len(code) or (consistency is not None and bool(np.any(code == LOSS))):
+        return np.zeros(len(code), np.bool_)  # behind a loss, who runs is not known
+    calm, calm_creator, lone = _calm(code, pid, creator, consistency)
     process = pid if recording is None else (recording.astype(np.int64) << 32) + pid
     order = np.argsort(process, kind="stable")  # the events of each process together, in order
     code, pid, creator, process = code[order], pid[order], creator[order], process[order]
-    begins = np.concatenate(([True], process[1:] != process[:-1]))[: len(pid)]
-    before = np.concatenate(([0], code[:-1]))[: len(code)]
+    begins = np.concatenate(([True], process[1:] != process[:-1]))
+    before = np.concatenate(([0], code[:-1]))
     """The code of the event before, in the same process or another."""
     thread, starts, stops = code == THREAD_START, code == PROCESS_START, code == PROCESS_STOP
     quiet = thread & _never_remote(pid, creator)
-    passed = quiet & ~_waits(pid, begins, thread | starts | stops, starts, rule)
+    passed = quiet & calm[order] & ~_waits(pid, begins, thread | starts | stops, starts, rule)
     listed = code == THREAD_RUNDOWN
     again = listed & (before == THREAD_RUNDOWN) & ~begins
-    remembered = np.count_nonzero(starts | (code == PROCESS_RUNDOWN) | (listed & ~again))
-    if recording is None and remembered < rule.room:
-        behind = stops | (thread & (quiet | (before == PROCESS_START)))
-        unseen = np.True_ if seen is None else ~seen[order]
-        passed |= again | _whole_lives(pid, begins, starts & unseen, behind & unseen, stops, rule)
+    remembered = np.count_nonzero(starts | stops | (code == PROCESS_RUNDOWN) | (listed & ~again))
+    room = rule.room if consistency is None else min(rule.room, consistency.room)
+    if recording is None and remembered < room:
+        behind = stops | (thread & calm_creator[order] & (quiet | (before == PROCESS_START)))
+        alone = lone[order] if seen is None else lone[order] & ~seen[order]
+        known = rule.remembered if consistency is None else rule.remembered.union(consistency.running)
+        passed |= again | _whole_lives(pid, begins, starts & alone, behind & alone, stops, known)
     result: Flags = np.empty_like(passed)
     result[order] = passed
     return result
+
+
+def _calm(
+    code: Numbers, pid: Numbers, creator: Numbers, consistency: Consistency | None
+) -> tuple[Flags, Flags, Flags]:
+    """Return what *consistency* knows at each event: thread starts between processes that are sure to run.
+
+    Behind it are those whose creator is sure to run or is the process itself, and the events of processes that
+    make no thread in another one.
+    """
+    every = np.ones(len(code), np.bool_)
+    if consistency is None:
+        return every, every, every
+    thread = code == THREAD_START
+    acts = np.flatnonzero(thread | (code == THREAD_RUNDOWN))
+    both = np.stack((pid[acts], np.where(thread[acts], creator[acts], pid[acts])), 1)
+    ids, firsts, places = np.unique(both, return_index=True, return_inverse=True)
+    never, always = len(code), -1
+    special = _is_in(ids, NO_PROCESSES)
+    runs = special | _is_in(ids, consistency.running)
+    may_run = ~_is_in(ids, consistency.exited)
+    since = np.where(may_run, acts[firsts // 2], never)
+    if len(ids) >= consistency.room:
+        since[:] = never
+    since[runs & (may_run | ~special)] = always
+    since[np.isin(ids, pid[code == PROCESS_STOP])] = never
+    sure = since[places.reshape(both.shape)] < acts[:, None]
+    calm, calm_creator = every.copy(), every.copy()
+    calm[acts] = sure.all(axis=1)
+    calm_creator[acts] = sure[:, 1] | (both[:, 0] == both[:, 1])
+    lone = ~np.isin(pid, creator[thread & (creator != pid)])
+    return calm, calm_creator, lone
+
+
+def _is_in(ids: Numbers, known: Collection[int]) -> Flags:
+    found: Flags = np.isin(ids, np.fromiter(known, np.int64, len(known)))
+    return found
 
 
 def counts_of(code: Numbers, pid: Numbers, creator: Numbers) -> RuleCounts:
@@ -93,27 +142,21 @@ def _waits(pid: Numbers, begins: Flags, changes: Flags, starts: Flags, rule: Rem
     changed = latest >= first
     waits: Flags = changed & starts[latest]
     if len(rule.table):
-        waits |= ~changed & np.isin(pid, np.fromiter(rule.table, pid.dtype, len(rule.table)))
+        waits |= ~changed & _is_in(pid, rule.table)
     return waits
 
 
 def _whole_lives(  # noqa: PLR0913, PLR0917 (columns)
-    pid: Numbers, begins: Flags, starts: Flags, behind: Flags, stops: Flags, rule: RemoteThreadRule
+    pid: Numbers, begins: Flags, starts: Flags, behind: Flags, stops: Flags, known: Collection[int]
 ) -> Flags:
     """Return which events, grouped by process, belong to a process that starts and exits among them.
 
-    All events *behind* its start are of no interest, and nothing is remembered of the id from before.
+    All events *behind* its start are of no interest, and it is not *known* from before.
     """
-    behind_stop = np.concatenate(([False], stops[:-1]))[: len(stops)]
-    parts = begins | behind_stop
+    parts = begins | np.concatenate(([False], stops[:-1]))
     firsts = np.flatnonzero(parts)
-    if not len(firsts):
-        return np.zeros(len(pid), np.bool_)
     lasts = np.concatenate((firsts[1:], [len(pid)])) - 1
     whole = np.logical_and.reduceat(np.where(parts, starts, behind), firsts) & stops[lasts]
-    known = rule.remembered
-    if known:
-        clean = ~begins[firsts] | ~np.isin(pid[firsts], np.fromiter(known, pid.dtype, len(known)))
-        whole &= clean
+    whole &= ~begins[firsts] | ~_is_in(pid[firsts], known)
     lives: Flags = np.repeat(whole, lasts - firsts + 1)
     return lives

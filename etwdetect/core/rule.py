@@ -75,7 +75,7 @@ class NewProcessTable:
     def __len__(self) -> int:
         return len(self._pids)
 
-    def __contains__(self, pid: int) -> bool:
+    def __contains__(self, pid: object) -> bool:
         return pid in self._pids
 
     def __iter__(self) -> Iterator[int]:
@@ -177,7 +177,7 @@ class RemoteThreadRule:
     @property
     def remembered(self) -> set[int]:
         """The processes about which anything is remembered."""
-        return {*self.table} | self._start.pids | self._overflow.pids | self._contradictions.pids
+        return set(self.table) | self._start.pids | self._overflow.pids | self._contradictions.pids
 
     @property
     def room(self) -> int:

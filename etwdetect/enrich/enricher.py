@@ -126,6 +126,10 @@ class Enricher:
             CallStack: self._calls.observe,
         }
 
+    def notice(self, path: str | None) -> None:
+        """Take the path of any program, as the kernel tells it."""
+        self._paths.notice(path)
+
     def prescan(self, event: Event) -> None:
         """Take an event of the same trace ahead of time."""
         handler = self._prescan_handlers.get(type(event))

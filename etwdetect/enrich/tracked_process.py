@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     KnownProcess = ProcessStart | ProcessRundown
 
-_WEIGHT_OF_TEXT: Final = 128
+WEIGHT_OF_TEXT: Final = 128
 RENAMED: Final = "renamed"
 """The evidence of a process that another event names differently."""
 
@@ -166,7 +166,7 @@ def text_weight(known: KnownProcess | ProcessStop | None) -> int:
     """Return how much of `process_tracker.MOST_WEIGHT` the texts of *known* take."""
     if known is None:
         return 0
-    return (len(known.image or "") + len(known.command_line or "")) // _WEIGHT_OF_TEXT
+    return (len(known.image or "") + len(known.command_line or "")) // WEIGHT_OF_TEXT
 
 
 def learn_from(process: TrackedProcess, event: ProcessRundown | ProcessStop) -> bool:

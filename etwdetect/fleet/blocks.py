@@ -77,7 +77,9 @@ def _matters(block: pa.RecordBatch, judge: SortedJudge) -> Flags:
     # The first row of a recording that is not a fault tells the judge whether the RecordingStart is there.
     maybe_first = key | np.concatenate(([True], code[:-1] == FAULT))
     several = np.count_nonzero(key) > 1
-    matters: Flags = ~passed_over(code, pid, first, rule, maybe_first, np.cumsum(key) if several else None)
+    matters: Flags = ~passed_over(
+        code, pid, first, rule, seen=maybe_first, recording=np.cumsum(key) if several else None
+    )
     return matters | maybe_first
 
 

@@ -20,7 +20,7 @@ from etwdetect.sources.decode import image_pid
 from etwdetect.sources.etl import records
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterator
     from typing import IO
 
     from etwdetect.sources.etl.clock import ClockConversion
@@ -53,6 +53,7 @@ class DeferredImages:
         self.hooks: Counter[bytes] = Counter()
         """How many kernel records were added, by the two bytes of their hook id."""
         self._limit = limit
+        self._count = 0
         self._buffer = bytearray()
         self._clocks: list[ClockConversion] = []
         self._file: IO[bytes] | None = None
@@ -64,6 +65,7 @@ class DeferredImages:
     def add(self, raw: RawEvent) -> None:
         """Take one event; OSError where the temporary file can't be written."""
         provider, event_id, version, opcode, time, pid, _, pointer_size, payload, offset, *_ = raw
+        self._count += 1
         self._buffer += _ENTRY.pack(_HEAD.size + len(payload), _READ)
         self._buffer += _HEAD.pack(event_id, version, opcode, pointer_size, time, pid, offset, provider)
         self._buffer += payload
@@ -75,17 +77,37 @@ class DeferredImages:
 
         OSError where the temporary file can't be written.
         """
-        number = len(self._clocks)
-        self._clocks.append(clock)
+        keep = self.keeper(clock)
 
         def take(record: bytes) -> None:
             self.hooks[record[6:8]] += 1
+            keep(record)
+
+        return take
+
+    def keeper(self, clock: ClockConversion) -> Callable[[bytes], None]:
+        """Return a function that takes any records of a trace, and does not count them."""
+        number = len(self._clocks)
+        self._clocks.append(clock)
+
+        def keep(record: bytes) -> None:
+            self._count += 1
             self._buffer += _ENTRY.pack(len(record), number)
             self._buffer += record
             if len(self._buffer) >= self._limit:
                 self._spill()
 
-        return take
+        return keep
+
+    def __len__(self) -> int:
+        """How many events were added."""
+        return self._count
+
+    def processes(self) -> Collection[int]:
+        """Return the ids of the processes whose events `of` yields."""
+        if self._places is None:
+            self._places = self._index()
+        return self._places.keys()
 
     def __iter__(self) -> Iterator[RawEvent]:
         """Yield all events in the order in which they were added."""

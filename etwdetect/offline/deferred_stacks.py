@@ -138,27 +138,31 @@ class DeferredStacks:
         elif raw.provider == EVENT_TRACING and raw.id == _USER_PART_EVENT:
             self.take(b"".join(stack_walk.from_items(raw, time, is_user_part=True)))
 
-    def expect(self, start: ThreadStart) -> None:
+    def expect(self, start: ThreadStart | RemoteThread) -> None:
         """Take that the stack of *start* may be asked for."""
         of_others = start.creator_pid != start.pid
         if (self._told if of_others else len(self._own)) >= MOST_STARTS:
             self._too_many = True
             return
         if not of_others:
-            self._own.add((start.time, start.creator_pid, start.creator_tid))
+            self._own.add((start.time, start.creator_pid, start.creator_tid or 0))
             return
         self._told += 1
-        ends = start.creator_pid, start.creator_tid, start.pid, start.tid
+        ends = start.creator_pid, start.creator_tid or 0, start.pid, start.tid
         self._tellings.setdefault(ends, array("q")).append(start.time)
 
     # -- asking it
+
+    def __bool__(self) -> bool:
+        """Whether anything was taken."""
+        return bool(self._in_file or self._buffer)
 
     def of(self, start: ThreadStart | RemoteThread) -> CallStack | None:
         """Return the stack of *start*, with the reason for each missing part; None where there are no stacks.
 
         Nothing may be added afterwards.
         """
-        if not (self._in_file or self._buffer) or start.creator_tid is None:
+        if not self or start.creator_tid is None:
             return None
         if self._pieces is None:
             self._find()

@@ -6,6 +6,7 @@ import heapq
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
+from etwdetect.core.bounded import BoundedMap
 from etwdetect.core.consistency import DERIVED
 from etwdetect.core.events import (
     Contradiction,
@@ -21,7 +22,7 @@ from etwdetect.core.order import EventSorter, Sorter, order_of
 from etwdetect.core.raw import EVENT_TRACING, IMAGE, KERNEL_PROCESS, LOST_EVENTS, STACK_WALK, THREAD
 from etwdetect.offline.deferred_images import DeferredImages
 from etwdetect.offline.deferred_stacks import DeferredStacks
-from etwdetect.offline.doubles import Doubles
+from etwdetect.offline.doubles import APART, MOST_LIVES, Doubles
 from etwdetect.sources.decode import Decoder, classic_opcodes, image_kind, stack_walk
 from etwdetect.sources.etl.records import hook_ids
 from etwdetect.sources.etl.walk import Wanted
@@ -31,7 +32,9 @@ if TYPE_CHECKING:
 
     from etwdetect.core.events import Event
     from etwdetect.core.raw import RawEvent
-    from etwdetect.sources.etl.reader import Trace
+    from etwdetect.enrich.enricher import Enricher
+    from etwdetect.offline.columns import Columns
+    from etwdetect.sources.etl.reader import FoundRecords, Trace
     from etwdetect.sources.eventdata.trace import EventDataTrace
 
     Progress = Callable[[int], None]
@@ -68,6 +71,12 @@ class Source:
         self.sorter: Sorter[Any] = Sorter(_order) if digests else EventSorter()
         self._digests = digests
 
+    def covers(self, first: int, last: int) -> None:
+        """Take that there are events from one FILETIME to another."""
+        self.last = max(self.last, last)
+        if first < self.first or self.first < 0:
+            self.first = first
+
     def events(self) -> Iterator[tuple[Event, int | None]]:
         """Yield the events in order, each with its digest; once only."""
         return iter(self.sorter) if self._digests else ((event, None) for event in self.sorter)
@@ -78,12 +87,12 @@ def _order(item: tuple[Event, int]) -> tuple[int, int]:
 
 
 class Reading:
-    """What the files of one recording hold; *prescan* is called with each event, in the order of the files.
+    """What the files of one recording hold; *enricher* takes the events ahead of time, in the order of the files.
 
     With *digests*, what one provider tells in several sessions can be recognised.
     """
 
-    def __init__(self, prescan: Callable[[Event], None], *, digests: bool) -> None:
+    def __init__(self, enricher: Enricher, *, digests: bool) -> None:
         self.sources: list[Source] = []
         self.images = DeferredImages()
         self.stacks = DeferredStacks()
@@ -98,55 +107,60 @@ class Reading:
         """The losses that stand in their place among the events, which only files of events have."""
         self.tells_twice = False
         """Whether one provider tells a start twice, so that *digests* are needed."""
+        self.columns: Columns | None = None
+        """The events, where they were read in columns: nothing is in the sorters of the sources then."""
+        self.needs_objects = False
+        """Whether reading in columns was given up."""
         self._digests = digests
-        self._prescan = prescan
+        self._enricher = enricher
         self._beginnings: list[tuple[list[int], bool]] = []
         """Of each file: when its sources begin, and whether it is a ring, which has all events since the last."""
 
-    def read(self, trace: Trace, ahead: int, progress: Progress | None) -> None:
-        """Read a trace file; *ahead* is how much later its FILETIMEs of raw times are than the first file's."""
-        decoder = Decoder(trace.damages.add, aside=self.images.add)
-        sources: dict[bytes, Source] = {}
-        watch, decode, take = _Watch(), decoder.decode, self._take
+    def read(self, trace: Trace, ahead: int, progress: Progress | None, *, in_columns: bool) -> None:
+        """Read a trace file; *ahead* is how much later its FILETIMEs of raw times are than the first file's.
+
+        With *in_columns*, a large trace becomes `columns`. Where that turns out to have several sources, reading
+        ends, and `needs_objects` tells.
+        """
+        reading = FileReading(self, trace, ahead, digests=self._digests)
         self.stacks.begin(trace)
-        records = trace.records(_wanted(), self.images.taker(trace.clock), self.stacks.take)
-        for number, raw in enumerate(records):
-            event = decode(raw)
-            if raw.stacks or raw.provider == STACK_WALK:
-                self.stacks.add(raw)
-            if isinstance(event, Loss):
-                self.loss_records += event.events + event.buffers
-            elif event is not None:
-                take(event, raw, sources.get(raw.provider) or self._source(raw.provider, sources, ahead), watch)
+        windows = trace.windows(_wanted(), self.images.taker(trace.clock), self.stacks.take)
+        for number, found in enumerate(windows):
+            if in_columns and number == 0 and found.is_wide:
+                self.columns = self._columns_for(trace, found)
+            if self.columns is None:
+                self._take(found, reading, trace, progress)
+                continue
+            self.columns.take(found, reading)
+            if len(self.sources) > 1:
+                self.needs_objects = True
+                return
+            if progress:
+                progress(trace.bytes_read)
+        self.counts += reading.decoder.counts
+        self.unknown_versions += reading.decoder.unknown_versions
+        self.tells_twice |= reading.watch.tells_twice
+        self._begin(trace, set(reading.sources.values()))
+
+    def _columns_for(self, trace: Trace, first: FoundRecords) -> Columns | None:
+        """Return columns for a trace that begins with *first*, where they suffice."""
+        from etwdetect.offline.columns import Columns, are_of_one_source  # noqa: PLC0415 (lazy import: it loads numpy)
+
+        if not are_of_one_source(first):
+            return None
+        return Columns(trace.clock, self._enricher.notice, self._enricher.prescan)
+
+    def _take(self, found: FoundRecords, reading: FileReading, trace: Trace, progress: Progress | None) -> None:
+        for number, raw in enumerate(found):
+            event = reading.take(raw)
+            if event is not None:
+                reading.watch.see(event, raw)
+                if isinstance(event, ThreadStart):
+                    self.stacks.expect(event)
+                self._enricher.prescan(event)
+                reading.add(event, raw)
             if progress and number % _PROGRESS_EVERY == 0:
                 progress(trace.bytes_read)
-        self.counts += decoder.counts
-        self.unknown_versions += decoder.unknown_versions
-        self.tells_twice |= watch.tells_twice
-        self._begin(trace, set(sources.values()))
-
-    def _take(self, event: Event, raw: RawEvent, source: Source, watch: _Watch) -> None:
-        time = event.time
-        if isinstance(event, ThreadStart):
-            source.has_threads = True
-            self.stacks.expect(event)
-            if event.creator_pid != event.pid:
-                watch.thread(raw)
-        elif isinstance(event, ThreadStop):
-            if self._digests:
-                source.sorter.add((event, hash(raw.payload)))
-            return  # neither the rule nor the enrichment uses it
-        elif isinstance(event, ProcessStart):
-            watch.process(raw)
-        elif isinstance(event, (VolumeMapping, MachineName)):
-            self._name(event)
-            time = source.last  # theirs says nothing
-        if time > source.last:  # noqa: PLR1730 (a call of max() for each event is felt)
-            source.last = time
-        if time < source.first or source.first < 0:
-            source.first = time
-        self._prescan(event)
-        source.sorter.add((event, hash(raw.payload)) if self._digests else event)
 
     def read_events(self, trace: EventDataTrace, progress: Progress | None) -> None:
         """Read a recording in a file of events."""
@@ -159,11 +173,11 @@ class Reading:
                 before = self.losses_in_place
                 self.losses_in_place = Loss(0, before.events + event.events, before.buffers + event.buffers)
             elif isinstance(event, (VolumeMapping, MachineName)):
-                self._name(event)
+                self.name(event)
             elif not isinstance(event, SourceStart):
                 source.first = event.time if source.first < 0 else min(source.first, event.time)
                 source.last = max(source.last, event.time)
-            self._prescan(event)
+            self._enricher.prescan(event)
             source.sorter.add((event, hash(event[1:])) if self._digests else event)
             if progress and number % _PROGRESS_EVERY == 0:
                 progress(trace.bytes_read)
@@ -171,7 +185,8 @@ class Reading:
         if trace.header.start_time is not None:
             self._beginnings.append(([trace.header.start_time], False))
 
-    def _name(self, event: VolumeMapping | MachineName) -> None:
+    def name(self, event: VolumeMapping | MachineName) -> None:
+        """Take an event that names something of the machine."""
         if isinstance(event, MachineName) and event.name:
             self.host = self.host or event.name
             if len(self.hosts) < _MOST_HOSTS:
@@ -207,18 +222,12 @@ class Reading:
         """Yield the events and *images* in order, and where another source begins; once only."""
         starts = [SourceStart(time) for time in self.beginnings()[1]]
         alone = len(self.sources) == 1 and not self._digests
-        events = iter(self.sources[0].sorter) if alone else self.doubles.in_order(self.sources)
+        if self.columns is not None:
+            events = self.columns.events()
+        else:
+            events = iter(self.sources[0].sorter) if alone else self.doubles.in_order(self.sources)
         more = [each for each in (starts, images) if each]
         return heapq.merge(*more, events, key=order_of) if more else events
-
-    def _source(self, provider: bytes, sources: dict[bytes, Source], ahead: int) -> Source:
-        """Return the source of events of *provider*: the classes of the kernel logger are one."""
-        named = KERNEL_PROCESS if provider == KERNEL_PROCESS else THREAD
-        if named not in sources:
-            sources[named] = Source(named, ahead, digests=self._digests)
-            self.sources.append(sources[named])
-        sources[provider] = sources[named]
-        return sources[named]
 
     def _begin(self, trace: Trace, sources: Collection[Source]) -> None:
         times = [trace.clock.filetime(raw) for raw in trace.oldest.values()]
@@ -229,29 +238,93 @@ class Reading:
             self._beginnings.append((times, is_ring))
 
 
+class FileReading:
+    """One file of *reading* on its way: its decoder, its sources, and the starts that may be told twice."""
+
+    def __init__(self, reading: Reading, trace: Trace, ahead: int, *, digests: bool) -> None:
+        self.decoder = Decoder(trace.damages.add, aside=reading.images.add)
+        self.keep_image = reading.images.keeper(trace.clock)
+        self.watch = _Watch()
+        self.sources: dict[bytes, Source] = {}
+        self._reading = reading
+        self._ahead = ahead
+        self._digests = digests
+
+    def take(self, raw: RawEvent) -> Event | None:
+        """Decode *raw*, and return the event if the rule or the enrichment uses it."""
+        event = self.decoder.decode(raw)
+        if raw.stacks or raw.provider == STACK_WALK:
+            self._reading.stacks.add(raw)
+        if event is None:
+            return None
+        if isinstance(event, Loss):
+            self._reading.loss_records += event.events + event.buffers
+            return None
+        source = self.sources.get(raw.provider) or self.source(raw.provider)
+        if isinstance(event, ThreadStop):
+            if self._digests:
+                source.sorter.add((event, hash(raw.payload)))
+            return None
+        if isinstance(event, (VolumeMapping, MachineName)):
+            self._reading.name(event)  # its time says nothing
+            return event
+        source.covers(event.time, event.time)
+        source.has_threads |= isinstance(event, ThreadStart)
+        return event
+
+    def add(self, event: Event, raw: RawEvent) -> None:
+        """Put the *event* of *raw* in order with the others of its source."""
+        self.sources[raw.provider].sorter.add((event, hash(raw.payload)) if self._digests else event)
+
+    def source(self, provider: bytes) -> Source:
+        """Return the source of events of *provider*: the classes of the kernel logger are one."""
+        named = KERNEL_PROCESS if provider == KERNEL_PROCESS else THREAD
+        if named not in self.sources:
+            self.sources[named] = Source(named, self._ahead, digests=self._digests)
+            self._reading.sources.append(self.sources[named])
+        self.sources[provider] = self.sources[named]
+        return self.sources[named]
+
+
 class _Watch:
     """Notices that one provider tells a start of one file twice: then the file may hold several sessions.
 
-    It errs where a thread id is used again with the same stack and TEB, which costs a second reading.
+    A thread id may be used again with the same stack and TEB. Then a process started between, or else the watch
+    errs, which costs a second reading.
     """
 
     def __init__(self) -> None:
         self.tells_twice = False
         self._processes: set[int] = set()
-        self._threads: set[int] = set()
+        self._threads: dict[int, int] = {}
+        """The latest time of each."""
+        self._started: BoundedMap[int, int] = BoundedMap(MOST_LIVES)
+        """When each process id started last."""
 
-    def process(self, raw: RawEvent) -> None:
-        """Take the start of a process; its payload tells it from all others."""
-        digest = hash((raw.payload, raw.provider, raw.pid, raw.tid))
+    def see(self, event: Event, raw: RawEvent) -> None:
+        """Look at an event: only starts of processes, and of threads in other processes, are compared."""
+        if isinstance(event, ThreadStart):
+            if event.creator_pid != event.pid:
+                self.thread(hash((raw.payload, raw.provider, raw.pid, raw.tid)), event.time, event.pid)
+        elif isinstance(event, ProcessStart):
+            self.process(hash((raw.payload, raw.provider, raw.pid, raw.tid)), event.time, event.pid)
+
+    def process(self, digest: int, time: int, pid: int) -> None:
+        """Take the start of process *pid*; the *digest* of its payload tells it from all others."""
         if digest in self._processes:
             self.tells_twice = True
         elif len(self._processes) < MOST_WATCHED:
             self._processes.add(digest)
+        self._started.put(pid, time)
 
-    def thread(self, raw: RawEvent) -> None:
-        """Take the start of a thread in another process; its payload tells it from nearly all others."""
-        digest, threads = hash((raw.payload, raw.provider, raw.pid, raw.tid)), self._threads
-        if digest in threads:
+    def thread(self, digest: int, time: int, pid: int) -> None:
+        """Take the start of a thread in process *pid*; the *digest* tells it from nearly all others."""
+        known = self._threads.get(digest)
+        if known is None:
+            if len(self._threads) < MOST_WATCHED:
+                self._threads[digest] = time
+            return
+        started = self._started.get(pid)
+        if abs(time - known) <= APART or started is None or not known < started <= time:
             self.tells_twice = True
-        elif len(threads) < MOST_WATCHED:
-            threads.add(digest)
+        self._threads[digest] = time

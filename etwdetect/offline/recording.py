@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from etwdetect.core.consistency import Consistency
@@ -17,14 +18,18 @@ from etwdetect.sources.etl.reader import Trace
 
 if TYPE_CHECKING:
     from collections import Counter
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from etwdetect.core.events import Event
+    from etwdetect.core.prefilter import Flags
     from etwdetect.enrich.detection import Detection
     from etwdetect.enrich.imagefiles import ImageFiles
     from etwdetect.enrich.kinds import Kinds
     from etwdetect.enrich.paths import Drives
+    from etwdetect.offline.columns import Columns
     from etwdetect.offline.reading import Progress
+    from etwdetect.offline.runs import Rows
+    from etwdetect.offline.selection import Selection
     from etwdetect.sources.eventdata.schema import RecordingStart
     from etwdetect.sources.eventdata.trace import EventDataTrace
 
@@ -55,23 +60,30 @@ class RecordingScan:
             kinds=kinds,
             drives=drives,
         )
-        self.reading = Reading(self._enricher.prescan, digests=len(traces) > 1)
+        self._bound = bound
+        self.reading = Reading(self._enricher, digests=len(traces) > 1)
         self.images_damaged = 0
         self.contradictions: list[str] = []
         """Those of the whole recording, as evidence."""
 
     def read(self, progress: Progress | None) -> None:
-        """Read the files; a second time, with their payloads, where one provider tells something twice."""
-        self._read(progress)
-        if self.reading.tells_twice and len(self.traces) == 1:
-            for trace in self.traces:
-                if isinstance(trace, Trace):
-                    trace.rewind()
-            self.reading = Reading(self._enricher.prescan, digests=True)
-            self._read(progress)
+        """Read the files; a second time where one provider tells something twice, or columns do not suffice."""
+        alone = len(self.traces) == 1
+        self._read(progress, in_columns=alone)
+        if self.reading.needs_objects:
+            self._read_again(progress, digests=False)
+        if self.reading.tells_twice and alone:
+            self._read_again(progress, digests=True)
         self.reading.count_images()
 
-    def _read(self, progress: Progress | None) -> None:
+    def _read_again(self, progress: Progress | None, *, digests: bool) -> None:
+        for trace in self.traces:
+            if isinstance(trace, Trace):
+                trace.rewind()
+        self.reading = Reading(self._enricher, digests=digests)
+        self._read(progress, in_columns=False)
+
+    def _read(self, progress: Progress | None, *, in_columns: bool) -> None:
         first = self.traces[0]
         for trace in self.traces:
             if not isinstance(trace, Trace):
@@ -79,14 +91,27 @@ class RecordingScan:
                 continue
             one_clock = isinstance(first, Trace) and trace.header.has_clock_of(first.header)
             ahead = trace.clock.ahead_of(first.clock) if one_clock and isinstance(first, Trace) else 0
-            self.reading.read(trace, ahead, progress)
+            self.reading.read(trace, ahead, progress, in_columns=in_columns)
 
     def detections(self) -> Iterator[Detection]:
         """Yield the remote threads in time order."""
+        columns = self.reading.columns
+        if columns is None:
+            yield from self._detections(self._in_order(EventSorter()))
+            return
+        selection = self._judge(columns)
+        if selection is not None:
+            self.rule = RemoteThreadRule(self._bound)
+            for rows in columns.blocks():
+                for row in rows[selection.selects(rows)].tolist():
+                    self._enricher.prescan(columns.event(row))
+            yield from self._detections(self._chosen(columns, selection))
+
+    def _detections(self, events: Iterator[Event]) -> Iterator[Detection]:
         replay = ImageReplay(self.reading.images, self.reading.stacks, self._enricher)
         pipeline = Pipeline(self.rule, self._enricher, replay.look_around)
         observe, advance = pipeline.observe, replay.advance
-        for event in self._in_order(EventSorter()):
+        for event in events:
             for until in advance(event):
                 yield from pipeline.take(until)
             if observe(event) is not None:
@@ -94,6 +119,64 @@ class RecordingScan:
         for until in advance(None):
             yield from pipeline.take(until)
         self.images_damaged = replay.damaged
+
+    def _judge(self, columns: Columns) -> Selection | None:
+        """Let the rule judge *columns*; return what the enrichment must see, or None if that is nothing."""
+        from etwdetect.offline.selection import Selection  # noqa: PLC0415 (lazy import: it loads numpy)
+
+        selection, rule = Selection(), self.rule
+        for event, _ in self._seen(columns, selection.follow):
+            thread = rule.observe(event)
+            if thread is not None:
+                selection.hit(thread)
+                self.reading.stacks.expect(thread)
+        images = self.reading.images
+        return selection if selection.finish(images.processes, len(images), columns.longest) else None
+
+    def _chosen(self, columns: Columns, selection: Selection) -> Iterator[Event]:
+        """Yield what the enrichment must see, and threads that may be remote; the rule alone takes the rest."""
+        for event, is_chosen in self._seen(columns, selection.selects):
+            if is_chosen:
+                yield event
+            else:
+                self.rule.observe(event)
+
+    def _seen(self, columns: Columns, choose: Callable[[Rows], Flags | None]) -> Iterator[tuple[Event, bool]]:
+        """Yield the events that the rule must see, and those of rows that *choose* returns: these are whole.
+
+        Beside each is whether it is chosen, or else the rule alone needs it. The others are counted.
+        """
+        from etwdetect.core import prefilter  # noqa: PLC0415 (lazy import: it loads numpy)
+        from etwdetect.offline.columns import event_for_rule  # noqa: PLC0415
+        from etwdetect.offline.runs import time_of  # noqa: PLC0415
+
+        consistency, rule = Consistency(), self.rule
+        is_chosen = True
+
+        def events() -> Iterator[Event]:
+            nonlocal is_chosen
+            yield from self._at_first()
+            for rows in columns.blocks():
+                code, pid, creator = rows["code"], rows["pid"], rows["creator_pid"]
+                chosen = choose(rows)
+                passed = prefilter.passed_over(code, pid, creator, rule, consistency, chosen)
+                if chosen is not None:
+                    passed &= ~chosen
+                rule.count(prefilter.counts_of(code[passed], pid[passed], creator[passed]))
+                whole = (
+                    code == prefilter.THREAD_START if chosen is None else chosen | (code == prefilter.THREAD_START)
+                )
+                shown = ~passed | (code == prefilter.PROCESS_STOP)
+                flags = zip(passed[shown].tolist(), whole[shown].tolist(), strict=True)
+                for row, (is_passed, is_whole) in zip(rows[shown].tolist(), flags, strict=True):
+                    if is_passed:
+                        consistency.lived(row[3], time_of(row[0]))
+                    else:
+                        is_chosen = is_whole
+                        yield columns.event(row) if is_whole else event_for_rule(row)
+
+        for event in consistency.checked(events()):
+            yield event, is_chosen or isinstance(event, Contradiction)
 
     def events(self) -> Iterator[Event]:
         """Yield the events in the order in which the rule takes them: first a Loss of all that is missing."""
@@ -103,6 +186,11 @@ class RecordingScan:
             event = decoder.decode(raw)
             if event is not None:
                 images.add(event)
+        columns, stacks = self.reading.columns, self.reading.stacks
+        if columns is not None and stacks:
+            for event in columns.events():
+                if isinstance(event, ThreadStart):
+                    stacks.expect(event)
         return self._with_stacks(self._in_order(images))
 
     def _with_stacks(self, events: Iterator[Event]) -> Iterator[Event]:
@@ -152,6 +240,11 @@ class RecordingScan:
         return start if start is not None else min(trace.header.start_time or 0 for trace in self.traces)
 
     def _in_order(self, images: EventSorter) -> Iterator[Event]:
+        events = chain(self._at_first(), self.reading.in_order(images))
+        yield from Consistency().checked(events)
+
+    def _at_first(self) -> Iterator[Event]:
+        """Yield what is to be known before the first event: what is missing, and when the first source begins."""
         in_place = self.reading.losses_in_place
         events = self.events_lost - in_place.events + sum(trace.damages.count for trace in self.traces)
         missing = sum(trace.missing for trace in self.traces if isinstance(trace, Trace))
@@ -159,4 +252,3 @@ class RecordingScan:
         yield SourceStart(self._start)
         for name in self.contradictions:
             yield Contradiction(self._start, name)
-        yield from Consistency().checked(self.reading.in_order(images))

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from etwdetect.core.consistency import Consistency
 from etwdetect.core.events import (
     UNKNOWN_ID,
     Contradiction,
@@ -59,33 +60,48 @@ histories = st.lists(st.one_of(moves.map(lambda move: [move]), lives), max_size=
 )
 
 
-def judged(rule, events):
-    return [hit for hit in map(rule.observe, events) if hit]
+def judged(rule, events, consistency=None):
+    checked = consistency.checked(events) if consistency else events
+    return [hit for hit in map(rule.observe, checked) if hit]
 
 
-def judged_in_blocks(rule, events, size, seen=0):
+def judged_in_blocks(rule, events, size, seen=0, consistency=None):
     """Return the hits of *rule* and how many events it need not see; *seen* are bits of those that it sees."""
-    hits, passed_count = [], 0
-    for begin in range(0, len(events), size):
-        block = events[begin : begin + size]
-        code = np.array([CODES[type(event)] for event in block], np.uint8)
-        pid = np.array([getattr(event, "pid", None) or 0 for event in block], np.uint32)
-        creator = np.array([getattr(event, "creator_pid", 0) for event in block], np.uint32)
-        always = np.array([bool(seen >> number & 1) for number in range(begin, begin + len(block))], np.bool_)
-        passed = passed_over(code, pid, creator, rule, always) & ~always
-        rule.count(counts_of(code[passed], pid[passed], creator[passed]))
-        hits += judged(rule, [event for event, over in zip(block, passed.tolist(), strict=True) if not over])
-        passed_count += int(passed.sum())
-    return hits, passed_count
+    passed_count = 0
+
+    def unseen():
+        nonlocal passed_count
+        for begin in range(0, len(events), size):
+            block = events[begin : begin + size]
+            code = np.array([CODES[type(event)] for event in block], np.uint8)
+            pid = np.array([getattr(event, "pid", None) or 0 for event in block], np.uint32)
+            creator = np.array([getattr(event, "creator_pid", 0) for event in block], np.uint32)
+            always = np.array([bool(seen >> number & 1) for number in range(begin, begin + len(block))], np.bool_)
+            passed = passed_over(code, pid, creator, rule, consistency, always) & ~always
+            rule.count(counts_of(code[passed], pid[passed], creator[passed]))
+            passed_count += int(passed.sum())
+            for event, over in zip(block, passed.tolist(), strict=True):
+                if not over:
+                    yield event
+                elif consistency and isinstance(event, ProcessStop):
+                    consistency.lived(event.pid, event.time)
+
+    return judged(rule, unseen(), consistency), passed_count
 
 
-def memory(rule, now):
-    return rule.snapshot(now), rule.counts, rule.possible_misses, rule.possible_miss_count, rule.remembered
+def memory(rule, now, consistency=None):
+    known = ()
+    if consistency:
+        exited = [(pid, consistency._exited[pid]) for pid in consistency.exited]
+        known = set(consistency.running), exited, consistency._risen
+    state = rule.snapshot(now), rule.counts, rule.possible_misses, rule.possible_miss_count, rule.remembered
+    return *state, rule.contradictions, known
 
 
-@given(
-    histories, st.integers(1, 60), st.integers(1, 4), st.sampled_from([None, 0, 5]), st.just(0) | st.integers(0)
-)
+numbers_of_seen = st.just(0) | st.integers(0)
+
+
+@given(histories, st.integers(1, 60), st.integers(1, 4), st.sampled_from([None, 0, 5]), numbers_of_seen)
 def test_a_rule_that_sees_what_is_left_ends_as_one_that_sees_everything(moves, size, bound, start, seen):
     events = [move(number) for number, move in enumerate(moves)]
     whole, part = RemoteThreadRule(bound, start), RemoteThreadRule(bound, start)
@@ -94,15 +110,29 @@ def test_a_rule_that_sees_what_is_left_ends_as_one_that_sees_everything(moves, s
     assert memory(part, len(events)) == memory(whole, len(events))
 
 
+@given(histories, st.integers(1, 60), st.integers(1, 4), st.sampled_from([1, 3000]), numbers_of_seen)
+def test_what_contradicts_itself_is_told_where_most_is_passed_over(moves, size, bound, step, seen):
+    events = [move(number * step) for number, move in enumerate(moves)]
+    whole, part = RemoteThreadRule(bound + 1, 0), RemoteThreadRule(bound + 1, 0)
+    knows_all, knows_part = Consistency(), Consistency()
+    expected = judged(whole, events, knows_all)
+    assert judged_in_blocks(part, events, size, seen, knows_part)[0] == expected
+    now = len(events) * step
+    assert memory(part, now, knows_part) == memory(whole, now, knows_all)
+
+
 @given(histories, st.integers(1, 60), st.integers(1, 4))
 def test_nothing_is_forgotten_where_few_processes_are_remembered(moves, size, most):
     events = [move(number) for number, move in enumerate(moves)]
     whole, part = RemoteThreadRule(100, 0), RemoteThreadRule(100, 0)
     for rule in (whole, part):
         rule._start._MOST_KNOWN = most
-    expected = judged(whole, events)
-    assert judged_in_blocks(part, events, size)[0] == expected
-    assert memory(part, len(events)) == memory(whole, len(events))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("etwdetect.core.consistency.MOST_PROCESSES", most)
+        knows_all, knows_part = Consistency(), Consistency()
+        expected = judged(whole, events, knows_all)
+        assert judged_in_blocks(part, events, size, consistency=knows_part)[0] == expected
+        assert memory(part, len(events), knows_part) == memory(whole, len(events), knows_all)
 
 
 def test_own_threads_and_whole_lives_are_passed_over():

@@ -132,6 +132,14 @@ class EventType:
         """Whether the layout of *version* is known."""
         return version < len(self.layouts)
 
+    def fixed(self, version: int, pointer_size: int) -> tuple[dict[str, tuple[int, int]], int, tuple[str, ...]]:
+        """Return where its fields are in a payload of a known *version*.
+
+        That is the offset and size in bytes of each field that comes before the first string, and where that part
+        ends; behind it are fields of the types returned last, up to the last one that is read.
+        """
+        return self.layouts[version].fixed(pointer_size, self.names)
+
     def sized(self, raw: RawEvent) -> RawEvent:
         """Return *raw* with the pointer size of its payload."""
         if not self.either_pointer_size or not (self.grows or self.knows(raw.version)):

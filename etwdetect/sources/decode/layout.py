@@ -62,9 +62,25 @@ class Layout:
         return Reader(self.fields, pointer_size, names)
 
     def offset_of(self, name: str, pointer_size: int) -> int:
-        """Return where the field *name* begins, in bytes; every field before it must have a fixed size."""
-        before = takewhile(lambda field: field.name != name, self.fields)
-        return sum(_SIZES[_FIXED[pointer_size][field.type]] for field in before)
+        """Return where the field *name* begins, in bytes; which no string may precede."""
+        return self.fixed(pointer_size, (name,))[0][name][0]
+
+    def fixed(
+        self, pointer_size: int, names: tuple[str, ...]
+    ) -> tuple[dict[str, tuple[int, int]], int, tuple[str, ...]]:
+        """Return the offset and size of the fields up to the first string, where they end, and the types behind.
+
+        Those are of the fields up to the last one of *names*.
+        """
+        fixed = list(takewhile(lambda field: field.type in _FIXED[pointer_size], self.fields))
+        places, at = {}, 0
+        for field in fixed:
+            size = _SIZES[_FIXED[pointer_size][field.type]]
+            places[field.name] = at, size
+            at += size
+        behind = self.fields[len(fixed) :]
+        read = max((number for number, field in enumerate(behind, 1) if field.name in names), default=0)
+        return places, at, tuple(field.type for field in behind[:read])
 
     def pack(self, pointer_size: int, values: Mapping[str, Value]) -> bytes:
         """Return a payload of this layout; fields that *values* does not name are zero, empty or absent."""

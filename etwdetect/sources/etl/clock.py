@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from etwdetect.core.filetime import TICKS_PER_SECOND
+from etwdetect.core.filetime import LAST_FILETIME, TICKS_PER_SECOND
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
     from etwdetect.sources.etl.logfile import LogfileHeader
 
 QPC: Final = 1
 SYSTEM_TIME: Final = 2
 CPU_CYCLES: Final = 3
 """The clock types of a logfile header's ReservedFlags."""
+
+_MOST: Final = 1 << 61
+"""Numbers below it can be added and subtracted in 64 bits."""
 
 
 class ClockConversion:
@@ -41,6 +47,19 @@ class ClockConversion:
     def filetime(self, raw: int) -> int:
         """Return the FILETIME of the raw time stamp *raw*; the result may lie outside 0 to LAST_FILETIME."""
         return self._start + (raw - self._anchor) * self._multiplier // self._divisor
+
+    def filetimes(self, raw: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
+        """Return the FILETIMEs of *raw*, and which of them are valid; those of a time far off are not."""
+        import numpy as np  # noqa: PLC0415 (lazy import: fast start-up for small traces)
+
+        far = _MOST // self._multiplier
+        if max(abs(self._anchor), self._divisor * self._multiplier, abs(self._start)) >= _MOST:
+            return np.zeros_like(raw), np.zeros(len(raw), np.bool_)
+        near = (raw > -_MOST) & (raw < _MOST)
+        whole, rest = np.divmod(np.where(near, raw, 0) - self._anchor, self._divisor)
+        near &= abs(whole) < far
+        time = self._start + np.where(near, whole, 0) * self._multiplier + rest * self._multiplier // self._divisor
+        return time, near & (time >= 0) & (time <= LAST_FILETIME)
 
     def ahead_of(self, other: ClockConversion) -> int:
         """Return how much later this conversion's FILETIMEs are than those of *other*, in 100 ns units."""

@@ -12,7 +12,7 @@ from typing import IO, TYPE_CHECKING, Final, NamedTuple
 from etwdetect.core.errors import NotATraceError
 from etwdetect.sources.etl import buffers, compression, logfile, records
 from etwdetect.sources.etl.clock import ClockConversion
-from etwdetect.sources.etl.walk import Span, Wanted, walk
+from etwdetect.sources.etl.walk import WIDE, Span, Wanted, walk
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -167,6 +167,16 @@ class Trace:
         The bytes of records to be put aside are passed to *aside*; `etl.records.read` parses them. Those of stacks
         are passed to *stacks*, many at once, each padded to 8 bytes.
         """
+        for found in self.windows(wanted, aside, stacks):
+            yield from found
+
+    def windows(
+        self,
+        wanted: Wanted,
+        aside: Callable[[bytes], None] | None = None,
+        stacks: Callable[[bytes], None] | None = None,
+    ) -> Iterator[FoundRecords]:
+        """Yield the same records, those of many buffers at once; use each before the next one is read."""
         self._known_damages = Damages(self.damages.count, list(self.damages.described))
         window = _Window()
         for offset, header in self._buffers():
@@ -175,7 +185,7 @@ class Trace:
             if header.filled == header.size == buffers.HEADER_SIZE:
                 continue  # no records: nothing to hold, however many there are
             if not window.has_room(header.filled - buffers.HEADER_SIZE):
-                yield from self._records_in(window, wanted, aside, stacks)
+                yield self._found_in(window, wanted, aside, stacks)
                 window.clear()
             try:
                 window.place(offset, self._body(offset, header), header)
@@ -184,7 +194,7 @@ class Trace:
         expected = self.header.buffers_expected
         if expected is not None and not self.stopped:
             self.missing = max(expected - self._found, 0)
-        yield from self._records_in(window, wanted, aside, stacks)
+        yield self._found_in(window, wanted, aside, stacks)
 
     def _buffers(self) -> Iterator[tuple[int, BufferHeader]]:
         """Yield each buffer's offset and header; skip invalid ones where the next one's offset is known."""
@@ -273,13 +283,13 @@ class Trace:
             self.size = offset
             return b""
 
-    def _records_in(
+    def _found_in(
         self,
         window: _Window,
         wanted: Wanted,
         aside: Callable[[bytes], None] | None,
         stacks: Callable[[bytes], None] | None,
-    ) -> Iterator[RawEvent]:
+    ) -> FoundRecords:
         walked = walk(window.data, [buffer.span for buffer in window.placed], wanted)
         self.events_read += walked.records
         if self.header.is_ring:
@@ -296,11 +306,7 @@ class Trace:
                 break
             at_once = walked.stacks[first : first + _STACKS_AT_ONCE]
             stacks(b"".join([data[at : at + ((data[at + 4] | data[at + 5] << 8) + 7 & -8)] for at in at_once]))
-        for at, buffer in _with_buffers(walked.found, window.placed):
-            try:
-                yield records.read(window.data, at, self.clock, buffer.file_offset(at))
-            except ValueError as error:
-                self._damaged(buffer, at, f"{error}; the record is left out")
+        return FoundRecords(self, window, walked.found)
 
     def _find_oldest(self, window: _Window) -> None:
         for span, offset, _, cpu in window.placed:
@@ -340,6 +346,30 @@ class _Window:
         self._used = end + -end % records.ALIGNMENT
         self.data[start : self._used] = body + bytes(self._used - end)
         self.placed.append(_Placed(Span(start, end), offset, header.compressed, header.cpu))
+
+
+class FoundRecords:
+    """The wanted records of one window: at the offsets *at* in *data*, in ascending order."""
+
+    def __init__(self, trace: Trace, window: _Window, at: list[int]) -> None:
+        self.data = window.data
+        self.at = at
+        self.is_wide = len(window.placed) >= WIDE
+        """Whether there are so many buffers that numpy is loaded anyway."""
+        self._trace = trace
+        self._placed = window.placed
+
+    def __iter__(self) -> Iterator[RawEvent]:
+        """Yield the records."""
+        return (raw for _, raw in self.parsed(self.at))
+
+    def parsed(self, at: Iterable[int]) -> Iterator[tuple[int, RawEvent]]:
+        """Yield the records at the offsets *at*, which ascend, behind their offset; the others are damaged."""
+        for each, buffer in _with_buffers(at, self._placed):
+            try:
+                yield each, records.read(self.data, each, self._trace.clock, buffer.file_offset(each))
+            except ValueError as error:
+                self._trace._damaged(buffer, each, f"{error}; the record is left out")  # noqa: SLF001 (its part)
 
 
 def _with_buffers(positions: Iterable[int], placed: list[_Placed]) -> Iterator[tuple[int, _Placed]]:

@@ -80,3 +80,20 @@ def test_the_raw_time_of_a_filetime_is_the_earliest_that_reaches_it(fields, file
     under_test = clock(**fields)
     raw = under_test.raw(filetime)
     assert under_test.filetime(raw - 1) < filetime <= under_test.filetime(raw)
+
+
+@given(
+    st.sampled_from(
+        ({"clock": 1, "perf_freq": 3_579_545}, {"clock": 2}, {"clock": 3, "cpu_mhz": 2400}, {"perf_freq": 1 << 62})
+    ),
+    st.lists(st.integers(-(1 << 63), (1 << 63) - 1) | st.integers(ANCHOR - 10**9, ANCHOR + 10**9)),
+)
+def test_many_times_are_converted_as_one_by_one_or_left_alone(fields, raws):
+    np = pytest.importorskip("numpy")
+    one = clock(**fields)
+    times, valid = one.filetimes(np.array(raws, np.int64))
+    for raw, time, is_valid in zip(raws, times.tolist(), valid.tolist(), strict=True):
+        expected = one.filetime(raw)
+        assert not is_valid or time == expected
+        if fields.get("perf_freq") != 1 << 62 and abs(raw - ANCHOR) <= 10**9:
+            assert is_valid == (expected >= 0)
