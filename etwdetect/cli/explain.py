@@ -11,9 +11,11 @@ from etwdetect.cli.enrichment import Enrichment, enrichment_options
 from etwdetect.cli.inputs import Inputs, consume
 from etwdetect.cli.limits import OutputLimit, limit_option
 from etwdetect.cli.status import Status, of_all
+from etwdetect.enrich.call_fields import CALL_FIELDS
 from etwdetect.enrich.fields import FIELDS
+from etwdetect.enrich.kinds import AT_LEAST
 from etwdetect.results.clock import Clock
-from etwdetect.results.formats.text import text_line
+from etwdetect.results.formats.text import stack_text, text_line
 from etwdetect.results.wording import printable
 
 if TYPE_CHECKING:
@@ -85,12 +87,20 @@ class _Explained:
 
 
 def explanation(detection: Detection, kinds: Kinds) -> Iterator[str]:
-    """Yield the lines that say what kind *detection* is and why, what each rule says, and what is not known."""
+    """Yield the lines that say what kind *detection* is and why, what each rule says, and what is not known.
+
+    Rules that ask for a call stack are left out where there is none.
+    """
     absent = dict(detection.absent)
     yield printable(f"kind: {detection.kind or 'not known'}; severity: {detection.severity or 'not known'}")
     yield f"because {printable(detection.reason or absent.get('Kind', 'no rule has a kind for it'))}"
+    stack = stack_text(detection.calls)
+    if stack is not None:
+        yield printable(stack)
     for outcome in kinds.evaluate(detection):
         rule = outcome.rule
+        if stack is None and outcome.missed is not None and outcome.missed.field in CALL_FIELDS:
+            continue
         yield f"{printable(rule.name)} ({printable(rule.origin)}): {_made(outcome, detection)}"
     for name, why in absent.items():
         if name != "Kind":
@@ -101,7 +111,9 @@ def _made(outcome: RuleOutcome, detection: Detection) -> str:
     """Return what one rule says of *detection*."""
     missed = outcome.missed
     if missed is None:
-        return f"fits, decides {' and '.join(outcome.assigned)}" if outcome.assigned else "fits, but comes later"
+        words = {AT_LEAST: f"that the severity is at least {outcome.rule.at_least}"}
+        decided = " and ".join(words.get(name, name) for name in outcome.assigned)
+        return f"fits, decides {decided}" if decided else "fits, but comes later"
     value = FIELDS[missed.field](detection)
     known = ", ".join((value,) if isinstance(value, str) else value or ()) or "unknown"
     asked = " or ".join(pattern or "unknown" for pattern in missed.patterns)

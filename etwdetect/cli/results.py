@@ -52,6 +52,7 @@ class Choices:
     form: str = "text"
     output: Path | None = None
     utc: bool = False
+    stacks: bool = False
     exit_code: bool = False
     sigma: tuple[Path, ...] = ()
     min_level: str | None = None
@@ -105,7 +106,7 @@ class Results:
     def __init__(self, choices: Choices, wanted: Filter) -> None:
         self._passed = 0
         self._stopped = 0
-        self.clock = Clock(in_utc=choices.utc)
+        self.clock = Clock(in_utc=choices.utc, stacks=choices.stacks)
         self.privacy = choices.privacy
         self._choices = choices
         self._wanted = wanted

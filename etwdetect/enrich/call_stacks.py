@@ -15,6 +15,7 @@ from __future__ import annotations
 from itertools import chain
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from etwdetect.enrich.call_fields import RUNTIMES, UNBACKED, UNKNOWN
 from etwdetect.enrich.detection import Calls
 from etwdetect.enrich.programs import file_name
 
@@ -23,37 +24,11 @@ if TYPE_CHECKING:
 
     from etwdetect.core.events import CallStack
     from etwdetect.core.rule import RemoteThread
+    from etwdetect.enrich.imagefiles import ImageFiles
     from etwdetect.enrich.images import ImageFinder
     from etwdetect.enrich.modules import Module
     from etwdetect.enrich.paths import Paths
     from etwdetect.enrich.tracked_process import TrackedProcess
-
-UNBACKED: Final = "Unbacked"
-"""In a summary: frames in none of the images that the process had mapped."""
-UNKNOWN: Final = "Unknown"
-"""In a summary: frames in none of its known images, which may not be all."""
-
-RUNTIMES: Final = (
-    "clr.dll",
-    "coreclr.dll",
-    "mscorwks.dll",
-    "mono-2.0-bdwgc.dll",
-    "mono-2.0-sgen.dll",
-    "jvm.dll",
-    "v8.dll",
-    "node.exe",
-    "chrome.dll",
-    "msedge.dll",
-    "electron.exe",
-    "libcef.dll",
-    "chakra.dll",
-    "jscript9.dll",
-    "mozjs.dll",
-    "xul.dll",
-    "luajit.dll",
-    "lua51.dll",
-)
-"""Modules that make code at run time, so that calls come from outside any image. CPython makes none."""
 
 MOST_HELD: Final = 1 << 20
 """How many frames of remote threads are held that wait for the end of their grace period: some 50 MB."""
@@ -89,10 +64,14 @@ class FoundCalls(NamedTuple):
 
 
 class CallFinder:
-    """Keeps the stacks of thread starts that are about to come, and finds their frames in images."""
+    """Keeps the stacks of thread starts that are about to come, and finds their frames in images.
 
-    def __init__(self, images: ImageFinder, paths: Paths, pointer_size: int) -> None:
+    *files* are the image files to look functions up in, *pointer_size* the machine's, in bytes.
+    """
+
+    def __init__(self, images: ImageFinder, paths: Paths, files: ImageFiles | None, pointer_size: int) -> None:
         self._images = images
+        self._files = files
         self._paths = paths
         self._pointer_size = pointer_size
         self._coming: dict[_Key, CallStack] = {}
@@ -155,9 +134,28 @@ class CallFinder:
         )
         outside = UNBACKED if found.all_known else UNKNOWN
         summary = "|".join(_without_repeats(_summed_up(found.user, outside)))
-        calls = Calls(user or None, kernel or None, summary or None, found.runtime)
+        symbols = self._symbols(stack.user_frames or (), found.user, names)
+        calls = Calls(user or None, kernel or None, summary or None, symbols, found.runtime)
         reasons = ("CallTrace", stack.no_user), ("CallKernel", stack.no_kernel)
         return calls, tuple((name, why) for name, why in reasons if why is not None)
+
+    def _symbols(
+        self, addresses: tuple[int, ...], modules: tuple[Module | None, ...], names: dict[str | None, str | None]
+    ) -> str | None:
+        """Return the frames of the user part with the nearest functions below them; None where none has one."""
+        if self._files is None:
+            return None
+        frames, is_any = [], False
+        for address, module in zip(addresses, modules, strict=True):
+            path = names[module.path] if module else None
+            text = frame_text(address, module, path and file_name(path), self._pointer_size)
+            offset = address - module.base if module else 0
+            function = self._files.function_below(path, module, offset) if module and path else None
+            if function is not None and path:
+                is_any = True
+                text = f"{file_name(path)}!{function[0]}+0x{offset - function[1]:x}"
+            frames.append(text)
+        return "|".join(frames) if is_any else None
 
 
 def frame_text(address: int, module: Module | None, path: str | None, pointer_size: int) -> str:

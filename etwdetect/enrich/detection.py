@@ -53,13 +53,15 @@ class Calls:
     """The call stack of the thread that created another one, the innermost call first.
 
     *trace* are the frames of the user part and *kernel* those of the kernel part, in the form of Sysmon's
-    CallTrace; *summary* are the user part's modules, in the form of Elastic's call_stack_summary. *runtime* is a
-    module of the creator's process that makes code at run time, if it has one.
+    CallTrace; *summary* are the user part's modules, in the form of Elastic's call_stack_summary; *symbols* are
+    its frames by the nearest function below, where image files are at hand. *runtime* is a module of the creator's
+    process that makes code at run time, if it has one.
     """
 
     trace: str | None = None
     kernel: str | None = None
     summary: str | None = None
+    symbols: str | None = None
     runtime: str | None = None
 
 

@@ -100,7 +100,7 @@ class Enricher:
         self._processes = ProcessTracker()
         self._images = ImageFinder(self._processes, source, pointer_size)
         self._starts = StartFinder(self._images, self._paths, source, files, pointer_size)
-        self._calls = CallFinder(self._images, self._paths, pointer_size)
+        self._calls = CallFinder(self._images, self._paths, files, pointer_size)
         self._pending: deque[_Pending] = deque()
         processes, starts = self._processes, self._starts
         self._prescan_handlers: dict[type, Callable[..., object]] = {

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Final
 
 from etwdetect.enrich.absent import NO_EXPORT, OUTSIDE
+from etwdetect.enrich.call_fields import CALL_FIELDS
+from etwdetect.enrich.paths import on_its_volume
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,27 +19,6 @@ END_OF_PROGRAMS: Final = {4: 0x8000_0000, 8: 1 << 47}
 """By pointer size: the end of user-mode addresses; a 32-bit machine can be configured for 3 of 4 GiB."""
 KERNEL_SPACE: Final = {4: 0xC000_0000, 8: 0xFFFF_8000_0000_0000}
 """By pointer size: from here on every address is a kernel address, however the machine is configured."""
-
-_VOLUME: Final = re.compile(r"(?:\\\?\?\\)?[A-Za-z]:(?=\\)|\\Device\\HarddiskVolume[0-9]+(?=\\)", re.IGNORECASE)
-_SYSTEM_ROOT: Final = "\\systemroot\\"
-
-
-def on_its_volume(path: str | None) -> str | None:
-    r"""Return *path* without its drive letter or volume, so that rules can refer to files of Windows itself.
-
-    >>> on_its_volume("\\Device\\HarddiskVolume3\\Windows\\System32\\ntdll.dll")
-    '\\Windows\\System32\\ntdll.dll'
-    >>> on_its_volume("\\SystemRoot\\System32\\ntdll.dll")
-    '\\Windows\\System32\\ntdll.dll'
-    >>> on_its_volume("csrss.exe")
-    'csrss.exe'
-    """
-    if path is None:
-        return None
-    if path[: len(_SYSTEM_ROOT)].lower() == _SYSTEM_ROOT:
-        return f"\\Windows{path[len(_SYSTEM_ROOT) - 1 :]}"
-    volume = _VOLUME.match(path)
-    return path[volume.end() :] if volume else path
 
 
 def start_place(detection: Detection) -> str | None:
@@ -99,6 +79,7 @@ FIELDS: Final[dict[str, Callable[[Detection], Value]]] = {
     "StartFunction": lambda detection: detection.start.function,
     "StartExport": _export,
     "StartAlso": lambda detection: "pool" if detection.start.pool else None,
+    **CALL_FIELDS,
     "Evidence": lambda detection: detection.thread.evidence,
 }
 """Every field that a rule can refer to. docs/reference/kinds.md describes those that are not in the record."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from etwdetect.core.bounded import BoundedMap
 from etwdetect.enrich.absent import NO_EXPORT
@@ -25,8 +26,16 @@ _NO_FILE: Final = "no file"
 _ON_A_DRIVE: Final = re.compile(r"[A-Za-z]:\\")
 _SYSTEM_FOLDERS: Final = ("system32", "syswow64", "sychpe32", "sysarm32")
 
-Exports = dict[int, str] | str
-"""The functions of an image by their offset, or the reason why they are unknown."""
+
+class _Functions(NamedTuple):
+    """The functions that an image exports, by their offset, and these offsets in order."""
+
+    by_offset: dict[int, str]
+    offsets: list[int]
+
+
+Exports = _Functions | str
+"""The functions of an image, or the reason why they are unknown."""
 
 
 class ImageFiles:
@@ -50,18 +59,30 @@ class ImageFiles:
 
     def function_at(self, path: str, module: Module, offset: int) -> tuple[str | None, str | None]:
         """Return the function that *module*, at *path*, exports at *offset*, or None and the reason."""
+        exports = self._of(path, module)
+        if isinstance(exports, str):
+            return None, exports
+        function = exports.by_offset.get(offset)
+        return function, None if function else NO_EXPORT
+
+    def function_below(self, path: str, module: Module, offset: int) -> tuple[str, int] | None:
+        """Return the last function that *module*, at *path*, exports up to *offset*, and its own offset."""
+        exports = self._of(path, module)
+        if isinstance(exports, str):
+            return None
+        at = bisect_right(exports.offsets, offset) - 1
+        return (exports.by_offset[exports.offsets[at]], exports.offsets[at]) if at >= 0 else None
+
+    def _of(self, path: str, module: Module) -> Exports:
         build = Build(module.stamp, module.size, module.checksum)
         if not build.is_known():
-            return None, "which build the image is, is not told"
+            return "which build the image is, is not told"
         key = path.casefold(), build
         exports = self._images.get(key)
         if exports is None:
             exports = self._exports(path, build)
         self._images.put(key, exports)
-        if isinstance(exports, str):
-            return None, exports
-        function = exports.get(offset)
-        return function, None if function else NO_EXPORT
+        return exports
 
     def _exports(self, path: str, build: Build) -> Exports:
         """Return the functions in the first file for *path* that has the right build."""
@@ -72,7 +93,8 @@ class ImageFiles:
             try:
                 difference = build.difference(read_build(file))
                 if difference is None:
-                    return read_exports(file)
+                    functions = read_exports(file)
+                    return _Functions(functions, sorted(functions))
                 why = f"the file is of another build: {difference}"
             except BrokenImageError as error:
                 why = f"the file cannot be used: {error}"

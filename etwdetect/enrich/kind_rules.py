@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 SEVERITIES: Final = ("critical", "high", "medium", "low", "informational")
 
-_KEYS: Final = ("name", "kind", "severity", "attack", "reason", "when")
+_KEYS: Final = ("name", "kind", "severity", "at_least", "attack", "reason", "when")
 _TECHNIQUE: Final = re.compile(r"T[0-9]{4}(\.[0-9]{3})?")
 PLACEHOLDER: Final = re.compile(r"\{(\w+)\}")
 """A field's name in the text of a reason."""
@@ -77,13 +77,15 @@ class KindCondition(NamedTuple):
 class KindRule:
     """One rule: its conditions, and the kind, severity and reason it assigns. *origin* is its file.
 
-    *attack* has the ids of the ATT&CK techniques that the kind is a sign of.
+    *attack* has the ids of the ATT&CK techniques that the kind is a sign of. With *at_least*, no severity that a
+    later rule assigns is below that.
     """
 
     name: str
     when: tuple[KindCondition, ...]
     kind: str | None = None
     severity: str | None = None
+    at_least: str | None = None
     reason: str = ""
     origin: str = ""
     attack: tuple[str, ...] = ()
@@ -149,12 +151,19 @@ class _Entry:
         for key in self._entry:
             if key not in _KEYS:
                 raise self._error(f"{key}: unknown key; allowed are {', '.join(_KEYS)}")
-        kind, severity = self._text("kind"), self._text("severity")
-        if kind is None and severity is None:
+        kind, severity, at_least = self._text("kind"), self._severity("severity"), self._severity("at_least")
+        if kind is None and severity is None and at_least is None:
             raise self._error("needs a kind or a severity")
+        if severity is not None and at_least is not None:
+            raise self._error("at_least: has no use beside a severity")
+        given = kind, severity, at_least, self._reason(), self._origin, self._attack(kind)
+        return KindRule(name, self._conditions(), *given)
+
+    def _severity(self, key: str) -> str | None:
+        severity = self._text(key)
         if severity is not None and severity not in SEVERITIES:
-            raise self._error(f"severity: {severity!r} must be one of {', '.join(SEVERITIES)}")
-        return KindRule(name, self._conditions(), kind, severity, self._reason(), self._origin, self._attack(kind))
+            raise self._error(f"{key}: {severity!r} must be one of {', '.join(SEVERITIES)}")
+        return severity
 
     def _attack(self, kind: str | None) -> tuple[str, ...]:
         techniques = self._entry.get("attack", [])

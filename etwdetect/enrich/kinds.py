@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from etwdetect.enrich.fields import FIELDS
-from etwdetect.enrich.kind_rules import PLACEHOLDER, KindCondition, KindRule, builtin
+from etwdetect.enrich.kind_rules import PLACEHOLDER, SEVERITIES, KindCondition, KindRule, builtin
 
 if TYPE_CHECKING:
     import re
@@ -21,6 +21,9 @@ UNKNOWN: Final = "unknown"
 """The kind of a rule that says that the kind cannot be known, and why."""
 
 _ASSIGNED: Final = ("kind", "severity")
+
+AT_LEAST: Final = "at_least"
+"""Among what a rule assigned: that the severity is not below what the rule says."""
 
 
 class RuleOutcome(NamedTuple):
@@ -38,28 +41,39 @@ class Kinds:
         self.rules = own + builtin()
 
     def classify(self, detection: Detection) -> Detection:
-        """Return *detection* with its kind, the reason for it, its severity, and ATT&CK techniques."""
+        """Return *detection* with its kind and severity, the reason for both, and ATT&CK techniques."""
         by: dict[str, KindRule] = {}
+        raising: list[KindRule] = []
         for outcome in self.evaluate(detection):
-            by.update(dict.fromkeys(outcome.assigned, outcome.rule))
+            if AT_LEAST in outcome.assigned:
+                raising.append(outcome.rule)
+            by.update((name, outcome.rule) for name in outcome.assigned if name != AT_LEAST)
             if len(by) == len(_ASSIGNED):
                 break
         severity = by["severity"].severity if "severity" in by else None
+        if severity is not None:
+            severity = min((severity, *(rule.at_least or severity for rule in raising)), key=SEVERITIES.index)
         if "kind" not in by:
             return replace(detection, severity=severity)
         rule = by["kind"]
-        reason = _filled(rule.reason, detection) or f"the rule {rule.name!r} fits"
+        reasons = (_filled(each.reason, detection) for each in (rule, *raising))
+        reason = "; ".join(filter(None, reasons)) or f"the rule {rule.name!r} fits"
         assessed = replace(detection, severity=severity, techniques=rule.attack)
         if rule.kind == UNKNOWN:
             return replace(assessed, absent=(*detection.absent, ("Kind", reason)))
         return replace(assessed, kind=rule.kind, reason=reason)
 
     def evaluate(self, detection: Detection) -> Iterator[RuleOutcome]:
-        """Yield the outcome of each rule for *detection*, in order; the first to assign a field decides it."""
+        """Yield the outcome of each rule for *detection*, in order; the first to assign a field decides it.
+
+        A rule with a least severity counts up to the one that assigns the severity.
+        """
         unassigned = list(_ASSIGNED)
         for rule in self.rules:
             missed = rule.missed(detection)
             assigned = () if missed else tuple(name for name in unassigned if getattr(rule, name) is not None)
+            if not missed and rule.at_least is not None and "severity" in unassigned:
+                assigned += (AT_LEAST,)
             unassigned = [name for name in unassigned if name not in assigned]
             yield RuleOutcome(rule, missed, assigned)
 

@@ -28,6 +28,9 @@ _WINDOWS: Final = "\\windows\\"
 _SYSTEM_ROOT: Final = "\\systemroot\\"
 _USUAL: Final = "C:\\"
 _AMBIGUOUS: Final = 2
+_OF_A_VOLUME: Final = re.compile(
+    r"(?:\\\?\?\\)?[A-Za-z]:(?=\\)|\\Device\\HarddiskVolume[0-9]+(?=\\)", re.IGNORECASE
+)
 
 
 _GIVEN: Final = re.compile(r"([A-Za-z]:)\\?=(\\[^\0]*[^\0\\])\\?")
@@ -46,6 +49,24 @@ def drive(text: str) -> tuple[str, str]:
     if found is None:
         raise ValueError(rf"{text!r} is not a drive and its volume, such as C:=\Device\HarddiskVolume3")
     return found[2], found[1].upper()
+
+
+def on_its_volume(path: str | None) -> str | None:
+    r"""Return *path* without its drive letter or volume, so that rules can refer to files of Windows itself.
+
+    >>> on_its_volume("\\Device\\HarddiskVolume3\\Windows\\System32\\ntdll.dll")
+    '\\Windows\\System32\\ntdll.dll'
+    >>> on_its_volume("\\SystemRoot\\System32\\ntdll.dll")
+    '\\Windows\\System32\\ntdll.dll'
+    >>> on_its_volume("csrss.exe")
+    'csrss.exe'
+    """
+    if path is None:
+        return None
+    if path[: len(_SYSTEM_ROOT)].lower() == _SYSTEM_ROOT:
+        return f"\\Windows{path[len(_SYSTEM_ROOT) - 1 :]}"
+    volume = _OF_A_VOLUME.match(path)
+    return path[volume.end() :] if volume else path
 
 
 class Paths:

@@ -13,13 +13,15 @@ if TYPE_CHECKING:
 class Clock:
     """Shows FILETIMEs in the reader's time zone or *in_utc*; once `dates` is set, with their dates.
 
-    Once `traces` is set, lines name the trace besides: times of several would be mixed up.
+    Once `traces` is set, lines name the trace besides: times of several would be mixed up. With *stacks* they have
+    the call stack.
     """
 
-    def __init__(self, *, in_utc: bool = False, dates: bool = False) -> None:
+    def __init__(self, *, in_utc: bool = False, dates: bool = False, stacks: bool = False) -> None:
         self._in_utc = in_utc
         self.dates = dates
         self.traces = False
+        self.stacks = stacks
 
     def moment(self, time: int) -> datetime:
         """Return the FILETIME *time* as a datetime in the time zone to show."""

@@ -351,6 +351,7 @@ FIELDS: Final = (
     RecordField("CallTrace", _TEXT, "calls.trace", _CALLS, _NARROW | {"syslog"}, extension=True),
     RecordField("CallKernel", _TEXT, "calls.kernel", _CALLS, _NARROW | {"syslog"}, extension=True),
     RecordField("CallSummary", _TEXT, "calls.summary", _CALLS, _NARROW, extension=True),
+    RecordField("CallSymbols", _TEXT, "calls.symbols", _CALLS, _NARROW | {"syslog"}, extension=True),
     RecordField("Container", _TEXT, "container", _CONTAINER, _NARROW, extension=True),
     RecordField("AssumedDrive", _TEXT, "assumed_drive", _ASSUMED, _NARROW, extension=True),
     RecordField("Kind", _TEXT, "kind", ALWAYS, _SYSMON, extension=True),

@@ -162,3 +162,19 @@ def test_it_ends_quietly_when_nobody_reads_any_more(etwdetect, tmp_path, suffix)
         process.stdout.close()
         err = process.stderr.read()
     assert (process.returncode, err) == (0, b"")
+
+
+def test_a_call_stack_stands_on_one_line_before_the_rules_that_ask_for_it(etwdetect, tmp_path):
+    recorded = tmp_path / "events.jsonl"
+    assert etwdetect("events", SAMPLE, "-o", recorded).status == 0
+    rows = [json.loads(line) for line in recorded.read_text("utf-8").splitlines()]
+    of_record = {"kind": "ThreadStart", "creator_pid": 7392, "pid": 8336}
+    at = next(at for at, row in enumerate(rows) if of_record.items() <= row.items())
+    ends = {name: rows[at][name] for name in ("host", "recording", "seq", "time", "creator_pid", "creator_tid")}
+    stack = ends | {"schema_version": 2, "kind": "CallStack", "kernel_frames": "0xFFFFF80000000001"}
+    rows.insert(at, stack | {"no_user": "it is late"})
+    recorded.write_text("\n".join(map(json.dumps, rows)) + "\n", "utf-8")
+    lines = etwdetect("explain", recorded).out.splitlines()
+    assert lines[3] == "  stack: not there; in the kernel: UNKNOWN(FFFFF80000000001)"
+    assert "  nested (kinds.toml): missed: CallNested is no, must be yes" in lines
+    assert "  no CallTrace: it is late" in lines

@@ -15,7 +15,9 @@ from etwdetect.core.rule import RemoteThreadRule
 from etwdetect.enrich import call_stacks
 from etwdetect.enrich.detection import Calls
 from etwdetect.enrich.enricher import Enricher
+from etwdetect.enrich.imagefiles import ImageFiles
 from etwdetect.pipeline import Pipeline
+from tests.enrich.pe_by_hand import CHECKSUM, SIZE, STAMP, export_directory, image
 
 TIME = 1_000_000
 CREATOR = 10, 11
@@ -31,9 +33,9 @@ LISTED = [
 NOT_THERE = "it is not there"
 
 
-def detected(*events, pointer_size=8, kernel=None, user=None, **stack):
+def detected(*events, pointer_size=8, files=None, kernel=None, user=None, **stack):
     """The detection of a thread that process 10 makes in process 20 with the given stack."""
-    enricher = Enricher(pointer_size=pointer_size)
+    enricher = Enricher(pointer_size=pointer_size, files=files)
     pipeline = Pipeline(RemoteThreadRule(), enricher)
     for event in (*events, CallStack(TIME, *CREATOR, kernel, user, **stack), ThreadStart(TIME, *CREATOR, 20, 21)):
         pipeline.observe(event)
@@ -146,3 +148,13 @@ def test_more_frames_than_are_held_are_told(monkeypatch):
     pipeline.observe(ThreadStart(TIME + 9, *CREATOR, 20, 29))
     (third,) = pipeline.take()
     assert third.calls.trace is not None
+
+
+def test_with_image_files_frames_have_the_nearest_function_below(tmp_path):
+    (tmp_path / "a.dll").write_bytes(image(export_directory([0x2010], [("NtCreateThreadEx", 0)])))
+    load = ImageLoad(6, 10, CLR, SIZE, CHECKSUM, STAMP, "C:\\a.dll")
+    user = CLR + 0x2024, OUTSIDE, NTDLL + 0x10, CLR + 1
+    assert detected(*LISTED, load, user=user, files=ImageFiles(tmp_path)).calls.symbols == (
+        "a.dll!NtCreateThreadEx+0x14|UNKNOWN(000001A2B3C4D5E6)|ntdll.dll+10|a.dll+1"
+    )
+    assert detected(*LISTED, user=user, files=ImageFiles(tmp_path)).calls.symbols is None

@@ -42,6 +42,15 @@ def test_a_function_is_found_at_exactly_its_offset(tmp_path):
     assert function(tmp_path, offset=0x2011) == (None, NO_EXPORT)
 
 
+def test_the_function_below_an_offset_is_the_nearest_one(tmp_path):
+    table = export_directory([0x2010, 0x2050], [("Alpha", 0), ("Beta", 1)])
+    put(tmp_path, "a.dll", image(table))
+    files = ImageFiles(tmp_path)
+    below = [files.function_below(PATH, module(), offset) for offset in (0x200F, 0x2010, 0x204F, 0x9000)]
+    assert below == [None, ("Alpha", 0x2010), ("Alpha", 0x2010), ("Beta", 0x2050)]
+    assert files.function_below("C:\\b.dll", module("C:\\b.dll"), 0x2010) is None
+
+
 @pytest.mark.parametrize("place", ["a.dll", "A.DLL", "System32/a.dll", "windows/SYSTEM32/A.dll"])
 def test_the_folder_is_that_of_the_files_or_of_windows_or_around_it_in_any_case(tmp_path, place):
     put(tmp_path, place, dll())

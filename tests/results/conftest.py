@@ -51,6 +51,7 @@ FULL = Detection(
         "C:\\Windows\\System32\\ntdll.dll+9d4c4|UNKNOWN(000001A2B3C4D5E6)",
         "C:\\Windows\\System32\\ntoskrnl.exe+42fa00",
         "ntdll.dll|Unbacked",
+        "ntdll.dll!NtCreateThreadEx+0x14|UNKNOWN(000001A2B3C4D5E6)",
     ),
     sigma_rules=(
         FiredRule(

@@ -39,6 +39,7 @@ FULL_LINE = (
     ' "CallTrace": "C:\\\\Windows\\\\System32\\\\ntdll.dll+9d4c4|UNKNOWN(000001A2B3C4D5E6)",'
     ' "CallKernel": "C:\\\\Windows\\\\System32\\\\ntoskrnl.exe+42fa00",'
     ' "CallSummary": "ntdll.dll|Unbacked",'
+    ' "CallSymbols": "ntdll.dll!NtCreateThreadEx+0x14|UNKNOWN(000001A2B3C4D5E6)",'
     ' "Container": "0f5fb4d8-0c1a-4f2b-9f6a-000000000001",'
     ' "AssumedDrive": "C:=\\\\Device\\\\HarddiskVolume3", "Kind": "debugger break-in",'
     ' "KindReason": "it starts at DbgUiRemoteBreakin", "Severity": "low",'
@@ -116,7 +117,7 @@ def detections(draw):
         draw(st.sampled_from(["etw", "driver"])),
         draw(processes(thread.creator_pid)),
         draw(processes(thread.pid)),
-        calls=draw(st.builds(Calls, st.none() | text, st.none() | text, st.none() | text)),
+        calls=draw(st.builds(Calls, *[st.none() | text] * 4)),
         start=draw(st.builds(Start, st.none() | text, st.none() | wide, st.none() | text)),
         pointer_size=size,
         absent=tuple(draw(st.dictionaries(text, text, max_size=3)).items()),

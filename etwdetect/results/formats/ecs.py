@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from etwdetect._version import __version__
 from etwdetect.core import filetime
+from etwdetect.enrich.call_fields import frames_of
 from etwdetect.enrich.programs import file_name
 from etwdetect.results.attack import TACTICS, tactics
 from etwdetect.results.fields import record_id, start_address
@@ -128,7 +129,7 @@ def _process(pid: int, process: Process) -> dict[str, Any]:
 def _call_stack(detection: Detection) -> dict[str, Any]:
     """Return the user part of the call stack, as Elastic Defend writes it."""
     calls = detection.calls
-    frames = calls.trace.split("|") if calls.trace else ()
+    frames = frames_of(calls.symbols or calls.trace) or ()
     return {
         "call_stack": [{"symbol_info": frame} for frame in frames],
         "call_stack_summary": calls.summary,

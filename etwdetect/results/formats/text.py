@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from etwdetect.enrich.call_fields import frames_of
 from etwdetect.enrich.programs import file_name
 from etwdetect.results.fields import sigma_level, start_address
 from etwdetect.results.wording import printable
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from etwdetect.core.rule import RemoteThread
-    from etwdetect.enrich.detection import Detection
+    from etwdetect.enrich.detection import Calls, Detection
     from etwdetect.results.clock import Clock
 
 
@@ -52,10 +53,21 @@ def _behind(detection: Detection, clock: Clock) -> Iterator[str]:
     if detection.sigma:
         level = sigma_level(detection)
         yield f"Sigma{f' ({level})' if level else ''}: {printable('; '.join(detection.sigma))}"
+    if clock.stacks and (stack := stack_text(detection.calls)) is not None:
+        yield printable(stack)
     if detection.thread.evidence:
         yield f"[{printable(', '.join(detection.thread.evidence))}]"
     if clock.traces and detection.trace is not None:
         yield f"in {printable(detection.trace)}"
+
+
+def stack_text(calls: Calls) -> str | None:
+    """Return the call stack on one line, the innermost call first; None where there is none."""
+    if calls.trace is None and calls.kernel is None:
+        return None
+    user = " < ".join(map(file_name, frames_of(calls.symbols or calls.trace) or ())) or "not there"
+    kernel = " < ".join(map(file_name, frames_of(calls.kernel) or ())) or "not there"
+    return f"stack: {user}; in the kernel: {kernel}"
 
 
 def _start(detection: Detection) -> str | None:

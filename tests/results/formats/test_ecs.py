@@ -41,7 +41,7 @@ def test_the_source_is_the_process_and_the_target_stays_in_the_event_data():
             "id": 4788,
             "Ext": {
                 "call_stack": [
-                    {"symbol_info": "C:\\Windows\\System32\\ntdll.dll+9d4c4"},
+                    {"symbol_info": "ntdll.dll!NtCreateThreadEx+0x14"},
                     {"symbol_info": "UNKNOWN(000001A2B3C4D5E6)"},
                 ],
                 "call_stack_summary": "ntdll.dll|Unbacked",
@@ -89,6 +89,7 @@ def test_the_source_is_the_process_and_the_target_stays_in_the_event_data():
         "CallTrace": "C:\\Windows\\System32\\ntdll.dll+9d4c4|UNKNOWN(000001A2B3C4D5E6)",
         "CallKernel": "C:\\Windows\\System32\\ntoskrnl.exe+42fa00",
         "CallSummary": "ntdll.dll|Unbacked",
+        "CallSymbols": "ntdll.dll!NtCreateThreadEx+0x14|UNKNOWN(000001A2B3C4D5E6)",
         "Container": "0f5fb4d8-0c1a-4f2b-9f6a-000000000001",
         "AssumedDrive": "C:=\\Device\\HarddiskVolume3",
         "Kind": "debugger break-in",

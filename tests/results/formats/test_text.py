@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from etwdetect.core.rule import RemoteThread
-from etwdetect.enrich.detection import Detection, Process, Start
+from etwdetect.enrich.detection import Calls, Detection, Process, Start
 from etwdetect.results.clock import Clock
 from etwdetect.results.formats import text
 
@@ -113,3 +113,23 @@ def test_dates_stand_before_all_times_when_they_are_shown(detection):
     assert text.text_line(folded, Clock(in_utc=True, dates=True)) == (
         f"2020-05-12 {CLASSIC}  2 times until 2020-05-12 00:00:00.000"
     )
+
+
+STACK = Calls("C:\\Windows\\ntdll.dll+36bb|UNKNOWN(000001A2B3C4D5E6)", "\\SystemRoot\\ntoskrnl.exe+7a053")
+
+
+def test_a_call_stack_is_shown_on_demand(detection):
+    shown = replace(detection(), calls=STACK)
+    assert "stack" not in text.text_line(shown, Clock())
+    assert text.text_line(shown, Clock(stacks=True)).endswith(
+        "  stack: ntdll.dll+36bb < UNKNOWN(000001A2B3C4D5E6); in the kernel: ntoskrnl.exe+7a053"
+    )
+    assert "stack" not in text.text_line(detection(), Clock(stacks=True))
+
+
+def test_functions_are_shown_where_they_are_known_and_a_missing_part_as_missing():
+    assert text.stack_text(replace(STACK, symbols="ntdll.dll!NtX+0x14|a+1", kernel=None)) == (
+        "stack: ntdll.dll!NtX+0x14 < a+1; in the kernel: not there"
+    )
+    assert text.stack_text(Calls(kernel="a.sys+1")) == "stack: not there; in the kernel: a.sys+1"
+    assert text.stack_text(Calls()) is None

@@ -57,6 +57,7 @@ def test_what_a_source_lacks_is_what_the_table_says_no_to():
         "AssumedDrive",
         "CallKernel",
         "CallSummary",
+        "CallSymbols",
         "CallTrace",
         "Container",
         "RuleName",

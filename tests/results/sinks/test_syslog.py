@@ -23,7 +23,7 @@ HEADER = re.compile(
     r" etwdetect - CreateRemoteThread \[etwdetect@32473(?P<data>.*?[^\\](?:\\\\)*\")\] ?(?P<text>.*)",
     re.DOTALL,
 )
-LEFT_OUT = {"CallTrace", "CallKernel", "KindReason", "PriorAccess", "Absent"}
+LEFT_OUT = {"CallTrace", "CallKernel", "CallSymbols", "KindReason", "PriorAccess", "Absent"}
 PARAMETER = re.compile(r' ([!#-<>-\\^-~]{1,32})="((?:[^"\\\]]|\\["\\\]])*)"', re.DOTALL)
 
 
