@@ -7,7 +7,7 @@ import functools
 import sys
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -16,6 +16,7 @@ from etwdetect.cli.limits import LimitedStream, OutputLimit
 from etwdetect.cli.sigma import print_path_risks, print_risks, sigma_matcher
 from etwdetect.cli.status import Status, of_all
 from etwdetect.core import filetime
+from etwdetect.core.errors import EtwDetectError
 from etwdetect.results.clock import Clock
 from etwdetect.results.errors import OutputError
 from etwdetect.results.filters import SeverityFilter
@@ -24,11 +25,12 @@ from etwdetect.results.formats import needs_a_file
 from etwdetect.results.privacy import Privacy
 from etwdetect.results.processors import Processor, ProcessorChain
 from etwdetect.results.record import to_json
-from etwdetect.results.rotation import GrowingFile, Rotation
+from etwdetect.results.rotation import MEBIBYTE, GrowingFile, Rotation
 from etwdetect.results.sigma.fields import lacking
 from etwdetect.results.sinks import WAIT
 from etwdetect.results.sinks.errors import SinkError
 from etwdetect.results.whole_file import WholeFile
+from etwdetect.results.wording import printable
 from etwdetect.results.writers import open_file, stream_writer
 
 if TYPE_CHECKING:
@@ -43,6 +45,10 @@ if TYPE_CHECKING:
     from etwdetect.results.sinks.queue import Sink, Transport
     from etwdetect.results.status import StatusRecord
     from etwdetect.results.stream import FileWriter, Stream, Writer
+
+
+_SPOOL_LIMIT: Final = 64 * MEBIBYTE
+"""At how many bytes a spool beside an output that is not rotated is rotated."""
 
 
 @dataclass(frozen=True)
@@ -118,6 +124,7 @@ class Results:
         self._output_status = Status.DONE
         self._writer: Writer = _NullWriter()
         self._file: GrowingFile | None = None
+        self._spool: GrowingFile | None = None
         self._sinks: list[Sink] = []
         self._limit = OutputLimit()
 
@@ -212,6 +219,10 @@ class Results:
                     self._write_to(self._file, heading=self._file.is_new)
                 if not needs_a_file(self._choices.form) or self._limit.allows(len(to_json(detection))):
                     self._writer.write(detection)
+                if self._spool is not None and self._spool is not self._file:
+                    if self._spool.is_full:
+                        self._spool.rotate()
+                    self._spool.write(to_json(detection) + "\n")
                 if self._today is not None:
                     self._writer.flush()
 
@@ -226,19 +237,24 @@ class Results:
             raise click.UsageError(f"--to {error}") from error
 
     def _open_sinks(self, transports: Sequence[Transport], wait: float | None) -> Iterator[Sink]:
-        """Yield the running sinks; where the output is a growing file of json, it is their spool."""
+        """Yield the running sinks, which send what is in the spool, if there is one."""
         if not transports:
             return
         from etwdetect.results.sinks.queue import Sink  # noqa: PLC0415 (lazy import: fast start-up)
         from etwdetect.results.sinks.spool import Cursors, Spool  # noqa: PLC0415
 
-        file = self._file if self._choices.form == "json" else None
-        cursors = None if file is None else Cursors(file.path.with_name(f"{file.path.name}.cursor"), say)
+        if self._spool is None:
+            for transport in transports:
+                yield Sink(transport, say, wait=wait)
+            return
+        path = self._spool.path
+        cursors = Cursors(path.with_name(f"{path.name}.cursor"), say)
         for url, transport in zip(self._choices.to, transports, strict=True):
-            backlog = None
-            if file is not None and cursors is not None:
-                backlog = Spool(file, cursors.cursor(url, transport.name), transport.message, say)
-            yield Sink(transport, say, wait=wait, backlog=backlog)
+            try:
+                spool = Spool(self._spool, cursors.cursor(url, transport.name), transport.message, say)
+            except OSError as error:
+                raise EtwDetectError(printable(f"{path} cannot be read: {error.strerror}")) from error
+            yield Sink(transport, say, wait=wait, backlog=spool)
 
     def _close_sinks(self) -> None:
         for sink in self._sinks:
@@ -281,12 +297,22 @@ class Results:
                 raise click.UsageError("--rotate needs --output FILE and a format that is written in lines")
             self._begin(stack, (), live=True)
             return
-        try:
-            self._file = GrowingFile(output, rotation)
-        except OSError as error:
-            raise click.UsageError(f"--output {output} cannot be written: {error.strerror}") from error
-        stack.callback(self._close, self._file)
+        self._file = self._growing(stack, output, rotation)
         self._write_to(self._file, heading=self._file.is_new)
+        if self._choices.to and form == "json":
+            self._spool = self._file
+        elif self._choices.to:  # other formats do not have all that a sink sends
+            limit = _SPOOL_LIMIT if rotation.limit is None else rotation.limit
+            spool = output.with_name(f"{output.name}.spool")
+            self._spool = self._growing(stack, spool, rotation._replace(limit=limit))
+
+    def _growing(self, stack: contextlib.ExitStack, path: Path, rotation: Rotation) -> GrowingFile:
+        try:
+            file = GrowingFile(path, rotation)
+        except OSError as error:
+            raise click.UsageError(f"--output {path} cannot be written: {error.strerror}") from error
+        stack.callback(self._close, file)
+        return file
 
     def _write_to(self, stream: Stream, *, heading: bool = True) -> None:
         """Write to *stream* from now on; some formats begin with a *heading*."""

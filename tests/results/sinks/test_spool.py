@@ -15,6 +15,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from etwdetect.cli.results import Choices, Results
+from etwdetect.results.filters import Filter
 from etwdetect.results.record import from_json, to_json
 from etwdetect.results.rotation import GrowingFile, Rotation
 from etwdetect.results.sinks.opening import open_transport
@@ -315,8 +317,8 @@ from etwdetect.results.filters import Filter
 from etwdetect.results.rotation import Rotation
 from tests.results.sinks.test_spool import numbered
 
-url, output, number = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
-results = Results(Choices(form="json", output=output, to=(url,)), Filter())
+url, form, output, number = sys.argv[1], sys.argv[2], Path(sys.argv[3]), int(sys.argv[4])
+results = Results(Choices(form=form, output=output, to=(url,)), Filter())
 with results.open(live=True, rotation=Rotation(100_000, 1_000)):
     while True:
         results.show(numbered(number))
@@ -327,36 +329,51 @@ with results.open(live=True, rotation=Rotation(100_000, 1_000)):
 ROOT = Path(__file__).resolve().parents[3]
 
 
-def monitor(url, output, first):
+def monitor(url, form, output, first):
     """A program that treats its results as the monitor does; they are numbered, from *first* on."""
     return subprocess.Popen(
-        [sys.executable, "-c", MONITOR, url, str(output), str(first)],
+        [sys.executable, "-c", MONITOR, url, form, str(output), str(first)],
         cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
     )  # fmt: skip
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="tests/live/inside has the monitor itself")
-@pytest.mark.parametrize("protocol", ["http", "syslog+tcp"])
+@pytest.mark.parametrize("way", ["http json", "syslog+tcp csv"])
 def test_of_a_monitor_killed_20_times_while_its_receiver_is_away_every_record_arrives_in_order(
-    protocol, tmp_path, free_port, stream_server, http_server
+    way, tmp_path, free_port, stream_server, http_server
 ):
-    chance, output, first = random.Random(17), tmp_path / "hits.json", 0
+    protocol, form = way.split()
+    chance, output, first = random.Random(17), tmp_path / "hits", 0
     url = f"{protocol}://{HOST}:{free_port}"
     for _ in range(20):
-        with monitor(url, output, first) as process:
+        with monitor(url, form, output, first) as process:
             process.stdout.readline()
             time.sleep(chance.random() / 4)
             process.kill()
             first += 2 + len(process.stdout.readlines())  # one may be written and not printed
-    written = written_ids(output)
+    spool = output if form == "json" else tmp_path / "hits.spool"
+    written = written_ids(spool)
     assert len(written) == len(set(written)) > 20
     server = http_server(free_port) if protocol == "http" else stream_server(free_port)
-    with monitor(url, output, first) as process:
+    with monitor(url, form, output, first) as process:
         wait_for(lambda: set(written) <= set(received_ids(server)))
         process.kill()
         process.stdout.read()
     assert list(dict.fromkeys(received_ids(server)))[: len(written)] == written
+
+
+def test_beside_another_format_the_spool_has_the_same_records(tmp_path, free_port, monkeypatch):
+    monkeypatch.setattr("etwdetect.results.sinks.queue.LIVE_WAIT", 0.0)
+    monkeypatch.setattr("etwdetect.cli.results._SPOOL_LIMIT", 5_000)
+    choices = Choices(form="classic", output=tmp_path / "hits.txt", to=(f"syslog+tcp://{HOST}:{free_port}",))
+    results = Results(choices, Filter())
+    with results.open(live=True, rotation=Rotation()):
+        for number in range(10):
+            results.show(numbered(number))
+    assert len((tmp_path / "hits.txt").read_text().splitlines()) == 10
+    assert len(written_ids(tmp_path / "hits.txt.spool")) == 10
+    assert {path.name for path in tmp_path.iterdir()} >= {"hits.txt.spool.1", "hits.txt.spool.cursor"}
 
 
 def written_ids(output):
