@@ -43,6 +43,7 @@ def of(records: Records, ranked: Ranked, in_order: Sequence[int], sections: int)
         "lives": [_process(each.process) for each in records.processes],
         "pairs": [pairs[pair] for pair in ranked.order],
         "starts": [(labels.start_short(start), labels.start_long(start)) for start in records.starts],
+        "stacks": [labels.shown(stack) for stack in records.stacks],
         "verdicts": [
             (
                 labels.severity_rank(assessment.severity),
@@ -59,6 +60,7 @@ def of(records: Records, ranked: Ranked, in_order: Sequence[int], sections: int)
             "sourceThread": [records.source_thread(each) for each in in_order],
             "newThread": [records.new_threads[each] for each in in_order],
             "start": [records.start_of[each] for each in in_order],
+            "stack": [records.stack_of[each] for each in in_order],
             "verdict": [records.assessment_of[each] for each in in_order],
             "repeats": [records.repeats[each] for each in in_order],
         },

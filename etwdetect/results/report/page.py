@@ -137,6 +137,7 @@ def _row(records: Records, ranked: Ranked, section_count: int, number: int) -> M
     source, target = (records.processes[each].process for each in records.pairs[pair])
     source_thread = records.source_thread(number)
     start = records.starts[records.start_of[number]]
+    stack = records.stacks[records.stack_of[number]]
     assessment = records.assessments[records.assessment_of[number]]
     return {
         "time": labels.moment(records.times[number]),
@@ -145,7 +146,7 @@ def _row(records: Records, ranked: Ranked, section_count: int, number: int) -> M
         "kind": labels.kind(assessment),
         "source": (labels.program(source.image), source.pid, "?" if source_thread is None else source_thread),
         "target": (labels.program(target.image), target.pid, records.new_threads[number]),
-        "source_image": labels.shown(source.image or ""),
+        "source_title": "\n".join(labels.shown(text) for text in (source.image, stack) if text),
         "target_image": labels.shown(target.image or ""),
         "start": labels.start_short(start),
         "start_long": labels.start_long(start),

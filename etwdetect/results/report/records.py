@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from etwdetect.enrich.detection import Process
 from etwdetect.enrich.kind_rules import SEVERITIES
+from etwdetect.results.formats.text import stack_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
@@ -91,6 +92,7 @@ class Records:
         self._source_threads = array("q")
         self.new_threads = array("I")
         self.start_of = array("I")
+        self.stack_of = array("I")
         self.assessment_of = array("I")
         self.repeats = array("Q")
         self.last_times = array("q")
@@ -100,6 +102,7 @@ class Records:
         self._processes: dict[Hashable, int] = {}
         self._pairs: dict[tuple[int, int], int] = _numbers()
         self._starts: dict[StartPoint, int] = _numbers()
+        self._stacks: dict[str, int] = _numbers()
         self._assessments: dict[Assessment, int] = _numbers()
         self._seen_texts: set[str] = set()
 
@@ -115,6 +118,11 @@ class Records:
     def starts(self) -> list[StartPoint]:
         """Each place where threads start."""
         return list(self._starts)
+
+    @property
+    def stacks(self) -> list[str]:
+        """Each different call stack as text; the empty text for none."""
+        return list(self._stacks)
 
     @property
     def assessments(self) -> list[Assessment]:
@@ -144,10 +152,12 @@ class Records:
         self.last_times.append(thread.time if detection.last_time is None else min(detection.last_time, _LATEST))
         place = thread.start_address, detection.pointer_size, start.module, start.offset, start.function, absent
         self.start_of.append(self._starts[StartPoint(*place)])
+        stack = stack_text(detection.calls) or ""
+        self.stack_of.append(self._stacks[stack])
         reason = detection.reason or dict(detection.absent).get("Kind")
         assessed = _severity(detection), detection.kind, reason, detection.sigma, thread.evidence
         self.assessment_of.append(self._assessments[Assessment(*assessed, detection.detector)])
-        self._count_text(start.module, start.function, detection.kind, detection.reason)
+        self._count_text(start.module, start.function, stack, detection.kind, detection.reason)
         self._count_text(
             *detection.sigma, *thread.evidence, *chain.from_iterable(detection.absent), detection.host
         )

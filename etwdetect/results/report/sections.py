@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from etwdetect.results.report.records import Records, ReportedProcess, StartPoint
 
 MAX_LINES: Final = 10
-"""How many different starts, or assessments, are listed of a pair."""
+"""How many different starts, call stacks, or assessments, are listed of a pair."""
 
 PROCESS_LABELS: Final = {
     "Image": "Image",
@@ -56,6 +56,13 @@ class StartLine(NamedTuple):
     address: Cell
 
 
+class StackLine(NamedTuple):
+    """One call stack from which threads of a pair were created."""
+
+    threads: int
+    text: str
+
+
 class AssessmentLine(NamedTuple):
     """One thing that is said of threads of a pair."""
 
@@ -84,6 +91,8 @@ class PairSection:
     process_rows: Sequence[ProcessRow]
     starts: Sequence[StartLine]
     more_starts: int
+    stacks: Sequence[StackLine]
+    more_stacks: int
     assessments: Sequence[AssessmentLine]
     more_assessments: int
 
@@ -121,14 +130,17 @@ class Ranked:
         """Yield the sections of the worst pairs, at most *most*."""
         records = self._records
         processes, pairs = records.processes, records.pairs
-        starts, assessments = records.starts, records.assessments
+        starts, stacks, assessments = records.starts, records.stacks, records.assessments
         for number, pair in enumerate(self.order[:most], 1):
             mine = self._of_pair[pair]
             source, target = (processes[each] for each in pairs[pair])
             by_start: Counter[int] = Counter()
+            by_stack: Counter[int] = Counter()
             by_assessment: Counter[int] = Counter()
             for each in mine:
                 by_start[records.start_of[each]] += records.repeats[each]
+                if stacks[records.stack_of[each]]:
+                    by_stack[records.stack_of[each]] += records.repeats[each]
                 by_assessment[records.assessment_of[each]] += records.repeats[each]
             by_rank = sorted(by_assessment, key=lambda key: (labels.severity_rank(assessments[key].severity), key))
             yield PairSection(
@@ -145,6 +157,8 @@ class Ranked:
                 [_process_row(name, source, target) for name in PROCESS_LABELS],
                 [_start_line(starts[each], count) for each, count in by_start.most_common(MAX_LINES)],
                 max(len(by_start) - MAX_LINES, 0),
+                [StackLine(count, labels.shown(stacks[each])) for each, count in by_stack.most_common(MAX_LINES)],
+                max(len(by_stack) - MAX_LINES, 0),
                 [_assessment_line(records, each, by_assessment[each]) for each in by_rank[:MAX_LINES]],
                 max(len(by_rank) - MAX_LINES, 0),
             )

@@ -3,8 +3,10 @@
 import base64
 import hashlib
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
+from etwdetect.enrich.detection import Calls
 from etwdetect.results.report.page import MAX_SECTIONS, ROWS
 from tests.results.report.conftest import HOSTILE, attach, detection, hostile, origin, page_of
 
@@ -140,3 +142,10 @@ def test_nothing_found_needs_no_script():
     page = Parsed(page_of([]))
     assert "No remote threads were found." in page.text
     assert "script" not in page.tags
+
+
+def test_a_call_stack_stands_in_its_pair_and_with_its_record():
+    calls = Calls("C:\\Windows\\System32\\ntdll.dll+36bb", "C:\\ntoskrnl.exe+7a053")
+    made = page_of([replace(detection(), calls=calls)])
+    assert made.count("stack: ntdll.dll+36bb; in the kernel: ntoskrnl.exe+7a053") == 3  # and in the data
+    assert "Call stack" not in page_of([detection()])

@@ -1,6 +1,6 @@
 from dataclasses import replace
 
-from etwdetect.enrich.detection import Process
+from etwdetect.enrich.detection import Calls, Process
 from etwdetect.results.report.records import MAX_KINDS, OTHER_KINDS, OTHER_SEVERITY, Records
 from etwdetect.results.report.sections import Ranked
 from tests.results.report.conftest import CONSOLE, DEBUGGER, EDITOR, SECOND, START, STRANGER, attach, detection
@@ -114,3 +114,13 @@ def test_a_pair_with_many_starts_lists_the_most_frequent_and_counts_the_rest():
     part = next(iter(Ranked(records_of((0, each) for each in detections)).sections(1)))
     assert part.starts[0].threads == 2
     assert len(part.starts) + part.more_starts == 51
+
+
+def test_equal_call_stacks_are_one_and_are_counted_by_pair():
+    one, other = Calls("C:\\ntdll.dll+1", "a.sys+2"), Calls(kernel="a.sys+3")
+    found = [replace(detection(), calls=calls) for calls in (one, other, one, Calls())]
+    records = records_of((0, each) for each in found)
+    (section,) = Ranked(records).sections(1)
+    assert [line.threads for line in section.stacks] == [2, 1]
+    assert section.stacks[0].text == "stack: ntdll.dll+1; in the kernel: a.sys+2"
+    assert [records.stacks[each] for each in records.stack_of][2:] == [section.stacks[0].text, ""]

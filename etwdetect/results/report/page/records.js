@@ -19,6 +19,7 @@ class Records {
     this.pairs = data.pairs;
     this.parts = data.parts;
     this.starts = data.starts.map(([short, long]) => ({ short, long }));
+    this.stacks = data.stacks;
     this.verdicts = data.verdicts.map(([rank, severity, kind, signs, reason]) => ({ rank, severity, kind, signs, reason }));
     this.columns = data.records;
     this.length = data.records.pair.length;
@@ -27,6 +28,7 @@ class Records {
     this.#texts = {
       life: this.lives.map((each) => lower(each.image, each.label, each.more)),
       start: this.starts.map((each) => lower(each.short, each.long)),
+      stack: this.stacks.map((each) => lower(each)),
       verdict: this.verdicts.map((each) => lower(each.severity, each.kind, each.signs, each.reason)),
     };
   }
@@ -56,6 +58,11 @@ class Records {
     return this.starts[this.columns.start[record]];
   }
 
+  // The creator's call stack; the empty text for none.
+  stack(record) {
+    return this.stacks[this.columns.stack[record]];
+  }
+
   verdict(record) {
     return this.verdicts[this.columns.verdict[record]];
   }
@@ -78,13 +85,14 @@ class Records {
 
   #matcher(word) {
     const has = (texts) => texts.map((text) => text.includes(word));
-    const [life, start, verdict] = [has(this.#texts.life), has(this.#texts.start), has(this.#texts.verdict)];
+    const [life, start, stack, verdict] = ["life", "start", "stack", "verdict"].map((each) => has(this.#texts[each]));
     const pairMatches = this.pairs.map(([source, target]) => life[source] || life[target]);
     const id = /^\d+$/.test(word) ? Number(word) : -1;
-    const { pair, start: starts, verdict: verdicts, sourceThread, newThread } = this.columns;
+    const { pair, start: starts, stack: stacks, verdict: verdicts, sourceThread, newThread } = this.columns;
     return (record) =>
       pairMatches[pair[record]] ||
       start[starts[record]] ||
+      stack[stacks[record]] ||
       verdict[verdicts[record]] ||
       sourceThread[record] === id ||
       newThread[record] === id;

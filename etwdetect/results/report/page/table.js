@@ -76,7 +76,7 @@ class Table {
       element("td", { class: "time" }, [moment(records.ms[record]), repeats > 1 && element("span", { class: "repeats" }, ` ×${number(repeats)}`)]),
       element("td", {}, [element("span", { class: `tag s${rank}` }, severity)]),
       element("td", { class: "kind" }, [element("bdi", {}, kind)]),
-      element("td", { title: records.source(record).image }, [this.#source(record)]),
+      element("td", { title: [records.source(record).image, records.stack(record)].filter(Boolean).join("\n") }, [this.#source(record)]),
       element("td", { title: records.target(record).image }, [this.#target(record)]),
       element("td", { class: "start", title: start.long }, [element("bdi", {}, start.short)]),
       element("td", { class: "signs", title: signs }, [element("bdi", {}, signs)]),
