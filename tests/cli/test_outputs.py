@@ -15,7 +15,7 @@ from tests.conftest import needs_numpy
 from tests.traces_by_writer import SECOND, START, attack, write_trace
 
 SIGNALS = int(os.environ.get("ETWDETECT_SIGNALS", "1"))
-"""How many of each kind are sent at each output; the whole test takes a minute each."""
+"""How many of each kind are sent at each output; the whole test takes a minute and a half each."""
 
 needs_parquet = pytest.mark.skipif(find_spec("pyarrow") is None, reason="needs the extra etwdetect[parquet]")
 posix_only = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals and limits")
@@ -67,6 +67,11 @@ OUTPUTS = {
     "text": (("scan",), lines),
     "json": (("scan", "--format", "json"), is_json),
     "csv": (("scan", "--format", "csv"), is_csv),
+    "classic": (("scan", "--format", "classic"), lines),
+    "sysmon": (("scan", "--format", "sysmon"), is_json),
+    "ecs": (("scan", "--format", "ecs"), is_json),
+    "ocsf": (("scan", "--format", "ocsf"), is_json),
+    "timesketch": (("scan", "--format", "timesketch"), is_json),
     "sqlite": (("scan", "--format", "sqlite"), is_database),
     "report": (("report",), is_page),
     "jsonl": (("events",), is_json),
@@ -91,7 +96,7 @@ def is_old_or_valid(name, path, old):
 @posix_only
 @pytest.mark.slow
 @each_output
-@pytest.mark.parametrize("kind", ["SIGINT", "SIGTERM", "SIGKILL"])
+@pytest.mark.parametrize("kind", ["SIGINT", "SIGTERM", "SIGHUP", "SIGKILL"])
 def test_a_signal_at_any_moment_leaves_the_old_file_or_a_valid_new_one(tmp_path, trace, name, kind):
     path = tmp_path / f"out.{name}"
     rng = random.Random()
