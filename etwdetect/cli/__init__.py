@@ -10,9 +10,9 @@ import click
 
 from etwdetect._version import __version__
 from etwdetect.cli import stdio, unforeseen
-from etwdetect.cli.status import Status
+from etwdetect.cli.status import Status, status_of
 from etwdetect.cli.stdio import say, tell
-from etwdetect.core.errors import EtwDetectError, MissingExtraError, NotElevatedError, UnsupportedSystemError
+from etwdetect.core.errors import EtwDetectError
 from etwdetect.results.wording import printable
 
 if TYPE_CHECKING:
@@ -87,19 +87,10 @@ def main(argv: Sequence[str] | None = None, started: Callable[[], object] | None
         return Status.ERROR
     except EtwDetectError as error:
         say(printable(str(error)))
-        return _status_of(error)
+        return status_of(error)
     except stdio.OutputEndedError as ended:
         return stdio.conclude(ended)
     except Exception as error:  # noqa: BLE001 (nothing ends in a traceback)
         say(unforeseen.sentence(error))
         return Status.ERROR
     return int(status or Status.DONE)
-
-
-def _status_of(error: EtwDetectError) -> Status:
-    match error:
-        case NotElevatedError():
-            return Status.NOT_ELEVATED
-        case UnsupportedSystemError() | MissingExtraError():
-            return Status.NOT_POSSIBLE
-    return Status.ERROR

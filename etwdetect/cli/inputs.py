@@ -12,7 +12,7 @@ from etwdetect.cli import say, unforeseen
 from etwdetect.cli.enrichment import Enrichment
 from etwdetect.cli.options import TraceChoices
 from etwdetect.cli.sources import SavedSource, Source, SysmonSource, TraceSource
-from etwdetect.cli.status import Status
+from etwdetect.cli.status import Status, status_of
 from etwdetect.cli.stdio import OutputEndedError
 from etwdetect.cli.tally import Tally
 from etwdetect.core.errors import EtwDetectError, NotATraceError
@@ -167,7 +167,7 @@ class Inputs:
 
     def _add_unread(self, error: NotATraceError, *, passed_over: bool = False) -> None:
         unread = Unread(printable(error.name), printable(str(error)), passed_over)
-        self._add(unread, Status.INCOMPLETE if passed_over else Status.ERROR)
+        self._add(unread, Status.INCOMPLETE if passed_over else status_of(error))
 
     def _add(self, unread: Unread, status: Status) -> None:
         say(unread.why)
@@ -192,11 +192,11 @@ def consume(inputs: Inputs, consumer: Consumer, *, judges: bool = True) -> None:
     """
     tally = Tally(judges=judges, verbose=inputs.verbose)
     for source in inputs.opened():
-        failure = None
+        failure, failed = None, Status.ERROR
         try:
             consumer.take(source)
         except EtwDetectError as error:
-            failure = f"{source.name}: {error}"
+            failure, failed = f"{source.name}: {error}", status_of(error)
             say(failure)
         except OutputEndedError:  # what was shown until then is summed up
             _conclude(source, consumer, failure, tally)
@@ -207,7 +207,7 @@ def consume(inputs: Inputs, consumer: Consumer, *, judges: bool = True) -> None:
             failure = unforeseen.sentence(error, source.name)
             say(failure)
         _conclude(source, consumer, failure, tally)
-        status = source.status() if failure is None else Status.ERROR
+        status = source.status() if failure is None else failed
         inputs.statuses.append(status)
         tally.add(source, status)
     closing = tally.closing(inputs.unread)

@@ -4,6 +4,8 @@ import gzip
 import io
 import json
 import random
+import subprocess
+import sys
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -35,6 +37,24 @@ def test_a_recording_and_a_trace_are_scanned_side_by_side(etwdetect, recording):
     assert done.status == 0
     assert [json.loads(line)["Detector"] for line in done.out.splitlines()] == ["etw", "etw", "sysmon"]
     assert f"{recording}: 1 remote thread in 3 events of Sysmon" in done.err
+
+
+@pytest.mark.parametrize(("package", "name"), [("evtx", "a.evtx"), ("pyarrow", "a.parquet")])
+def test_an_input_whose_extra_is_missing_ends_with_5_and_the_others_are_read(recording, tmp_path, package, name):
+    (tmp_path / name).write_bytes({"evtx": b"ElfFile\0".ljust(4096, b"\0"), "pyarrow": b"PAR1" * 4}[package])
+    run = "from etwdetect.cli import main; sys.exit(main(sys.argv[1:]))"
+    done = subprocess.run(
+        [sys.executable, "-c", f"import sys; sys.modules[{package!r}] = None; {run}", "scan", name, recording],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 5
+    assert f"{name}: " in done.stderr
+    assert "pip install" in done.stderr
+    assert "1 remote thread in 3 events of Sysmon" in done.stderr
 
 
 def test_text_shows_no_source_thread(etwdetect, recording):
