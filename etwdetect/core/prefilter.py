@@ -65,9 +65,11 @@ def passed_over(  # noqa: PLR0913, PLR0917 (columns)
     passed = quiet & calm[order] & ~_waits(pid, begins, thread | starts | stops, starts, rule)
     listed = code == THREAD_RUNDOWN
     again = listed & (before == THREAD_RUNDOWN) & ~begins
-    remembered = np.count_nonzero(starts | stops | (code == PROCESS_RUNDOWN) | (listed & ~again))
-    room = rule.room if consistency is None else min(rule.room, consistency.room)
-    if recording is None and remembered < room:
+    remembered = np.count_nonzero(starts | (code == PROCESS_RUNDOWN) | (listed & ~again))
+    has_room = remembered < rule.room
+    if consistency is not None:
+        has_room &= max(remembered, int(np.count_nonzero(stops))) < consistency.room
+    if recording is None and has_room:
         behind = stops | (thread & calm_creator[order] & (quiet | (before == PROCESS_START)))
         alone = lone[order] if seen is None else lone[order] & ~seen[order]
         known = rule.remembered if consistency is None else rule.remembered.union(consistency.running)
