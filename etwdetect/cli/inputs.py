@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
-    from etwdetect.offline.inputs import Found, Records
+    from etwdetect.cli.jobs import Jobs
+    from etwdetect.offline.inputs import Found, Readable, Records
     from etwdetect.results.clock import Clock
     from etwdetect.sources.etl.reader import Trace
     from etwdetect.sources.eventdata.trace import EventDataTrace
@@ -48,7 +49,8 @@ class Inputs:
     """The inputs at *paths*: traces, each on its own or all joined as one; with *saved*, saved results too.
 
     *choices* and *enrichment* are for the scans. *unread* are the inputs that can't be read; *statuses* has one
-    for each input that is done, in their order.
+    for each input that is done, in their order. *jobs* is how many traces are scanned at once; None is as many as
+    there are cores, where that pays off.
     """
 
     def __init__(
@@ -58,6 +60,7 @@ class Inputs:
         *,
         enrichment: Enrichment | None = None,
         saved: bool = False,
+        jobs: int | None = 1,
     ) -> None:
         self.statuses: list[Status] = []
         self.unread: list[Unread] = []
@@ -68,7 +71,9 @@ class Inputs:
         traces = [each for each in found if not isinstance(each, SavedInput | SysmonInput)]
         self._groups = [traces] if self._choices.join and traces else [[each] for each in traces]
         self._enrichment = enrichment or Enrichment()
-        self._sha256: str | None = None
+        self._jobs = jobs
+        self._sent: frozenset[Readable] = frozenset()
+        """The traces that other processes scan."""
         self._interrupted = False
 
     def files(self) -> list[Path]:
@@ -92,11 +97,16 @@ class Inputs:
 
     def opened(self) -> Iterator[Source]:
         """Open the inputs and yield them one after the other, traces first, until the user interrupts one."""
-        for scan in self.scans():
-            traces = TraceSource(scan, self._sha256)
-            traces.alone = len(self) == 1
-            yield traces
-            self._interrupted = traces.interrupted
+        with self._started_jobs() as jobs:
+            for group in self._groups:
+                if self._interrupted:
+                    return
+                is_sent = jobs is not None and group[0] in self._sent
+                with self._sent_to(jobs, group) if jobs and is_sent else self._opened(group) as traces:
+                    if traces is not None:
+                        traces.alone = len(self) == 1
+                        yield traces
+                        self._interrupted = traces.interrupted
         for line in self._enrichment.complaints():
             say(line)
         if self._enrichment.chosen and any(isinstance(each, SavedInput) for each in self._records):
@@ -106,27 +116,31 @@ class Inputs:
     def scans(self) -> Iterator[Scan]:
         """Open the traces and yield a scan of each."""
         for group in self._groups:
-            if self._interrupted:
-                return
-            with ExitStack() as stack:
-                opened: list[tuple[Trace | EventDataTrace, Place]] = []
-                for each in group:
-                    if isinstance(each, UnreadInput):
-                        self._add_unread(each.error, passed_over=each.passed_over)
-                        continue
-                    with self._failing(each.name):
-                        opening: AbstractContextManager[Trace | EventDataTrace] = each.open()  # this may fail, too
-                        opened.append((stack.enter_context(opening), each.place))
-                if opened:
-                    opened.sort(key=lambda trace_and_place: trace_and_place[0].header.start_time or 0)
-                    yield self._scan(opened, stack)
+            with self._opened(group) as traces:
+                if traces is not None:
+                    yield traces.scan
 
-    def _scan(self, opened: Sequence[tuple[Trace | EventDataTrace, Place]], stack: ExitStack) -> Scan:
+    @contextmanager
+    def _opened(self, group: Sequence[Readable]) -> Iterator[TraceSource | None]:
+        """Open the traces of *group*, which are one source; None where none of them can be read."""
+        with ExitStack() as stack:
+            opened: list[tuple[Trace | EventDataTrace, Place]] = []
+            for each in group:
+                if isinstance(each, UnreadInput):
+                    self._add_unread(each.error, passed_over=each.passed_over)
+                    continue
+                with self._failing(each.name):
+                    opening: AbstractContextManager[Trace | EventDataTrace] = each.open()  # this may fail, too
+                    opened.append((stack.enter_context(opening), each.place))
+            opened.sort(key=lambda trace_and_place: trace_and_place[0].header.start_time or 0)
+            yield self._scanned(opened, stack) if opened else None
+
+    def _scanned(self, opened: Sequence[tuple[Trace | EventDataTrace, Place]], stack: ExitStack) -> TraceSource:
         traces = [trace for trace, _ in opened]
-        self._sha256 = sha256(place for _, place in opened) if self._choices.hash else None
+        digest = sha256(place for _, place in opened) if self._choices.hash else None
         progress = stack.enter_context(_progress(traces))
         chosen = self._enrichment
-        return Scan(
+        scan = Scan(
             traces,
             progress=progress,
             files=chosen.files,
@@ -134,6 +148,36 @@ class Inputs:
             drives=chosen.drives,
             host=self._choices.host,
         )
+        return TraceSource(scan, digest)
+
+    @contextmanager
+    def _started_jobs(self) -> Iterator[Jobs | None]:
+        """Have several traces scanned at once, where that is chosen or pays off."""
+        if self._jobs == 1 or self._choices.join or self._enrichment.files is not None or len(self._groups) < 2:
+            yield None
+            return
+        from etwdetect.cli import jobs  # noqa: PLC0415 (lazy import: fast start-up)
+
+        sent = [each for (each,) in self._groups if jobs.can_be_sent(each)]
+        count = self._jobs or (jobs.cores() if jobs.size_of(sent) >= jobs.LEAST else 1)
+        if count == 1 or len(sent) < 2:
+            yield None
+            return
+        rules = next(iter(self._enrichment.files_read), None)
+        options = jobs.ScanOptions(rules, self._enrichment.drives, self._choices.host, self._choices.hash)
+        self._sent = frozenset(sent)
+        with jobs.Jobs(sent, options, count) as started:
+            yield started
+
+    @contextmanager
+    def _sent_to(self, jobs: Jobs, group: Sequence[Readable]) -> Iterator[TraceSource | None]:
+        """Wait until the trace of *group* is open in another process; None where it can't be read."""
+        source = None
+        with self._failing(group[0].name):
+            source = jobs.next_source()
+        yield source
+        if source is not None:
+            source.drain()
 
     def _opened_results(self) -> Iterator[Source]:
         for each in self._records:

@@ -42,6 +42,13 @@ _SOURCES: Final = {THREAD: RecordSource.KERNEL_LOGGER, KERNEL_PROCESS: RecordSou
     metavar="SECONDS",
     help="How long to wait for a receiver (--to) that takes nothing.",
 )
+@click.option(
+    "--jobs",
+    "-j",
+    type=click.IntRange(min=1),
+    metavar="NUMBER",
+    help="How many traces to scan at once; by default as many as there are cores.",
+)
 @click.option("--stats", is_flag=True, help="Print statistics on standard error.")
 def command(  # noqa: PLR0913 (one parameter an option)
     traces: Sequence[Path],
@@ -51,6 +58,7 @@ def command(  # noqa: PLR0913 (one parameter an option)
     *,
     stats: bool,
     wait: float,
+    jobs: int | None,
 ) -> Status:
     """Print the remote threads in recorded traces.
 
@@ -58,7 +66,7 @@ def command(  # noqa: PLR0913 (one parameter an option)
     archive (.zip, .tar), a directory of such, or - for standard input. Each is scanned on its own. Results saved
     with --format json can be given, too, and what Sysmon reported: .evtx, or its events as JSON or XML.
     """
-    found = Inputs(traces, choices, enrichment=enrichment, saved=True)
+    found = Inputs(traces, choices, enrichment=enrichment, saved=True, jobs=jobs)
     with results.open((*found.files(), *enrichment.files_read), wait=wait):
         found.show_in(results.clock)
         consume(found, _Shown(results, stats=stats))

@@ -97,21 +97,25 @@ class TraceSource(Source):
     def __init__(self, scan: Scan, sha256: str | None = None) -> None:
         """Take the traces of *scan*; *sha256* is theirs."""
         super().__init__(summary.name(scan.result()))
-        self._scan = scan
+        self.scan = scan
         self._trace, self._sha256 = _origin(scan.traces, sha256)
 
     def result(self) -> ScanResult:
         """Return what was found so far; from the first item on, all but what the rule finds is complete."""
-        return self._scan.result()
+        return self.scan.result()
 
     def detections(self) -> Iterator[Detection]:
         """Yield the remote threads that the scan finds, with the name of the trace."""
-        for detection in self._until_interrupted(self._scan.detections()):
+        return self._until_interrupted(self.found())
+
+    def found(self) -> Iterator[Detection]:
+        """Yield the same, whatever the user does; OSError where the temporary file can't be written."""
+        for detection in self.scan.detections():
             yield replace(detection, trace=self._trace, trace_sha256=self._sha256)
 
     def recording(self) -> Iterator[Event | RecordingStart]:
         """Yield the events behind the RecordingStart that describes them, instead of the detections."""
-        for event in self._until_interrupted(self._scan.recording()):
+        for event in self._until_interrupted(self.scan.recording()):
             if isinstance(event, RecordingStart):
                 yield event._replace(trace=self._trace, trace_sha256=self._sha256)
             else:
@@ -142,7 +146,7 @@ class TraceSource(Source):
         return summary.nothing_to_show(self.result())
 
     def _stop(self) -> None:
-        self._scan.stop()
+        self.scan.stop()
 
 
 def _origin(traces: Sequence[Trace | EventDataTrace], sha256: str | None) -> tuple[str, str | None]:

@@ -66,9 +66,9 @@ def passed_over(  # noqa: PLR0913, PLR0917 (columns)
     listed = code == THREAD_RUNDOWN
     again = listed & (before == THREAD_RUNDOWN) & ~begins
     remembered = np.count_nonzero(starts | (code == PROCESS_RUNDOWN) | (listed & ~again))
-    has_room = remembered < rule.room
+    has_room = bool(remembered < rule.room)
     if consistency is not None:
-        has_room &= max(remembered, int(np.count_nonzero(stops))) < consistency.room
+        has_room &= bool(remembered + np.count_nonzero(stops) < consistency.room)
     if recording is None and has_room:
         behind = stops | (thread & calm_creator[order] & (quiet | (before == PROCESS_START)))
         alone = lone[order] if seen is None else lone[order] & ~seen[order]

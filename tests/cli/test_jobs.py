@@ -1,0 +1,135 @@
+"""Several traces scanned at once tell what they tell one after the other."""
+
+import gzip
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from etwdetect.cli.jobs import Jobs, ScanOptions
+from etwdetect.core.errors import EtwDetectError, NotATraceError
+from etwdetect.core.events import ProcessStart, ThreadStart
+from etwdetect.offline.inputs import find_inputs
+from etwdetect.sources.decode.encode import encode
+from etwdetect.sources.etl.writer import TraceOptions, TraceWriter
+
+START = 132_337_152_000_000_000
+NO_OPTIONS = ScanOptions(None, (), None, hash=False)
+
+
+def write_trace(path, number, hits=3, noise=0):
+    with path.open("w+b") as file, TraceWriter(file, TraceOptions(START + number * 10**7)) as writer:
+        time_of = START + number * 10**7
+        writer.write(encode(ProcessStart(time_of, 8, 9, 100, 8, image=f"program{number}.exe")))
+        for tid in range(hits + 1):
+            writer.write(encode(ThreadStart(time_of + tid, 8, 9, 100, 200 + tid, 0x7FF000)))
+        for tid in range(noise):
+            writer.write(encode(ThreadStart(time_of + tid, 100, 9, 100, tid)))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Return a folder with traces that can be read, and with such that can't."""
+    for number in range(7):
+        write_trace(tmp_path / f"{number}.etl", number, hits=number * 200)
+    (tmp_path / "2b.etl").write_bytes(b"no trace")
+    cut = (tmp_path / "3.etl").read_bytes()
+    (tmp_path / "3b.etl").write_bytes(cut[: len(cut) - 100])
+    (tmp_path / "4b.etl.gz").write_bytes(gzip.compress(cut))
+    return tmp_path
+
+
+def scan(*arguments, **options):
+    command = [sys.executable, "-m", "etwdetect", "scan", "--utc", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, check=False, timeout=100, **options)
+
+
+def without_seconds(said):
+    return [line.rpartition(b" in ")[0] or line for line in said.splitlines()]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("more", [(), ("--format", "json", "--hash"), ("--exit-code", "--fold", "1", "-v")])
+def test_several_jobs_print_what_one_prints(folder, more):
+    one, two = (scan(folder, folder / "missing.etl", "--jobs", jobs, *more) for jobs in (1, 3))
+    assert one.stdout == two.stdout
+    assert without_seconds(one.stderr) == without_seconds(two.stderr)
+    assert one.returncode == two.returncode
+    assert len(one.stdout.splitlines()) > 5
+
+
+@pytest.mark.slow
+def test_a_reader_that_is_gone_ends_all_jobs(folder):
+    command = [sys.executable, "-m", "etwdetect", "scan", "--jobs", "2", str(folder)]
+    running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    with running:
+        running.stdout.readline()
+        running.stdout.close()
+        said = running.stderr.read()
+    assert b"Traceback" not in said
+    assert running.returncode is not None
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are sent otherwise on Windows")
+def test_an_interruption_ends_the_scans_and_sums_up(tmp_path):
+    for number in range(4):
+        write_trace(tmp_path / f"{number}.etl", number, noise=60_000)
+    command = [sys.executable, "-m", "etwdetect", "scan", "--jobs", "2", str(tmp_path)]
+    running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
+    with running:
+        running.stdout.readline()  # the first trace is shown
+        os.killpg(running.pid, signal.SIGINT)
+        _, said = running.communicate(timeout=60)
+    assert b"Traceback" not in said
+    assert running.returncode in {0, 3, -signal.SIGINT, 130}
+
+
+def test_results_come_in_the_order_of_the_inputs(folder):
+    inputs = [each for number in (5, 0, 3) for each in find_inputs(folder / f"{number}.etl")]
+    with Jobs(inputs, NO_OPTIONS, 2) as jobs:
+        found = []
+        for _ in inputs:
+            source = jobs.next_source()
+            found.append((Path(source.name).name, sum(1 for _ in source.detections())))
+    assert found == [("5.etl", 1000), ("0.etl", 0), ("3.etl", 600)]
+
+
+def test_a_trace_that_can_not_be_read_fails_alone(folder):
+    inputs = [each for name in ("2b", "1") for each in find_inputs(folder / f"{name}.etl")]
+    with Jobs(inputs, NO_OPTIONS, 2) as jobs:
+        with pytest.raises(NotATraceError, match=r"2b\.etl: is not a trace"):
+            jobs.next_source()
+        assert len(list(jobs.next_source().detections())) == 200
+
+
+def test_a_process_that_dies_fails_one_trace(folder):
+    inputs = [each for number in (1, 2, 4) for each in find_inputs(folder / f"{number}.etl")]
+    with Jobs(inputs, NO_OPTIONS, 1) as jobs:
+        jobs._workers[0]._process.kill()
+        with pytest.raises(EtwDetectError, match="ended before it was done"):
+            list(jobs.next_source().detections())
+        counts = [len(list(jobs.next_source().detections())) for _ in range(2)]
+    assert counts == [400, 800]
+
+
+def test_what_is_left_of_a_trace_is_not_taken_for_the_next(folder):
+    inputs = [each for number in (6, 1) for each in find_inputs(folder / f"{number}.etl")]
+    with Jobs(inputs, NO_OPTIONS, 1) as jobs:
+        first = jobs.next_source()
+        next(first.detections())
+        first.drain()
+        assert len(list(jobs.next_source().detections())) == 200
+
+
+def test_the_processes_end_with_the_command(folder):
+    with Jobs(list(find_inputs(folder / "1.etl")), NO_OPTIONS, 1) as jobs:
+        process = jobs._workers[0]._process
+    until = time.monotonic() + 30
+    while process.is_alive() and time.monotonic() < until:
+        time.sleep(0.05)
+    assert not process.is_alive()
