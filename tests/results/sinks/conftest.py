@@ -17,7 +17,7 @@ from tests.results.conftest import detection  # noqa: F401 (a fixture)
 HOST = "127.0.0.1"
 
 # Receivers that Debian has.
-collect_ignore = ["test_receivers.py", "test_nginx.py"] if sys.platform == "win32" else []
+collect_ignore = ["receivers.py", "test_receivers.py", "test_nginx.py"] if sys.platform == "win32" else []
 
 
 def wait_for(condition, seconds=30):

@@ -363,16 +363,17 @@ def test_of_a_monitor_killed_20_times_while_its_receiver_is_away_every_record_ar
     assert list(dict.fromkeys(received_ids(server)))[: len(written)] == written
 
 
-def test_beside_another_format_the_spool_has_the_same_records(tmp_path, free_port, monkeypatch):
-    monkeypatch.setattr("etwdetect.results.sinks.queue.LIVE_WAIT", 0.0)
+def test_beside_another_format_the_spool_has_the_same_records(tmp_path, stream_server, monkeypatch):
+    server = stream_server()
     monkeypatch.setattr("etwdetect.cli.results._SPOOL_LIMIT", 5_000)
-    choices = Choices(form="classic", output=tmp_path / "hits.txt", to=(f"syslog+tcp://{HOST}:{free_port}",))
+    choices = Choices(form="classic", output=tmp_path / "hits.txt", to=(f"syslog+tcp://{HOST}:{server.port}",))
     results = Results(choices, Filter())
     with results.open(live=True, rotation=Rotation()):
         for number in range(10):
             results.show(numbered(number))
     assert len((tmp_path / "hits.txt").read_text().splitlines()) == 10
-    assert len(written_ids(tmp_path / "hits.txt.spool")) == 10
+    assert written_ids(tmp_path / "hits.txt.spool") == received_ids(server)
+    assert server.frames.qsize() == 10
     assert {path.name for path in tmp_path.iterdir()} >= {"hits.txt.spool.1", "hits.txt.spool.cursor"}
 
 
