@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +17,7 @@ from etwdetect.cli.status import Status
 from etwdetect.core.errors import EtwDetectError, UnsupportedSystemError
 from etwdetect.windows import access, libraries, services
 from etwdetect.windows.libraries import SystemCallError, require_windows
-from etwdetect.windows.service_process import ERROR_SERVICE_SPECIFIC
+from etwdetect.windows.service_process import ERROR_SERVICE_SPECIFIC, ServiceProcess
 from etwdetect.windows.services import State
 
 if TYPE_CHECKING:
@@ -145,10 +146,13 @@ def status() -> Status:
 @click.option("--config", type=click.Path(dir_okay=False, path_type=Path), required=True)
 def run(config: Path) -> Status:
     """Be the service; the service manager starts this."""
-    from etwdetect.cli import service_run  # noqa: PLC0415 (for the service alone)
-
     require_windows(_SUBJECT)
-    return service_run.run(config)
+    process = ServiceProcess(NAME, lambda: signal.raise_signal(signal.SIGINT))  # as in a terminal
+    process.connect()
+    # The service manager waits a limited time for that, so the rest is loaded afterwards.
+    from etwdetect.cli import service_run  # noqa: PLC0415
+
+    return service_run.run(config, process)
 
 
 @contextlib.contextmanager

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-import signal
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -18,10 +17,11 @@ from etwdetect.results.rotation import MEBIBYTE, GrowingFile, Rotation
 from etwdetect.results.sinks.eventlog import MESSAGES
 from etwdetect.results.sinks.spool import NEW_RECEIVER
 from etwdetect.windows import eventlog, services
-from etwdetect.windows.service_process import ServiceProcess
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from etwdetect.windows.service_process import ServiceProcess
 
 EVENT_ID: Final = 1
 """Of what the service says in the event log; a detection there has 8."""
@@ -38,18 +38,8 @@ _MOST_CHARACTERS: Final = 28_000
 """How much text an event can have, with room to spare."""
 
 
-def run(config: Path) -> Status:
-    """Run `monitor` as *config* says until the service manager stops it; return its exit status."""
-    asked = False
-
-    def stop() -> None:
-        nonlocal asked
-        if not asked:  # a second one would end it at once
-            asked = True
-            signal.raise_signal(signal.SIGINT)  # what ends `monitor` in a terminal, too
-
-    process = ServiceProcess(service.NAME, stop)
-    process.connect()
+def run(config: Path, process: ServiceProcess) -> Status:
+    """Run `monitor` as *config* says until the service manager stops *process*; return its exit status."""
     with _Log(config.with_name(service.LOG)) as log, contextlib.redirect_stderr(log), _no_output():
 
         def started() -> None:
@@ -68,9 +58,10 @@ def run(config: Path) -> Status:
         except (EtwDetectError, OSError) as error:
             say(str(error))
             status = Status.ERROR
-        say(f"the service ends, {'as it was told' if asked else 'by itself'}, with exit status {int(status)}")
+        how = "as it was told" if process.was_stopped else "by itself"
+        say(f"the service ends, {how}, with exit status {int(status)}")
     # What was asked for is no failure to Windows, which would restart it; what was lost is in the log.
-    process.stopped(0 if asked else int(status))
+    process.stopped(0 if process.was_stopped else int(status))
     return Status(status)
 
 

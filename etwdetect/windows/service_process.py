@@ -37,12 +37,14 @@ class _Entry(ctypes.Structure):
 
 
 class ServiceProcess:
-    """The service *name*, as which the service manager started this process; *stop* is called when it has to end.
+    """The service *name*, as which the service manager started this process; *stop* is called once, to end it.
 
     The service manager calls on threads of its own; the main thread is left to the service's work.
     """
 
     def __init__(self, name: str, stop: Callable[[], object]) -> None:
+        self.was_stopped = False
+        """Whether the service manager told it to end."""
         self._name = name
         self._stop = stop
         self._handle: int | None = None
@@ -96,7 +98,9 @@ class ServiceProcess:
     def _control(self, code: int, _event: int, _data: int, _context: int) -> int:
         if code in (_STOP, _SHUTDOWN):
             self._report(State.STOP_PENDING)
-            self._stop()
+            if not self.was_stopped:
+                self.was_stopped = True
+                self._stop()
             return _NO_ERROR
         return _NO_ERROR if code == _INTERROGATE else _CALL_NOT_IMPLEMENTED
 
