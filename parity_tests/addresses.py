@@ -23,6 +23,7 @@ KERNEL: Final = 0xFFFF_F802_16C1_D230
 _PROGRAMS: Final = 0x7FF6_0000_0000
 _DLLS: Final = 0x7FFC_0000_0000
 _CODE: Final = 0x1000
+_CALL_SIZE: Final = 0x14
 _CODE_END: Final = IMAGE_SIZE - 0x1000
 
 
@@ -39,6 +40,21 @@ def start_address(at: str) -> int:
     if at == "kernel":
         return KERNEL
     return image_base(at.partition("!")[0]) + offset(at)
+
+
+def return_address(call: str) -> int:
+    """Return where *call*, "image!function" or "nowhere", goes on behind what it calls."""
+    return start_address(call) + _CALL_SIZE
+
+
+def kernel_frames(*, nested: bool) -> tuple[int, ...]:
+    """Return the kernel part of a stack that makes a thread: it ends where a system service was entered.
+
+    A *nested* one entered another before it, so that place is in it twice.
+    """
+    entry = KERNEL + 0x53
+    made = KERNEL + 0x3000, KERNEL + 0x2000, entry
+    return (*made, KERNEL + 0x1000, entry) if nested else made
 
 
 def offset(at: str) -> int:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from etwdetect.comparison.pairing import Comparison, Equality, compare, explain
 from etwdetect.comparison.result import Result, Side, describe, differences
+from etwdetect.enrich.call_fields import CALL_FIELDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -164,16 +165,25 @@ def _unexpected(name: str, side: Side, wanted: Sequence[ExpectedRecord], equalit
 
 
 def _other_details(side: Side, wanted: Sequence[ExpectedRecord]) -> list[str]:
-    """Return how evidence or kinds of the ETW side differ from the expected ones; the driver has neither."""
+    """Return how the ETW side's evidence, or what else it knows, is not as expected; the driver has neither."""
     found = []
-    kinds = side.kinds or [each.expected.kind for each in wanted]
-    for record, kind, each in zip(side.records, kinds, wanted, strict=False):
+    for record, each in zip(side.records, wanted, strict=False):
         have, want = (", ".join(words) or "none" for words in (record.evidence, each.expected.evidence))
         if have != want:
             found.append(f"evidence of {describe(record)} is {have}, expected {want}")
-        if each.expected.kind not in (None, kind):
-            found.append(f"kind of {describe(record)} is {kind or 'not known'}, expected {each.expected.kind}")
+    for detection, each in zip(side.detections or (), wanted, strict=False):
+        known = {"kind": detection.kind, "severity": detection.severity}
+        known |= {name: _text(CALL_FIELDS[name](detection)) for name in each.expected.stack}
+        expected = {"kind": each.expected.kind, "severity": each.expected.severity, **each.expected.stack}
+        for name, value in expected.items():
+            if value is not None and value != (known[name] or ""):
+                is_ = known[name] or "not known"
+                found.append(f"{name} of {describe(detection.thread)} is {is_}, expected {value or 'not known'}")
     return found
+
+
+def _text(value: str | tuple[str, ...] | None) -> str | None:
+    return " ".join(value) if isinstance(value, tuple) else value
 
 
 def _missing(name: str, side: Side, wanted: Sequence[ExpectedRecord]) -> list[str]:

@@ -17,11 +17,17 @@ if TYPE_CHECKING:
 EXPORTED: Final = (
     "kernel32.dll!LoadLibraryA",
     "kernel32.dll!LoadLibraryW",
+    "kernelbase.dll!CreateRemoteThreadEx",
     "kernelbase.dll!CtrlRoutine",
+    "kernelbase.dll!DebugActiveProcess",
+    "ntdll.dll!DbgUiIssueRemoteBreakin",
     "ntdll.dll!DbgUiRemoteBreakin",
     "ntdll.dll!LdrLoadDll",
+    "ntdll.dll!NtCreateThreadEx",
+    "ntdll.dll!NtSetInformationWorkerFactory",
+    "ntdll.dll!RtlCreateUserThread",
 )
-"""The exported functions of the system images at which timelines start threads."""
+"""The exported functions of the system images at which timelines start threads, and from which they make them."""
 
 _HEADERS_SIZE: Final = 0x400
 _TABLE: Final = addresses.IMAGE_SIZE - 0x1000

@@ -9,6 +9,8 @@ from datetime import time
 from typing import TYPE_CHECKING, Any, Final
 
 from etwdetect.core import toml
+from etwdetect.enrich.call_fields import CALL_FIELDS
+from etwdetect.enrich.kind_rules import SEVERITIES
 from parity_tests.checkout import ROOT
 from parity_tests.errors import NoSuchScenarioError, ScenarioError
 from parity_tests.scenario import IDLE, KINDS, SYSTEM, Expected, Machine, OtherReports, Scenario, ScenarioProcess
@@ -254,6 +256,17 @@ def _number(least: int, most: int) -> Callable[[object], int]:
     return read
 
 
+def _stack(value: object) -> object:
+    """Read the calls of a step, or what an expectation says of them."""
+    if not isinstance(value, dict):
+        return _names(value)
+    if not all(name in CALL_FIELDS and isinstance(text, str) for name, text in value.items()):
+        raise ValueError(
+            "a list of functions, or a table of fields of a call stack, such as { CallNested = 'yes' }"
+        )
+    return value
+
+
 def _flag(value: object) -> bool:
     if not isinstance(value, bool):
         raise ValueError("true or false")  # noqa: TRY004
@@ -291,11 +304,14 @@ _READERS: Final[Mapping[str, Callable[[object], object]]] = {
     "lost_by_etw": _flag,
     "made_by": _thread,
     "named": _name,
+    "nested": _flag,
     "only": _one_of("etw", "driver"),
     "parent": _name,
     "pid": _id,
     "process": _name,
     "running": _flag,
+    "severity": _one_of(*SEVERITIES),
+    "stack": _stack,
     "table_bound": _number(1, 1 << 20),
     "thread": _name,
     "thread_cpu": _cpu,

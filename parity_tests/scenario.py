@@ -21,6 +21,7 @@ KINDS: Final = (
     "library load",
     "kernel-mode start",
     "thread-pool worker",
+    "made inside another call",
     "start outside any image",
     "other",
 )
@@ -59,13 +60,16 @@ class Machine:
 class Expected:
     """A remote thread that must be reported, *times* times: in process *thread_in*, created by *made_by*.
 
-    A thread name of None matches any thread. *only*: the one detector that reports it.
+    A thread name of None matches any thread. *only*: the one detector that reports it. *stack*: what fields of
+    rules must say of its call stack, with "" for nothing.
     """
 
     thread_in: str
     thread: str | None
     made_by: ThreadRef
     kind: str | None = None
+    severity: str | None = None
+    stack: Mapping[str, str] = field(default_factory=dict)
     evidence: tuple[str, ...] = ()
     only: Literal["etw", "driver"] | None = None
     times: int = 1
@@ -75,6 +79,8 @@ class Expected:
         times = f"{self.times:,} threads" if self.times > 1 else "a thread"
         name = f" ({self.thread})" if self.thread else ""
         notes = [f"kind: {self.kind}"] if self.kind else []
+        notes += [f"severity: {self.severity}"] if self.severity else []
+        notes += [f"{name}: {value or 'not known'}" for name, value in self.stack.items()]
         notes += [f"evidence: {', '.join(self.evidence)}"] if self.evidence else []
         notes += [f"only {'ETW' if self.only == 'etw' else 'the driver'} can say so"] if self.only else []
         behind = f" [{'; '.join(notes)}]" if notes else ""

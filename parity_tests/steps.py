@@ -72,12 +72,16 @@ class MakesThread(Step):
 
     *named*: the name of the new thread in the scenario; *tid*: its id, if it matters; *at*: its start address,
     "image!function", "nowhere" (outside any image) or "kernel". *etw_creator*: "unknown" if ETW does not log it.
+    *stack*: the calls of *by* that are open, the innermost first, each a function or "nowhere"; a trace has them.
+    *nested*: the kernel makes the thread inside another system service.
     """
 
     by: ThreadRef
     tid: int | None = None
     named: str | None = None
     at: str | None = None
+    stack: tuple[str, ...] = ()
+    nested: bool = False
     etw_creator: Literal["known", "unknown"] = "known"
 
     def sentence(self) -> str:
@@ -86,6 +90,8 @@ class MakesThread(Step):
         notes = [f"called {self.named}"] if self.named else []
         notes += [f"with the id {self.tid}"] if self.tid else []
         notes += [f"starting {_PLACES.get(self.at, f'at {self.at}')}"] if self.at else []
+        notes += [f"made by {' in '.join(self.stack)}"] if self.stack else []
+        notes += ["made inside another system service"] if self.nested else []
         notes += ["whose creator ETW does not know"] if self.etw_creator == "unknown" else []
         of_what = "" if "thread" in said else "thread "
         return f"{said} ({of_what}{', '.join(notes)})" if notes else said

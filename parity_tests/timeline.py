@@ -82,13 +82,15 @@ LONGEST: Final = 366 * 24 * 3600 * SECOND
 class TimelineEvent(NamedTuple):
     """An event with its true creator, the CPU that logs it, and what ETW misses of it.
 
-    *creator_unknown*: ETW logs it without its creator. *lost_by_etw*: ETW does not log it.
+    *creator_unknown*: ETW logs it without its creator. *lost_by_etw*: ETW does not log it. *stack* has the return
+    addresses of the creating thread, those of the innermost calls first.
     """
 
     event: Event
     cpu: int = 0
     creator_unknown: bool = False
     lost_by_etw: bool = False
+    stack: tuple[int, ...] = ()
 
     def to_etw(self) -> Event:
         """Return the event as ETW logs it."""
@@ -348,7 +350,18 @@ class _Expander:
         creator = self._processes.thread_ids(step.by)
         tid = self._processes.start_thread(step.process, name or step.named, step.tid)
         address = addresses.start_address(at)
-        self._log(ThreadStart(self._now + delay, *creator, state.pid, tid, address), step, cpu)
+        thread = ThreadStart(self._now + delay, *creator, state.pid, tid, address)
+        self._log(thread, step, cpu, self._stack(step))
+
+    def _stack(self, step: MakesThread) -> tuple[int, ...]:
+        """Return the call stack of *step*; none if the scenario does not say what it is."""
+        if not step.stack and not step.nested:
+            return ()
+        mapped = images_of(self._processes.running(step.by.process).definition)
+        for call in step.stack:
+            if call != "nowhere" and ("!" not in call or call.partition("!")[0] not in mapped):
+                raise ScenarioError(f"{call!r} is no call of {step.by}; use 'image!function' or 'nowhere'")
+        return (*addresses.kernel_frames(nested=step.nested), *map(addresses.return_address, step.stack))
 
     def _map(self, state: ProcessState, delay: int, images: Iterable[str]) -> None:
         for number, image in enumerate(images):
@@ -356,11 +369,11 @@ class _Expander:
             self._entries.append((time, TimelineEvent(_mapped(time, state, image), -1)))
             state.mapped.append(image)
 
-    def _log(self, event: Event, step: Step, cpu: int | None = None) -> None:
+    def _log(self, event: Event, step: Step, cpu: int | None = None, stack: tuple[int, ...] = ()) -> None:
         cpu = step.cpu if cpu is None else cpu
         unknown = getattr(step, "etw_creator", "known") == "unknown"
         lost = step.lost_by_etw
-        self._entries.append((event.time, TimelineEvent(event, -1 if cpu is None else cpu, unknown, lost)))
+        self._entries.append((event.time, TimelineEvent(event, -1 if cpu is None else cpu, unknown, lost, stack)))
 
 
 def _mapped(time: int, state: ProcessState, image: str, *, rundown: bool = False) -> ImageLoad:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from etwdetect.comparison.witnesses import Witnesses
     from etwdetect.core.rule import RemoteThread
-    from etwdetect.enrich.detection import Detector
+    from etwdetect.enrich.detection import Detection, Detector
 
 RULE_COUNTS: Final = ("first", "own", "excluded", "remote")
 """The counts of the rule's outcomes for a thread start that both detectors have."""
@@ -23,12 +23,13 @@ class Side:
     """One detector's records, in its order, and its counts.
 
     *statistics* has "threads" (seen), RULE_COUNTS, "unknown" (ETW only), "waiting" (in the table), "evicted", and
-    losses under names that start with "lost". *kinds* has the kind of each record if the bench determines it.
+    losses under names that start with "lost". *detections* has what else is known of each record, if
+    anything is.
     """
 
     records: Sequence[RemoteThread]
     statistics: Mapping[str, int]
-    kinds: Sequence[str | None] | None = None
+    detections: Sequence[Detection] | None = None
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from struct import pack
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, BinaryIO, Final
 
@@ -23,6 +24,7 @@ from parity_tests.simulators.packed_events import classic
 from parity_tests.timeline import expand
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Self
 
     from etwdetect.core.raw import RawEvent
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 
 _BUFFER_SIZE: Final = 8192
 _DC_START: Final = 3
+_STACK_TRACE64: Final = 6
 
 
 class FileBench(Bench):
@@ -54,9 +57,8 @@ class FileBench(Bench):
             scan = Scan([Trace(file, f"{scenario.name}.etl")], bound, files=ImageFiles(folder))
             detections = list(scan.detections())
         records = [detection.thread for detection in detections]
-        kinds = [detection.kind for detection in detections]
         result = scan.result()
-        etw = etw_side(scan.rule, records, result.events_lost, result.buffers_lost, kinds)
+        etw = etw_side(scan.rule, records, result.events_lost, result.buffers_lost, detections)
         return Observation(etw, driver_side(timeline.kernel_events(), bound), Equality.EXACT, timeline.processes)
 
 
@@ -71,7 +73,12 @@ def write_trace(file: BinaryIO, timeline: Timeline, cpus: int) -> None:
             if isinstance(event, ImageLoad) and event.rundown:
                 writer.write(_image_rundown(event), entry.cpu, PERFINFO64)
             else:
-                writer.write(encode(event), entry.cpu)
+                writer.write(encode(event), entry.cpu, items=_items(entry.stack))
+
+
+def _items(stack: Sequence[int]) -> list[tuple[int, bytes]]:
+    """Return the extended item with *stack*: a MatchId of 0, for nothing comes behind, and the frames."""
+    return [(_STACK_TRACE64, pack(f"<Q{len(stack)}Q", 0, *stack))] if stack else []
 
 
 def _image_rundown(event: ImageLoad) -> RawEvent:

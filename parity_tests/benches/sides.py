@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from etwdetect.core.rule import RemoteThread, RemoteThreadRule
+    from etwdetect.enrich.detection import Detection
     from etwdetect.kdetector.interface import Statistics
     from parity_tests.simulators.simkernel import SimEvent
 
@@ -54,7 +55,7 @@ def etw_side(
     records: Sequence[RemoteThread],
     events_lost: int = 0,
     buffers_lost: int = 0,
-    kinds: Sequence[str | None] | None = None,
+    detections: Sequence[Detection] | None = None,
 ) -> Side:
     """Return the reports and counts of *rule*."""
     counts = rule.counts
@@ -70,4 +71,4 @@ def etw_side(
         "lost events": events_lost,
         "lost buffers": buffers_lost,
     }
-    return Side(records, statistics, kinds)
+    return Side(records, statistics, detections)

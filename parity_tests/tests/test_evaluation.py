@@ -1,10 +1,13 @@
 """What is said of an observation: equal or not, as expected or not."""
 
+from dataclasses import replace
+
 import pytest
 
 from etwdetect.comparison.pairing import Equality
 from etwdetect.comparison.result import Side
 from etwdetect.core.rule import RemoteThread
+from etwdetect.enrich.detection import Calls, Detection, Process
 from parity_tests import loading
 from parity_tests.evaluation import Observation, evaluate
 from parity_tests.timeline import expand
@@ -18,7 +21,7 @@ steps = [
   { create_remote_thread = "notepad", by = "windbg", at = "nowhere", tid = 303, named = "three" },
 ]
 expect = [
-  { thread_in = "notepad/one", made_by = "windbg", kind = "debugger break-in" },
+  { thread_in = "notepad/one", made_by = "windbg", kind = "debugger break-in", stack = { CallNested = "yes" } },
   { thread_in = "notepad/two", made_by = "windbg", evidence = ["events-lost:1"] },
   { thread_in = "notepad/three", made_by = "windbg", only = "driver" },
 ]
@@ -35,16 +38,20 @@ OTHER = RemoteThread(4_000_000, 500, 501, 600, 601)
 COUNTS = {"threads": 3, "first": 0, "own": 0, "excluded": 0, "waiting": 0, "evicted": 0}
 ETW = COUNTS | {"remote": 2, "unknown": 1}
 DRIVER = COUNTS | {"remote": 3}
-KINDS = ["debugger break-in", None]
+STACK = Calls(kernel="a.sys+53|a.sys+1|a.sys+53")
+KNOWN = [
+    Detection(ONE, "etw", Process(100), Process(200), kind="debugger break-in", severity="low", calls=STACK),
+    Detection(TWO, "etw", Process(100), Process(200)),
+]
 
 
 def bare(record):
     return record._replace(start_address=None, evidence=())
 
 
-def complaints(etw, driver, equality=Equality.EXACT, *, of_etw=ETW, of_driver=DRIVER, kinds=None):
+def complaints(etw, driver, equality=Equality.EXACT, *, of_etw=ETW, of_driver=DRIVER, known=None):
     """Evaluate records of both sides; the driver's have neither address nor evidence."""
-    sides = Side(etw, of_etw, kinds), Side([bare(record) for record in driver], of_driver)
+    sides = Side(etw, of_etw, known), Side([bare(record) for record in driver], of_driver)
     return evaluate(SCENARIO, "model", Observation(*sides, equality, IDS)).complaints
 
 
@@ -53,7 +60,7 @@ both = pytest.mark.parametrize("equality", Equality)
 
 @both
 def test_what_is_equal_and_expected_passes(equality):
-    assert complaints([ONE, TWO], [ONE, TWO, THREE], equality, kinds=KINDS) == ()
+    assert complaints([ONE, TWO], [ONE, TWO, THREE], equality, known=KNOWN) == ()
 
 
 @both
@@ -107,11 +114,14 @@ def test_evidence_that_is_not_expected_is_a_complaint():
     assert "is session-start, expected none" in found
 
 
-def test_another_kind_is_a_complaint_where_kinds_are_known():
-    (found,) = complaints([ONE, TWO], [ONE, TWO, THREE], kinds=["library load", "other"])
+def test_another_kind_or_another_stack_is_a_complaint_where_they_are_known():
+    other = [replace(KNOWN[0], kind="library load"), KNOWN[1]]
+    (found,) = complaints([ONE, TWO], [ONE, TWO, THREE], known=other)
     assert found == "kind of 100:101 -> 200:301 is library load, expected debugger break-in"
-    (found,) = complaints([ONE, TWO], [ONE, TWO, THREE], kinds=[None, None])
+    (found,) = complaints([ONE, TWO], [ONE, TWO, THREE], known=[replace(KNOWN[0], kind=None), KNOWN[1]])
     assert found == "kind of 100:101 -> 200:301 is not known, expected debugger break-in"
+    (found,) = complaints([ONE, TWO], [ONE, TWO, THREE], known=[replace(KNOWN[0], calls=Calls()), KNOWN[1]])
+    assert found == "CallNested of 100:101 -> 200:301 is not known, expected yes"
 
 
 @pytest.mark.parametrize("name", ["threads", "waiting", "evicted"])
@@ -139,7 +149,7 @@ def test_each_difference_is_a_sentence():
 
 def test_on_real_machines_what_both_report_besides_is_a_note():
     more = [OTHER, OTHER._replace(tid=602), OTHER._replace(pid=700)]
-    etw = Side([ONE, TWO, *more], ETW, KINDS)
+    etw = Side([ONE, TWO, *more], ETW, KNOWN)
     driver = Side([bare(each) for each in (ONE, TWO, THREE, *more)], DRIVER)
     result = evaluate(SCENARIO, "vm", Observation(etw, driver, Equality.LIVE, IDS, ("the session was lost",)))
     assert result.complaints == ()
@@ -150,6 +160,6 @@ def test_on_real_machines_what_both_report_besides_is_a_note():
 
 
 def test_without_a_real_machine_there_is_no_background():
-    etw = Side([ONE, TWO, OTHER], ETW, KINDS)
+    etw = Side([ONE, TWO, OTHER], ETW, KNOWN)
     driver = Side([bare(each) for each in (ONE, TWO, THREE, OTHER)], DRIVER)
     assert evaluate(SCENARIO, "file", Observation(etw, driver, Equality.EXACT, IDS)).notes == ()
