@@ -23,7 +23,7 @@ from etwdetect.core.events import (
     ThreadStart,
     VolumeMapping,
 )
-from etwdetect.results.formats.sysmon import to_event_data
+from etwdetect.results.formats.sysmon import event_data
 from etwdetect.results.record import to_json
 from etwdetect.sources.decode.encode import encode
 from etwdetect.sources.etl import compression
@@ -156,7 +156,7 @@ def records() -> Iterator[bytes]:
 
 def sysmon_events() -> Iterator[bytes]:
     """Yield an event 8 of Sysmon in the forms that are read but .evtx, whose reader is not ours."""
-    data = to_event_data(DETECTION)
+    data = event_data(DETECTION)
     system = {"Provider": {"#attributes": {"Name": "Microsoft-Windows-Sysmon"}}, "EventID": 8, "Computer": "WS"}
     shapes = (
         data,

@@ -76,6 +76,7 @@ class LimitedStream:
     def __init__(self, stream: Stream, limit: OutputLimit) -> None:
         self._stream = stream
         self._limit = limit
+        self.encoding = getattr(stream, "encoding", None)
 
     def write(self, text: str) -> int:
         """Write whole lines, or nothing once the limit is met."""

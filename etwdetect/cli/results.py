@@ -21,7 +21,7 @@ from etwdetect.results.clock import Clock
 from etwdetect.results.errors import OutputError
 from etwdetect.results.filters import SeverityFilter
 from etwdetect.results.fold import SECOND, Folder
-from etwdetect.results.formats import needs_a_file
+from etwdetect.results.formats import needs_a_file, takes_live_results
 from etwdetect.results.privacy import Privacy
 from etwdetect.results.processors import Processor, ProcessorChain
 from etwdetect.results.record import to_json
@@ -280,6 +280,10 @@ class Results:
             # If it was closed from the start, only the sinks get anything.
             if sys.__stdout__ is not None or not self._choices.to:
                 self._write_to(sys.stdout)
+        elif live and not takes_live_results(form):
+            raise click.UsageError(
+                f"--format {form} can be read only at the end: choose another one for live results"
+            )
         elif needs_a_file(form):
             file = self._open_file(output)
             stack.callback(self._close, file)

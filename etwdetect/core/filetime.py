@@ -72,6 +72,15 @@ def unix_milliseconds(filetime: int) -> int:
     return (filetime - UNIX_EPOCH) // TICKS_PER_MILLISECOND
 
 
+def precise_time(filetime: int) -> str | None:
+    """Return ``YYYY-MM-DDTHH:MM:SS.fffffffZ``, with all of its seven digits; None beyond LAST_FILETIME."""
+    try:
+        moment = utc(filetime)
+    except OverflowError:
+        return None
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{filetime % TICKS_PER_SECOND:07}Z"
+
+
 def iso_time(filetime: int) -> str | None:
     """Return ``YYYY-MM-DDTHH:MM:SS.mmmZ``; None beyond LAST_FILETIME."""
     try:

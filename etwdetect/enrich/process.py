@@ -27,14 +27,14 @@ def process_guid(machine: str, started: int, pid: int) -> str:
     the start time (in 100 ns units) and the process id, so a process has the same identifier in every trace.
 
     >>> process_guid("HOST1", 133_702_128_152_535_104, 7608)
-    '4F213BB6-B0CF-66DC-8E3E-E04000001DB8'
+    '4f213bb6-b0cf-66dc-8e3e-e04000001db8'
     """
     first = int.from_bytes(
         blake2b(machine.lower().encode("utf-8", "surrogatepass"), digest_size=4).digest(), "big"
     )
     seconds = max(started - UNIX_EPOCH, 0) // TICKS_PER_SECOND & 0xFFFF_FFFF
-    rest = f"{started & 0xFFFF_FFFF:08X}{pid:08X}"
-    return f"{first:08X}-{seconds & 0xFFFF:04X}-{seconds >> 16:04X}-{rest[:4]}-{rest[4:]}"
+    rest = f"{started & 0xFFFF_FFFF:08x}{pid:08x}"
+    return f"{first:08x}-{seconds & 0xFFFF:04x}-{seconds >> 16:04x}-{rest[:4]}-{rest[4:]}"
 
 
 def describe(

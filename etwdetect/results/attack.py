@@ -48,3 +48,12 @@ def tactics(tags: Iterable[str]) -> list[str]:
         tag.lower().removeprefix("attack.").replace("_", "-") for tag in tags if tag.lower().startswith("attack.")
     )
     return [name for name in names if name in TACTICS]
+
+
+def tactic_title(name: str) -> str:
+    """Return what ATT&CK calls the tactic that tags call *name*.
+
+    >>> tactic_title("command-and-control")
+    'Command and Control'
+    """
+    return name.replace("-", " ").title().replace(" And ", " and ")

@@ -103,8 +103,9 @@ _FUNCTION: Final = (_P, _P, _Y, _N, _Y)
 
 _CLASSIC: Final = frozenset(("classic",))
 _TEXTUAL: Final = _CLASSIC | {"text"}
-_SYSMON: Final = _CLASSIC | {"sysmon"}
-_NARROW: Final = _TEXTUAL | {"sysmon"}
+_SYSMON_FORMS: Final = frozenset(("sysmon", "sysmon-event"))
+_SYSMON: Final = _CLASSIC | _SYSMON_FORMS
+_NARROW: Final = _TEXTUAL | _SYSMON_FORMS
 
 
 class RecordField(NamedTuple):
@@ -326,7 +327,7 @@ FIELDS: Final = (
     ),
     RecordField("RecordId", _TEXT, "", None, _NARROW, compute=record_id),
     RecordField("Detector", _DETECTOR, "detector", ALWAYS, _NARROW, required=True, extension=True),
-    RecordField("Computer", _TEXT, "host", _HOST, _NARROW),
+    RecordField("Computer", _TEXT, "host", _HOST, _TEXTUAL),
     RecordField("Trace", _TEXT, "trace", None, _NARROW),
     RecordField("TraceSha256", _SHA256, "trace_sha256", None, _NARROW, extension=True),
     RecordField("Time", _MOMENT, "thread.time", required=True, extension=True),
@@ -337,7 +338,7 @@ FIELDS: Final = (
         _ID,
         "thread.creator_tid",
         _CREATOR,
-        frozenset(("sysmon",)),
+        _SYSMON_FORMS,
         required=True,
         optional_for=("sysmon",),
     ),

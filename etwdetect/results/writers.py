@@ -55,7 +55,7 @@ def stream_writer(stream: Stream, name: str, clock: Clock, *, heading: bool = Tr
             return LineWriter(stream, functools.partial(chosen.load(), clock=clock))
         case Form.LINE:
             return LineWriter(stream, json_line(name))
-        case Form.FILE:
+        case Form.FILE | Form.WHOLE_FILE:
             raise ValueError(f"{name} is written to a file: open_file")
 
 

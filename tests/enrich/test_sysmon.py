@@ -17,7 +17,7 @@ from etwdetect.core.sysmon import (
 from etwdetect.enrich import sysmon
 from etwdetect.enrich.sysmon import ACCESS_WINDOW, SysmonEnricher
 from etwdetect.results import record
-from etwdetect.results.formats.sysmon import to_event_data
+from etwdetect.results.formats.sysmon import event_data
 
 TIME = 132_478_044_564_580_000
 MS = 10_000
@@ -153,6 +153,6 @@ def test_the_memory_for_other_events_is_bounded_and_what_is_forgotten_is_counted
 
 def test_the_sysmon_format_has_the_rule_of_sysmon_and_behind_it_those_of_sigma():
     found = detection(THREAD._replace(rule_name="T1055"))
-    assert to_event_data(found)["RuleName"] == "T1055"
+    assert event_data(found)["RuleName"] == "T1055"
     sigma = record.from_json(record.to_json(found).replace('"Evidence"', '"Sigma": ["One"], "Evidence"'))
-    assert to_event_data(sigma)["RuleName"] == "T1055; One"
+    assert event_data(sigma)["RuleName"] == "T1055; One"

@@ -68,7 +68,7 @@ def test_json_is_a_record_a_line(detection):
 @pytest.mark.parametrize("form", [form for form in FORMATS if not needs_a_file(form)])
 def test_each_line_is_one_call_of_write(detection, form):
     stream = written(form, detection("a.exe"), detection("b,\n.exe"))
-    heading = [",".join(NAMES) + "\n"] if form == "csv" else []
+    heading = ["\ufeff" + ",".join(NAMES) + "\n"] if form == "csv" else []
     assert len(stream.calls) == len(heading) + 2
     assert all(call.endswith("\n") and call.count("\n") == 1 for call in stream.calls)
 
@@ -78,4 +78,4 @@ def test_no_name_does_harm_in_any_format(detection, form):
     evil = "=\x1b[2J\r\n\u202e\ud800\0.exe"
     text = written(form, detection(evil, evil)).getvalue()
     assert text.encode("utf-8").splitlines() == text.encode("utf-8").split(b"\n")[:-1]
-    assert text.replace("\n", "").isprintable()
+    assert text.removeprefix("\ufeff").replace("\n", "").isprintable()

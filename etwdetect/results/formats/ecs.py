@@ -13,7 +13,8 @@ from etwdetect._version import __version__
 from etwdetect.core import filetime
 from etwdetect.enrich.call_fields import frames_of
 from etwdetect.enrich.programs import file_name
-from etwdetect.results.attack import TACTICS, tactics
+from etwdetect.results.attack import TACTICS, tactic_title, tactics
+from etwdetect.results.command_line import split
 from etwdetect.results.fields import record_id, start_address
 from etwdetect.results.formats.schema_fields import (
     SEVERITIES,
@@ -29,11 +30,15 @@ if TYPE_CHECKING:
 
 ECS_VERSION: Final = "8.17.0"
 
+_ACTIONS: Final = ("CreateRemoteThread", "CreateRemoteThread detected (rule: CreateRemoteThread)")
+"""What the pipeline calls it, and what Winlogbeat does: Elastic's rules ask for the one or the other."""
+
 
 def to_document(detection: Detection) -> dict[str, Any]:
     """Return *detection* as an ECS document; what is not known is absent."""
     thread, start = detection.thread, detection.start
     source, target = detection.source, detection.target
+    users = user_fields(source.user, "id"), user_fields(target.user, "id")
     known = {
         "@timestamp": filetime.iso_time(thread.time),
         "message": sentence(detection),
@@ -42,8 +47,9 @@ def to_document(detection: Detection) -> dict[str, Any]:
             "kind": "event",
             "category": ["process"],
             "type": ["change"],
-            "action": "CreateRemoteThread",
+            "action": _ACTIONS,
             "code": "8",
+            "dataset": "etwdetect.remote_thread",
             "id": record_id(detection),
             "provider": "etwdetect",
             "module": "etwdetect",
@@ -51,7 +57,14 @@ def to_document(detection: Detection) -> dict[str, Any]:
             "severity": SEVERITIES.get(detection.severity or ""),
         },
         "observer": {"product": "etwdetect", "version": __version__},
-        "host": {"name": detection.host},
+        "host": {
+            "name": detection.host,
+            "os": {"type": "windows", "family": "windows", "platform": "windows", "name": "Windows"},
+        },
+        "related": {
+            "hosts": [detection.host] if detection.host else [],
+            "user": sorted({user["name"] or "" for user in users if user.get("name")}),
+        },
         "log": {"file": {"path": detection.trace}},
         "rule": _rule(detection),
         "threat": _threat(detection),
@@ -60,18 +73,18 @@ def to_document(detection: Detection) -> dict[str, Any]:
             **_process(thread.creator_pid, source),
             "thread": {"id": thread.creator_tid, "Ext": _call_stack(detection)},
         },
-        "user": user_fields(source.user, "id"),
+        "user": users[0],
         "Target": {
             "process": {
                 **_process(thread.pid, target),
                 "thread": {
                     "id": thread.tid,
                     "Ext": {
-                        "start_address": thread.start_address,
+                        "start_address": _long(thread.start_address),
                         "start_address_module": start.module,
                     },
                 },
-                "user": user_fields(target.user, "id"),
+                "user": users[1],
             }
         },
         "winlog": {"event_data": _event_data(detection)},
@@ -100,7 +113,7 @@ def _threat(detection: Detection) -> dict[str, Any]:
         "framework": "MITRE ATT&CK",
         "tactic": {
             "id": [TACTICS[name] for name in names],
-            "name": [name.replace("-", " ").title().replace(" And ", " and ") for name in names],
+            "name": list(map(tactic_title, names)),
         },
         "technique": {
             "id": list(dict.fromkeys(each.partition(".")[0] for each in detection.techniques)),
@@ -109,13 +122,24 @@ def _threat(detection: Detection) -> dict[str, Any]:
     }
 
 
+def _long(number: int | None) -> int | None:
+    """Return *number* if a long of Elasticsearch holds it: a larger one would have the whole document refused.
+
+    The addresses of the kernel are larger; they stand as text in ``winlog.event_data.StartAddress``.
+    """
+    return number if number is not None and number < 1 << 63 else None
+
+
 def _process(pid: int, process: Process) -> dict[str, Any]:
+    arguments = split(process.command_line or "")
     return {
         "pid": pid,
         "entity_id": braced_guid(process),
         "executable": process.image,
         "name": process.image and file_name(process.image),
         "command_line": process.command_line,
+        "args": arguments,
+        "args_count": len(arguments) or None,
         "start": None if process.start_time is None else filetime.iso_time(process.start_time),
         "parent": {
             "pid": process.parent_pid,
@@ -140,7 +164,7 @@ def _event_data(detection: Detection) -> dict[str, Any]:
     """Return what the pipeline leaves as Sysmon wrote it; unlike Sysmon, without what is not known."""
     target, start = detection.target, detection.start
     return {
-        "TargetProcessGuid": braced_guid(target),
+        "TargetProcessGUID": braced_guid(target),
         "TargetProcessId": str(detection.thread.pid),
         "TargetImage": target.image,
         "TargetUser": target.user,

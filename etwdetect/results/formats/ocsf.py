@@ -1,7 +1,8 @@
 """A remote thread as an event of the Open Cybersecurity Schema Framework: Process Activity (1007), Inject.
 
-The actor's process is the source, `process` the target, `module` the one that the new thread starts in. What OCSF
-has no attribute for is in `unmapped`, under our names. All attributes exist since OCSF 1.1.
+The actor's process is the source, `process` the target. What OCSF has no attribute for is in `unmapped`, under our
+names; so is where the thread starts, as `module` would be the one that the actor injected. Techniques of ATT&CK
+and the Sigma rules that fired have their place in the profile security_control.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from typing import TYPE_CHECKING, Any, Final
 from etwdetect._version import __version__
 from etwdetect.core import filetime
 from etwdetect.enrich.programs import file_name
-from etwdetect.results.fields import record_id, start_address
+from etwdetect.results.attack import TACTICS, tactic_title, tactics
+from etwdetect.results.fields import record_id
 from etwdetect.results.formats.schema_fields import (
     SEVERITIES,
     braced_guid,
@@ -26,16 +28,30 @@ from etwdetect.results.formats.schema_fields import (
 if TYPE_CHECKING:
     from etwdetect.enrich.detection import Detection, Process
 
-OCSF_VERSION: Final = "1.4.0"
+OCSF_VERSION: Final = "1.8.0"
+"""The newest release; the attributes that 1.6 deprecated are not used."""
 
 _UNKNOWN, _OTHER = 0, 99
 _REGULAR_FILE: Final = 1
 _WINDOWS: Final = 100
 
+_OBSERVED: Final = 3
+_HOSTNAME: Final = 1, "Hostname"
+_USER_NAME: Final = 4, "User Name"
+_PROCESS_NAME: Final = 9, "Process Name"
+_COMMAND_LINE: Final = 13, "Command Line"
+_FILE_PATH: Final = 45, "File Path"
+"""Types of observables."""
+
 _HOST_NAME: Final = re.compile(
     r"([A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?\.)*[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?"
 )
 """The host names that OCSF allows; anything else is only the device's name."""
+
+
+def _is_host_name(host: str | None) -> bool:
+    """Whether OCSF allows *host* as a host name."""
+    return _HOST_NAME.fullmatch(host or "") is not None
 
 
 def to_event(detection: Detection) -> dict[str, Any]:
@@ -65,18 +81,26 @@ def to_event(detection: Detection) -> dict[str, Any]:
             "uid": record_id(detection),
             "product": {"name": "etwdetect", "vendor_name": "etwdetect", "version": __version__},
             "log_name": detection.trace,
+            "profiles": ["security_control"],
         },
+        "timezone_offset": 0,  # times are in UTC
+        "action_id": _OBSERVED,
+        "action": "Observed",
+        "is_alert": bool(detection.sigma),
+        "policy": _policy(detection),
+        "attacks": _attacks(detection),
+        "observables": _observables(detection),
         "device": {
             "type_id": _UNKNOWN,
             "type": "Unknown",
-            "hostname": detection.host if _HOST_NAME.fullmatch(detection.host or "") else None,
-            "name": detection.host or "unknown",  # OCSF requires one of the two
+            "hostname": detection.host if _is_host_name(detection.host) else None,
+            "name": detection.host or "unknown",  # OCSF requires one of the three
+            "uid": detection.host,
             "os": {"name": "Windows", "type": "Windows", "type_id": _WINDOWS},
         },
-        "actor": {"process": {**_process(thread.creator_pid, detection.source), "tid": thread.creator_tid}},
-        "process": {**_process(thread.pid, detection.target), "tid": thread.tid},
-        "module": _module(detection),
-        "unmapped": extensions(detection),
+        "actor": {"process": {**_process(thread.creator_pid, detection.source), "ptid": thread.creator_tid}},
+        "process": {**_process(thread.pid, detection.target), "ptid": thread.tid},
+        "unmapped": extensions(detection, "StartAddress", "StartModule", "StartFunction"),
     }
     return without_unknown(known)
 
@@ -107,21 +131,40 @@ def _file(path: str | None) -> dict[str, Any] | None:
     return {"name": file_name(path), "path": path, "type_id": _REGULAR_FILE}
 
 
-def _module(detection: Detection) -> dict[str, Any] | None:
-    thread, start = detection.thread, detection.start
-    if thread.start_address is None and start.module is None:
+def _policy(detection: Detection) -> dict[str, Any] | None:
+    """Return the Sigma rules that fired as the policy that the event matched."""
+    if not detection.sigma:
         return None
-    base = None
-    if thread.start_address is not None and start.offset is not None:
-        base = f"0x{max(0, thread.start_address - start.offset):X}"
-    return {
-        "start_address": start_address(detection),
-        "base_address": base,
-        "file": _file(start.module),
-        "function_name": start.function,
-        "load_type_id": _UNKNOWN,
-        "load_type": "Unknown",
-    }
+    ids = [rule.id for rule in detection.sigma_rules if rule.id]
+    return {"name": "; ".join(detection.sigma), "uid": "; ".join(ids) or None, "group": {"name": "Sigma"}}
+
+
+def _attacks(detection: Detection) -> list[dict[str, Any]]:
+    """Return an entry for each technique, and one for each tactic: a rule does not say which belong together."""
+    attacks: list[dict[str, Any]] = []
+    for each in detection.techniques:
+        technique, _, sub = each.partition(".")
+        attacks.append({"technique": {"uid": technique}} | ({"sub_technique": {"uid": each}} if sub else {}))
+    names = dict.fromkeys(name for rule in detection.sigma_rules for name in tactics(rule.tags))
+    return attacks + [{"tactic": {"uid": TACTICS[name], "name": tactic_title(name)}} for name in names]
+
+
+def _observables(detection: Detection) -> list[dict[str, Any]]:
+    """Return what a search for one value finds the event by."""
+    found = [("device.hostname", _HOSTNAME, detection.host if _is_host_name(detection.host) else None)]
+    for place, process in (("actor.process", detection.source), ("process", detection.target)):
+        user = user_fields(process.user, "uid")
+        found += [
+            (f"{place}.name", _PROCESS_NAME, process.image and file_name(process.image)),
+            (f"{place}.file.path", _FILE_PATH, process.image),
+            (f"{place}.cmd_line", _COMMAND_LINE, process.command_line),
+            (f"{place}.user.name", _USER_NAME, user.get("name")),
+        ]
+    return [
+        {"name": name, "type_id": type_id, "type": type_, "value": value}
+        for name, (type_id, type_), value in found
+        if value
+    ]
 
 
 def to_ocsf(detection: Detection) -> str:

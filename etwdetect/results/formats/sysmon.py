@@ -1,22 +1,27 @@
-"""A remote thread as the data of Sysmon's event 8 (CreateRemoteThread), for tools that read Sysmon.
+"""A remote thread as Sysmon's event 8 (CreateRemoteThread), for tools that read Sysmon.
 
-Names, order and formats are those of the event's rendered message, every value as text, as collectors of Windows
-events hand it on. What the event log itself puts around it (EventID, Channel, Computer, the time it was logged) is
-left out: no such event was ever logged.
+Names, order and values of the data are those of Sysmon 15 (schema 4.90). Around it is what readers look for first:
+EventID, Channel and Computer. Provider names etwdetect, as no Sysmon logged this event.
 """
 
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
+from etwdetect.core import filetime
 from etwdetect.results.fields import BY_NAME
 from etwdetect.results.record import to_dict
 
 if TYPE_CHECKING:
     from etwdetect.enrich.detection import Detection
 
-_ALWAYS: Final = (
+_EVENT_ID: Final = 8
+_CHANNEL: Final = "Microsoft-Windows-Sysmon/Operational"
+_PROVIDER: Final = "etwdetect"
+_NO_COMPUTER: Final = "-"
+
+_NAMES: Final = (
     "UtcTime",
     "SourceProcessGuid",
     "SourceProcessId",
@@ -28,21 +33,49 @@ _ALWAYS: Final = (
     "StartAddress",
     "StartModule",
     "StartFunction",
+    "SourceUser",
+    "TargetUser",
 )
-_USERS: Final = ("SourceUser", "TargetUser")
-"""Which Sysmon has since version 13.30."""
+_NUMBERS: Final = ("SourceProcessId", "TargetProcessId", "NewThreadId")
 
 
-def to_event_data(detection: Detection) -> dict[str, str]:
-    """Return the event's data; both users are in it if one of them is known."""
+def event_data(detection: Detection) -> dict[str, str]:
+    """Return the event's data, every value as text, as its rendered message has them."""
     known = to_dict(detection)
-    users = _USERS if any(known.get(name) for name in _USERS) else ()
-    data = {name: str(known.get(name, "")) or BY_NAME[name].absent_text for name in (*_ALWAYS, *users)}
+    data = {name: str(known.get(name, "")) or BY_NAME[name].absent_text for name in _NAMES}
     data |= {name: data[name].lower() for name in data if name.endswith("ProcessGuid")}
     rules = (*([detection.rule_name] if detection.rule_name else []), *detection.sigma)
     return {"RuleName": "; ".join(rules) or BY_NAME["RuleName"].absent_text, **data}
 
 
 def to_sysmon(detection: Detection) -> str:
-    """Return *detection* as one line of ASCII JSON."""
-    return json.dumps(to_event_data(detection))
+    """Return *detection* as one line of ASCII JSON: one flat object, as collectors of Windows events write it."""
+    around = {
+        "EventID": _EVENT_ID,
+        "Channel": _CHANNEL,
+        "Provider_Name": _PROVIDER,
+        "Computer": detection.host or _NO_COMPUTER,
+    }
+    return json.dumps(around | event_data(detection))
+
+
+def to_sysmon_event(detection: Detection) -> str:
+    """Return *detection* as one line of ASCII JSON: Event.System and Event.EventData, as from an .evtx file.
+
+    Attributes are in an object of their own (``TimeCreated_attributes``), and ids are numbers.
+    """
+    data: dict[str, Any] = event_data(detection)
+    data |= {name: int(data[name]) for name in _NUMBERS}
+    system = {
+        "Provider_attributes": {"Name": _PROVIDER},
+        "EventID": _EVENT_ID,
+        "Version": 2,
+        "Level": 4,
+        "Task": _EVENT_ID,
+        "Opcode": 0,
+        "Keywords": "0x8000000000000000",
+        "TimeCreated_attributes": {"SystemTime": filetime.precise_time(detection.thread.time)},
+        "Channel": _CHANNEL,
+        "Computer": detection.host or _NO_COMPUTER,
+    }
+    return json.dumps({"Event": {"System": system, "EventData": data}})

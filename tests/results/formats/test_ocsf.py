@@ -15,14 +15,14 @@ from tests.results.test_record import detections
 jsonschema = pytest.importorskip("jsonschema", exc_type=ImportError)
 published = pytest.importorskip("ocsf_json_schema")
 
-VERSIONS = ["1.1.0", "1.4.0", "1.8.0"]
+VERSIONS = [ocsf.OCSF_VERSION]
 
 
 @functools.cache
 def schema(version):
     """The validator of the class process_activity in a version of OCSF."""
     made = published.OcsfJsonSchemaEmbedded(published.get_ocsf_schema(version)).get_class_schema(
-        "process_activity"
+        "process_activity", profiles=["security_control"]
     )
     return jsonschema.Draft202012Validator(made)
 
@@ -64,22 +64,55 @@ def test_what_is_known_stands_where_ocsf_has_it():
     assert event["injection_type_id"] == 1
     assert (event["time"], event["end_time"], event["count"]) == (1589288895280, 1589288895290, 3)
     assert (event["severity_id"], event["severity"]) == (2, "Low")
-    assert event["actor"]["process"]["tid"] == 4788
+    assert event["actor"]["process"]["ptid"] == 4788
     assert event["actor"]["process"]["user"] == {"name": "mäx", "domain": "LAB"}
-    assert event["process"]["tid"] == 9384
+    assert event["process"]["ptid"] == 9384
     assert event["process"]["user"] == {"uid": "S-1-5-18"}
     assert event["process"]["session"] == {"uid": "0"}
     assert event["process"]["created_time"] == -11_644_473_600_000
-    assert event["module"] == {
-        "start_address": "0x00007FFC6E27D3F0",
-        "base_address": "0x7FFC6E1B0000",
-        "file": {"name": "ntdll.dll", "path": "C:\\Windows\\System32\\ntdll.dll", "type_id": 1},
-        "function_name": "DbgUiRemoteBreakin",
-        "load_type_id": 0,
-        "load_type": "Unknown",
+    assert "module" not in event
+    assert event["unmapped"]["StartModule"] == "C:\\Windows\\System32\\ntdll.dll"
+    assert (event["timezone_offset"], event["device"]["uid"], event["is_alert"]) == (0, "WORKSTATION5", True)
+    assert event["policy"] == {
+        "name": "Remote Thread Created; Another; rule",
+        "uid": "99b97608-3e21-4bfe-8217-2a127c396a0e",
+        "group": {"name": "Sigma"},
+    }
+    assert event["attacks"] == [
+        {"technique": {"uid": "T1055"}},
+        {"technique": {"uid": "T1055"}, "sub_technique": {"uid": "T1055.001"}},
+        {"tactic": {"uid": "TA0005", "name": "Defense Evasion"}},
+    ]
+    values = {each["name"]: (each["type_id"], each["value"]) for each in event["observables"]}
+    assert values == {
+        "device.hostname": (1, "WORKSTATION5"),
+        "actor.process.name": (9, "windbg.exe"),
+        "actor.process.file.path": (45, "C:\\windbg.exe"),
+        "actor.process.cmd_line": (13, '"windbg.exe" -p 8336'),
+        "actor.process.user.name": (4, "mäx"),
+        "process.name": (9, "notepad.exe"),
+        "process.file.path": (45, "notepad.exe"),
+        "process.cmd_line": (13, "notepad"),
     }
     assert event["unmapped"]["Evidence"] == ["session-start", "events-lost:3"]
     assert event["device"]["hostname"] == "WORKSTATION5"
+
+
+@given(detection=detections())
+def test_nothing_deprecated_is_used(detection):
+    deprecated = {"tid"}
+    assert not deprecated & set(keys_of(ocsf.to_event(detection)))
+
+
+def keys_of(value):
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield key
+            if key != "unmapped":
+                yield from keys_of(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from keys_of(inner)
 
 
 def test_no_name_leaves_its_line(detection):

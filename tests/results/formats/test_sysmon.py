@@ -10,16 +10,27 @@ import pytest
 
 from etwdetect.core import filetime
 from etwdetect.results.formats import sysmon
+from etwdetect.sources.sysmon.shapes import event_in
 from tests.results.conftest import FULL, HOSTILE
 
 TWELVE = [
     "RuleName", "UtcTime", "SourceProcessGuid", "SourceProcessId", "SourceImage", "TargetProcessGuid",
     "TargetProcessId", "TargetImage", "NewThreadId", "StartAddress", "StartModule", "StartFunction",
 ]  # fmt: skip
+USERS = ["SourceUser", "TargetUser"]
+AROUND = {
+    "EventID": 8,
+    "Channel": "Microsoft-Windows-Sysmon/Operational",
+    "Provider_Name": "etwdetect",
+    "Computer": "WORKSTATION5",
+}
+ALL = [
+    *TWELVE, *USERS
+]  # fmt: skip
 
 
 def test_what_is_known_stands_in_sysmons_order_and_form():
-    assert json.loads(sysmon.to_sysmon(FULL)) == {
+    assert json.loads(sysmon.to_sysmon(FULL)) == AROUND | {
         "RuleName": "technique_id=T1055; Remote Thread Created; Another; rule",
         "UtcTime": "2020-05-12 13:08:15.280",
         "SourceProcessGuid": "{39e4a257-e328-5f90-d310-000000000700}",
@@ -35,11 +46,11 @@ def test_what_is_known_stands_in_sysmons_order_and_form():
         "SourceUser": "LAB\\mäx",
         "TargetUser": "S-1-5-18",
     }
-    assert list(sysmon.to_event_data(FULL)) == [*TWELVE, "SourceUser", "TargetUser"]
+    assert list(sysmon.event_data(FULL)) == ALL
 
 
 def test_what_is_not_known_is_what_sysmon_writes_for_it(detection):
-    assert sysmon.to_event_data(detection()) == {
+    assert sysmon.event_data(detection()) == {
         "RuleName": "-",
         "UtcTime": "2020-05-12 13:08:15.280",
         "SourceProcessGuid": "{00000000-0000-0000-0000-000000000000}",
@@ -52,20 +63,32 @@ def test_what_is_not_known_is_what_sysmon_writes_for_it(detection):
         "StartAddress": "-",
         "StartModule": "-",
         "StartFunction": "-",
+        "SourceUser": "-",
+        "TargetUser": "-",
     }
-    assert list(sysmon.to_event_data(detection())) == TWELVE
+    assert list(sysmon.event_data(detection())) == ALL
+    assert json.loads(sysmon.to_sysmon(detection()))["Computer"] == "-"
 
 
-def test_one_known_user_makes_room_for_both(detection):
-    known = detection()
-    fields = sysmon.to_event_data(replace(known, target=replace(known.target, user="me")))
-    assert (fields["SourceUser"], fields["TargetUser"]) == ("-", "me")
+def test_a_reader_of_evtx_files_finds_the_same_data():
+    event = json.loads(sysmon.to_sysmon_event(FULL))["Event"]
+    assert {name: str(value) for name, value in event["EventData"].items()} == sysmon.event_data(FULL)
+    assert event["EventData"]["SourceProcessId"] == 7392
+    system = event["System"]
+    assert (system["EventID"], system["Channel"], system["Computer"]) == (8, AROUND["Channel"], "WORKSTATION5")
+    assert system["Provider_attributes"] == {"Name": "etwdetect"}
+    assert system["TimeCreated_attributes"] == {"SystemTime": "2020-05-12T13:08:15.2800000Z"}
+
+
+@pytest.mark.parametrize("write", [sysmon.to_sysmon, sysmon.to_sysmon_event])
+def test_it_is_an_input_again(write):
+    event = event_in(json.loads(write(FULL)))
+    assert (event.event_id, event.host, event.is_of_sysmon) == (8, "WORKSTATION5", True)
+    assert event.data["TargetImage"] == "notepad.exe"
 
 
 def test_a_32_bit_address_has_eight_digits(detection):
-    assert (
-        sysmon.to_event_data(detection(start_address=0x77001ABC, pointer_size=4))["StartAddress"] == "0x77001ABC"
-    )
+    assert sysmon.event_data(detection(start_address=0x77001ABC, pointer_size=4))["StartAddress"] == "0x77001ABC"
 
 
 def test_no_name_leaves_its_line(detection):
@@ -114,9 +137,11 @@ def test_the_keys_their_order_and_their_formats_are_those_of_the_real_records(re
         known = [(name, real[name]) for name, _ in rendered]
         assert known == rendered, "the message is what the record says, in Sysmon's order"
         assert set(real) - {name for name, _ in rendered} == SHIPPERS | LOGS
-        ours = sysmon.to_event_data(as_detection(real, detection))
-        assert list(ours.items()) == rendered, "a detection of the same facts is the same record"
-        for each in (real, sysmon.to_event_data(detection(start_address=0xABC))):
+        ours = sysmon.event_data(as_detection(real, detection))
+        assert list(ours.items()) == [*rendered, ("SourceUser", "-"), ("TargetUser", "-")], (
+            "a detection of the same facts is the same record"
+        )
+        for each in (real, sysmon.event_data(detection(start_address=0xABC))):
             assert {type(each[name]) for name in TWELVE} == {str}
             for name, form in FORMS.items():
                 assert re.fullmatch(form, each[name]), name
