@@ -11,14 +11,14 @@ import click
 from etwdetect._version import __version__
 from etwdetect.cli import stdio, unforeseen
 from etwdetect.cli.status import Status, status_of
-from etwdetect.cli.stdio import say, tell
+from etwdetect.cli.stdio import note, say, tell
 from etwdetect.core.errors import EtwDetectError
 from etwdetect.results.wording import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-__all__ = ["COMMANDS", "main", "say", "tell"]
+__all__ = ["COMMANDS", "main", "note", "say", "tell"]
 
 COMMANDS: Final = (
     "doctor",
@@ -36,6 +36,18 @@ COMMANDS: Final = (
 """Each is the `command` of the module of its name in this package, and returns a Status."""
 
 
+def _with_common_options(command: click.Command) -> click.Command:
+    """Add to *command*, and to the commands in it, the options that all have."""
+    names = {each.name for each in command.params}
+    command.params += [
+        each for each in (stdio.quiet_option(), unforeseen.debug_option()) if each.name not in names
+    ]
+    if isinstance(command, click.Group):
+        for each in command.commands.values():
+            _with_common_options(each)
+    return command
+
+
 class _Commands(click.Group):
     """Knows its commands by name and imports the one that is called: a small trace is scanned at once."""
 
@@ -46,7 +58,7 @@ class _Commands(click.Group):
         if cmd_name not in COMMANDS:
             return None
         command: click.Command = importlib.import_module(f"etwdetect.cli.{cmd_name}").command
-        return unforeseen.add_debug_option(command)
+        return _with_common_options(command)
 
     # Both may print, and click would end the program at a broken pipe.
     def make_context(self, *arguments: Any, **options: Any) -> click.Context:  # noqa: ANN401 (click's signature)
@@ -61,12 +73,12 @@ class _Commands(click.Group):
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, prog_name="etwdetect")
+@click.version_option(__version__, "--version", "-V", prog_name="etwdetect")
 def _etwdetect() -> None:
     """Find threads that one Windows process creates in another, without a driver."""
 
 
-unforeseen.add_debug_option(_etwdetect)
+_with_common_options(_etwdetect)
 
 
 def main(argv: Sequence[str] | None = None, started: Callable[[], object] | None = None) -> int:

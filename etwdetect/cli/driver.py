@@ -9,7 +9,7 @@ from typing import Final
 
 import click
 
-from etwdetect.cli import say
+from etwdetect.cli import note, say
 from etwdetect.cli.enrichment import Enrichment, enrichment_options
 from etwdetect.cli.results import Results, results_options
 from etwdetect.cli.signals import on_interruption
@@ -37,7 +37,7 @@ def command() -> None:
 @click.option("--queue-bound", type=_BOUND, help="How many remote threads may wait to be read.")
 def install(image: Path, table_bound: int | None, queue_bound: int | None) -> Status:
     """Copy the driver to the system's drivers and register it; start it with `start`."""
-    say(f"installed {service.install(image, table_bound=table_bound, queue_bound=queue_bound)}")
+    note(f"installed {service.install(image, table_bound=table_bound, queue_bound=queue_bound)}")
     return Status.DONE
 
 
@@ -45,7 +45,7 @@ def install(image: Path, table_bound: int | None, queue_bound: int | None) -> St
 def start() -> Status:
     """Load the driver."""
     service.start()
-    say("KDetector is running")
+    note("KDetector is running")
     return Status.DONE
 
 
@@ -53,7 +53,7 @@ def start() -> Status:
 def stop() -> Status:
     """Unload the driver."""
     service.stop()
-    say("KDetector has stopped")
+    note("KDetector has stopped")
     return Status.DONE
 
 
@@ -61,7 +61,7 @@ def stop() -> Status:
 def uninstall() -> Status:
     """Stop the driver if it runs, and remove it from the system."""
     service.uninstall()
-    say("KDetector is uninstalled")
+    note("KDetector is uninstalled")
     return Status.DONE
 
 
@@ -103,5 +103,7 @@ def watch(results: Results, enrichment: Enrichment, duration: float | None) -> S
                 for detection in driver_records.detections(record):
                     results.show(detection)
     hidden = f" ({results.filtered_out:,} filtered out)" if results.filtered_out else ""
-    say(f"KDetector: {plural(watcher.received, 'remote thread')}{hidden}, {watcher.dropped:,} more were lost")
+    (say if watcher.dropped else note)(
+        f"KDetector: {plural(watcher.received, 'remote thread')}{hidden}, {watcher.dropped:,} more were lost"
+    )
     return results.status([Status.INCOMPLETE if watcher.dropped else Status.DONE])

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from etwdetect.cli import say
+from etwdetect.cli import note, say
 from etwdetect.cli.enrichment import drive_option
 from etwdetect.cli.signals import on_interruption
 from etwdetect.cli.status import Status, of_all
@@ -115,7 +115,7 @@ def command(  # noqa: PLR0913, PLR0917 (one parameter an option)
         return Status.ERROR
     finally:
         spark.stop()
-    say(f"{output}: {_counts(total)}")
+    note(f"{output}: {_counts(total)}")
     status = Status.INCOMPLETE if total.faults else Status.DONE
     return of_all([status], found=exit_code and total.records > 0)
 
@@ -137,7 +137,7 @@ def _stream(fleet: Fleet, spark: SparkSession, *, once: bool) -> Written:
         nonlocal total
         total = Written(total.records + written.records, total.faults + written.faults)
         if written.records or written.faults:
-            say(f"batch {written.batch}: {_counts(written)}")
+            note(f"batch {written.batch}: {_counts(written)}")
 
     asked = threading.Event()
     with on_interruption(asked.set):

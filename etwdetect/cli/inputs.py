@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 import click
 
-from etwdetect.cli import say, unforeseen
+from etwdetect.cli import note, say, unforeseen
 from etwdetect.cli.enrichment import Enrichment
 from etwdetect.cli.options import TraceChoices
 from etwdetect.cli.sources import SavedSource, Source, SysmonSource, TraceSource
@@ -256,12 +256,15 @@ def consume(inputs: Inputs, consumer: Consumer, *, judges: bool = True) -> None:
         tally.add(source, status)
     closing = tally.closing(inputs.unread)
     if closing is not None:
-        say(closing)
+        note(closing)
 
 
 def _conclude(source: Source, consumer: Consumer, failure: str | None, tally: Tally) -> None:
-    for line in tally.lines_of(source, consumer.close(source, failure)):
+    closing = consumer.close(source, failure)
+    for line in tally.warnings_of(source):
         say(line)
+    for line in tally.notes_of(source, closing):
+        note(line)
 
 
 @contextmanager

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from etwdetect.cli import say, stdio
+from etwdetect.cli import note, say, stdio
+from etwdetect.cli.config_file import config_option
 from etwdetect.cli.enrichment import Enrichment, enrichment_options
 from etwdetect.cli.results import Results, results_options
 from etwdetect.cli.signals import on_interruption
@@ -40,6 +41,7 @@ HEARTBEAT: Final = 300.0
 _ABOVE_ZERO = click.FloatRange(min=0, min_open=True)
 
 
+@config_option
 @click.command()
 @results_options
 @enrichment_options(live=True)
@@ -111,7 +113,7 @@ def command(  # noqa: PLR0913, PLR0917 (one parameter an option)
             if monitor.started:
                 for line in summary.notes(monitor):
                     say(line)
-                say(summary.closing(monitor, results.filtered_out))
+                note(summary.closing(monitor, results.filtered_out))
     return results.status([Status.INCOMPLETE if monitor.incomplete else Status.DONE])
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from etwdetect.cli import say
+from etwdetect.cli import note, say
 from etwdetect.cli.signals import on_interruption
 from etwdetect.cli.status import Status
 from etwdetect.live import pywintrace
@@ -37,11 +37,12 @@ def command(file: Path, duration: float | None, *, kernel_process: bool) -> Stat
         recorded = record(SessionConfig(kernel_logger=not kernel_process, file=file), stop.is_set, say, duration)
     if recorded.cut_short is not None:
         say(recorded.cut_short)
-    say(
+    lost = recorded.events_lost or recorded.buffers_lost
+    (say if lost else note)(
         f"{file}: {recorded.seconds:,.0f} seconds, {file.stat().st_size if file.exists() else 0:,} bytes;"
         f" {recorded.events_lost:,} events and {recorded.buffers_lost:,} buffers lost"
     )
     if not file.exists():
         return Status.ERROR
-    complete = not (recorded.events_lost or recorded.buffers_lost or recorded.cut_short)
+    complete = not (lost or recorded.cut_short)
     return Status.DONE if complete else Status.INCOMPLETE

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from etwdetect.cli import options, say, stdio
+from etwdetect.cli import note, options, say, stdio
 from etwdetect.cli.limits import LimitedStream, OutputLimit
 from etwdetect.cli.sigma import print_path_risks, print_risks, sigma_matcher
 from etwdetect.cli.status import Status, of_all
@@ -261,7 +261,7 @@ class Results:
             sink.begin_close()
         for sink in self._sinks:
             sink.close()
-            say(sink.closing())
+            (note if sink.complete else say)(sink.closing())
 
     def _end(self) -> None:
         if self._ended is None:

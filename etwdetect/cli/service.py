@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from etwdetect.cli import say, service_config
+from etwdetect.cli import config_file, note, say
 from etwdetect.cli.status import Status
 from etwdetect.core.errors import EtwDetectError, UnsupportedSystemError
 from etwdetect.windows import access, libraries, services
@@ -72,7 +72,7 @@ def install(config: Path | None) -> Status:
     path = Path(os.path.abspath(config or known or _default_path()))  # noqa: PTH100 (resolve() changes drives)
     if config is None and known is None:
         _prepare_default(path)
-    service_config.arguments(path)
+    config_file.arguments(path)
     line = subprocess.list2cmdline([*program, "service", "run", "--config", str(path)])
     if before is None:
         services.create(NAME, line, kind=services.OWN_PROCESS, start=services.AUTO_START)
@@ -84,7 +84,7 @@ def install(config: Path | None) -> Status:
     else:
         services.change_command(NAME, line)
     services.write_text(KEY, CONFIGURATION, str(path))
-    say(f"installed the service {NAME}, with the configuration {path}")
+    note(f"installed the service {NAME}, with the configuration {path}")
     if before not in (None, State.STOPPED):
         with contextlib.suppress(_NotRunningError):
             _stop()
@@ -100,7 +100,7 @@ def uninstall() -> Status:
     with _explained():
         services.delete(NAME)
     if services.wait_until_gone(NAME, _GONE_SECONDS):
-        say(f"uninstalled the service {NAME}")
+        note(f"uninstalled the service {NAME}")
     else:
         say(f"the service {NAME} is uninstalled as soon as no program has it open")
     return Status.DONE
@@ -180,7 +180,7 @@ def _start() -> None:
     if services.wait_until_started(NAME, _START_SECONDS) != State.RUNNING:
         log = Path(services.read_text(KEY, CONFIGURATION) or "").with_name(LOG)
         raise ServiceError(f"the service {NAME} did not start; {log} and the event log Application say why")
-    say(f"the service {NAME} is running")
+    note(f"the service {NAME} is running")
     if degraded := services.read_text(KEY, DEGRADED):
         say(f"it started degraded: {degraded}")
 
@@ -189,7 +189,7 @@ def _stop() -> None:
     with _explained():
         if not services.stop(NAME, _STOP_SECONDS):
             raise ServiceError(f"the service {NAME} has not stopped after {_STOP_SECONDS:.0f} s")
-    say(f"the service {NAME} has stopped")
+    note(f"the service {NAME} has stopped")
 
 
 def _program() -> tuple[str, ...]:
@@ -212,9 +212,9 @@ def _prepare_default(path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         access.leave_to_administrators(path.parent)
         if path.exists():
-            say(f"uses the configuration that is there: {path}")
+            note(f"uses the configuration that is there: {path}")
         else:
-            service_config.write_default(path)
+            config_file.write_default(path)
         access.leave_to_administrators(path)
     except OSError as error:
         raise ServiceError(f"{error.filename or path} cannot be written: {error.strerror}") from error

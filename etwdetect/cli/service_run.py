@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from etwdetect._version import __version__
-from etwdetect.cli import main, say, service, service_config
+from etwdetect.cli import config_file, main, say, service
 from etwdetect.cli.status import Status
 from etwdetect.core.errors import EtwDetectError
 from etwdetect.results.rotation import MEBIBYTE, GrowingFile, Rotation
@@ -52,7 +52,7 @@ def run(config: Path, process: ServiceProcess) -> Status:
 
         try:
             services.write_text(service.KEY, service.DEGRADED, None)
-            status = main(["monitor", *service_config.arguments(config)], started)
+            status = main(["monitor", *config_file.arguments(config)], started)
         except KeyboardInterrupt:  # told to stop before `monitor` was ready for it
             status = Status.DONE
         except (EtwDetectError, OSError) as error:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from etwdetect.cli import say
+from etwdetect.cli import note, say
 from etwdetect.results.sigma import NoRuleLoadedError, load_rules
 from etwdetect.results.sigma.matcher import SigmaMatcher
 from etwdetect.results.wording import printable
@@ -37,9 +37,9 @@ def sigma_matcher(paths: Sequence[Path], min_level: str | None, *, raises: bool)
         if rule.oddities:
             say(printable(f"{rule.file} is used, but for its metadata: {'; '.join(rule.oddities)}"))
     if rules.below:
-        say(f"--min-level: rules below {min_level}, or without a level: {rules.below:,}, left out")
+        note(f"--min-level: rules below {min_level}, or without a level: {rules.below:,}, left out")
     if rules.others:
-        say(f"--sigma: files without a rule for remote threads: {rules.others:,}, skipped")
+        note(f"--sigma: files without a rule for remote threads: {rules.others:,}, skipped")
     return SigmaMatcher(rules, raises=raises)
 
 

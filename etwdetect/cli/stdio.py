@@ -6,7 +6,7 @@ import contextlib
 import errno
 import os
 import sys
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -32,8 +32,26 @@ class OutputEndedError(Exception):
         self.reason = reason
 
 
+class _Notes:
+    """Whether notes are printed, for the command that runs."""
+
+    on = True
+
+
+def quiet_option() -> click.Option:
+    """Return --quiet."""
+
+    def turn_off(_context: click.Context, _parameter: click.Parameter, value: Any) -> None:  # noqa: ANN401
+        _Notes.on &= not value
+
+    text = "Say only what is wrong on standard error: no counts, no notes."
+    names = ["--quiet", "-q"]
+    return click.Option(names, is_flag=True, expose_value=False, is_eager=True, callback=turn_off, help=text)
+
+
 def prepare() -> None:
-    """Open the standard streams that are closed, and have all of them take any text."""
+    """Open the standard streams that are closed, have all of them take any text, and forget a --quiet before."""
+    _Notes.on = True
     # numpy's BLAS, which is not used here, would start threads with large buffers, and ends the process where it
     # gets no memory for them.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -81,6 +99,12 @@ def conclude(ended: OutputEndedError) -> Status:
 def say(line: str) -> None:
     """Print one line on standard error, after the program's name."""
     tell(f"etwdetect: {line}")
+
+
+def note(line: str) -> None:
+    """Print one line as `say` does, unless --quiet was given: nothing is wrong where this says something."""
+    if _Notes.on:
+        say(line)
 
 
 def tell(line: str) -> None:

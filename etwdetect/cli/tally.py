@@ -32,19 +32,22 @@ class Tally:
         self._hidden = 0
         self._failed = 0
 
-    def lines_of(self, source: Source, closing: str | None) -> Iterator[str]:
-        """Yield what is said of *source*, with *closing* as the last line; less where it shows nothing."""
+    def warnings_of(self, source: Source) -> Iterator[str]:
+        """Yield what is wrong with *source*; not that it shows nothing, if many were named that don't."""
         empty = source.nothing_to_show()
-        lines = [*source.warnings(), *source.notes()]
-        if empty is None or self._verbose or source.alone:
-            yield from lines
-            if closing:
-                yield closing
-        elif self._empty < _NAMED:
-            yield from lines
-        else:
-            self._hidden += 1
-            yield from (line for line in lines if line != empty)
+        hidden = empty is not None and not self._names(source)
+        self._hidden += hidden
+        yield from (line for line in source.warnings() if not (hidden and line == empty))
+
+    def notes_of(self, source: Source, closing: str | None) -> Iterator[str]:
+        """Yield what else is said of *source*, with *closing* as the last line unless it shows nothing."""
+        yield from source.notes()
+        if closing and (source.nothing_to_show() is None or self._verbose or source.alone):
+            yield closing
+
+    def _names(self, source: Source) -> bool:
+        """Whether *source* is named if it shows nothing."""
+        return self._verbose or source.alone or self._empty < _NAMED
 
     def add(self, source: Source, status: Status) -> None:
         """Count *source*, which ended with *status*."""

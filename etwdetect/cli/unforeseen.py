@@ -52,18 +52,11 @@ def _of_thread(arguments: threading.ExceptHookArgs) -> None:
         say(sentence(arguments.exc_value, arguments.thread.name if arguments.thread else ""))
 
 
-def add_debug_option(command: click.Command) -> click.Command:
-    """Add --debug to *command* and the commands in it."""
+def debug_option() -> click.Option:
+    """Return --debug."""
 
     def turn_on(_context: click.Context, _parameter: click.Parameter, value: Any) -> None:  # noqa: ANN401
         _Debugging.on |= bool(value)
 
-    if not any(each.name == "debug" for each in command.params):
-        text = "Show the traceback of an error that is not foreseen."
-        command.params.append(
-            click.Option(["--debug"], is_flag=True, expose_value=False, is_eager=True, callback=turn_on, help=text)
-        )
-    if isinstance(command, click.Group):
-        for each in command.commands.values():
-            add_debug_option(each)
-    return command
+    text = "Show the traceback of an error that is not foreseen."
+    return click.Option(["--debug"], is_flag=True, expose_value=False, is_eager=True, callback=turn_on, help=text)

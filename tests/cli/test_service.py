@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from etwdetect.cli import service_config
-from etwdetect.cli.service_config import ServiceConfigError
+from etwdetect.cli import config_file
+from etwdetect.cli.config_file import ConfigError
 
 
 @pytest.fixture
@@ -17,7 +17,7 @@ def read(tmp_path):
     def read(text):
         path = tmp_path / "service.toml"
         path.write_bytes(text if isinstance(text, bytes) else text.encode())
-        return service_config.arguments(path)
+        return config_file.arguments(path)
 
     return read
 
@@ -60,9 +60,9 @@ def test_a_byte_order_mark_and_windows_line_ends_are_taken(read):
         (OUT + "colour = true", "No such option '--colour'"),
         (OUT + "rotate = 'much'", "Invalid value for '--rotate'"),
         (OUT + "rotate = true", "requires an argument"),
-        (OUT + "duration = 5", "duration is no option for a service"),
-        (OUT + "help = true", "help is no option for a service"),
-        (OUT + "'-o' = 'x'", "-o is no option for a service"),
+        (OUT + "duration = 5", "duration is no option of a configuration"),
+        (OUT + "help = true", "help is no option of a configuration"),
+        (OUT + "'-o' = 'x'", "-o is no option of a configuration"),
         (OUT + "[rotate]\nsize = 1", "rotate must be text, a number, true or false, or a list of these"),
         (OUT + "to = [['x']]", "to must be text, a number, true or false, or a list of these"),
         (OUT + "since = 2026-11-23T13:08:15", "since must be text, a number, true or false, or a list of these"),
@@ -73,31 +73,31 @@ def test_a_byte_order_mark_and_windows_line_ends_are_taken(read):
     ],
 )
 def test_what_is_wrong_is_said_with_the_file(read, text, complaint):
-    with pytest.raises(ServiceConfigError) as raised:
+    with pytest.raises(ConfigError) as raised:
         read(text)
     assert "service.toml" in str(raised.value)
     assert complaint in str(raised.value)
 
 
 def test_a_file_that_is_not_there_is_said(tmp_path):
-    with pytest.raises(ServiceConfigError, match=r"none\.toml cannot be read: "):
-        service_config.arguments(tmp_path / "none.toml")
+    with pytest.raises(ConfigError, match=r"none\.toml cannot be read: "):
+        config_file.arguments(tmp_path / "none.toml")
 
 
 @given(st.binary(max_size=200))
 def test_any_bytes_are_taken_or_refused(tmp_path_factory, data):
     path = tmp_path_factory.mktemp("config") / "service.toml"
     path.write_bytes(data)
-    with pytest.raises(ServiceConfigError):
-        service_config.arguments(path)
+    with pytest.raises(ConfigError):
+        config_file.arguments(path)
 
 
 def test_the_first_configuration_is_one_that_is_taken(tmp_path):
     path = tmp_path / "service.toml"
-    service_config.write_default(path)
+    config_file.write_default(path)
     if sys.platform != "win32":  # where a path has slashes
         path.write_text(path.read_text().replace("\\", "/"))
-    assert service_config.arguments(path)[0] == "--format=json"
+    assert config_file.arguments(path)[0] == "--format=json"
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="this is Windows")

@@ -1,4 +1,4 @@
-"""The service's configuration file: the options of `monitor`, in TOML.
+"""The configuration file of `monitor`, and of the service that runs it: its options, in TOML.
 
 Each key is an option without its dashes: a value, `true` for one that takes none, a list for one that is repeated.
 So every option of `monitor` is one of the file, and a file that an older version took is taken by a newer one.
@@ -7,7 +7,7 @@ So every option of `monitor` is one of the file, and a file that an older versio
 from __future__ import annotations
 
 import re
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -17,10 +17,9 @@ from etwdetect.core.errors import EtwDetectError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 _KEY: Final = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
-_NOT_FOR_A_SERVICE: Final = frozenset(("duration", "help"))
+_NOT_IN_A_FILE: Final = frozenset(("config", "duration", "help"))
 
 DEFAULT: Final = """\
 # What the service etwdetect runs with: options of `etwdetect monitor`, without their dashes. Read at each start.
@@ -40,7 +39,7 @@ fold = 60
 """
 
 
-class ServiceConfigError(EtwDetectError):
+class ConfigError(EtwDetectError):
     """The configuration file cannot be read, or says what `monitor` does not take; the message names it."""
 
 
@@ -50,24 +49,58 @@ def write_default(path: Path) -> None:
 
 
 def arguments(path: Path) -> list[str]:
-    """Return the file at *path* as arguments of `monitor`, which takes them. Raises ServiceConfigError."""
+    """Return the file at *path* as arguments of `monitor` for a service, which takes them. Raises ConfigError."""
+    found = read(path)
     try:
-        document = toml.parse(toml.read(path))
-    except OSError as error:
-        raise ServiceConfigError(f"{path} cannot be read: {error.strerror}") from error
-    except ValueError as error:
-        raise ServiceConfigError(f"{path} {error}") from error
-    try:
-        found = [each for key, value in document.items() for each in _option(key, value)]
         _check(found)
     except click.UsageError as error:
-        raise ServiceConfigError(f"{path}: {error.format_message()}") from error
+        raise ConfigError(f"{path}: {error.format_message()}") from error
     return found
 
 
+def read(path: Path) -> list[str]:
+    """Return the file at *path* as arguments. Raises ConfigError."""
+    try:
+        document = toml.parse(toml.read(path))
+        return [each for key, value in document.items() for each in _option(key, value)]
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise ConfigError(f"{path} {error}") from error
+    except click.UsageError as error:
+        raise ConfigError(f"{path}: {error.format_message()}") from error
+
+
+def config_option(command: click.Command) -> click.Command:
+    """Add --config to *command*: a file with the values of its options, before those of the command line."""
+
+    def load(context: click.Context, _parameter: click.Parameter, path: Path | None) -> None:
+        if path is None:
+            return
+        try:
+            values, rest, _ = command.make_parser(context).parse_args(read(path))
+        except click.UsageError as error:
+            raise ConfigError(f"{path}: {error.format_message()}") from error
+        assert not rest, "each argument begins with dashes"
+        context.default_map = values
+
+    command.params.append(
+        click.Option(
+            ["--config"],
+            type=click.Path(dir_okay=False, path_type=Path),
+            metavar="FILE.toml",
+            is_eager=True,
+            expose_value=False,
+            callback=load,
+            help="Take options from this file; those of the command line replace them.",
+        )
+    )
+    return command
+
+
 def _option(key: str, value: Any) -> Iterator[str]:  # noqa: ANN401 (what TOML can say)
-    if not _KEY.fullmatch(key) or key in _NOT_FOR_A_SERVICE:
-        raise click.UsageError(f"{key} is no option for a service")
+    if not _KEY.fullmatch(key) or key in _NOT_IN_A_FILE:
+        raise click.UsageError(f"{key} is no option of a configuration")
     for each in value if isinstance(value, list) else [value]:
         if each is True:
             yield f"--{key}"
