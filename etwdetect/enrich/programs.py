@@ -39,6 +39,9 @@ _SYSTEM_ROOT: Final = "\\systemroot\\"
 _LONGEST: Final = 1024
 """The most characters of a name that are decoded: kernels keep 15 bytes, an escape has four characters."""
 
+_ORDINARY: Final = 260
+"""Longer paths are not cached."""
+
 _PAIRS: Final = re.compile("[\U00010000-\U0010ffff]")
 _UNMAPPABLE: Final = "?"
 """What Windows writes for a character that its code page lacks; no file name has one."""
@@ -78,6 +81,17 @@ def file_name(path: str) -> str:
     ('a.exe', '\\xe4.exe')
     """
     return path if is_bare(path) else path.rpartition("\\")[2] or path
+
+
+def _lower_name(path: str) -> str:
+    """Return the last part of *path* in lower case."""
+    return _lower_name_of(path) if len(path) <= _ORDINARY else file_name(path).lower()
+
+
+@lru_cache(maxsize=4096)
+def _lower_name_of(path: str) -> str:
+    """Return the same; one image is mapped by many processes."""
+    return file_name(path).lower()
 
 
 def fits(name: str, path: str) -> bool:
@@ -132,9 +146,9 @@ def _units(text: str) -> str:
 
 def is_same_program(one: str | None, other: str | None) -> bool:
     """Whether two names of a process, each bare or a path, can be of one program; an unknown one can be any."""
-    if not one or not other:
+    if not one or not other or one == other:
         return True
-    short, long = sorted((file_name(one).lower(), file_name(other).lower()), key=len)
+    short, long = sorted((_lower_name(one), _lower_name(other)), key=len)
     if short == long:
         return True
     if is_bare(one) and is_bare(other) and len(short) >= _SHORT_NAME and long.startswith(short):
@@ -154,7 +168,7 @@ def is_namesake(one: str, other: str) -> bool:
     >>> is_namesake("\\Device\\Mup\\host\\a.exe", "\\Device\\Mup\\DfsClient\\;Z:00020d40\\host\\a.exe")
     False
     """
-    if file_name(one).lower() != file_name(other).lower():
+    if _lower_name(one) != _lower_name(other):
         return False
     return _inside(one) != _inside(other)
 

@@ -36,6 +36,8 @@ MOST_OF_ONE: Final = 1 << 18
 
 _ENTRY: Final = Struct("<IH")
 """Before each event: its size in bytes, and the number of its clock or _READ."""
+_USUAL: Final = 512
+"""Few events are larger, in bytes."""
 _READ: Final = 0xFFFF
 """In place of a clock's number: the entry is a parsed event, _HEAD and payload. Otherwise it is the record."""
 _HEAD: Final = Struct("<HHBBqIQ16s")
@@ -181,8 +183,9 @@ class DeferredImages:
     def _at(self, place: int) -> RawEvent:
         if place >= self._in_file:
             return self._event(self._buffer, place - self._in_file)
-        size = _ENTRY.size + int.from_bytes(self._read(place, 4), "little")
-        return self._event(self._read(place, size), 0)
+        data = self._read(place, _USUAL)
+        size = _ENTRY.size + int.from_bytes(data[:4], "little")
+        return self._event(data if size <= len(data) else self._read(place, size), 0)
 
     def _read(self, place: int, size: int) -> bytes:
         assert self._file is not None

@@ -7,6 +7,7 @@ field begins where the one before it ends.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from itertools import takewhile
 from struct import Struct
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -25,6 +26,9 @@ _SIZES: Final = {"B": 1, "H": 2, "I": 4, "Q": 8}
 _TOKEN_USER_SIZES: Final = {4: 8, 8: 16}
 _NOBODY: Final = b"\1" + bytes(7)
 """A SID with no subauthority."""
+
+_ORDINARY: Final = 520
+"""Longer texts, in bytes, are not cached."""
 
 _ESCAPE: Final = re.compile(rb"\\x([89a-f][0-9a-f]|5c)")
 _HALF_A_LETTER: Final = re.compile(rb"([\x80-\xff])\\")
@@ -203,14 +207,23 @@ def _read_ansi(payload: bytes, at: int) -> tuple[str, int]:
 
 
 def _read_utf16(payload: bytes, at: int) -> tuple[str, int]:
-    end = payload.find(b"\0\0", at)
-    while end >= 0 and (end - at) % 2:
-        end = payload.find(b"\0\0", end + 1)
-    next_at = end + 2
+    rest = payload[at:]
+    text, size = _cached_utf16(rest) if len(rest) <= _ORDINARY else _utf16(rest)
+    return text, at + size
+
+
+def _utf16(data: bytes) -> tuple[str, int]:
+    """Return the text that *data* begins with, and its size with the NUL."""
+    end = data.find(b"\0\0")
+    while end % 2 and end >= 0:
+        end = data.find(b"\0\0", end + 1)
     if end < 0:
-        end = len(payload) - (len(payload) - at) % 2
-        next_at = len(payload)
-    return payload[at:end].decode("utf-16-le", "surrogatepass"), next_at
+        return data[: len(data) & ~1].decode("utf-16-le", "surrogatepass"), len(data)
+    return data[:end].decode("utf-16-le", "surrogatepass"), end + 2
+
+
+_cached_utf16 = lru_cache(maxsize=4096)(_utf16)
+"""One image is mapped by many processes."""
 
 
 def _read_sid(payload: bytes, at: int) -> tuple[bytes, int]:
