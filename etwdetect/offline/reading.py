@@ -56,6 +56,13 @@ def _wanted() -> Wanted:
     return Wanted(hooks, guids, hook_ids(IMAGE, opcodes[IMAGE]), hook_ids(STACK_WALK, stack_walk.OPCODES))
 
 
+MOST_DOUBTFUL: Final = 4096
+"""In how many processes threads with equal starts may wait for a start of the process between."""
+
+_MOST_OF_ONE: Final = 16
+_MOST_STARTS: Final = 3
+
+
 class Source:
     """The events of one *provider* in one file; *ahead* is how far its times are ahead of the first file's.
 
@@ -294,12 +301,19 @@ class _Watch:
     """
 
     def __init__(self) -> None:
-        self.tells_twice = False
+        self._is_sure = False
         self._processes: set[int] = set()
         self._threads: dict[int, int] = {}
         """The latest time of each."""
-        self._started: BoundedMap[int, int] = BoundedMap(MOST_LIVES)
-        """When each process id started last."""
+        self._started: BoundedMap[int, tuple[int, ...]] = BoundedMap(MOST_LIVES)
+        """When each process id started the last times, in the order of the file."""
+        self._doubtful: dict[int, list[tuple[int, int]]] = {}
+        """By process: the times of two such threads, until a start of the process is seen that lies between."""
+
+    @property
+    def tells_twice(self) -> bool:
+        """Whether a start is told twice; complete at the end of the file."""
+        return self._is_sure or bool(self._doubtful)
 
     def see(self, event: Event, raw: RawEvent) -> None:
         """Look at an event: only starts of processes, and of threads in other processes, are compared."""
@@ -312,10 +326,14 @@ class _Watch:
     def process(self, digest: int, time: int, pid: int) -> None:
         """Take the start of process *pid*; the *digest* of its payload tells it from all others."""
         if digest in self._processes:
-            self.tells_twice = True
+            self._is_sure = True
         elif len(self._processes) < MOST_WATCHED:
             self._processes.add(digest)
-        self._started.put(pid, time)
+        self._started.put(pid, (*(self._started.get(pid) or ())[-_MOST_STARTS:], time))
+        if pid in self._doubtful:
+            left = [(one, other) for one, other in self._doubtful.pop(pid) if not one < time <= other]
+            if left:
+                self._doubtful[pid] = left
 
     def thread(self, digest: int, time: int, pid: int) -> None:
         """Take the start of a thread in process *pid*; the *digest* tells it from nearly all others."""
@@ -324,7 +342,10 @@ class _Watch:
             if len(self._threads) < MOST_WATCHED:
                 self._threads[digest] = time
             return
-        started = self._started.get(pid)
-        if abs(time - known) <= APART or started is None or not known < started <= time:
-            self.tells_twice = True
         self._threads[digest] = time
+        first, last = sorted((known, time))
+        if last - first <= APART:
+            self._is_sure = True
+        elif not any(first < started <= last for started in self._started.get(pid) or ()):
+            self._doubtful.setdefault(pid, []).append((first, last))
+            self._is_sure |= len(self._doubtful) > MOST_DOUBTFUL or len(self._doubtful[pid]) > _MOST_OF_ONE
