@@ -15,9 +15,10 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import etwdetect
+from parity_tests.simulators.build import make
 from tools.windows_lab.errors import LabError
 from tools.windows_lab.lab import PROJECT
-from tools.windows_lab.windows_python import EMBED_PYTHON
+from tools.windows_lab.windows_python import EMBED_PYTHON, PATH_FILE
 from tools.windows_lab.wine import windows_path
 from tools.windows_zip import wheels
 from tools.windows_zip.archive import write_zip, zip_bytes
@@ -174,6 +175,55 @@ def test_it_uses_its_own_python_whatever_there_is_beside(run, unpacked, lab, tmp
     done = lab.run(windows_path(unpacked / "python" / "python.exe"), "-c", code)
     file = rf"{windows_path(unpacked)}\lib\etwdetect\__init__.py"
     assert ast.literal_eval(done.stdout) == [file, EMBED_PYTHON]
+
+
+@pytest.fixture
+def machine(lab):
+    """Let the lab's services be on a simulated machine, whose event tracing works."""
+    assert make(PROJECT / "simetw").returncode == 0
+    key = r"HKLM\SOFTWARE\simetw"
+    lab.run("reg", "add", key, "/v", "Machine", "/d", f"zip-{os.getpid()}", "/f")
+    yield
+    lab.run("reg", "delete", key, "/f")
+
+
+def unpack_with_stand_in(archive, folder):
+    """Unpack the .zip into *folder*, with the stand-in for event tracing in its Python; return its program."""
+    with zipfile.ZipFile(archive) as opened:
+        opened.extractall(folder)
+    with (folder / FOLDER / "python" / PATH_FILE).open("a", encoding="utf-8") as paths:
+        paths.write(windows_path(PROJECT / "simetw" / "python") + "\nimport site\n")
+    return windows_path(folder / FOLDER / "etwdetect.exe")
+
+
+def test_a_newer_one_takes_over_the_running_service_with_its_configuration(lab, machine, archive, tmp_path):  # noqa: ARG001
+    old, new = (unpack_with_stand_in(archive, tmp_path / name) for name in ("old", "new"))
+    config, output = tmp_path / "service.toml", tmp_path / "hits.json"
+    config.write_text(f"format = 'json'\noutput = '{windows_path(output)}'\n")
+
+    def service(program, *arguments):
+        done = lab.run(program, "service", *arguments, timeout=300)
+        assert done.returncode == 0, done.stderr
+        return [line.removeprefix("etwdetect: ") for line in (done.stdout + done.stderr).splitlines()]
+
+    try:
+        service(old, "install", "--config", windows_path(config))
+        assert service(old, "start") == ["the service etwdetect is running"]
+        assert service(new, "install") == [
+            f"installed the service etwdetect, with the configuration {windows_path(config)}",
+            "the service etwdetect has stopped",
+            "the service etwdetect is running",
+        ]
+        query = lab.run("reg", "query", r"HKLM\SYSTEM\CurrentControlSet\Services\etwdetect", "/v", "ImagePath")
+        assert windows_path(tmp_path / "new") in query.stdout
+        assert service(new, "stop") == ["the service etwdetect has stopped"]
+    finally:
+        service(new, "uninstall")
+    said = [line.split(" ", 1)[1] for line in (tmp_path / "service.log").read_text().splitlines()]
+    assert [line for line in said if line.startswith("the service")] == 2 * [
+        f"the service runs: etwdetect {etwdetect.__version__}",
+        "the service ends, as it was told, with exit status 0",
+    ]
 
 
 def test_the_same_parts_give_the_same_bytes(parts, archive, tmp_path):
