@@ -167,19 +167,28 @@ class Spool(Backlog):
         self._last_place = 0
         self._saved_at = 0.0
         with file.changed:
-            self._next = cursor.position or (Position() if cursor.must_repeat else self._end())
-            if cursor.position is None and self._next.file:
-                notify(
-                    printable(f"{NEW_RECEIVER} {cursor.receiver}: what {file.path} has so far is not sent to it")
-                )
-            if self._place(file.paths()) is None:
-                self._next = Position()
-                self._dropped = 1
-                notify(printable(f"{file.path} was rotated beyond what {cursor.receiver} got: records are lost"))
+            self._next = self._start()
             self._before = self._dropped + self._count() - file.lines
             """How many messages there were at first, less the lines that the file counts already."""
         self._settled = self._next
         self._save()
+
+    def _start(self) -> Position:
+        """Return where to begin; count a loss, of which one is assumed, where that is gone."""
+        known, receiver = self._cursor.position, self._cursor.receiver
+        if known is None:
+            end = Position() if self._cursor.must_repeat else self._end()
+            if end.file:
+                what = f"what {self._file.path} has so far is not sent to it"
+                self._notify(printable(f"{NEW_RECEIVER} {receiver}: {what}"))
+            return end
+        sizes = {_digest_of(path): path.stat().st_size for path in self._file.paths()}
+        if known.file in sizes:  # a power failure may have taken the end, which was sent
+            return Position(known.file, min(known.offset, sizes[known.file]))
+        if known.file:
+            self._dropped = 1
+            self._notify(printable(f"{self._file.path} was rotated beyond what {receiver} got: records are lost"))
+        return Position()
 
     @property
     def given(self) -> int:

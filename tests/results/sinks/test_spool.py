@@ -257,6 +257,20 @@ def test_a_line_that_a_power_failure_cut_is_passed_over(run, tmp_path):
     assert second.spool.unreadable == 1
 
 
+def test_what_a_power_failure_took_after_it_was_sent_is_not_missed(run, told, tmp_path):
+    first = run()
+    first.write(1, 2)
+    first.spool.take(2)
+    first.spool.settle(2, 0)
+    first.spool.finish()
+    whole = (tmp_path / "hits.json").read_text().splitlines(keepends=True)
+    (tmp_path / "hits.json").write_text(whole[0])
+    second = run()
+    second.write(3)
+    assert second.read() == [3]
+    assert (told, second.spool.given, second.spool.dropped) == ([], 1, 0)
+
+
 def test_a_cursor_that_cannot_be_written_is_told_and_sending_goes_on(run, told, tmp_path):
     (tmp_path / "hits.json.cursor.new").mkdir()
     first = run()
