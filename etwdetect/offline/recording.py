@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from etwdetect.core.consistency import Consistency
 from etwdetect.core.events import Contradiction, Loss, SourceStart, ThreadStart
+from etwdetect.core.filetime import LAST_FILETIME
 from etwdetect.core.order import EventSorter
 from etwdetect.core.rule import RemoteThreadRule
 from etwdetect.enrich.enricher import Enricher
@@ -207,7 +208,7 @@ class RecordingScan:
 
         start, events = self._start, self.events()
         # Names of drives and of the machine may be as old as the session.
-        began = (trace.header.start_time or start for trace in self.traces)
+        began = (_began(trace) or start for trace in self.traces)
         first = min(start, *began, *(self.reading.span or (start,)))
         yield RecordingStart(first, start, self._pointer_size, self._boot_time)
         loss = next(events)
@@ -237,7 +238,7 @@ class RecordingScan:
     def _start(self) -> int:
         """When the first source begins or, without an event, the session."""
         start = self.reading.beginnings()[0]
-        return start if start is not None else min(trace.header.start_time or 0 for trace in self.traces)
+        return start if start is not None else min(map(_began, self.traces))
 
     def _in_order(self, images: EventSorter) -> Iterator[Event]:
         events = chain(self._at_first(), self.reading.in_order(images))
@@ -252,3 +253,9 @@ class RecordingScan:
         yield SourceStart(self._start)
         for name in self.contradictions:
             yield Contradiction(self._start, name)
+
+
+def _began(trace: Trace | EventDataTrace) -> int:
+    """Return the FILETIME at which the session of *trace* began, 0 where its header does not tell one."""
+    time = trace.header.start_time
+    return time if time is not None and 0 <= time <= LAST_FILETIME else 0

@@ -179,6 +179,19 @@ def test_events_as_data_have_the_evidence_of_every_beginning(etwdetect, tmp_path
     assert first.count("session-start") == 1
 
 
+@pytest.mark.parametrize("time", [-1, 1 << 62])
+def test_a_header_without_a_time_of_a_calendar_spoils_no_row_of_the_events(etwdetect, tmp_path, time):
+    path = tmp_path / "a.etl"
+    data = bytearray(write_trace(path, []).read_bytes())
+    at = data.index(START.to_bytes(8, "little"))
+    data[at : at + 8] = time.to_bytes(8, "little", signed=True)
+    path.write_bytes(data)
+    etwdetect("events", path, "-o", tmp_path / "a.jsonl")
+    done = etwdetect("scan", tmp_path / "a.jsonl")
+    assert "left out" not in done.err
+    assert "0 remote threads in 0 thread starts, 1 event" in done.err
+
+
 # -- several recordings in one file
 
 
