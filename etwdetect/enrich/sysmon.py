@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import fields
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from etwdetect.core import filetime
@@ -119,8 +120,10 @@ class SysmonEnricher:
 
     def _thread(self, thread: SysmonThread) -> None:
         access = self._access_before(thread)
+        if access:
+            thread = SysmonThread(*thread[:-1], access)
         # The sorter takes whatever has a time, and puts it after what else has the same.
-        self._threads.add(cast("Event", thread._replace(access=access) if access else thread))
+        self._threads.add(cast("Event", thread))
 
     def _access(self, access: SysmonAccess) -> None:
         pair = _pair(access)
@@ -259,6 +262,7 @@ def _pair(event: SysmonAccess | SysmonThread) -> Hashable:
     return event.host, source.guid or source.pid, target.guid or target.pid
 
 
+@lru_cache(maxsize=256)  # many threads follow one access
 def _told(access: SysmonAccess) -> tuple[tuple[str, str], ...]:
     """Return what is told of *access*. Its thread is left out: it need not be the creator."""
     told = {

@@ -15,7 +15,7 @@ import pytest
 from etwdetect.offline.sysmon import SysmonRecording
 from etwdetect.results.record import from_json, to_json
 from etwdetect.sources.sysmon import RecordingForm
-from tests.sources.sysmon.events import ACCESS, START, THREAD, flat, lines, reader, winlogbeat, xml
+from tests.sources.sysmon.events import ACCESS, MUTATIONS, START, THREAD, flat, lines, reader, winlogbeat, xml
 
 SAMPLE = Path(__file__).parents[2] / "samples" / "windbg-attach.etl"
 REAL = Path(__file__).resolve().parents[3] / "shared" / "sysmon"
@@ -256,7 +256,7 @@ def test_mutations_of_an_event_log_give_what_is_left_and_no_other_error():
     chance = random.Random(1)
     for path in EVTX:
         whole = path.read_bytes()
-        for _ in range(75):
+        for _ in range(MUTATIONS):
             data = bytearray(whole)
             for _ in range(chance.randint(1, 20)):
                 data[chance.randrange(4096 if chance.random() < 0.8 else 0, 20_000)] = chance.randrange(256)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import struct
 import zlib
 from functools import partial
@@ -16,6 +15,7 @@ from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple
 
 from etwdetect.core.errors import MissingExtraError
 from etwdetect.sources.sysmon import EVTX_MAGIC
+from etwdetect.sources.sysmon.chunks import CHUNK_MAGIC, CHUNK_SIZE, thin
 from etwdetect.sources.sysmon.records import EVENT_IDS
 from etwdetect.sources.sysmon.shapes import event_in
 
@@ -25,10 +25,7 @@ if TYPE_CHECKING:
     from etwdetect.sources.sysmon.shapes import WindowsEvent
 
 HEADER_SIZE: Final = 4096
-CHUNK_SIZE: Final = 65_536
-CHUNK_MAGIC: Final = b"ElfChnk\0"
 
-_HEADER_FIELDS: Final = struct.Struct("<8s32xH")
 _BATCH: Final = 32
 _MOST_ERRORS: Final = 64
 """After how many errors the rest of a chunk is given up: it holds some hundred records."""
@@ -101,40 +98,18 @@ def evtx_events(file: IO[bytes], fault: Callable[[str], None]) -> Iterator[tuple
 
 def _all_texts(file: IO[bytes], fault: Callable[[str], None]) -> Iterator[tuple[str, str, str]]:
     """Yield the records in *file* that may be wanted: place, event id, and JSON."""
-    done = 0
-    path = getattr(file, "name", None)
-    if isinstance(path, str) and _is_whole(file):  # the package reads a file faster by itself
-        errors: list[str] = []
-        for record, number, text in _parsed(path, 2, errors.append):
-            if errors:
-                break
-            yield f"record {record}", number, text
-            done += 1
-        if not errors:
-            return
-    offset = HEADER_SIZE
+    batch = bytearray(HEADER_SIZE + CHUNK_SIZE * _BATCH)
+    room, offset = memoryview(batch)[HEADER_SIZE:], HEADER_SIZE
     file.seek(offset)
-    while data := _read(file, CHUNK_SIZE * _BATCH):
-        for each in _texts(data, offset, fault):
-            if done:
-                done -= 1
-            else:
-                yield each
-        offset += len(data)
-
-
-def _is_whole(file: IO[bytes]) -> bool:
-    """Whether the header of *file* is as usual, and behind it lie chunks and nothing else."""
-    size = file.seek(0, os.SEEK_END) - HEADER_SIZE
-    file.seek(0)
-    header = _read(file, _HEADER_FIELDS.size)
-    if size <= 0 or size % CHUNK_SIZE or _HEADER_FIELDS.unpack(header) != (EVTX_MAGIC, HEADER_SIZE):
-        return False
-    for offset in range(HEADER_SIZE, HEADER_SIZE + size, CHUNK_SIZE):
-        file.seek(offset)
-        if _read(file, len(CHUNK_MAGIC)) != CHUNK_MAGIC:
-            return False
-    return True
+    while size := _fill(room, file):
+        texts = _thinned_texts(batch, size)
+        if texts is None:
+            file.seek(offset)
+            size = _fill(room[:size], file)
+            yield from _texts(bytes(room[:size]), offset, fault)
+        else:
+            yield from texts
+        offset += size
 
 
 def _event(number: str, text: str, named: set[str]) -> WindowsEvent | Unparsed | None:
@@ -172,12 +147,13 @@ def _thread(text: str) -> UnparsedThread | None:
     )
 
 
-def _read(file: IO[bytes], size: int) -> bytes:
-    """Read *size* bytes, fewer only at the end: an unbuffered file may return fewer at a time."""
-    data = file.read(size)
-    while data and len(data) < size and (more := file.read(size - len(data))):
-        data += more
-    return data
+def _fill(room: memoryview, file: IO[bytes]) -> int:
+    """Read *file* into *room*, and return how much, less only at the end: it may return less at a time."""
+    size = 0
+    while data := file.read(len(room) - size):
+        room[size : size + len(data)] = data
+        size += len(data)
+    return size
 
 
 def _value(text: str, name: str) -> str:
@@ -187,22 +163,30 @@ def _value(text: str, name: str) -> str:
     return guid if guid.count("-") == _GUID_DASHES and '"' not in guid else ""
 
 
+def _thinned_texts(batch: bytearray, size: int) -> list[tuple[str, str, str]] | None:
+    """Return what `_texts` yields of the *size* bytes behind the header of *batch*, which become less.
+
+    None where anything in it is not as it should be.
+    """
+    begins = range(HEADER_SIZE, HEADER_SIZE + size, CHUNK_SIZE)
+    if size % CHUNK_SIZE or not all(batch.startswith(CHUNK_MAGIC, begin) for begin in begins):
+        return None
+    errors: list[str] = []
+    chunks = thin(batch, HEADER_SIZE, len(begins), EVENT_IDS)
+    texts = [(f"record {record}", number, text) for record, number, text in _parsed(batch, chunks, errors.append)]
+    return None if errors else texts
+
+
 def _texts(data: bytes, offset: int, fault: Callable[[str], None]) -> Iterator[tuple[str, str, str]]:
     """Yield the records of the chunks in *data* that may be wanted: place, event id, and JSON."""
-    chunks = [(offset + at, data[at : at + CHUNK_SIZE]) for at in range(0, len(data), CHUNK_SIZE)]
-    if all(len(chunk) == CHUNK_SIZE and chunk.startswith(CHUNK_MAGIC) for _, chunk in chunks):
-        errors: list[str] = []
-        texts = list(_parsed(data, len(chunks), errors.append))
-        if not errors:
-            yield from ((f"record {record}", number, text) for record, number, text in texts)
-            return
-    for at, chunk in chunks:
-        where = f"chunk at offset {at:#x}"
+    for begin in range(0, len(data), CHUNK_SIZE):
+        chunk, where = data[begin : begin + CHUNK_SIZE], f"chunk at offset {offset + begin:#x}"
         if len(chunk) < CHUNK_SIZE:
             fault(f"{where}: the file ends within it")
         if chunk.startswith(CHUNK_MAGIC):
             say = partial(_say, fault, where)
-            for record, number, text in _parsed(chunk.ljust(CHUNK_SIZE, b"\0"), 1, say):
+            whole = bytearray(HEADER_SIZE) + chunk.ljust(CHUNK_SIZE, b"\0")
+            for record, number, text in _parsed(whole, 1, say):
                 yield f"record {record}, {where}", number, text
         elif chunk.strip(b"\0"):  # Windows allocates chunks before it fills them
             fault(f"{where}: it does not begin as a chunk does")
@@ -212,17 +196,23 @@ def _say(fault: Callable[[str], None], where: str, why: str) -> None:
     fault(f"{where}: {why}")
 
 
-def _parsed(data: bytes | str, chunks: int, fault: Callable[[str], None]) -> Iterator[tuple[int, str, str]]:
-    """Yield number, event id and JSON of each record in *data* (*chunks* of it, or a path) that may be wanted."""
+def _parsed(file: bytearray, chunks: int, fault: Callable[[str], None]) -> Iterator[tuple[int, str, str]]:
+    """Yield number, event id and JSON of each record that may be wanted in the first *chunks* of *file*.
+
+    Its header is written here.
+    """
     from evtx import PyEvtxParser  # noqa: PLC0415 (an extra)
 
-    source = data if isinstance(data, str) else io.BytesIO(_file_header(chunks) + data)
+    if not chunks:
+        return
+    file[:HEADER_SIZE] = _file_header(chunks)
+    source = io.BytesIO(memoryview(file)[: HEADER_SIZE + chunks * CHUNK_SIZE])
     errors = 0
     records: Any = None
     while errors < _MOST_ERRORS:
         try:
             if records is None:
-                records = PyEvtxParser(source, number_of_threads=min(chunks, 2), indent=False).records_json()
+                records = PyEvtxParser(source, number_of_threads=1, indent=False).records_json()
             for record in records:  # most are passed over here, where each step counts
                 text = record["data"]
                 begin = text.find(_ID) + _ID_SIZE

@@ -73,7 +73,8 @@ class SysmonFile:
         earlier = self._threads.get(same)
         if earlier is not None and tid.isdecimal() and len(tid) < _TID_DIGITS:
             try:
-                return earlier._replace(time=time_of(time), tid=int(tid))
+                # Making it anew takes a third of what _replace() takes.
+                return SysmonThread._make((time_of(time), *earlier[1:4], int(tid), *earlier[5:]))
             except ValueError:
                 pass
         record = self._parsed(place, text)

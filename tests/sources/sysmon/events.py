@@ -1,6 +1,10 @@
 """Events of Sysmon to write down in every shape that collectors have."""
 
 import json
+import os
+
+MUTATIONS = int(os.environ.get("ETWDETECT_MUTATIONS", "100"))
+"""How many mutations of each kind of file are tried."""
 
 PROVIDER = {"Name": "Microsoft-Windows-Sysmon", "Guid": "{5770385F-C22A-43E0-BF4C-06F5698FFBD9}"}
 CHANNEL = "Microsoft-Windows-Sysmon/Operational"

@@ -1,0 +1,184 @@
+"""Takes records that nothing is made of out of chunks of .evtx, before they are parsed: most are of other events.
+
+A chunk is thinned in place: each record that is wanted grows over those behind it, which no parser looks at then.
+So offsets stay, which records use to refer to each other. Only what has the shape that Windows writes is thinned;
+a chunk with anything else in it stays as it is. Layout: https://github.com/libyal/libevtx/blob/main/documentation.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from struct import Struct
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    import numpy.typing as npt
+
+    Numbers = npt.NDArray[np.int64]
+    Bytes = npt.NDArray[np.uint8]
+
+CHUNK_SIZE: Final = 65_536
+CHUNK_MAGIC: Final = b"ElfChnk\0"
+
+_FIRST_RECORD: Final = 512
+_FREE_SPACE: Final = 48
+"""Where a chunk's header has the offset of the space that no record has taken."""
+_U32: Final = Struct("<I")
+_RECORD_MAGIC: Final = 0x2A2A
+_BEGINNING: Final = 38
+"""Of a record: magic, size, number, time, the beginning of the event, and the id and the place of its template."""
+_INSTANCE: Final = (0x0F, 1, 1, 0, 0x0C, 1)
+_TEMPLATE_HEADER: Final = 24
+_SIZE_AT: Final = 20
+"""Where a template has the size of what is behind its header."""
+_VALUES: Final = 4
+_EVENT_ID: Final = 3
+"""The number of the value that is the event's id."""
+_UINT16: Final = 6
+
+
+def thin(data: bytearray, begin: int, chunk_count: int, wanted: Collection[int]) -> int:
+    """Take out of the chunks in *data* from *begin* on the records that have no event of the ids *wanted*.
+
+    Chunks without one go; of the others each keeps its first record. Return how many chunks there are left.
+    """
+    records, counts = _records(data, begin, chunk_count)
+    if not len(records):
+        return chunk_count
+    chunks = np.frombuffer(data, np.uint8)[begin : begin + chunk_count * CHUNK_SIZE]
+    chunk = np.repeat(np.arange(chunk_count), counts)
+    ids, is_usual = _event_ids(chunks, records)
+    is_wanted = np.isin(ids, np.fromiter(wanted, np.int64))
+    has_any = np.bincount(chunk[is_wanted], minlength=chunk_count) > 0
+    is_thin = (np.bincount(chunk[~is_usual], minlength=chunk_count) == 0) & (np.array(counts) > 0)
+    is_first = np.concatenate(([True], chunk[1:] != chunk[:-1]))
+    kept = (is_wanted | is_first) & is_thin[chunk]
+    _grow(chunks, records[kept], chunk[kept])
+    stays = ~is_thin | has_any
+    if not stays.all():
+        rows = chunks.reshape(chunk_count, CHUNK_SIZE)
+        rows[: np.count_nonzero(stays)] = rows[stays]
+    return int(np.count_nonzero(stays))
+
+
+def _records(data: bytearray, base: int, chunk_count: int) -> tuple[Numbers, list[int]]:
+    """Return the offsets of all records behind *base*, and how many each chunk has: none if a size is odd."""
+    read, offsets, counts = _U32.unpack_from, [], []
+    for begin in range(base, base + chunk_count * CHUNK_SIZE, CHUNK_SIZE):
+        found, offset = [], begin + _FIRST_RECORD
+        end = begin + min(read(data, begin + _FREE_SPACE)[0], CHUNK_SIZE)
+        while offset + _BEGINNING <= end:
+            found.append(offset)
+            size = read(data, offset + 4)[0]
+            offset += size if size > _BEGINNING else CHUNK_SIZE
+        if offset != end:
+            found = []
+        offsets += found
+        counts.append(len(found))
+    return np.array(offsets, np.int64) - base, counts
+
+
+def _event_ids(data: Bytes, records: Numbers) -> tuple[Numbers, npt.NDArray[np.bool_]]:
+    """Return the ids of the events at *records*, and which of these have the usual shape."""
+    head = data[records[:, None] + np.arange(_BEGINNING)]
+    size, template = _u32(head[:, 4:8]), _u32(head[:, 34:38])
+    usual = (_u32(head[:, :4]) == _RECORD_MAGIC) & (head[:, 24:30] == _INSTANCE).all(axis=1)
+    begin = records - records % CHUNK_SIZE
+    is_here = template == records - begin + _BEGINNING
+    usual &= template < CHUNK_SIZE - _TEMPLATE_HEADER
+    place = begin + np.where(usual, template, 0)
+    _, firsts, numbers = np.unique(place, return_index=True, return_inverse=True)
+    known = [_is_usual_template(data, int(place[first]), int(template[first])) for first in firsts]
+    usual &= np.array(known)[numbers]
+    behind = np.where(
+        is_here & usual, _TEMPLATE_HEADER + _u32(data[(place + _SIZE_AT)[:, None] + np.arange(4)]), 0
+    )
+    values = records + _BEGINNING + behind
+    end = records + size
+    usual &= values + 4 + 4 * (_EVENT_ID + 1) <= np.minimum(end, len(data))
+    sizes = data[np.where(usual, values, 0)[:, None] + np.arange(4 + 4 * (_EVENT_ID + 1))]
+    count, types = _u32(sizes[:, :4]), sizes[:, 6::4]
+    lengths = sizes[:, 4::4].astype(np.int64) | sizes[:, 5::4].astype(np.int64) << 8
+    at = values + 4 + 4 * count + lengths[:, :_EVENT_ID].sum(axis=1)
+    usual &= (count > _EVENT_ID) & (types[:, _EVENT_ID] == _UINT16) & (lengths[:, _EVENT_ID] == 2)
+    usual &= at + 2 <= end
+    at = np.where(usual, at, 0)
+    return data[at] | data[at + 1].astype(np.int64) << 8, usual
+
+
+def _u32(four: Bytes) -> Numbers:
+    return np.ascontiguousarray(four).view("<u4")[:, 0].astype(np.int64)
+
+
+def _is_usual_template(data: Bytes, place: int, offset: int) -> bool:
+    begin = place + _TEMPLATE_HEADER
+    size = int.from_bytes(data[place + _SIZE_AT : begin].tobytes(), "little")
+    return size < CHUNK_SIZE and _is_usual(data[begin : begin + size].tobytes(), offset + _TEMPLATE_HEADER)
+
+
+def _grow(data: Bytes, records: Numbers, chunk: Numbers) -> None:
+    """Have each of *records* reach to the next one in its chunk, or to the end of all."""
+    begin = chunk * CHUNK_SIZE
+    ends = begin + np.minimum(_u32(data[(begin + _FREE_SPACE)[:, None] + np.arange(4)]), CHUNK_SIZE)
+    following = np.append(records[1:], 0)
+    is_last = np.append(chunk[1:] != chunk[:-1], [True])[: len(chunk)]
+    sizes = (np.where(is_last, ends, following) - records).astype("<u4")
+    data[(records + 4)[:, None] + np.arange(4)] = sizes.view(np.uint8).reshape(-1, 4)
+
+
+# -- the template of events
+
+_OPEN, _OPEN_WITH_ATTRIBUTES, _CLOSE, _CLOSE_EMPTY, _END = 0x01, 0x41, 0x02, 0x03, 0x04
+_VALUE, _ATTRIBUTE, _ONE_MORE_ATTRIBUTE = 0x05, 0x06, 0x46
+_SUBSTITUTION, _OPTIONAL = 0x0D, 0x0E
+_TEXT: Final = 1
+_PATH: Final = ["Event", "System", "EventID"]
+
+
+@lru_cache(maxsize=64)  # that of the next chunk has the same bytes, at the same place
+def _is_usual(template: bytes, offset: int) -> bool:
+    """Whether *template*, at *offset* in its chunk, has the value _EVENT_ID alone as its first EventID."""
+    try:
+        return _walk(template, offset)
+    except (IndexError, UnicodeDecodeError):
+        return False
+
+
+def _walk(template: bytes, offset: int) -> bool:
+    path: list[str] = []
+    at = 4  # behind the beginning of a fragment
+    while True:
+        token = template[at]
+        at += 1
+        if token in {_OPEN, _OPEN_WITH_ATTRIBUTES}:
+            name, at = _name(template, at + 6, offset)
+            path.append(name)
+            at += 4 * (token == _OPEN_WITH_ATTRIBUTES)
+        elif token in {_ATTRIBUTE, _ONE_MORE_ATTRIBUTE}:
+            at = _name(template, at, offset)[1]
+        elif token == _CLOSE:
+            if path[-1] == _PATH[-1]:
+                wanted = bytes((_OPTIONAL, _EVENT_ID, 0, _UINT16, _END))
+                return path == _PATH and template[at : at + len(wanted)] == wanted
+        elif token in {_CLOSE_EMPTY, _END}:
+            if path.pop() == _PATH[-1]:
+                return False
+        elif token == _VALUE and template[at] == _TEXT:
+            at += 3 + 2 * int.from_bytes(template[at + 1 : at + 3], "little")
+        elif token in {_SUBSTITUTION, _OPTIONAL}:
+            at += 3
+        else:
+            return False
+
+
+def _name(template: bytes, at: int, offset: int) -> tuple[str, int]:
+    """Return the name that is told at *at*, and where it ends. IndexError where it is not here."""
+    begin = at + 4
+    if int.from_bytes(template[at:begin], "little") != offset + begin:
+        raise IndexError
+    end = begin + 8 + 2 * int.from_bytes(template[begin + 6 : begin + 8], "little")
+    return template[begin + 8 : end].decode("utf-16-le"), end + 2
