@@ -1,11 +1,14 @@
 """How fast traces are scanned, beside dissect.etl in the same run: `python benchmarks/scan.py [DIRECTORY]`.
 
-DIRECTORY holds the recordings, ../shared/traces by default. Rates are events per second; the ratios are what
+DIRECTORY holds the recordings, ../shared/traces by default. With `--before CHECKOUT`, each trace is scanned by the
+code of an earlier commit, too. Rates are events per second of CPU time, medians of five runs; the ratios are what
 counts, as machines differ and are shared. Takes some minutes and 2 GiB of temporary space.
 """
 
 from __future__ import annotations
 
+import argparse
+import os
 import statistics
 import subprocess
 import sys
@@ -13,9 +16,11 @@ import tempfile
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import traces
+
+from etwdetect.sources.etl import buffers, compression
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,9 +30,20 @@ HEAD: Final = 64 << 20
 """dissect.etl gets the first bytes of a plain trace: its rate on those is its rate."""
 
 MEASURE: Final = """
-import statistics, sys, time
+import statistics, sys, threading, time
 from etwdetect.sources.etl.reader import Trace
 from etwdetect.offline import Scan
+peak = 0
+def watch():
+    global peak
+    while True:
+        try:
+            status = open("/proc/self/status").read()
+        except OSError:
+            return
+        peak = max(peak, int(status.split("RssAnon:")[1].split()[0]) >> 10)
+        time.sleep(0.01)
+threading.Thread(target=watch, daemon=True).start()
 times = []
 for _ in range(int(sys.argv[2])):
     started = time.process_time()
@@ -35,30 +51,32 @@ for _ in range(int(sys.argv[2])):
         scan = Scan([Trace(file, sys.argv[1])])
         found = sum(1 for _ in scan.detections())
     times.append(time.process_time() - started)
-seconds = statistics.median(times)
-peak = 0
-try:
-    status = open("/proc/self/status").read()
-    peak = int(status.split("VmHWM:")[1].split()[0]) >> 10
-except (OSError, IndexError):
-    pass
-print(scan.result().events_read, seconds, peak, found)
+print(scan.result().events_read, statistics.median(times), peak, found)
 """
+
+
+class Measured(NamedTuple):
+    """Events per second of CPU time, the seconds, and the most MiB of anonymous memory (on Linux)."""
+
+    rate: float
+    seconds: float
+    peak: int
 
 
 def median_of(runs: int, run: Callable[[], float]) -> float:
     return statistics.median(run() for _ in range(runs))
 
 
-def own(path: Path, runs: int = RUNS) -> tuple[float, int]:
-    """Return our events per second of CPU time, the median of *runs*, and the most MiB of memory in use.
+def own(path: Path, runs: int = RUNS, checkout: Path | None = None) -> Measured:
+    """Scan *path*, with the code in *checkout* where that is given; the medians of *runs*.
 
     The runs are in one process of its own, which has loaded everything after the first.
     """
     command = [sys.executable, "-c", MEASURE, str(path), str(runs)]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    environment = os.environ | ({"PYTHONPATH": str(checkout.absolute())} if checkout else {})
+    done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment, cwd=checkout)
     events, seconds, peak, _found = done.stdout.split()
-    return int(events) / float(seconds), int(peak)
+    return Measured(int(events) / float(seconds), float(seconds), int(peak))
 
 
 def dissect(path: Path) -> float:
@@ -83,33 +101,114 @@ def cold_start(command: list[str]) -> float:
     return time.perf_counter() - started
 
 
-def beside_dissect(name: str, path: Path, head: Path, runs: int = RUNS) -> None:
-    rate, peak = own(path, runs)
-    theirs = dissect(head)
-    print(f"{name:34} {rate:12,.0f} {theirs:12,.0f} {rate / theirs:8.0f} x {peak:8} MiB", flush=True)
+def cpu_time(work: Callable[[], object]) -> float:
+    started = time.process_time()
+    work()
+    return time.process_time() - started
+
+
+def read_whole(path: Path) -> None:
+    """Read the file into one buffer."""
+    buffer = bytearray(1 << 20)
+    with path.open("rb", buffering=0) as file:
+        while file.readinto(buffer):
+            pass
+
+
+def decompress_whole(path: Path) -> None:
+    """Decompress all buffers of the trace."""
+    with path.open("rb", buffering=0) as file:
+        method = 0
+        while head := file.read(buffers.HEADER_SIZE):
+            header = buffers.parse(head)
+            method = method or header.state & 0xFFFF
+            body = file.read(header.size - buffers.HEADER_SIZE)
+            if header.compressed:
+                compression.decompress(body, header.filled - buffers.HEADER_SIZE, method)
+
+
+class Table:
+    """Prints a row for each trace; *before* is the checkout of an earlier commit."""
+
+    def __init__(self, before: Path | None) -> None:
+        self._before = before
+        titles = ("etwdetect/s", "before/s", "ratio", "dissect/s", "ratio", "memory")
+        print(f"{'trace':32}" + "".join(f"{title:>13}" for title in titles))
+
+    def row(self, name: str, path: Path, head: Path | None = None, runs: int = RUNS) -> Measured:
+        """Scan *path*; dissect.etl and the earlier commit read *head*, by default the same."""
+        now = own(path, runs)
+        before = own(head or path, min(runs, 3), self._before).rate if self._before else 0.0
+        theirs = dissect(head or path)
+        cells = (
+            f"{now.rate:,.0f}",
+            f"{before:,.0f}" if before else "",
+            f"{now.rate / before:.1f}" if before else "",
+        )
+        cells = (*cells, f"{theirs:,.0f}", f"{now.rate / theirs:.0f}", f"{now.peak} MiB")
+        print(f"{name:32}" + "".join(f"{cell:>13}" for cell in cells), flush=True)
+        return now
+
+
+def scan_many(folder: Path, recording: Path, jobs: int) -> tuple[float, bytes]:
+    """Scan 200 copies of *recording*; return the seconds by the clock, and the output."""
+    folder.mkdir(exist_ok=True)
+    for number in range(200):
+        copy = folder / f"{number}.etl"
+        if not copy.exists():
+            copy.hardlink_to(recording)
+    command = [
+        sys.executable,
+        "-m",
+        "etwdetect",
+        "scan",
+        "--utc",
+        "--format",
+        "json",
+        "--jobs",
+        str(jobs),
+        str(folder),
+    ]
+    started = time.perf_counter()
+    done = subprocess.run(command, check=False, capture_output=True)
+    return time.perf_counter() - started, done.stdout
 
 
 def main() -> None:
-    recordings = Path(sys.argv[1] if len(sys.argv) > 1 else "../shared/traces")
-    print(f"{'trace':34} {'etwdetect/s':>12} {'dissect/s':>12} {'ratio':>10} {'most memory':>12}")
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("recordings", nargs="?", type=Path, default=Path("../shared/traces"))
+    parser.add_argument("--before", type=Path, help="a checkout of an earlier commit")
+    options = parser.parse_args()
+    table = Table(options.before)
     for name in ("kernel-logger-win8.etl", "kernel-logger-server2022.etl", "kernel-process-win7.etl"):
-        if (recordings / name).exists():
-            beside_dissect(name, recordings / name, recordings / name)
-        else:
-            print(f"{name:34} not here: {recordings}")
+        path = options.recordings / name
+        if not path.exists():
+            print(f"{name:32} not here: {options.recordings}")
+            continue
+        measured = table.row(name, path)
+        if "win8" in name:
+            alone = median_of(RUNS, lambda path=path: cpu_time(lambda: decompress_whole(path)))
+            print(f"{'':32} {measured.seconds / alone:.1f} x the time of decompressing it")
     with tempfile.TemporaryDirectory() as folder:
-        path, head = Path(folder, "noise.etl"), Path(folder, "head.etl")
+        path, head = Path(folder, "made.etl"), Path(folder, "head.etl")
         traces.noise(path)
         traces.noise(head, HEAD)
-        beside_dissect("noise, 1 GiB, plain", path, head)
-        path.unlink()
+        measured = table.row("noise, 1 GiB, plain", path, head)
+        alone = median_of(RUNS, lambda: cpu_time(lambda: read_whole(path)))
+        print(f"{'':32} {measured.seconds / alone:.1f} x the time of reading it into one buffer")
         traces.starts(path)
-        rate, peak = own(path, 1)
-        print(f"{'starts only, 1 GiB, plain':34} {rate:12,.0f} {'':12} {'':10} {peak:8} MiB")
-        for remote in (0, 157):
+        traces.starts(head, HEAD)
+        table.row("starts only, 1 GiB, plain", path, head, 1)
+        traces.recording(path)
+        table.row("a recording, compressed", path)
+        for remote in (0, 4_000, 20_000):
             traces.images(path, remote)
-            rate, peak = own(path)
-            print(f"{f'65,536 images, {remote} remote':34} {rate:12,.0f} {'':12} {'':10} {peak:8} MiB")
+            table.row(f"65,536 images, {remote:,} remote", path)
+        traces.recording(path, 32_000, method=0)
+        one, output = scan_many(Path(folder, "many"), path, 1)
+        several, same = scan_many(Path(folder, "many"), path, os.cpu_count() or 1)
+        size = path.stat().st_size >> 20
+        print(f"200 traces of {size} MiB: {one / several:.2f} x one job, same output: {same == output}")
     sample = str(Path(__file__).parent.parent / "samples" / "windbg-attach.etl")
     scan = median_of(9, lambda: cold_start([sys.executable, "-m", "etwdetect", "scan", sample]))
     click = median_of(9, lambda: cold_start([sys.executable, "-c", "import click"]))

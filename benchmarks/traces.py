@@ -5,15 +5,26 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING, Final
 
-from etwdetect.core.events import ProcessStart, ProcessStop, ThreadStart
+from etwdetect.core.events import (
+    SYSTEM_PID,
+    ImageLoad,
+    ProcessRundown,
+    ProcessStart,
+    ProcessStop,
+    ThreadStart,
+    ThreadStop,
+)
 from etwdetect.core.raw import IMAGE, RawEvent
 from etwdetect.sources.decode import system_trace
 from etwdetect.sources.decode.encode import encode
 from etwdetect.sources.etl.buffers import HEADER_SIZE
+from etwdetect.sources.etl.compression import XPRESS
 from etwdetect.sources.etl.writer import SYSTEM64, TraceOptions, TraceWriter
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from etwdetect.core.events import Event
 
 START: Final = 132_337_152_000_000_000
 BUFFER: Final = 65536
@@ -81,6 +92,40 @@ def starts(path: Path, size: int = GIB, cpus: int = 8) -> None:
                 writer.write(raw, cpu)
                 written += 84 + len(raw.payload)
             number += 1
+
+
+def recording(path: Path, events: int = 76_000, cpus: int = 8, method: int = XPRESS) -> None:
+    """Write what `etwdetect record` finds on Windows 11: threads that start and end, images, some processes."""
+    chance = random.Random(3)
+    folder = "\\Device\\HarddiskVolume3\\Windows\\System32\\"
+    pids, alive, time = range(1000, 2200, 4), [(1000, 9)], START
+    made: list[Event] = [
+        ProcessRundown(time, pid, 900, 1, START - 10**9, image=f"{folder}svc{pid}.exe") for pid in pids
+    ]
+    while len(made) < events:
+        time, pid, kind = time + chance.randrange(1, 8000), chance.choice(pids), chance.random()
+        if kind < 0.40:
+            alive.append((pid, 10_000 + 4 * len(made)))
+            creator = pid if chance.random() < 0.8 else SYSTEM_PID
+            made.append(ThreadStart(time, creator, 9, *alive[-1], _LIBRARIES + 0x1234))
+        elif kind < 0.75 and alive:
+            made.append(ThreadStop(time, *alive.pop(chance.randrange(len(alive)))))
+        elif kind < 0.98:
+            number = chance.randrange(200)
+            made.append(
+                ImageLoad(time, pid, _LIBRARIES + (number << 21), 1 << 20, 1, 2, f"{folder}lib{number}.dll")
+            )
+        elif kind < 0.99:
+            short = chance.randrange(8000, 20_000, 4)
+            made += (
+                ProcessStart(time, 900, 8, short, 900, 1, time, image=f"{folder}cmd.exe"),
+                ThreadStart(time + 5, 900, 8, short, short + 1, 1),
+                ProcessStop(time + 300_000, short, create_time=time, image="cmd.exe"),
+            )
+    options = TraceOptions(START, cpus=cpus, buffer_size=BUFFER, method=method)
+    with path.open("w+b") as file, TraceWriter(file, options) as writer:
+        for number, event in enumerate(made):
+            writer.write(encode(event), number % cpus)
 
 
 def images(path: Path, remote: int, cpus: int = 8) -> None:
