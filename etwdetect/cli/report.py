@@ -14,6 +14,7 @@ from etwdetect.cli.inputs import Inputs, consume
 from etwdetect.cli.limits import OutputLimit, limit_option
 from etwdetect.cli.sources import SavedSource, Source, SysmonSource, TraceSource
 from etwdetect.cli.status import Status, of_all
+from etwdetect.comparison.reported import ReportedRecords
 from etwdetect.results.privacy import Privacy
 from etwdetect.results.report.inputs import ReportInput
 from etwdetect.results.report.page import render
@@ -60,7 +61,8 @@ def command(  # noqa: PLR0913 (one parameter an option)
             consume(found, page)
             unread = [ReportInput(each.name, each.why) for each in found.unread]
             with stdio.writing(output), stream:
-                stream.write(render(page.records, [*page.inputs, *unread], __version__, page.filtered_out))
+                inputs_told, compared = [*page.inputs, *unread], page.compared.lines()
+                stream.write(render(page.records, inputs_told, __version__, page.filtered_out, compared))
     except stdio.OutputEndedError as ended:
         found.statuses.append(stdio.conclude(ended))
     if limit.met:
@@ -74,6 +76,7 @@ class _Page:
     def __init__(self, wanted: Filter, privacy: Privacy, limit: OutputLimit) -> None:
         self._privacy = privacy
         self.records = Records(allows=limit.allows)
+        self.compared = ReportedRecords()
         self.inputs: list[ReportInput] = []
         self.filtered_out = 0
         self._wanted = wanted
@@ -84,6 +87,7 @@ class _Page:
         self._filtered_out_before = self.filtered_out
         for detection in source.detections():
             if self._wanted.passes(detection.thread) and self._wanted.is_severe(detection):
+                self.compared.add(detection)
                 for each in self._privacy.add(detection):
                     self.records.add(each, len(self.inputs))
             else:

@@ -39,8 +39,17 @@ _SCRIPTS: Final = (
 _STYLE: Final = "page/page.css"
 
 
-def render(records: Records, inputs: Sequence[ReportInput], version: str, filtered_out: int = 0) -> str:
-    """Return the page, made by *version* of etwdetect; the same for the same arguments."""
+def render(
+    records: Records,
+    inputs: Sequence[ReportInput],
+    version: str,
+    filtered_out: int = 0,
+    compared: Sequence[str] = (),
+) -> str:
+    """Return the page, made by *version* of etwdetect; the same for the same arguments.
+
+    *compared* are lines about which detector has which remote threads.
+    """
     ranked = Ranked(records)
     in_order = sorted(range(len(records)), key=records.times.__getitem__)
     section_count = min(ranked.count, MAX_SECTIONS)
@@ -56,6 +65,7 @@ def render(records: Records, inputs: Sequence[ReportInput], version: str, filter
         most_listed=MAX_LISTED,
         records=records,
         filtered_out=filtered_out,
+        compared=compared,
         losses=_losses(records),
         first=labels.moment(records.times[in_order[0]]) if in_order else None,
         last=labels.moment(max(records.last_times)) if in_order else None,
