@@ -21,6 +21,11 @@ in one start of several thousand it lies over the page. The process then exits w
 is error 1359, and a service does not start.
 """
 
+_CONTROL: Final = r"HKLM\SYSTEM\CurrentControlSet\Control"
+_SERVICE_WAIT: Final = "30000"
+"""How many ms the service manager waits for a service that it starts: as in Windows. Wine's own 10 s are too few
+for a Python on a machine under load, which then does not run after a boot."""
+
 _PREFIX_SECONDS = 300.0
 _SERVER_SECONDS = 60.0
 
@@ -78,6 +83,8 @@ class WinePrefix:
         self.path.mkdir(parents=True, exist_ok=True)
         run_step("wineboot -i", (*launcher(), "wine", "wineboot", "-i"), env=self.env, timeout=_PREFIX_SECONDS)
         run_step("winecfg", (*launcher(), "wine", "winecfg", "-v", "win10"), env=self.env, timeout=_PREFIX_SECONDS)
+        wait = ("reg", "add", _CONTROL, "/f", "/v", "ServicesPipeTimeout", "/t", "REG_DWORD", "/d", _SERVICE_WAIT)
+        run_step("reg add", (*launcher(), "wine", *wait), env=self.env, timeout=_PREFIX_SECONDS)
         self.stop_server()
 
     def start_server(self) -> None:
