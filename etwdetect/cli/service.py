@@ -167,6 +167,11 @@ def _explained() -> Iterator[None]:
                 raise ServiceError(
                     f"the service {NAME} is not installed; install it with: etwdetect service install"
                 ) from error
+            case libraries.ERROR_SERVICE_REQUEST_TIMEOUT:
+                raise ServiceError(
+                    f"the service {NAME} did not answer within the time that Windows gives a start, 30 s unless "
+                    "changed; this machine may be busy, start it again"
+                ) from error
             case libraries.ERROR_SERVICE_ALREADY_RUNNING:
                 raise ServiceError(f"the service {NAME} is already running") from error
             case libraries.ERROR_SERVICE_NOT_ACTIVE:
