@@ -240,8 +240,9 @@ class Results:
         """Yield the running sinks, which send what is in the spool, if there is one."""
         if not transports:
             return
-        from etwdetect.results.sinks.queue import Sink  # noqa: PLC0415 (lazy import: fast start-up)
-        from etwdetect.results.sinks.spool import Cursors, Spool  # noqa: PLC0415
+        from etwdetect.results.sinks.cursors import Cursors  # noqa: PLC0415 (lazy import: fast start-up)
+        from etwdetect.results.sinks.queue import Sink  # noqa: PLC0415
+        from etwdetect.results.sinks.spool import Spool  # noqa: PLC0415
 
         if self._spool is None:
             for transport in transports:

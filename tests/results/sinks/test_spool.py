@@ -19,8 +19,9 @@ from etwdetect.cli.results import Choices, Results
 from etwdetect.results.filters import Filter
 from etwdetect.results.record import from_json, to_json
 from etwdetect.results.rotation import GrowingFile, Rotation
+from etwdetect.results.sinks.cursors import Cursors
 from etwdetect.results.sinks.opening import open_transport
-from etwdetect.results.sinks.spool import Cursors, Spool
+from etwdetect.results.sinks.spool import Spool
 from tests.results.conftest import FULL
 from tests.results.sinks.conftest import HOST, HttpServer, wait_for
 
