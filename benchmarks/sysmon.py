@@ -22,8 +22,7 @@ from typing import Final
 from evtx import PyEvtxParser
 
 from etwdetect.offline.sysmon import SysmonRecording
-from etwdetect.sources.sysmon import RecordingForm
-from etwdetect.sources.sysmon.chunks import CHUNK_SIZE
+from etwdetect.sources.sysmon import CHUNK_SIZE, RecordingForm
 from etwdetect.sources.sysmon.evtx import HEADER_SIZE
 
 _RECORD: Final = b"\x2a\x2a\0\0"

@@ -11,6 +11,8 @@ from enum import Enum
 from typing import Final
 
 EVTX_MAGIC: Final = b"ElfFile\0"
+CHUNK_SIZE: Final = 65_536
+"""Of a chunk of an .evtx file, in bytes."""
 CHANNEL: Final = "Microsoft-Windows-Sysmon/Operational"
 
 _JSON_START: Final = re.compile(r"\s*(?:\[\s*)?\{")

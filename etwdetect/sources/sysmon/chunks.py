@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from etwdetect.sources.sysmon import CHUNK_SIZE
+
 if TYPE_CHECKING:
     from collections.abc import Collection
 
@@ -20,9 +22,6 @@ if TYPE_CHECKING:
 
     Numbers = npt.NDArray[np.int64]
     Bytes = npt.NDArray[np.uint8]
-
-CHUNK_SIZE: Final = 65_536
-CHUNK_MAGIC: Final = b"ElfChnk\0"
 
 _FIRST_RECORD: Final = 512
 _FREE_SPACE: Final = 48

@@ -14,8 +14,7 @@ from functools import partial
 from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple
 
 from etwdetect.core.errors import MissingExtraError
-from etwdetect.sources.sysmon import EVTX_MAGIC
-from etwdetect.sources.sysmon.chunks import CHUNK_MAGIC, CHUNK_SIZE, thin
+from etwdetect.sources.sysmon import CHUNK_SIZE, EVTX_MAGIC
 from etwdetect.sources.sysmon.records import EVENT_IDS
 from etwdetect.sources.sysmon.shapes import event_in
 
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
 
     from etwdetect.sources.sysmon.shapes import WindowsEvent
 
+_CHUNK_MAGIC: Final = b"ElfChnk\0"
 HEADER_SIZE: Final = 4096
 
 _BATCH: Final = 32
@@ -168,8 +168,10 @@ def _thinned_texts(batch: bytearray, size: int) -> list[tuple[str, str, str]] | 
 
     None where anything in it is not as it should be.
     """
+    from etwdetect.sources.sysmon.chunks import thin  # noqa: PLC0415 (lazy import: it loads numpy)
+
     begins = range(HEADER_SIZE, HEADER_SIZE + size, CHUNK_SIZE)
-    if size % CHUNK_SIZE or not all(batch.startswith(CHUNK_MAGIC, begin) for begin in begins):
+    if size % CHUNK_SIZE or not all(batch.startswith(_CHUNK_MAGIC, begin) for begin in begins):
         return None
     errors: list[str] = []
     chunks = thin(batch, HEADER_SIZE, len(begins), EVENT_IDS)
@@ -183,7 +185,7 @@ def _texts(data: bytes, offset: int, fault: Callable[[str], None]) -> Iterator[t
         chunk, where = data[begin : begin + CHUNK_SIZE], f"chunk at offset {offset + begin:#x}"
         if len(chunk) < CHUNK_SIZE:
             fault(f"{where}: the file ends within it")
-        if chunk.startswith(CHUNK_MAGIC):
+        if chunk.startswith(_CHUNK_MAGIC):
             say = partial(_say, fault, where)
             whole = bytearray(HEADER_SIZE) + chunk.ljust(CHUNK_SIZE, b"\0")
             for record, number, text in _parsed(whole, 1, say):

@@ -5,8 +5,8 @@ import random
 
 import pytest
 
-from etwdetect.sources.sysmon import RecordingForm, evtx
-from etwdetect.sources.sysmon.chunks import CHUNK_SIZE, thin
+from etwdetect.sources.sysmon import CHUNK_SIZE, RecordingForm, evtx
+from etwdetect.sources.sysmon.chunks import thin
 from etwdetect.sources.sysmon.recording import SysmonFile
 from tests.sources.sysmon.events import ACCESS, MUTATIONS, START, THREAD, lines, reader
 from tests.sources.sysmon.evtx_by_hand import HEADER_SIZE
