@@ -89,7 +89,7 @@ def command(  # noqa: PLR0913, PLR0917 (one parameter an option)
     results.come_from(RecordSource.LIVE, functions=enrichment.files is not None)
     enricher = live_enricher("etw", GRACE_PERIOD, enrichment.files, enrichment.kinds)
     rotation = Rotation(None if rotate is None else round(rotate * MEBIBYTE), keep)
-    with on_interruption(stop.set), _event_log(events, results.privacy) as tap:
+    with on_interruption(stop.set), _event_log(events, results.privacy) as (tap, write_events):
         config = SessionConfig(kernel_logger=kernel_logger, per_processor=per_processor)
 
         def report(kind: StatusKind, sentence: str) -> None:
@@ -108,6 +108,7 @@ def command(  # noqa: PLR0913, PLR0917 (one parameter an option)
                 for detections in _with_statistics(turns_told, monitor, stats):
                     for detection in detections:
                         results.show(detection)
+                    write_events()
                     results.tick(monitor.clock.now())
         finally:
             if monitor.started:
@@ -118,13 +119,15 @@ def command(  # noqa: PLR0913, PLR0917 (one parameter an option)
 
 
 @contextlib.contextmanager
-def _event_log(path: Path | None, privacy: Privacy) -> Iterator[Callable[[Event], None] | None]:
-    """Open the file for all events; give the function that writes to it."""
+def _event_log(
+    path: Path | None, privacy: Privacy
+) -> Iterator[tuple[Callable[[Event], None] | None, Callable[[], None]]]:
+    """Open the file for all events; give the function that takes one, and that which writes those taken."""
     if path is None:
-        yield None
+        yield None, lambda: None
         return
     with contextlib.closing(EventLog(path)) as log:
-        yield log.write if privacy.hides_nothing else lambda event: log.write(privacy.event(event))
+        yield log.write if privacy.hides_nothing else lambda event: log.write(privacy.event(event)), log.flush
 
 
 def _announced(turns: Iterable[list[Detection]]) -> Iterator[list[Detection]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from etwdetect.core.consistency import Consistency
-from etwdetect.core.events import Loss, ProcessStart, ProcessStop
+from etwdetect.core.events import ImageLoad, ImageUnload, Loss, ProcessStart, ProcessStop
 from etwdetect.core.filetime import TICKS_PER_SECOND
 from etwdetect.core.rule import DEFAULT_BOUND, RemoteThreadRule
 from etwdetect.live.callback import raw_event
@@ -63,6 +63,8 @@ class Stream:
         """What was lost so far."""
         self._damaged = 0
         self._decoder = Decoder(self._note_damage, images=True)
+        # What is tapped is decoded, and told to be damaged, before it is deferred.
+        self._image_decoder = self._decoder if tap is None else Decoder(lambda *_: None, images=True)
         self._consistency = Consistency()
         self._enricher = enricher
         self._images = DeferredImages()
@@ -73,7 +75,7 @@ class Stream:
     @property
     def damaged(self) -> int:
         """How many events had a payload too short for its version."""
-        return self._damaged + self._images.damaged
+        return self._damaged + (self._images.damaged if self._tap is None else 0)
 
     @property
     def contradictions(self) -> Counter[str]:
@@ -92,10 +94,9 @@ class Stream:
 
     def add(self, raws: list[RawEvent], images: list[Fields], now: float) -> int:
         """Take what was delivered by *now*, in seconds; return how many of the events report a lost event."""
-        if self._tap is None:
-            for pid in self._images.put(images):
-                self._observe_images(pid)
-        else:
+        for pid in self._images.put(images):
+            self._observe_images(pid)
+        if self._tap is not None:
             raws += map(raw_event, images)
         events = [event for raw in raws if (event := self._decoder.decode(raw)) is not None]
         losses = self._decoder.counts.pop("LostEvents", 0)
@@ -119,10 +120,22 @@ class Stream:
 
     def release(self, now: float | None = None, time: int | None = None) -> Iterator[Detection]:
         """Yield the detections up to *now*, in seconds, which is the FILETIME *time*; all without both."""
-        for event in self._consistency.checked(self.window.release(now)):
+        events = self.window.release(now)
+        if self._tap is not None:
+            events = self._without_images(events, self._tap)
+        for event in self._consistency.checked(events):
             self._observe(event)
         behind = self._delay + round(self.window.width * TICKS_PER_SECOND)
         yield from self._pipeline.take(None if time is None else time - behind)
+
+    @staticmethod
+    def _without_images(events: Iterator[Event], tap: Callable[[Event], object]) -> Iterator[Event]:
+        """Yield *events* but images: those are deferred for the enricher, whether they are tapped or not."""
+        for event in events:
+            if isinstance(event, (ImageLoad, ImageUnload)):
+                tap(event)
+            else:
+                yield event
 
     def _observe(self, event: Event) -> None:
         if self._tap is not None:
@@ -146,7 +159,7 @@ class Stream:
 
     def _observe_images(self, pid: int, until: int | None = None) -> None:
         for raw in self._images.take(pid, until):
-            event = self._decoder.decode(raw)
+            event = self._image_decoder.decode(raw)
             if event is not None:
                 self._enricher.observe(event)
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from etwdetect.core.events import Event
 
 _Key = tuple[int, int]
+_key = itemgetter(0)
 
 
 class ReorderWindow:
@@ -40,10 +41,14 @@ class ReorderWindow:
         batch = [(order_of(event), event) for event in events]
         if not batch:
             return
-        self.misses += sum(key < self._released for key, _ in batch)
+        batch.sort(key=_key)
+        if batch[0][0] < self._released:
+            self.misses += sum(key < self._released for key, _ in batch)
+        in_order = not self._held or self._held[-1][0] <= batch[0][0]
         self._held += batch
-        self._held.sort(key=itemgetter(0))
-        self._arrivals.append((now, max(key for key, _ in batch)))
+        if not in_order:
+            self._held.sort(key=_key)
+        self._arrivals.append((now, batch[-1][0]))
 
     def release(self, now: float | None = None) -> Iterator[Event]:
         """Yield the events held long enough at *now* (None: all), in order."""

@@ -53,6 +53,24 @@ def test_an_injector_that_has_exited_when_its_hit_is_judged_has_its_path():
     assert hit.source.image == PATH
 
 
+def test_a_tap_gets_every_event_in_order_and_changes_no_detection():
+    raws = [
+        started(T, INJECTOR, "injector.exe"),
+        encode(ThreadStart(T + 1, 1, 2, INJECTOR, 11)),
+        encode(ThreadStart(T + 9, INJECTOR, 11, TARGET, 21)),
+        encode(ProcessStop(T + 20, INJECTOR)),
+    ]
+    images = [image(T + 3, INJECTOR, PATH), image(T + 2, TARGET, PATH), image(T + 30, TARGET, PATH, 0x9000)]
+    tapped = []
+    stream = Stream(0, 0, Enricher(source="the session"), NoAnswers(), tapped.append)
+    short = image(T + 4, TARGET, PATH)
+    stream.add(list(raws), [*images, (*short[:8], short[8][:9])], 0.0)
+    assert list(stream.release()) == detected(list(raws), images)
+    assert [event.time - T for event in tapped] == [0, 1, 2, 3, 9, 20, 30]
+    assert stream.counts["ImageLoad"] == 4
+    assert stream.damaged == 1
+
+
 def test_images_that_were_forgotten_are_said_to_be(monkeypatch):
     monkeypatch.setattr(deferred_images, "MOST_PROCESSES", 1)
     raws = [encode(ThreadStart(T, INJECTOR, 11, TARGET, 21, 0x1010))]

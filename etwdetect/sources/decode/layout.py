@@ -9,13 +9,14 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 from itertools import takewhile
+from operator import itemgetter
 from struct import Struct
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from etwdetect.core.errors import PayloadError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 _FIXED: Final = {
     4: {"u8": "B", "u16": "H", "u32": "I", "u64": "Q", "ptr": "I"},
@@ -117,9 +118,9 @@ class Reader:
         self.size = self._struct.size
         self._pointer_size = pointer_size
         read += [field.name for field, wanted in self._tail if wanted]
-        # The index of each name in what is read; None for a field that this layout does not have.
-        order = tuple(read.index(name) if name in read else None for name in names)
-        self._order = None if order == tuple(range(len(read))) else order
+        # The index of each name in what is read; of a field that this layout lacks, that of the None behind it.
+        order = tuple(read.index(name) if name in read else len(read) for name in names)
+        self._chosen = None if order == tuple(range(len(read))) else _chooser(order)
 
     def __call__(self, payload: bytes) -> tuple[Value, ...]:
         """Return the values of the chosen fields, None for those that this layout does not have.
@@ -131,9 +132,7 @@ class Reader:
         values: tuple[Value, ...] = self._struct.unpack_from(payload)
         if self._tail:
             values += self._read_tail(payload, self._tail)[0]
-        if self._order is None:
-            return values
-        return tuple(None if index is None else values[index] for index in self._order)
+        return values if self._chosen is None else self._chosen((*values, None))
 
     def fits(self, payload: bytes) -> bool:
         """Whether *payload* holds all fields of this layout, followed only by zeroes."""
@@ -154,6 +153,11 @@ class Reader:
             if wanted:
                 values.append(value)
         return tuple(values), at
+
+
+def _chooser(order: tuple[int, ...]) -> Callable[[tuple[Value, ...]], tuple[Value, ...]]:
+    """Return a function that returns the values at the indexes in *order*."""
+    return itemgetter(*order) if len(order) > 1 else lambda values: (values[order[0]],)
 
 
 def _pack_field(kind: str, pointer_size: int, value: Value) -> bytes:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 MOST_LINE: Final = 1 << 20
 """The longest line that is read, in bytes; the two strings of a row have at most 64 KiB."""
 
+_ENCODE: Final = json.JSONEncoder(separators=(",", ":")).encode
+
 MOST_HEADS: Final = 10_000
 """How many beginnings of lines are remembered, one for each recording."""
 
@@ -34,7 +36,7 @@ class JsonLinesWriter(EventWriter):
         self._stream = stream
 
     def _append(self, row: dict[str, Any]) -> None:
-        self._stream.write(json.dumps(row, separators=(",", ":")) + "\n")
+        self._stream.write(_ENCODE(row) + "\n")
 
     def close(self) -> None:
         """Do nothing: every event is written at once. The stream stays open."""

@@ -193,6 +193,8 @@ def _write_name(value: str) -> str:
 
     An unpaired surrogate is written as NUL and four hex digits. Names in Windows never contain a NUL.
     """
+    if value.isascii() and "\0" not in value:
+        return value
     return _UNWRITABLE.sub(lambda found: f"\0{ord(found[0]):04x}", value)
 
 
