@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from etwdetect.sources.sysmon import CHUNK_SIZE, RecordingForm, evtx
+from etwdetect.sources.sysmon import CHUNK_SIZE, RecordingForm, chunks
 from etwdetect.sources.sysmon.chunks import thin
 from etwdetect.sources.sysmon.recording import SysmonFile
 from tests.sources.sysmon.events import ACCESS, MUTATIONS, START, THREAD, lines, reader
@@ -100,7 +100,7 @@ def test_of_a_mutated_file_the_records_are_those_of_all_its_events(monkeypatch):
         records, file = read(data)
         assert file.faults <= 200
         with monkeypatch.context() as patch:
-            patch.setattr(evtx, "thin", lambda _data, _begin, count, _wanted: count)
+            patch.setattr(chunks, "thin", lambda _data, _begin, count, _wanted: count)
             all_records, _ = read(data)
         assert list(map(plain, records)) == list(map(plain, all_records))
 
