@@ -84,13 +84,17 @@ def command(  # noqa: PLR0913, PLR0917 (one parameter an option)
     strict: bool,
 ) -> Status:
     """Print remote threads as they happen, until Ctrl+C."""
+    if kernel_logger and results.stacks:
+        raise click.UsageError(
+            "--stacks needs the provider; a system logger's stacks are read from a recording only"
+        )
     pywintrace.load()  # fails at once where live sessions are not possible
     stop = threading.Event()
     results.come_from(RecordSource.LIVE, functions=enrichment.files is not None)
     enricher = live_enricher("etw", GRACE_PERIOD, enrichment.files, enrichment.kinds)
     rotation = Rotation(None if rotate is None else round(rotate * MEBIBYTE), keep)
     with on_interruption(stop.set), _event_log(events, results.privacy) as (tap, write_events):
-        config = SessionConfig(kernel_logger=kernel_logger, per_processor=per_processor)
+        config = SessionConfig(kernel_logger, per_processor=per_processor, stacks=results.stacks)
 
         def report(kind: StatusKind, sentence: str) -> None:
             results.tell(summary.status(monitor, kind, sentence))

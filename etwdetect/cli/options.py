@@ -118,7 +118,7 @@ def output_options(command: _Command) -> _Command:
         ),
         click.option("--to", multiple=True, metavar="URL", help=f"Also send the results to URL: {FORMS}."),
         click.option("--exit-code", is_flag=True, help=found),
-        click.option("--stacks", is_flag=True, help="Show the creator's call stack in the text format, if known."),
+        click.option("--stacks", is_flag=True, help="Show call stacks in the text format; live, ask for them."),
         click.option("--utc", is_flag=True, help="Show and take times in UTC instead of local time."),
         click.option("--output", "-o", type=click.Path(dir_okay=False, path_type=Path), help="Write to a file."),
         click.option(

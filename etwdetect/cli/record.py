@@ -34,7 +34,9 @@ def command(file: Path, duration: float | None, *, kernel_process: bool) -> Stat
         raise click.UsageError(f"{file.parent} is not a directory")
     stop = threading.Event()
     with on_interruption(stop.set):
-        recorded = record(SessionConfig(kernel_logger=not kernel_process, file=file), stop.is_set, say, duration)
+        recorded = record(
+            SessionConfig(kernel_logger=not kernel_process, file=file, stacks=True), stop.is_set, say, duration
+        )
     if recorded.cut_short is not None:
         say(recorded.cut_short)
     lost = recorded.events_lost or recorded.buffers_lost

@@ -113,6 +113,7 @@ class Results:
         self._passed = 0
         self._stopped = 0
         self.clock = Clock(in_utc=choices.utc, stacks=choices.stacks)
+        self.stacks = choices.stacks
         self.privacy = choices.privacy
         self._choices = choices
         self._wanted = wanted

@@ -157,6 +157,11 @@ class Enricher:
         process = self._processes.at(pid, time)
         return process is not None and process.name is not None
 
+    def has_stack(self, thread: RemoteThread) -> bool:
+        """Whether frames of a program are known from which *thread*, the event observed last, was created."""
+        stack = self._calls.of(thread)
+        return stack is not None and stack.user_frames is not None
+
     def involved(self, thread: RemoteThread) -> frozenset[int]:
         """Return the ids of the processes whose images matter to *thread*, the event observed last."""
         pids = {thread.creator_pid, thread.pid}

@@ -6,10 +6,11 @@ import ctypes
 import sys
 from collections import deque
 from struct import Struct
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from etwdetect.core.raw import IMAGE, KERNEL_PROCESS, LOST_EVENTS, PROCESS, THREAD, RawEvent
+from etwdetect.core.raw import EVENT_TRACING, IMAGE, KERNEL_PROCESS, LOST_EVENTS, PROCESS, THREAD, RawEvent
 from etwdetect.sources.decode import system_trace
+from etwdetect.sources.etl.records import STACK_ITEMS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,9 +24,19 @@ THREAD_STOP: Final = 2
 MANIFEST_IDS: Final = (1, 2, 3, 5, 6, 15)
 """The event ids of Microsoft-Windows-Kernel-Process that are used: all but thread exits (4) and other keywords."""
 
-_RECORD: Final = Struct("<4xH2xIIq16sHB2xB40xH8xQ")
+_RECORD: Final = Struct("<4xH2xIIq16sHB2xB38xHHQQ")
 """EVENT_RECORD of evntcons.h on x64, 112 bytes: Flags at 4, ThreadId, ProcessId, TimeStamp, ProviderId, then at 40
-the descriptor's Id, Version and Opcode, UserDataLength at 86, UserData at 96."""
+the descriptor's Id, Version and Opcode, ExtendedDataCount at 84, UserDataLength at 86, ExtendedData at 88 and
+UserData at 96."""
+
+_ITEM: Final = Struct("<2xH2xHQ")
+"""EVENT_HEADER_EXTENDED_DATA_ITEM, 16 bytes: ExtType at 2, DataSize at 6, DataPtr at 8."""
+
+_MOST_ITEMS: Final = 16
+"""How many items of an event are looked at; Windows has a dozen types of them."""
+
+USER_PART_ID: Final = 18
+"""The event of Microsoft-Windows-Kernel-EventTracing that has the user part of a call stack, and no payload."""
 
 _32_BIT_HEADER: Final = 0x20
 
@@ -33,6 +44,7 @@ _IMAGE_IDS: Final = frozenset((5, 6))
 
 _EVENTS: Final = {
     KERNEL_PROCESS: frozenset(MANIFEST_IDS) - _IMAGE_IDS,
+    EVENT_TRACING: frozenset((USER_PART_ID,)),
     LOST_EVENTS: frozenset((32, 33, 34)),
     PROCESS: frozenset(system_trace.EVENTS[PROCESS]),
     THREAD: frozenset(system_trace.EVENTS[THREAD]) - {THREAD_STOP},
@@ -40,8 +52,12 @@ _EVENTS: Final = {
 _IMAGES: Final = {KERNEL_PROCESS: _IMAGE_IDS, IMAGE: frozenset(system_trace.EVENTS[IMAGE])}
 """The events used, by provider: event ids, or opcodes for classic events, whose id is 0."""
 
-Fields = tuple[bytes, int, int, int, int, int, int, int, bytes]
-"""All fields of a RawEvent but the last. RawEvents are created only when they are needed."""
+Fields = tuple[Any, ...]
+"""The first _PLAIN fields of a RawEvent, and behind them type and data of each of its stacks.
+
+RawEvents are created only when they are needed; a flat tuple costs the garbage collector the least.
+"""
+_PLAIN: Final = 9
 
 
 class RecordQueue:
@@ -88,7 +104,8 @@ class RecordQueue:
         # Names are bound once, not for each event. With the whole address space as one buffer, copying a payload
         # is a slice; a ctypes object for each record would cost more than all the rest.
         memory = memoryview((ctypes.c_ubyte * sys.maxsize).from_address(0)).cast("B")
-        unpack, bound, nowhere = _RECORD.unpack_from, self._bound, dict[int, deque[Fields]]()
+        unpack, unpack_item, stack_items = _RECORD.unpack_from, _ITEM.unpack_from, STACK_ITEMS
+        bound, nowhere = self._bound, dict[int, deque[Fields]]()
         queues = {
             provider: {
                 **dict.fromkeys(_EVENTS.get(provider, ()), self._events),
@@ -99,7 +116,9 @@ class RecordQueue:
 
         def on_record(address: int) -> None:
             try:
-                flags, tid, pid, time, provider, event_id, version, opcode, size, data = unpack(memory, address)
+                flags, tid, pid, time, provider, event_id, version, opcode, count, size, items, data = unpack(
+                    memory, address
+                )
                 queue = queues.get(provider, nowhere).get(event_id or opcode)
                 if queue is None:
                     return
@@ -108,7 +127,12 @@ class RecordQueue:
                     return
                 payload = memory[data : data + size].tobytes()
                 pointer_size = 4 if flags & _32_BIT_HEADER else 8
-                queue.append((provider, event_id, version, opcode, time, pid, tid, pointer_size, payload))
+                fields: Fields = provider, event_id, version, opcode, time, pid, tid, pointer_size, payload
+                for at in range(items, items + min(count, _MOST_ITEMS) * 16, 16) if count else ():
+                    kind, size, data = unpack_item(memory, at)
+                    if kind in stack_items:
+                        fields += kind, memory[data : data + size].tobytes()
+                queue.append(fields)
             except BaseException as error:  # noqa: BLE001 (raised again on the other thread)
                 self.error = error
 
@@ -117,4 +141,7 @@ class RecordQueue:
 
 def raw_event(fields: Fields) -> RawEvent:
     """Return *fields* as a RawEvent."""
-    return RawEvent(*fields)
+    if len(fields) == _PLAIN:
+        return RawEvent(*fields)
+    stacks = fields[_PLAIN:]
+    return RawEvent(*fields[:_PLAIN])._replace(stacks=tuple(zip(stacks[::2], stacks[1::2], strict=True)))

@@ -41,7 +41,8 @@ def live_enricher(
 class Lookups:
     """Looks up both processes of a remote thread and their parents, once for each process.
 
-    Modules are looked up only for a target that was not seen to start; for any other the events have them all.
+    Modules are looked up only of a process that was not seen to start: of a target and, where there is a call
+    stack, of its creator. For any other the events have them all.
 
     Without process *events*, which the driver does not have, no exits are known: then a process is looked up again
     after a second, and one that has exited yields a ProcessStop.
@@ -63,11 +64,15 @@ class Lookups:
                 self._seen_to_start.pop(pid)
                 self._looked_up.pop(pid)
 
-    def about(self, thread: RemoteThread) -> Iterator[LookedUp]:
-        """Yield what the system says about the processes of *thread*, as events at its time."""
+    def about(self, thread: RemoteThread, *, creators_modules: bool = False) -> Iterator[LookedUp]:
+        """Yield what the system says about the processes of *thread*, as events at its time.
+
+        With *creators_modules*, also the modules of its creator.
+        """
         if not self._events and time.monotonic() >= self._next_repeat:
             self._next_repeat = time.monotonic() + _REPEAT_SECONDS
             self._looked_up = BoundedMap(_MOST_KNOWN)
+        asked = {thread.pid, thread.creator_pid} if creators_modules else {thread.pid}
         for pid in (thread.creator_pid, thread.pid):
             if not self._is_new(pid):
                 continue
@@ -75,7 +80,7 @@ class Lookups:
             if found is not None:
                 yield from self._parent(found)
                 yield found
-                if pid == thread.pid and pid not in self._seen_to_start and not system.is_guarded(found.image):
+                if pid in asked and pid not in self._seen_to_start and not system.is_guarded(found.image):
                     yield from system.modules(pid, thread.time)
             elif not self._events:
                 yield ProcessStop(thread.time - 1, pid)

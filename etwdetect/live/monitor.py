@@ -16,7 +16,7 @@ from etwdetect.live.clock import MonotonicFiletime
 from etwdetect.live.errors import CallbackError, SessionGoneError
 from etwdetect.live.lookups import Lookups, live_enricher
 from etwdetect.live.losses import Losses, loss_text
-from etwdetect.live.settings import FLUSH_MILLISECONDS, SessionConfig
+from etwdetect.live.settings import FLUSH_MILLISECONDS, Extra, SessionConfig
 from etwdetect.live.stream import GRACE_PERIOD, PER_PROCESSOR_SECONDS, Stream
 from etwdetect.results.status import StatusKind
 
@@ -149,6 +149,8 @@ class Monitor:
         self.restrictions = capture.session.applied.missing
         if self.restrictions:
             self._report(StatusKind.DEGRADED, f"the session is without {'; '.join(self.restrictions)}")
+        if self._config.stacks and Extra.STACKS not in capture.session.applied.extras:
+            self._notify("Windows gives no call stacks of thread starts: the records have none")
         if capture.session.per_processor:
             self.stream.window.width = PER_PROCESSOR_SECONDS
         self._next_check = time.monotonic() + HEALTH_SECONDS

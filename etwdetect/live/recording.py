@@ -46,6 +46,8 @@ def record(
     stop_orphaned(notify)
     session = Session(ownership.new_name("record"), config)
     session.start()
+    for missing in session.applied.missing:
+        notify(f"the session is without {missing}")
     began = time.monotonic()
     status: SessionStatus | None = None
     cut_short: str | None = None

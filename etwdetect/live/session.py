@@ -9,14 +9,17 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import time
+from struct import Struct
 from typing import Any, Final, NamedTuple
 
 from etwdetect.core.errors import EtwDetectError
-from etwdetect.core.raw import KERNEL_PROCESS
+from etwdetect.core.raw import EVENT_TRACING, KERNEL_PROCESS, THREAD
 from etwdetect.live import errors, sessions
 from etwdetect.live import pywintrace as pw
+from etwdetect.live.callback import USER_PART_ID
 from etwdetect.live.sessions import NAME_LENGTH, WCHAR
 from etwdetect.live.settings import (
+    ASK_FOR_STACKS,
     BUFFER_KIB,
     ENABLE,
     FEWEST_BUFFERS,
@@ -42,6 +45,11 @@ _FIRST_WITH_RUNDOWN: Final = 10586
 _ENABLE_PROVIDER: Final = 1  # EVENT_CONTROL_CODE_ENABLE_PROVIDER
 _CAPTURE_STATE: Final = 2  # EVENT_CONTROL_CODE_CAPTURE_STATE
 _EVENT_ID_FILTER: Final = 0x8000_0200  # EVENT_FILTER_TYPE_EVENT_ID
+_STACK_FILTER: Final = 0x8000_1000  # EVENT_FILTER_TYPE_STACKWALK
+_STACK_TRACE: Final = 0x4  # EVENT_ENABLE_PROPERTY_STACK_TRACE
+_STACK_TRACING_INFO: Final = 3  # TraceStackTracingInfo
+_THREAD_START_ID: Final = 3
+_CLASSIC_START: Final = Struct("<16sB7x")  # CLASSIC_EVENT_ID
 _REFUSED: Final = (libraries.ERROR_INVALID_PARAMETER, libraries.ERROR_NOT_SUPPORTED)
 """What a call returns for a setting that this Windows does not know."""
 
@@ -77,7 +85,7 @@ class Session:
         self.reports_enablement = False
         """Whether Windows reports what is enabled in it; if not right after the start, then never."""
         self._handle = self._api.evntrace.TRACEHANDLE()
-        self._filter: Any = None
+        self._filters: list[Any] = []
 
     @property
     def auto_flush(self) -> bool:
@@ -116,12 +124,15 @@ class Session:
         if code:
             return START, code
         if self.config.kernel_logger:
+            self._ask_for_stacks()
             return None
         provider = self._kernel_process()
         if provider.params:
             provider.params.contents.SourceId = properties.get().contents.Wnode.Guid
         code = self._enable(provider, _ENABLE_PROVIDER, provider.params)
         if not code:
+            if Extra.STACKS in self.applied.extras:
+                self._enable_user_parts()
             return None
         self._control(pw.CONTROL_STOP)
         if self.config.file is not None:
@@ -135,6 +146,23 @@ class Session:
             provider.all_bitmask, 0, parameters,
         )  # fmt: skip
         return status
+
+    def _ask_for_stacks(self) -> None:
+        """Ask a system logger for the stacks of thread starts, which it can do without."""
+        if Extra.KERNEL_STACKS not in self.applied.extras:
+            return
+        event = ctypes.create_string_buffer(_CLASSIC_START.pack(THREAD, 1), _CLASSIC_START.size)
+        ask = tracing.advapi32().TraceSetInformation
+        if ask(self._handle, _STACK_TRACING_INFO, event, ctypes.c_ulong(_CLASSIC_START.size)):
+            self.applied.give_up(ASK_FOR_STACKS)
+
+    def _enable_user_parts(self) -> None:
+        """Enable the event with user parts that come alone: without it they are missing, and records say so."""
+        parameters = self._api.etw.ProviderParameters(0, [self._id_filter((USER_PART_ID,))]).get()
+        name, guid = "Microsoft-Windows-Kernel-EventTracing", pw.guid(EVENT_TRACING)
+        provider = self._api.etw.ProviderInfo(name, guid, LEVEL, 0, 0, parameters)
+        if self._enable(provider, _ENABLE_PROVIDER, parameters):
+            self.applied.missing.append(f"user parts of call stacks that come alone ({ENABLE} refused them)")
 
     def capture_state(self) -> bool:
         """Request a ProcessRundown event for each running process; return whether the provider supports that.
@@ -210,17 +238,23 @@ class Session:
 
     def _kernel_process(self) -> Any:  # noqa: ANN401
         """Return the provider with a filter for the events that are used, so that no others fill the buffers."""
-        prov, etw = self._api.evntprov, self._api.etw
-        guid = pw.guid(KERNEL_PROCESS)
-        parameters = None
+        etw, guid = self._api.etw, pw.guid(KERNEL_PROCESS)
+        filters, properties = [], 0
         if wanted := self.applied.ids:
-            ids = prov.EVENT_FILTER_EVENT_ID(1, wanted)
-            size = ctypes.sizeof(prov.EVENT_FILTER_EVENT_ID) + len(wanted) * ctypes.sizeof(ctypes.c_ushort)
-            address = ctypes.addressof(ids.get().contents)
-            descriptor = prov.EVENT_FILTER_DESCRIPTOR(address, size, _EVENT_ID_FILTER)
-            self._filter = ids  # the descriptor only points to it
-            parameters = etw.ProviderParameters(0, [descriptor]).get()
+            filters.append(self._id_filter(wanted))
+        if Extra.STACKS in self.applied.extras:
+            filters.append(self._id_filter((_THREAD_START_ID,), _STACK_FILTER))
+            properties = _STACK_TRACE
+        parameters = etw.ProviderParameters(properties, filters).get() if filters else None
         return etw.ProviderInfo("Microsoft-Windows-Kernel-Process", guid, LEVEL, KEYWORDS, 0, parameters)
+
+    def _id_filter(self, ids: tuple[int, ...], kind: int = _EVENT_ID_FILTER) -> Any:  # noqa: ANN401
+        """Return a filter that lets the event *ids* pass: as events or, for _STACK_FILTER, for their stacks."""
+        prov = self._api.evntprov
+        wanted = prov.EVENT_FILTER_EVENT_ID(1, ids)
+        size = ctypes.sizeof(prov.EVENT_FILTER_EVENT_ID) + len(ids) * ctypes.sizeof(ctypes.c_ushort)
+        self._filters.append(wanted)  # the descriptor only points to it
+        return prov.EVENT_FILTER_DESCRIPTOR(ctypes.addressof(wanted.get().contents), size, kind)
 
 
 def _status(answer: Any) -> SessionStatus:  # noqa: ANN401

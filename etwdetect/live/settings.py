@@ -31,8 +31,10 @@ _REAL_TIME: Final = 0x0000_0100
 _SYSTEM_LOGGER: Final = 0x0200_0000
 _FIRST_INDEPENDENT: Final = 9600
 """Windows 8.1, the first with independent sessions."""
+_FIRST_WITH_STACK_FILTER: Final = 9600
+"""Windows 8.1 by the SDK's header, Windows 10 1709 by the recorder's documentation: an older one may refuse it."""
 
-START, ENABLE = "StartTrace", "EnableTraceEx2"
+START, ENABLE, ASK_FOR_STACKS = "StartTrace", "EnableTraceEx2", "TraceSetInformation"
 """The calls that begin a session."""
 
 
@@ -47,6 +49,10 @@ class Extra(enum.Enum):
     INDEPENDENT = "independent session mode", START, 0x0800_0000
     """EVENT_TRACE_INDEPENDENT_SESSION_MODE. Without it, an event that one session of its provider has no room for
     is delivered to none of them, and no counter tells."""
+    STACKS = "the call stacks of thread starts", ENABLE, 0
+    """EVENT_ENABLE_PROPERTY_STACK_TRACE, with a filter for the one event: stacks of all would cost too much."""
+    KERNEL_STACKS = "the call stacks of thread starts", ASK_FOR_STACKS, 0
+    """The same of a system logger, which needs SeSystemProfilePrivilege."""
     ID_FILTER = "the event-id filter", ENABLE, 0
     """Without it, thread exits and events of no use fill the buffers too."""
     ONE_STREAM = "one stream of buffers for all processors", START, 0x1000_0000
@@ -63,12 +69,14 @@ class SessionConfig:
     """What a session records, and where to: to a consumer, or into *file*.
 
     *kernel_logger* selects a system logger session instead of the provider Microsoft-Windows-Kernel-Process,
-    *per_processor* a stream of buffers for each processor instead of one for all.
+    *per_processor* a stream of buffers for each processor instead of one for all. *stacks* asks for the call
+    stacks of thread starts.
     """
 
     kernel_logger: bool = False
     file: Path | None = None
     per_processor: bool = False
+    stacks: bool = False
 
     def extras(self) -> frozenset[Extra]:
         """Return what a session of this kind should have on this Windows."""
@@ -81,6 +89,8 @@ class SessionConfig:
             found.add(Extra.ID_FILTER)
         if tracing.build() >= _FIRST_INDEPENDENT:
             found.add(Extra.INDEPENDENT)
+        if self.stacks and (self.kernel_logger or tracing.build() >= _FIRST_WITH_STACK_FILTER):
+            found.add(Extra.KERNEL_STACKS if self.kernel_logger else Extra.STACKS)
         return frozenset(found)
 
     def mode(self, extras: frozenset[Extra]) -> int:

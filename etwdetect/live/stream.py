@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from etwdetect.core.consistency import Consistency
-from etwdetect.core.events import ImageLoad, ImageUnload, Loss, ProcessStart, ProcessStop
+from etwdetect.core.events import CallStack, ImageLoad, ImageUnload, Loss, ProcessStart, ProcessStop
 from etwdetect.core.filetime import TICKS_PER_SECOND
 from etwdetect.core.rule import DEFAULT_BOUND, RemoteThreadRule
 from etwdetect.live.callback import raw_event
 from etwdetect.live.deferred_images import DeferredImages
+from etwdetect.live.stacks import LiveStacks
 from etwdetect.live.window import ReorderWindow
 from etwdetect.pipeline import Pipeline
 from etwdetect.sources.decode import Decoder
@@ -68,6 +69,7 @@ class Stream:
         self._consistency = Consistency()
         self._enricher = enricher
         self._images = DeferredImages()
+        self._stacks = LiveStacks()
         self._tap = tap
         self._lookups = lookups
         self._delay = delay
@@ -98,12 +100,23 @@ class Stream:
             self._observe_images(pid)
         if self._tap is not None:
             raws += map(raw_event, images)
-        events = [event for raw in raws if (event := self._decoder.decode(raw)) is not None]
+        events = list(self._decoded(raws))
         losses = self._decoder.counts.pop("LostEvents", 0)
         if losses:
             events = [event for event in events if not isinstance(event, Loss)]
         self.window.add(events, now)
         return losses
+
+    def _decoded(self, raws: Iterable[RawEvent]) -> Iterator[Event]:
+        decode = self._decoder.decode
+        for raw in raws:
+            event = decode(raw)
+            if raw.stacks:
+                stack = self._stacks.take(raw, event)
+                if stack is not None:
+                    yield stack
+            if event is not None:
+                yield event
 
     def know(self, events: Iterable[Event]) -> None:
         """Take the processes that were there before the session: they come before all that the window holds."""
@@ -138,6 +151,8 @@ class Stream:
                 yield event
 
     def _observe(self, event: Event) -> None:
+        if isinstance(event, CallStack):
+            event = self._stacks.completed(event)
         if self._tap is not None:
             self._tap(event)
         if isinstance(event, (ProcessStart, ProcessStop)):
@@ -150,9 +165,10 @@ class Stream:
         if self._images.cut:
             self._enricher.forget_images()
         self._observe_images(thread.pid, thread.time + GRACE_PERIOD)
-        if self._enricher.lacks_path(thread.creator_pid, thread.time):
+        has_stack = self._enricher.has_stack(thread)
+        if has_stack or self._enricher.lacks_path(thread.creator_pid, thread.time):
             self._observe_images(thread.creator_pid, thread.time)
-        for answer in self._lookups.about(thread):
+        for answer in self._lookups.about(thread, creators_modules=has_stack):
             if self._tap is not None:
                 self._tap(answer)
             self._enricher.observe(answer)

@@ -13,6 +13,7 @@ from etwdetect.core.events import UNKNOWN_ID, ProcessRundown
 from etwdetect.core.raw import IMAGE, KERNEL_PROCESS, PROCESS, THREAD, RawEvent
 from etwdetect.sources.decode import system_trace
 from etwdetect.sources.decode.encode import encode
+from etwdetect.sources.etl.writer import pack_items
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -66,15 +67,17 @@ def pack_event(
 ) -> bytes:
     """Return *event* packed, to be logged on *cpu*.
 
+    Its stacks are extended items: of Microsoft-Windows-Kernel-Process, sessions get them that asked for stacks.
     *time* (FILETIME, or NOW) replaces the event's own. *keyword* defaults to that of the provider's manifest.
     """
     if keyword is None:
         known = event.provider == KERNEL_PROCESS and event.id in _KEYWORDS
         keyword = _CHANNEL | _KEYWORDS[event.id] if known else 0
+    items = pack_items(event.stacks)
     return _EVENT.pack(
         event.time if time is None else time, event.provider, keyword, event.pid, event.tid, event.id, event.id,
-        event.version, level, event.opcode, event.pointer_size, cpu, len(event.payload), 0,
-    ) + event.payload  # fmt: skip
+        event.version, level, event.opcode, event.pointer_size, cpu, len(items) + len(event.payload), len(items),
+    ) + items + event.payload  # fmt: skip
 
 
 def pack_events(events: Iterable[RawEvent], *, cpus: Callable[[RawEvent], int] | None = None) -> bytes:

@@ -152,7 +152,8 @@ struct NextAnswer {
     std::uint32_t Size;
 };
 
-// One event that a test logs; the payload follows. 56 bytes, Python's "<q16sQIIHHBBBBHHI".
+// One event that a test logs; the payload follows, and before it, counted with it, extended items as they stand
+// in a file. 56 bytes, Python's "<q16sQIIHHBBBBHHI".
 struct SimEvent {
     std::int64_t Time; // FILETIME; 0: now
     GUID Provider;
@@ -167,7 +168,7 @@ struct SimEvent {
     std::uint8_t PointerSize;
     std::uint16_t Cpu;
     std::uint16_t PayloadSize;
-    std::uint32_t Reserved;
+    std::uint32_t ExtendedSize;
 };
 static_assert(sizeof(SimEvent) == 56);
 

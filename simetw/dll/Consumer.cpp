@@ -5,6 +5,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "Buffer.h"
 #include "Client.h"
@@ -100,7 +101,22 @@ private:
         std::memcpy(&header, record, sizeof header);
         const std::size_t size = header.Size;
         header.HeaderType = 0;
-        Payload(record + sizeof header, size - sizeof header);
+        std::size_t at = sizeof header;
+        m_items.clear();
+        for (bool more = (header.Flags & EVENT_HEADER_FLAG_EXTENDED_INFO) != 0; more;) {
+            std::uint16_t item[4]; // size of the whole, type, whether another follows, size of the data
+            std::memcpy(item, record + at, sizeof item);
+            EVENT_HEADER_EXTENDED_DATA_ITEM given{};
+            given.ExtType = item[1];
+            given.DataSize = item[3];
+            given.DataPtr = reinterpret_cast<ULONGLONG>(record + at + sizeof item);
+            m_items.push_back(given);
+            more = item[2] != 0;
+            at += item[0];
+        }
+        m_record.ExtendedDataCount = static_cast<USHORT>(m_items.size());
+        m_record.ExtendedData = m_items.data();
+        Payload(record + at, size - at);
         return size;
     }
 
@@ -110,6 +126,7 @@ private:
         std::memcpy(&from, record, sizeof from);
         EVENT_HEADER& header = m_record.EventHeader;
         header = {};
+        m_record.ExtendedDataCount = 0;
         header.Size = from.Size;
         header.Flags = static_cast<USHORT>(
             FlagClassic | (from.HeaderType == SystemType32 ? EVENT_HEADER_FLAG_32_BIT_HEADER
@@ -143,6 +160,7 @@ private:
     const ConsumerState& m_state;
     const bool m_raw;
     EVENT_RECORD m_record{};
+    std::vector<EVENT_HEADER_EXTENDED_DATA_ITEM> m_items;
 };
 
 void Describe(const ConsumerState& state, EVENT_TRACE_LOGFILEW& logfile)

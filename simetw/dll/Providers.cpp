@@ -137,6 +137,10 @@ EnumerateGuids(TRACE_QUERY_INFO_CLASS what, void* in, ULONG inSize, void* out, U
 
 ULONG WINAPI SetInformation(TRACEHANDLE handle, TRACE_INFO_CLASS what, void* information, ULONG size)
 {
+    if (what == TraceStackTracingInfo) { // accepted; a test logs the stacks
+        return information != nullptr && size % sizeof(CLASSIC_EVENT_ID) == 0 ? ERROR_SUCCESS
+                                                                              : ERROR_INVALID_PARAMETER;
+    }
     if (what != TraceSystemTraceEnableFlagsInfo || information == nullptr || size < sizeof(ULONG)) {
         return ERROR_NOT_SUPPORTED;
     }

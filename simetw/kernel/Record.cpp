@@ -56,6 +56,7 @@ void WriteEventRecord(std::uint8_t* at, const SimEvent& event, std::int64_t time
     header.Size = static_cast<std::uint16_t>(size);
     header.HeaderType = static_cast<std::uint16_t>((is32 ? EventType32 : EventType64) | RecordMarker << 8);
     header.Flags = is32 ? EVENT_HEADER_FLAG_32_BIT_HEADER : EVENT_HEADER_FLAG_64_BIT_HEADER;
+    header.Flags |= event.ExtendedSize == 0 ? 0 : EVENT_HEADER_FLAG_EXTENDED_INFO;
     header.ThreadId = event.ThreadId;
     header.ProcessId = event.ProcessId;
     header.TimeStamp.QuadPart = time;

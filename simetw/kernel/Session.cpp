@@ -145,13 +145,26 @@ bool Session::Log(const SimEvent& event, const std::uint8_t* payload)
         CountLoss();
         return false;
     }
+    SimEvent logged = event;
+    if (!WantsStackOf(event)) {
+        logged.PayloadSize -= static_cast<std::uint16_t>(event.ExtendedSize);
+        logged.ExtendedSize = 0;
+    }
     const std::int64_t time = event.Time == 0 ? m_clock.Now() : m_clock.Raw(event.Time);
-    std::uint8_t* const at = Reserve(event.Cpu, RecordSize(event), time);
+    std::uint8_t* const at = Reserve(event.Cpu, RecordSize(logged), time);
     if (at == nullptr) {
         return false;
     }
-    WriteRecord(at, event, payload, time);
+    WriteRecord(at, logged, payload + (event.PayloadSize - logged.PayloadSize), time);
     return true;
+}
+
+// What stands with an event of another provider is the event itself: the user part of a stack that comes alone.
+bool Session::WantsStackOf(const SimEvent& event) const
+{
+    const Enablement* const enabled = EnablementOf(event.Provider);
+    return !IsEqualGUID(event.Provider, KernelProcess) ||
+           (enabled != nullptr && (enabled->Property & EVENT_ENABLE_PROPERTY_STACK_TRACE) != 0);
 }
 
 void Session::TakeBack()

@@ -79,6 +79,7 @@ public:
     const Enablement* EnablementOf(const GUID& provider) const;
 
     bool Wants(const SimEvent& event) const;
+    bool WantsStackOf(const SimEvent& event) const;
     // Logs the event; false where there is no room for it, which is counted.
     bool Log(const SimEvent& event, const std::uint8_t* payload);
     // Takes the event that was logged last out again.

@@ -4,7 +4,7 @@ import struct
 import pytest
 
 from etwdetect.core.events import ImageLoad, ImageUnload, ProcessStart, ThreadStart, ThreadStop
-from etwdetect.core.raw import IMAGE, THREAD, RawEvent
+from etwdetect.core.raw import EVENT_TRACING, IMAGE, THREAD, RawEvent
 from etwdetect.live.callback import RecordQueue
 from etwdetect.sources.decode.encode import encode
 
@@ -23,11 +23,17 @@ class Record:
 
     def __init__(self, raw, flags):
         self._payload = ctypes.create_string_buffer(raw.payload)
+        self._data = [ctypes.create_string_buffer(data, len(data)) for _, data in raw.stacks]
+        items = b"".join(
+            struct.pack("<HHHHQ", 0, kind, 0, len(data), ctypes.addressof(kept))
+            for (kind, data), kept in zip(raw.stacks, self._data, strict=True)
+        )
+        self._items = ctypes.create_string_buffer(items, len(items) + 1)
         descriptor = raw.id, raw.version, 0, 4, raw.opcode, 0, 0
         self._record = ctypes.create_string_buffer(
             _RECORD.pack(
                 112, 0, flags, 0, raw.tid, raw.pid, raw.time, raw.provider, *descriptor, b"", b"", b"",
-                0, len(raw.payload), 0, ctypes.addressof(self._payload), 0,
+                len(raw.stacks), len(raw.payload), *map(ctypes.addressof, (self._items, self._payload)), 0,
             )
         )  # fmt: skip
         self.address = ctypes.addressof(self._record)
@@ -99,3 +105,18 @@ def test_image_events_are_kept_apart():
     assert queue.take() == []
     assert [RawEvent(*fields) for fields in queue.take_images()] == raws
     assert (len(queue), queue.received) == (0, 3)
+
+
+def test_the_stacks_among_the_extended_items_are_kept_and_nothing_else_of_them():
+    queue = RecordQueue()
+    raw = encode(EVENTS[1])._replace(stacks=((6, bytes(24)), (13, bytes(8)), (18, bytes(16))))
+    give(queue, raw)
+    assert queue.take() == [raw._replace(stacks=((6, bytes(24)), (18, bytes(16))))]
+
+
+def test_the_event_with_the_user_part_of_a_stack_is_kept():
+    queue = RecordQueue()
+    raw = RawEvent(EVENT_TRACING, 18, 0, 0, 9, 1, 2, 8, b"", stacks=((6, bytes(24)),))
+    give(queue, raw)
+    give(queue, raw._replace(id=14))
+    assert queue.take() == [raw]

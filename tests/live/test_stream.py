@@ -20,7 +20,7 @@ class NoAnswers:
     def observe(self, event):
         pass
 
-    def about(self, _thread):
+    def about(self, _thread, *, creators_modules):  # noqa: ARG002 (its name is its signature)
         return ()
 
 

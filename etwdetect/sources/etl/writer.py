@@ -50,7 +50,7 @@ def pack_record(
     body = event.payload
     if header_type in (EVENT_HEADER32, EVENT_HEADER64):
         flags = _POINTER_FLAGS[event.pointer_size] | (_HAS_EXTENDED_ITEMS if items else 0)
-        body = _pack_items(items) + body
+        body = pack_items(items) + body
         return _EVENT.pack(
             _EVENT.size + len(body), header_type, _MARKER_FLAGS, flags, 0, event.tid, event.pid, time,
             event.provider, event.id, event.version, 0, _LEVEL_INFO, event.opcode, event.id, 0, 0, bytes(16),
@@ -75,7 +75,8 @@ def pack_record(
     raise ValueError(f"no record has a header of type {header_type:#x}")
 
 
-def _pack_items(items: Sequence[tuple[int, bytes]]) -> bytes:
+def pack_items(items: Sequence[tuple[int, bytes]]) -> bytes:
+    """Return extended items, (type, data) each, as they stand before the payload of an event."""
     packed = bytearray()
     for number, (kind, data) in enumerate(items, 1):
         whole = _EXTENDED_ITEM.size + len(data) + -len(data) % records.ALIGNMENT
