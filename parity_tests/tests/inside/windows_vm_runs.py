@@ -22,7 +22,7 @@ from parity_tests.windows import agents, api, driver_service, lab_worker, notifi
 from parity_tests.windows.executor import Programs, perform
 
 SCENARIOS = ("attach-then-break",)
-KILLS = int(os.environ.get("ETWDETECT_KILLS", "2"))
+KILLS = int(os.environ.get("ETWDETECT_KILLS", "1"))
 """How often a run is killed; acceptance wants ten."""
 LEFT = "removed KDetector, left by a run of the vm bench that was killed"
 
