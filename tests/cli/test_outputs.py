@@ -7,6 +7,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import time
 from importlib.util import find_spec
 
 import pytest
@@ -99,12 +100,14 @@ def is_old_or_valid(name, path, old):
 @pytest.mark.parametrize("kind", ["SIGINT", "SIGTERM", "SIGHUP", "SIGKILL"])
 def test_a_signal_at_any_moment_leaves_the_old_file_or_a_valid_new_one(tmp_path, trace, name, kind):
     path = tmp_path / f"out.{name}"
-    rng = random.Random()
+    rng, begun = random.Random(), time.monotonic()
+    subprocess.run(command(name, trace, path), stderr=subprocess.PIPE, check=True)
+    took = time.monotonic() - begun
     for _ in range(SIGNALS):
         old = path.read_bytes() if path.exists() else None
         with subprocess.Popen(command(name, trace, path), stderr=subprocess.PIPE) as process:
             try:
-                process.wait(rng.random() * 2)
+                process.wait(rng.random() * took)
             except subprocess.TimeoutExpired:
                 process.send_signal(getattr(signal, kind))
             process.communicate(timeout=120)
