@@ -11,6 +11,7 @@ from etwdetect.sources.decode.encode import encode
 from etwdetect.sources.etl.reader import Trace
 from tests.offline.test_doubles import by_kernel_logger, encoded, trace
 from tests.offline.test_names import FOLDER, HIT, INJECTOR, SYSTEM32, TARGET, Machine
+from tests.offline.test_whole_or_told import buffers_of
 from tests.traces_by_writer import SECOND, START, program_start
 
 T = START + 10 * SECOND
@@ -110,6 +111,40 @@ def test_each_kind_is_told_and_is_evidence_on_the_hits_that_it_touches(etwdetect
     again = etwdetect("scan", tmp_path / "a.jsonl", "--format", "json")
     assert (again.status, again.out) == (done.status, done.out)
     assert again.err.count(line) == 1
+
+
+def with_a_buffer_twice():
+    data = trace(encoded([*OLD, REMOTE] * 60), buffer_size=1024)
+    buffers = buffers_of(data)
+    return b"".join([*buffers[:3], buffers[2], *buffers[3:]])
+
+
+def with_a_start_that_may_be_another():
+    born = encoded(program_start(T, 300, 301))
+    again = born[0]._replace(time=T + 5)  # so several sessions are looked for
+    apart = [REMOTE, REMOTE._replace(time=REMOTE.time + 2 * SECOND)]
+    return trace([*encoded(OLD), born[0], again, born[1], *encoded(apart)])
+
+
+WHOLE = {
+    "doubled-buffer": (with_a_buffer_twice, "1 buffer in it twice, and read once"),
+    "second-header": (
+        lambda: of_events() + trace(encoded([REMOTE]), T),
+        "2 logfile headers: each begins a recording of its own",
+    ),
+    "told-twice": (with_a_start_that_may_be_another, "1 event may tell again what an earlier one told"),
+}
+
+
+@pytest.mark.parametrize("evidence", WHOLE)
+def test_what_is_not_as_one_session_writes_it_is_told_and_evidence(etwdetect, tmp_path, evidence):
+    make, line = WHOLE[evidence]
+    (tmp_path / "a.etl").write_bytes(make())
+    done = etwdetect("scan", tmp_path / "a.etl", "--format", "json")
+    assert done.err.count(line) == 1
+    records = [json.loads(text) for text in done.out.splitlines()]
+    assert records
+    assert evidence in records[-1]["Evidence"]
 
 
 def test_recordings_that_agree_say_nothing(etwdetect, tmp_path):
