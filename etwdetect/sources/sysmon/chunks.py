@@ -34,10 +34,13 @@ _INSTANCE: Final = (0x0F, 1, 1, 0, 0x0C, 1)
 _TEMPLATE_HEADER: Final = 24
 _SIZE_AT: Final = 20
 """Where a template has the size of what is behind its header."""
-_VALUES: Final = 4
 _EVENT_ID: Final = 3
 """The number of the value that is the event's id."""
 _UINT16: Final = 6
+_FIRST_VALUES: Final = (1, 0, 4, 0, 1, 0, 4, 0, 2, 0, _UINT16, 0, 2, 0, _UINT16, 0)
+"""Size and type of the values up to the id. Readers go by the one or the other, so both must be as usual."""
+_EVENT_ID_AT: Final = 4
+"""How many bytes of values are before it."""
 
 
 def thin(data: bytearray, begin: int, chunk_count: int, wanted: Collection[int]) -> int:
@@ -98,13 +101,12 @@ def _event_ids(data: Bytes, records: Numbers) -> tuple[Numbers, npt.NDArray[np.b
     )
     values = records + _BEGINNING + behind
     end = records + size
-    usual &= values + 4 + 4 * (_EVENT_ID + 1) <= np.minimum(end, len(data))
-    sizes = data[np.where(usual, values, 0)[:, None] + np.arange(4 + 4 * (_EVENT_ID + 1))]
-    count, types = _u32(sizes[:, :4]), sizes[:, 6::4]
-    lengths = sizes[:, 4::4].astype(np.int64) | sizes[:, 5::4].astype(np.int64) << 8
-    at = values + 4 + 4 * count + lengths[:, :_EVENT_ID].sum(axis=1)
-    usual &= (count > _EVENT_ID) & (types[:, _EVENT_ID] == _UINT16) & (lengths[:, _EVENT_ID] == 2)
-    usual &= at + 2 <= end
+    usual &= values + 4 + len(_FIRST_VALUES) <= np.minimum(end, len(data))
+    described = data[np.where(usual, values, 0)[:, None] + np.arange(4 + len(_FIRST_VALUES))]
+    usual &= (described[:, 4:] == _FIRST_VALUES).all(axis=1)
+    count = _u32(described[:, :4])
+    at = values + 4 + 4 * count + _EVENT_ID_AT
+    usual &= (count > _EVENT_ID) & (at + 2 <= end)
     at = np.where(usual, at, 0)
     return data[at] | data[at + 1].astype(np.int64) << 8, usual
 

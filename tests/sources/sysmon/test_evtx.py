@@ -2,6 +2,7 @@
 
 import io
 import random
+from collections import Counter
 
 import pytest
 
@@ -92,7 +93,8 @@ def mutated(data, chance):
     return bytes(data)
 
 
-def test_of_a_mutated_file_the_records_are_those_of_all_its_events(monkeypatch):
+def test_of_a_mutated_file_no_record_is_missing_that_is_found_among_all_its_events(monkeypatch):
+    """More are found where what is damaged is not wanted: it would end the reading of its chunk."""
     chance = random.Random(8)
     wholes = [written([*numbered(90), (1, START), (10, ACCESS)]), written([OTHER] * 100 + [(8, THREAD)] * 3)]
     for number in range(MUTATIONS):
@@ -102,7 +104,7 @@ def test_of_a_mutated_file_the_records_are_those_of_all_its_events(monkeypatch):
         with monkeypatch.context() as patch:
             patch.setattr(chunks, "thin", lambda _data, _begin, count, _wanted: count)
             all_records, _ = read(data)
-        assert list(map(plain, records)) == list(map(plain, all_records))
+        assert Counter(map(plain, all_records)) <= Counter(map(plain, records))
 
 
 def plain(record):
