@@ -66,9 +66,8 @@ def send_all(receiver, detections):
 
 @pytest.mark.slow
 @every_way
-def test_command_lines_of_every_length_arrive_whole_or_cut_where_they_are_said_to_be(receiver, protocol):
-    step = 1 if protocol != "udp" else 10
-    sent = [numbered(number, "\u20ac" * length) for number, length in enumerate(lengths())][::step]
+def test_command_lines_of_every_length_arrive_whole_or_cut_where_they_are_said_to_be(receiver, protocol):  # noqa: ARG001
+    sent = [numbered(number, "\u20ac" * length) for number, length in enumerate(lengths())]
     messages = send_all(receiver, sent)
     assert ids(messages) == [detection.thread.tid for detection in sent]
     assert {message["host"] for message in messages} == {FULL.host}
@@ -80,8 +79,8 @@ def test_command_lines_of_every_length_arrive_whole_or_cut_where_they_are_said_t
 
 @pytest.mark.slow
 @every_way
-def test_a_forged_header_at_any_place_is_taken_for_no_message(receiver, protocol):
-    places = range(7_000, 9_000, 1 if protocol == "tcp" else 40)
+def test_a_forged_header_at_any_place_is_taken_for_no_message(receiver, protocol):  # noqa: ARG001
+    places = range(7_000, 9_001)
     forged = "<13>1 2026-01-01T00:00:00Z victim app - - - forged " * 20
     sent = [numbered(number, "x" * place + forged) for number, place in enumerate(places)]
     messages = send_all(receiver, sent)
