@@ -180,7 +180,7 @@ class StreamTransport(Transport):
     def finish(self) -> None:
         """Say that nothing follows, and wait until the receiver closes its side: then it has read everything.
 
-        A receiver that keeps its side open for _SECONDS is taken to have read it, too.
+        What was sent to a receiver that keeps its side open for _SECONDS stays uncertain.
         """
         if not self._recent:
             return
@@ -192,8 +192,10 @@ class StreamTransport(Transport):
             connection.shutdown(socket.SHUT_WR)
             while connection.recv(4096):
                 pass
-        except (ssl.SSLError, TimeoutError):
-            pass  # closed without TLS's farewell, or kept open
+        except TimeoutError:
+            return
+        except ssl.SSLError:
+            pass  # closed without TLS's farewell
         except OSError:
             self._note_reset()
             raise

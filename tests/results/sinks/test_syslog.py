@@ -14,6 +14,7 @@ from etwdetect.results import record
 from etwdetect.results.sinks.errors import SinkError
 from etwdetect.results.sinks.opening import open_sink
 from etwdetect.results.sinks.syslog import LIMIT, syslog_message
+from etwdetect.results.sinks.syslog_transport import syslog_transport
 from tests.results.conftest import FULL, HOSTILE
 from tests.results.sinks.conftest import HOST, wait_for
 from tests.results.test_record import detections
@@ -248,6 +249,16 @@ def test_a_server_that_takes_datagrams_again_gets_what_is_left_and_is_back(sink,
         while b'NewThreadId="19"' not in server.recv(65_536):  # the last one comes
             pass
     assert told[1:] == [f"syslog+udp://{HOST}:{free_port}: is back"]
+
+
+def test_what_a_server_that_stands_still_was_sent_stays_uncertain(detection, monkeypatch):
+    monkeypatch.setattr("etwdetect.results.sinks.syslog_transport._SECONDS", 0.2)
+    with socket.create_server((HOST, 0)) as server:
+        transport = syslog_transport("tcp", HOST, server.getsockname()[1])
+        transport.send([transport.message(detection())] * 3)
+        transport.finish()
+        assert (transport.uncertain, transport.doubtful) == (3, 0)
+        transport.close()
 
 
 def reset(connection):
