@@ -25,6 +25,7 @@ PIPES = {
         ("parity", "compare", "sysmon.json", "sysmon.json", "--sysmon-config", "pipe"),
         1,
     ),
+    "a configuration": (("monitor", "--config", "pipe"), 1),
     "a scenario": (("parity", "scenarios", "list", "--scenarios", "scenarios"), 1),
     "a secret": (("scan", "t.etl", "--to", "http://127.0.0.1:9/"), 2),
 }

@@ -8,6 +8,7 @@ import re
 import threading
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from etwdetect.core.files import read_file
 from etwdetect.results.wording import printable
 
 if TYPE_CHECKING:
@@ -92,8 +93,7 @@ class Cursor:
 
 def _entries(path: Path) -> dict[str, Any]:
     """Return the content of the cursor file at *path*; OSError or ValueError where it cannot be used."""
-    with path.open("rb") as file:
-        data = file.read(_MOST_BYTES + 1)
+    data = read_file(path, _MOST_BYTES + 1)
     if len(data) > _MOST_BYTES:
         raise ValueError(f"a cursor file has at most {_MOST_BYTES:,} bytes")
     entries = json.loads(data)
