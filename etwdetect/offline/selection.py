@@ -51,7 +51,10 @@ class Selection:
 
     def hit(self, thread: RemoteThread) -> None:
         """Take a remote thread."""
-        self._involved.update((thread.creator_pid, thread.pid))
+        if len(self._involved) <= MOST_PROCESSES:
+            self._involved.update((thread.creator_pid, thread.pid))
+        else:
+            self.everything = True
 
     def follow(self, rows: Rows) -> None:
         """Take the next rows, in order."""
@@ -65,9 +68,8 @@ class Selection:
         begins = np.flatnonzero(np.concatenate(([True], pid[1:] != pid[:-1])))
         self._processes.update(pid[begins].tolist())
         self._find_renamed(rows, begins)
-        self.everything = (
-            max(len(self._processes), len(self._running), len(self._involved)) > MOST_PROCESSES
-            or len(self._parents) > MOST_PARENTS
+        self.everything |= (
+            max(len(self._processes), len(self._running)) > MOST_PROCESSES or len(self._parents) > MOST_PARENTS
         )
 
     def _find_renamed(self, rows: Rows, begins: Numbers) -> None:
