@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from typing import IO, TYPE_CHECKING, Any, Final
 
-from etwdetect.sources.eventdata.schema import from_row, recording_of
+from etwdetect.sources.eventdata.schema import from_row, recording_of, to_line
 from etwdetect.sources.eventdata.writer import EventWriter
 
 if TYPE_CHECKING:
@@ -16,13 +16,12 @@ if TYPE_CHECKING:
 
     from _typeshed import SupportsWrite
 
+    from etwdetect.core.events import Event
     from etwdetect.sources.eventdata.pieces import Pieces
-    from etwdetect.sources.eventdata.schema import EventRow, Recording
+    from etwdetect.sources.eventdata.schema import EventRow, Recording, RecordingStart
 
 MOST_LINE: Final = 1 << 20
 """The longest line that is read, in bytes; the two strings of a row have at most 64 KiB."""
-
-_ENCODE: Final = json.JSONEncoder(separators=(",", ":")).encode
 
 MOST_HEADS: Final = 10_000
 """How many beginnings of lines are remembered, one for each recording."""
@@ -35,8 +34,8 @@ class JsonLinesWriter(EventWriter):
         super().__init__()
         self._stream = stream
 
-    def _append(self, row: dict[str, Any]) -> None:
-        self._stream.write(_ENCODE(row) + "\n")
+    def _append(self, recording: Recording, seq: int, event: Event | RecordingStart) -> None:
+        self._stream.write(to_line(recording, seq, event))
 
     def close(self) -> None:
         """Do nothing: every event is written at once. The stream stays open."""

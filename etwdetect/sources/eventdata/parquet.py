@@ -14,6 +14,7 @@ from etwdetect.sources.eventdata.schema import (
     Recording,
     from_row,
     recording_of,
+    to_row,
 )
 from etwdetect.sources.eventdata.writer import EventWriter
 
@@ -26,6 +27,7 @@ except ImportError as error:
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from etwdetect.core.events import Event
     from etwdetect.sources.eventdata.pieces import Pieces
     from etwdetect.sources.eventdata.schema import RecordingStart
 
@@ -73,8 +75,8 @@ class ParquetWriter(EventWriter):
         self._flush()  # a row group holds one recording
         super().begin(recording, start)
 
-    def _append(self, row: dict[str, Any]) -> None:
-        self._rows.append(row)
+    def _append(self, recording: Recording, seq: int, event: Event | RecordingStart) -> None:
+        self._rows.append(to_row(recording, seq, event))
         if len(self._rows) == _BLOCK:
             self._flush()
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from etwdetect.core.events import ThreadStop
-from etwdetect.sources.eventdata.schema import to_row
 
 if TYPE_CHECKING:
     from etwdetect.core.events import Event
@@ -36,13 +35,12 @@ class EventWriter(ABC):
             raise ValueError("no recording has begun: call begin first")
         if isinstance(event, ThreadStop):
             return
-        row = to_row(self._recording, self._seq, event)
+        self._append(self._recording, self._seq, event)
         self._seq += 1
-        self._append(row)
 
     @abstractmethod
-    def _append(self, row: dict[str, Any]) -> None:
-        """Write *row*, or buffer it until `close`."""
+    def _append(self, recording: Recording, seq: int, event: Event | RecordingStart) -> None:
+        """Write the row of *event*, or buffer it until `close`."""
 
     def abandon(self) -> None:  # noqa: B027 (most have nothing to do)
         """Write nothing more: the file is about to be removed."""
