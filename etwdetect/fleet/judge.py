@@ -23,6 +23,7 @@ from etwdetect.core.prefilter import PROCESS_RUNDOWN, PROCESS_START, PROCESS_STO
 from etwdetect.core.rule import RemoteThreadRule
 from etwdetect.core.rule_state import RuleState, check_version
 from etwdetect.fleet.fault import Fault
+from etwdetect.results.contradictions import possible_miss
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -113,8 +114,12 @@ class RecordingJudge:
             if code != RECORDING_START:
                 rule.observe(Loss(time, 1))
         if code == THREAD_START:
-            thread = rule.observe(ThreadStart(time, first, second, pid, tid))  # type: ignore[arg-type]
-            return None if thread is None else self._hit(seq, thread, address)
+            misses, event = rule.possible_miss_count, ThreadStart(time, first, second, pid, tid)  # type: ignore[arg-type]
+            thread = rule.observe(event)
+            if thread is not None:
+                return self._hit(seq, thread, address)
+            is_miss = rule.possible_miss_count > misses
+            return Fault(possible_miss(event), self._host, self._recording, seq) if is_miss else None
         if code == RECORDING_START:
             self._pointer_size = second or 8
             self._trace = address

@@ -11,12 +11,13 @@ from collections import deque
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-from etwdetect.core.events import Loss
+from etwdetect.core.events import Loss, ThreadStart
 from etwdetect.core.rule import RemoteThreadRule
 from etwdetect.enrich.enricher import Enricher
 from etwdetect.fleet.fault import Fault
 from etwdetect.fleet.results import record_of
 from etwdetect.pipeline import Pipeline
+from etwdetect.results.contradictions import possible_miss
 from etwdetect.sources.eventdata.schema import Recording, RecordingStart, from_row
 
 if TYPE_CHECKING:
@@ -53,8 +54,11 @@ class _RecordingScan:
     def judge(self, seq: int, event: Event) -> Iterator[dict[str, Any]]:
         """Yield the records whose grace period is over before *event*, the next one; then take it."""
         yield from self.take(event.time - 1)
+        misses = self._pipeline.rule.possible_miss_count
         if self._pipeline.observe(event) is not None:
             self._seqs.append(seq)
+        elif isinstance(event, ThreadStart) and self._pipeline.rule.possible_miss_count > misses:
+            yield Fault(possible_miss(event), *self._recording, seq).to_row()
 
     def take(self, now: int | None = None) -> Iterator[dict[str, Any]]:
         """Yield the records whose grace period is over at *now*, or all that are left."""

@@ -48,11 +48,15 @@ def notes(counts: Counter[str]) -> Iterator[str]:
 
 def possible_misses(threads: Sequence[ThreadStart], count: int) -> Iterator[str]:
     """Yield a line for each of *threads*, the first of *count* first threads that may be remote."""
-    for thread in threads:
-        yield (
-            f"thread {thread.tid} in process {thread.pid}, made by process {thread.creator_pid} at"
-            f" {iso_time(thread.time)}, is first only because that running process is told to start again:"
-            " it may be a remote thread"
-        )
+    yield from map(possible_miss, threads)
     if count > len(threads):
         yield f"{count:,} such first threads in all"
+
+
+def possible_miss(thread: ThreadStart) -> str:
+    """Return what is said of a first thread that may be remote."""
+    return (
+        f"thread {thread.tid} in process {thread.pid}, made by process {thread.creator_pid} at"
+        f" {iso_time(thread.time)}, is first only because that running process is told to start again:"
+        " it may be a remote thread"
+    )

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from etwdetect.core.events import Loss, ProcessStart, ThreadStart
+from etwdetect.core.events import Contradiction, Loss, ProcessStart, ThreadStart
 from etwdetect.core.order import order_of
 from etwdetect.fleet.fault import Fault
 from etwdetect.fleet.judge import CODES, FAULT, RecordingJudge, SortedJudge
@@ -237,3 +237,28 @@ def test_two_hosts_in_one_bucket_are_judged_apart():
     found = [*bucket.take(keyed, 0), *bucket.flush(LATENESS)]
     for name, events in histories.items():
         assert [each.thread for each in found if each.host == name] == single_process(events)
+
+
+def test_a_first_thread_that_a_second_start_may_have_hidden_is_a_fault():
+    start = ProcessStart(T0 + 3, 8, 9, 20)
+    events = [
+        ThreadStart(T0 + 2, 20, 21, 20, 22),
+        start,
+        Contradiction(T0 + 3, "second-start", 20),
+        ThreadStart(T0 + 4, 8, 9, 20, 23),
+        ThreadStart(T0 + 5, 8, 9, 20, 24),
+    ]
+    judge = RecordingJudge("H", "1")
+    fault, hit = [found for found in map(judge.judge, rows_of(events)) if found]
+    assert isinstance(fault, Fault)
+    assert (fault.host, fault.recording, fault.seq) == ("H", "1", 4)
+    assert "thread 23 in process 20, made by process 8" in fault.fault
+    assert (hit.thread.tid, hit.thread.evidence) == (24, ("second-start",))
+
+
+def rows_of(events):
+    """As `rows`, with the names of contradictions."""
+    return [
+        (*row[:7], event.name) if isinstance(event, Contradiction) else row
+        for row, event in zip(rows(events), (None, *events), strict=True)
+    ]

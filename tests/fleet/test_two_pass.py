@@ -4,7 +4,15 @@ import io
 
 import pytest
 
-from etwdetect.core.events import ImageLoad, ImageUnload, ProcessRundown, ProcessStop, ThreadStart
+from etwdetect.core.events import (
+    Contradiction,
+    ImageLoad,
+    ImageUnload,
+    ProcessRundown,
+    ProcessStart,
+    ProcessStop,
+    ThreadStart,
+)
 from etwdetect.enrich.enricher import GRACE_PERIOD
 from etwdetect.fleet.results import record_of
 from etwdetect.fleet.two_pass import JUDGE, PRESCAN, judge_in_two_passes
@@ -78,3 +86,14 @@ def test_names_from_the_end_of_a_recording_its_drives_and_containers_are_those_o
     assert found["Container"] == "0f5fb4d8-0c1a-4f2b-9f6a-000000000001"
     (given,) = named(events, (("\\Device\\HarddiskVolume3", "D:"),))
     assert (given["TargetImage"], "AssumedDrive" in given) == ("D:\\Windows\\System32\\lsass.exe", False)
+
+
+def test_a_first_thread_that_a_second_start_may_have_hidden_is_a_fault_here_too():
+    events = [
+        ThreadStart(STARTED, 20, 21, 20, 22),
+        ProcessStart(STARTED + 1, 8, 9, 20),
+        Contradiction(STARTED + 1, "second-start", 20),
+        ThreadStart(STARTED + 2, 8, 9, 20, 23),
+    ]
+    (fault,) = named(events)
+    assert "thread 23 in process 20, made by process 8" in fault["fault"]
