@@ -7,7 +7,6 @@ nothing piles up. What it finds is shown by the command itself, which does all t
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
 import os
 import pickle
 import queue
@@ -190,6 +189,8 @@ class _Worker:
         self._start()
 
     def _start(self) -> None:
+        import multiprocessing  # noqa: PLC0415 (lazy import: few commands start processes)
+
         spawn = multiprocessing.get_context("spawn")  # the threads of sinks may run: a fork would copy their locks
         self._results, results = spawn.Pipe(duplex=False)
         orders, self._orders = spawn.Pipe(duplex=False)
