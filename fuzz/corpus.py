@@ -33,6 +33,7 @@ from etwdetect.sources.eventdata.parquet import ParquetWriter
 from etwdetect.sources.eventdata.schema import Recording, RecordingStart
 from etwdetect.sources.sysmon import CHANNEL
 from fuzz.targets import DETECTION
+from tests.sources.sysmon.evtx_by_hand import HEADER_SIZE, evtx
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -154,6 +155,15 @@ def records() -> Iterator[bytes]:
     yield b"\xef\xbb\xbf" + (line + "\nnothing\n" + line[:100]).encode()
 
 
+def event_logs() -> Iterator[bytes]:
+    """Yield chunks of .evtx without the zeros behind their records: alike events, and events of several kinds."""
+    data = event_data(DETECTION)
+    other = {"UtcTime": data["UtcTime"], "TargetFilename": "C:\\a.txt"}
+    process = {"UtcTime": data["UtcTime"], "ProcessGuid": data["SourceProcessGuid"], "ProcessId": "7392"}
+    for events in ([(8, data)], [(11, other)] * 9 + [(8, data)] * 2, [(5, process), (11, other), (8, data)]):
+        yield evtx(events)[HEADER_SIZE:].rstrip(b"\0")  # type: ignore[no-untyped-call]
+
+
 def sysmon_events() -> Iterator[bytes]:
     """Yield an event 8 of Sysmon in the forms that are read but .evtx, whose reader is not ours."""
     data = event_data(DETECTION)
@@ -235,6 +245,7 @@ SEEDS: Final[dict[str, Callable[[], Iterator[bytes]]]] = {
     "parquet": event_tables,
     "saved": records,
     "sysmon": sysmon_events,
+    "event-log": event_logs,
     "archives": packed,
     "pe": images,
     "sigma": sigma_rules,
