@@ -149,16 +149,22 @@ def _end_reported(report: Callable[[StatusKind, str], None], summary: Callable[[
     """Report the end of the block, with the *summary*, or the error that ends it."""
     try:
         yield
-    except EtwDetectError as error:
-        report(StatusKind.STOPPED, printable(f"the monitor ends: {error}"))
-        raise
-    except stdio.OutputEndedError as ended:
-        report(StatusKind.STOPPED, f"the monitor ends: its output cannot be written: {ended.reason}")
-        raise
-    except BaseException:
-        report(StatusKind.STOPPED, "the monitor was interrupted")
+    except BaseException as error:
+        report(StatusKind.STOPPED, printable(f"the monitor ends: {_reason(error)}"))
         raise
     report(StatusKind.STOPPED, f"the monitor ends: {summary()}")
+
+
+def _reason(error: BaseException) -> str:
+    match error:
+        case EtwDetectError():
+            return str(error)
+        case stdio.OutputEndedError():
+            return f"its output cannot be written: {error.reason or 'nobody reads it'}"
+        case KeyboardInterrupt():
+            return "interrupted"
+        case _:
+            return f"an error that etwdetect does not foresee ({type(error).__name__})"
 
 
 def _with_heartbeats(
