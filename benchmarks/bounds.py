@@ -12,12 +12,17 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from struct import pack
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
-from etwdetect.core.events import ImageUnload, ProcessRundown, ThreadStart  # noqa: E402
+from etwdetect.core.events import UNKNOWN_ID, ImageUnload, ProcessRundown, ThreadStart  # noqa: E402
+from etwdetect.core.raw import STACK_WALK, RawEvent  # noqa: E402
+from etwdetect.sources.decode.encode import encode  # noqa: E402
+from etwdetect.sources.decode.stack_walk import KERNEL_BY_KEY  # noqa: E402
 from etwdetect.sources.etl.buffers import HEADER_SIZE  # noqa: E402
+from etwdetect.sources.etl.writer import PERFINFO64, TraceOptions, TraceWriter  # noqa: E402
 from etwdetect.sources.eventdata.schema import Recording, RecordingStart, to_row  # noqa: E402
 from tests.bytes_by_hand import buffer_header  # noqa: E402
 from tests.traces_by_writer import SECOND, START, attack, write_trace  # noqa: E402
@@ -63,10 +68,27 @@ def interleaved(path: Path, count: int) -> None:
     path.write_bytes(gzip.compress("".join(each[at] for at in range(3) for each in lines).encode()))
 
 
+def call_stacks(path: Path, count: int) -> None:
+    """Stacks by seven keys, which are defined again and again, for 2,000 remote threads."""
+    hits = [ThreadStart(START + 10 * SECOND + n, 100, 101, 200, 1000 + n, 0x7000_0000) for n in range(2_000)]
+    frames = pack("<12Q", *(0xFFFF_F800_0000_0000 + 64 * n for n in range(12)))
+    options = TraceOptions(START)
+    with path.open("w+b") as file, TraceWriter(file, options) as writer:
+        for event in (*attack()[:2], *hits):
+            writer.write(encode(event))
+        for number in range(count // 2):
+            hit, key = hits[number % len(hits)], pack("<Q", number % 7)
+            of_event = pack("<qII", writer.raw_time(hit.time), 100, 101)
+            for opcode, payload in ((KERNEL_BY_KEY, of_event + key), (35, key + frames)):
+                raw = RawEvent(STACK_WALK, 0, 2, opcode, hit.time + opcode, UNKNOWN_ID, UNKNOWN_ID, 8, payload)
+                writer.write(raw, header_type=PERFINFO64)
+
+
 KINDS = {
     "images to come": (images_to_come, "a.etl", 5_000),
     "remote threads that wait": (waiting_hits, "a.etl", 50_000),
     "buffers without records": (empty_buffers, "a.etl", 500_000),
+    "records of call stacks": (call_stacks, "a.etl", 250_000),
     "interleaved recordings": (interleaved, "a.jsonl.gz", 3_000),
 }
 

@@ -361,3 +361,36 @@ def test_a_million_hostile_stacks_take_bounded_memory(monkeypatch):
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 4 << 20
+
+
+def listed(pid, base, image, time=ANCHOR + 9):
+    """The kernel logger's listing of an image, V2."""
+    fields = u64(base) + u64(0x10_0000) + u32(pid) + u32(3) + u32(4) + u32(0) + u64(0) + bytes(16)
+    return perfinfo_record(0x1403, fields + image.encode("utf-16-le") + bytes(2), version=2, time=time)
+
+
+def kernel_start(creator, pid, tid, address, time=TIME):
+    payload = u32(pid) + u32(tid) + bytes(40) + u64(address) + bytes(12)
+    return system_record(0x0501, payload, version=2, pid=creator[0], tid=creator[1], time=time)
+
+
+@pytest.mark.parametrize("listing", [ANCHOR + 9, TIME + 90_000], ids=["before", "at the end"])
+def test_a_hit_of_the_kernel_logger_has_its_stack_and_the_kind_that_it_means(listing):
+    """As a pool grows in its client's context: the kernel is entered twice; the user part comes by key, late."""
+    nt, ntdll = 0xFFFF_F800_0000_0000, 0x7FF9_0000_0000
+    kernel = tuple(nt + offset for offset in (0x2FA00, 0x32B3A, 0x7A053, 0x7F230, 0x7A053))
+    records = [
+        kernel_start((1, 2), 1, 3, 0x1000, time=ANCHOR + 5),
+        listed(0, nt, "\\SystemRoot\\system32\\ntoskrnl.exe", listing),
+        listed(10, ntdll, "\\Device\\HarddiskVolume2\\Windows\\System32\\ntdll.dll", listing),
+        listed(20, ntdll, "\\Device\\HarddiskVolume2\\Windows\\System32\\ntdll.dll", listing),
+        kernel_start(CREATOR, 20, 21, ntdll + 0x4F00),
+        whole(kernel),
+        by_key(38, 2, TIME + 4_000_000),
+        definition(2, (ntdll + 0x466B, ntdll + 0x2103B), TIME + 4_000_500, 36),
+    ]
+    data = first_buffer() + b"".join(buffer(record) for record in records)
+    (hit,) = Scan([Trace(io.BytesIO(data), "some.etl")]).detections()
+    assert hit.calls.trace == "C:\\Windows\\System32\\ntdll.dll+466b|C:\\Windows\\System32\\ntdll.dll+2103b"
+    assert hit.calls.kernel.split("|")[-1] == "\\SystemRoot\\system32\\ntoskrnl.exe+7a053"
+    assert (hit.kind, hit.severity) == ("made inside another call", "medium")

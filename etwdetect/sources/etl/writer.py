@@ -174,6 +174,10 @@ class TraceWriter:
         self._last_time = max(self._last_time, event.time)
         self.write_record(pack_record(event, self._clock.raw(event.time), header_type, items), cpu)
 
+    def raw_time(self, filetime: int) -> int:
+        """Return the raw time stamp of *filetime*, which stacks name their event by."""
+        return self._clock.raw(filetime)
+
     def write_record(self, record: bytes, cpu: int = 0) -> None:
         """Write the bytes of a *record* unchecked. Raises ValueError if they do not fit a buffer."""
         room = self._options.buffer_size - HEADER_SIZE
