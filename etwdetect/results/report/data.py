@@ -7,12 +7,12 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
 from etwdetect.results.report import labels
+from etwdetect.results.report.sections import PROCESS_LABELS, process_cell
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-    from etwdetect.enrich.detection import Process
-    from etwdetect.results.report.records import Records
+    from etwdetect.results.report.records import Records, ReportedProcess
     from etwdetect.results.report.sections import Ranked
 
 _NOT_IN_HTML: Final = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"})
@@ -36,11 +36,14 @@ def of(records: Records, ranked: Ranked, in_order: Sequence[int], sections: int)
     """
     pairs = records.pairs
     place_of_pair = {pair: place for place, pair in enumerate(ranked.order)}
+    hosts = hosts_of(records)
+    host_number = {host: number for number, host in enumerate(hosts)}
     times = [records.times[each] for each in in_order]
     return {
         "parts": sections,
         "first": str(times[0] if times else 0),
-        "lives": [_process(each.process) for each in records.processes],
+        "hosts": [labels.shown(host) for host in hosts],
+        "lives": [_process(each, host_number) for each in records.processes],
         "pairs": [pairs[pair] for pair in ranked.order],
         "starts": [(labels.start_short(start), labels.start_long(start)) for start in records.starts],
         "stacks": [labels.shown(stack) for stack in records.stacks],
@@ -50,7 +53,7 @@ def of(records: Records, ranked: Ranked, in_order: Sequence[int], sections: int)
                 labels.severity(assessment),
                 labels.kind(assessment),
                 labels.signs(assessment),
-                labels.shown(assessment.reason or ""),
+                labels.details(assessment),
             )
             for assessment in records.assessments
         ],
@@ -67,8 +70,18 @@ def of(records: Records, ranked: Ranked, in_order: Sequence[int], sections: int)
     }
 
 
-def _process(process: Process) -> tuple[str, int, str, str]:
-    """Return name, id, image, and what else can be searched for."""
-    others = process.command_line, process.parent_image, process.parent_command_line, process.user
-    searched = "\n".join(labels.shown(text) for text in others if text)
-    return labels.program(process.image), process.pid, labels.shown(process.image or ""), searched
+def hosts_of(records: Records) -> list[str]:
+    """Return the machines in *records*, in the order of their names."""
+    return sorted({each.host for each in records.processes if each.host is not None})
+
+
+def _process(reported: ReportedProcess, host_number: Mapping[str, int]) -> tuple[Any, ...]:
+    """Return name, id, image, the number of the host (-1 if not known), and what else is known by name."""
+    process = reported.process
+    facts = [
+        (label, cell.text)
+        for name, label in PROCESS_LABELS.items()
+        if name != "Image" and (cell := process_cell(name, reported)).is_known
+    ]
+    host = -1 if reported.host is None else host_number[reported.host]
+    return labels.program(process.image), process.pid, labels.shown(process.image or ""), host, facts

@@ -98,6 +98,16 @@ def signs(assessment: Assessment) -> str:
     return ", ".join((*(f"Sigma: {shown(rule)}" for rule in assessment.sigma), *map(shown, assessment.evidence)))
 
 
+def details(assessment: Assessment) -> list[tuple[str, str]]:
+    """Return what else is known of an assessment, with what it is called: why it has its kind, ATT&CK, rules."""
+    said = [("Why", shown(assessment.reason or ""))]
+    said.append(("ATT&CK", shown(", ".join(assessment.techniques))))
+    for rule in assessment.rules:
+        about = [f"level {rule.level}" if rule.level else "", rule.id, ", ".join(rule.tags), *rule.references]
+        said.append((f"Sigma: {shown(rule.title)}", "\n".join(shown(each) for each in about if each)))
+    return [(name, text) for name, text in said if text]
+
+
 def moment(time: int) -> str:
     """Return the FILETIME *time* in UTC with its date; past the year 9999 as a number."""
     try:

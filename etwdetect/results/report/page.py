@@ -31,6 +31,7 @@ _SCRIPTS: Final = (
     "page/guard.js",
     "vendor/echarts.min.js",
     "page/records.js",
+    "page/export.js",
     "page/charts.js",
     "page/table.js",
     "page/main.js",
@@ -74,6 +75,7 @@ def render(
         section_count=section_count,
         severities=_severities(records),
         matrix=_matrix(records),
+        has_hosts=len(data.hosts_of(records)) > 1,
         rows=[_row(records, ranked, section_count, each) for each in in_order[:ROWS]],
         sections=ranked.sections(section_count),
         limits=limits,
@@ -151,6 +153,7 @@ def _row(records: Records, ranked: Ranked, section_count: int, number: int) -> M
     assessment = records.assessments[records.assessment_of[number]]
     return {
         "time": labels.moment(records.times[number]),
+        "host": labels.shown(records.processes[records.pairs[pair][1]].host or ""),
         "severity": labels.severity(assessment),
         "rank": labels.severity_rank(assessment.severity),
         "kind": labels.kind(assessment),

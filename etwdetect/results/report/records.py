@@ -15,7 +15,7 @@ from etwdetect.results.formats.text import stack_text
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
 
-    from etwdetect.enrich.detection import Detection, Detector
+    from etwdetect.enrich.detection import Detection, Detector, FiredRule
 
 MAX_RECORDS: Final = 250_000
 """How many detections a report lists; a browser holds them in memory, and so do we."""
@@ -54,6 +54,8 @@ class Assessment(NamedTuple):
     sigma: tuple[str, ...]
     evidence: tuple[str, ...]
     detector: Detector
+    rules: tuple[FiredRule, ...] = ()
+    techniques: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -156,10 +158,15 @@ class Records:
         self.stack_of.append(self._stacks[stack])
         reason = detection.reason or dict(detection.absent).get("Kind")
         assessed = _severity(detection), detection.kind, reason, detection.sigma, thread.evidence
-        self.assessment_of.append(self._assessments[Assessment(*assessed, detection.detector)])
+        said = detection.detector, detection.sigma_rules, detection.techniques
+        self.assessment_of.append(self._assessments[Assessment(*assessed, *said)])
         self._count_text(start.module, start.function, stack, detection.kind, detection.reason)
         self._count_text(
-            *detection.sigma, *thread.evidence, *chain.from_iterable(detection.absent), detection.host
+            *detection.sigma,
+            *(text for rule in detection.sigma_rules for text in (*rule.tags, *rule.references)),
+            *thread.evidence,
+            *chain.from_iterable(detection.absent),
+            detection.host,
         )
 
     def _count(self, detection: Detection) -> None:

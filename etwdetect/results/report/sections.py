@@ -165,10 +165,11 @@ class Ranked:
 
 
 def _process_row(name: str, source: ReportedProcess, target: ReportedProcess) -> ProcessRow:
-    return ProcessRow(PROCESS_LABELS[name], _process_cell(name, source), _process_cell(name, target))
+    return ProcessRow(PROCESS_LABELS[name], process_cell(name, source), process_cell(name, target))
 
 
-def _process_cell(name: str, of: ReportedProcess) -> Cell:
+def process_cell(name: str, of: ReportedProcess) -> Cell:
+    """Return the field called *name* in PROCESS_LABELS, or why it is not known."""
     process = of.process
     value = getattr(process, PROCESS_ATTRIBUTES[name])
     if name == "ParentImage" and process.parent_pid is not None:

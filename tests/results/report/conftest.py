@@ -70,6 +70,16 @@ def attach():
     yield detection(60, STRANGER, EDITOR, **bad, evidence=("session-start",), address=0x1F2A0000000)
 
 
+def fleet(rows, hosts):
+    """The same few things on many machines, a thread a second."""
+    for number in range(rows):
+        host = f"PC{number % hosts:02}"
+        source = Process(1000 + number % hosts, "C:\\Tools\\agent.exe", start_time=START)
+        target = Process(5000 + number % hosts, SYSTEM32 + "notepad.exe", start_time=START)
+        known = {"kind": "other", "severity": "medium", "host": host}
+        yield detection(number, source, target, threads=(number, number), **known)
+
+
 def hostile():
     """Each hostile text everywhere that a text can be."""
     for number, name in enumerate(HOSTILE):

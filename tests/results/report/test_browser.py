@@ -1,11 +1,15 @@
 """The page as people meet it: in a real browser."""
 
+import csv
+import io
+import json
 import time
 
 import pytest
 
+from etwdetect.enrich.detection import FiredRule
 from etwdetect.results.report.page import ROWS
-from tests.results.report.conftest import CONSOLE, HOSTILE, attach, detection, hostile, origin, page_of
+from tests.results.report.conftest import CONSOLE, HOSTILE, attach, detection, fleet, hostile, origin, page_of
 
 webdriver = pytest.importorskip("selenium.webdriver")
 exceptions = pytest.importorskip("selenium.common.exceptions")
@@ -83,9 +87,9 @@ def test_hostile_names_stay_text(show):
     shown.run("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
     assert shown.browser.title == "Remote threads in trace.etl"
     assert shown.all("body img, main script") == []
-    assert "</script><img src=x onerror=document.title='run'>.exe" in shown.column(3)
-    assert "escape\\x1b[2Jturn\\u202egpj.exe" in shown.column(3)
-    assert "half\\ud800pair.exe" in shown.column(3)
+    assert "</script><img src=x onerror=document.title='run'>.exe" in shown.column(4)
+    assert "escape\\x1b[2Jturn\\u202egpj.exe" in shown.column(4)
+    assert "half\\ud800pair.exe" in shown.column(4)
     assert shown.complaints() == []
 
 
@@ -317,6 +321,138 @@ def test_nothing_found_is_said_and_needs_no_script(show):
     shown = show(page_of([]))
     assert "No remote threads were found." in shown.one("#summary").text
     assert shown.all("script, .filters, #threads") == []
+    assert shown.complaints() == []
+
+
+def test_of_several_hosts_each_row_names_its_own_and_they_can_be_chosen(show):
+    shown = show(page_of(fleet(80, 40)))
+    assert shown.column(2)[:3] == ["PC00", "PC01", "PC02"]
+    assert len(shown.all("select[name=host] option")) == 41
+    shown.one("select[name=host] option[value=PC07]").click()
+    assert (shown.column(2), shown.one("[name=shown]").text) == (["PC07", "PC07"], "2 of 80 rows")
+    shown.one("select[name=host] option").click()
+    filter_by(shown, "pc39")
+    wait_until(lambda: shown.one("[name=shown]").text == "2 of 80 rows")
+    filter_by(shown, "")
+    shown.header("host").click()
+    shown.header("host").click()
+    assert shown.column(2)[0] == "PC39"
+    assert shown.complaints() == []
+
+
+def test_of_one_host_there_is_no_column(show):
+    shown = show(page_of(fleet(3, 1)))
+    assert shown.all("th[data-key=host]") == []
+    assert not shown.one("select[name=host]").is_displayed()
+
+
+@pytest.mark.parametrize(("text", "rows"), [("2020-05-12", 5), ("13:08:58", 1), ("13:09", 3), ("2021-", 0)])
+def test_dates_and_times_are_searched_for_as_they_are_shown(show, text, rows):
+    shown = show(page_of(attach()))
+    filter_by(shown, text)
+    wait_until(lambda: shown.one("[name=shown]").text == f"{rows} of 5 rows")
+
+
+def test_equal_bands_are_one_by_program(show):
+    shown = show(page_of(fleet(35, 18)))
+    hint = shown.one("#graph-hint").text
+    assert "programs, all processes of a name together" in hint
+    assert shown.run("return document.querySelector('#graph canvas').clientHeight") < 100
+    assert "processes." in show(page_of(attach())).one("#graph-hint").text
+
+
+def drag(shown, canvas, begin, end):
+    """Drag over a chart, between two parts of its width."""
+    element = shown.one(canvas)
+    shown.run("arguments[0].scrollIntoView({ block: 'center' })", element)
+    width = element.size["width"]
+    actions = webdriver.ActionChains(shown.browser)
+    actions.move_to_element_with_offset(element, round((begin - 0.5) * width), 0).click_and_hold()
+    actions.move_by_offset(round((end - begin) * width / 2), 0).move_by_offset(round((end - begin) * width / 2), 0)
+    actions.release().perform()
+
+
+def test_what_is_dragged_over_on_the_timeline_is_shown_larger_until_it_is_let_go(show):
+    shown = show(page_of(fleet(1000, 3)))
+    hint = "return document.getElementById('timeline-hint').textContent"
+    before = shown.run(hint)
+    drag(shown, "#timeline canvas", 0.4, 0.6)
+    wait_until(lambda: shown.one("[name=range]").is_displayed())
+    rows = int(shown.one("[name=shown]").text.split()[0])
+    assert 100 < rows < 400
+    assert shown.run(hint) != before, "the bars are shorter times"
+    assert shown.all(".brush") == []
+    shown.one("[name=range]").click()
+    assert (shown.one("[name=shown]").text, shown.run(hint)) == ("1,000 of 1,000 rows", before)
+    assert shown.complaints() == []
+
+
+def test_the_timeline_stays_where_a_bar_was_chosen(show):
+    shown = show(page_of([detection(0), detection(1000)]))
+    top = "return document.querySelector('#timeline .chart').getBoundingClientRect().top"
+    shown.run("arguments[0].scrollIntoView({ block: 'center' })", shown.one("#timeline canvas"))
+    before = shown.run(top)
+    click_on(shown, "#timeline canvas", [0x7A, 0x84, 0x90])
+    wait_until(lambda: shown.one("[name=shown]").text == "1 of 2 rows")
+    assert abs(shown.run(top) - before) < 2
+
+
+def test_a_row_opens_what_is_known_of_it(show):
+    rules = (
+        FiredRule(
+            "Into Notepad", "7de7d2ac-0000-0000-0000-000000000000", "high", ("attack.t1055",), ("https://x",)
+        ),
+    )
+    known = {"sigma": ("Into Notepad",), "sigma_rules": rules, "techniques": ("T1055",), "host": "PC1"}
+    shown = show(page_of([detection(0, severity="high", **known), *attach()]))
+    shown.one("#threads tbody tr .opener").click()
+    texts = shown.one("#threads tr.known").text
+    for text in ("windbg.exe -p 8336", "DESKTOP\\ada", "T1055", "level high", "7de7d2ac", "https://x", "PC1"):
+        assert text in texts
+    assert shown.one("#threads .opener").get_attribute("aria-expanded") == "true"
+    shown.one("#threads tbody td.kind").click()
+    assert shown.all("#threads tr.known") == []
+
+
+def test_what_is_filtered_is_exported_in_the_order_of_the_table(show):
+    shown = show(page_of([*attach(), *hostile()]))
+    keep = "const made = []; URL.createObjectURL = (blob) => { made.push(blob); return '#'; }; window.made = made"
+    shown.run(keep)
+    shown.one("select[name=severity] option[value=low]").click()
+    shown.header("time").click()
+    for form in ("csv", "json"):
+        shown.one(f"[data-export={form}]").click()
+    table, listed = shown.browser.execute_async_script(
+        "const done = arguments[0]; Promise.all(made.map((blob) => blob.text())).then(done)"
+    )
+    rows = list(csv.DictReader(io.StringIO(table.removeprefix("\ufeff"))))
+    assert [row["Time"] for row in rows] == ["2020-05-12T13:08:58.660Z", "2020-05-12T13:08:15.280Z"]
+    assert [row["SourceImage"] for row in rows] == ["C:\\Tools\\windbg.exe"] * 2
+    assert [{name: str(value) for name, value in each.items()} for each in json.loads(listed)] == rows
+    shown.one("select[name=severity] option[value=high]").click()
+    shown.one("[data-export=csv]").click()
+    table = shown.browser.execute_async_script("const done = arguments[0]; made[2].text().then(done)")
+    assert all(each["Kind"][0] not in "=+-@" for each in csv.DictReader(io.StringIO(table)))
+
+
+def test_long_names_are_whole_on_a_wide_screen(show):
+    kind = "a kind of our own that has a rather long name"
+    rule = FiredRule("A rule with a title that is longer than most titles are")
+    shown = show(page_of([detection(0, kind=kind, sigma=(rule.title,)), detection(1)]))
+    wide = {"width": 2200, "height": 1000, "deviceScaleFactor": 1, "mobile": False}
+    shown.browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", wide)
+    cells = "[...document.querySelectorAll('#threads td')]"
+    cut = f"return {cells}.filter((each) => each.scrollWidth > each.clientWidth).length"
+    wait_until(lambda: shown.run("return innerWidth") == 2200)
+    assert shown.run(cut) == 0
+
+
+def test_fifty_thousand_rows_of_forty_hosts_filter_and_open(show):
+    shown = show(page_of(fleet(50_000, 40)))
+    shown.one("select[name=host] option[value=PC39]").click()
+    assert shown.one("[name=shown]").text == "1,250 of 50,000 rows"
+    shown.one("#threads .opener").click()
+    assert "PC39" in shown.one("#threads tr.known").text
     assert shown.complaints() == []
 
 

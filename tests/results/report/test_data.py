@@ -34,7 +34,7 @@ def test_times_are_the_first_and_the_differences_in_order_of_time():
 
 def test_pairs_are_numbered_by_rank():
     made = columns(attach())
-    lives = [f"{name} {pid}" for name, pid, _, _ in made["lives"]]
+    lives = [f"{name} {pid}" for name, pid, *_ in made["lives"]]
     assert [lives[source] for source, _ in made["pairs"]] == [
         "invoice.exe 4120",
         "windbg.exe 7392",
@@ -45,7 +45,7 @@ def test_pairs_are_numbered_by_rank():
 
 
 def test_a_text_is_cut_where_no_honest_one_is_as_long():
-    names = [name for name, _, _, _ in columns(hostile())["lives"]]
+    names = [name for name, *_ in columns(hostile())["lives"]]
     assert "\\x1b[2J" in " ".join(names)
     assert max(map(len, names)) < 2_100
     assert any(name.endswith(" more characters)") for name in names)

@@ -148,4 +148,4 @@ def test_a_call_stack_stands_in_its_pair_and_with_its_record():
     calls = Calls("C:\\Windows\\System32\\ntdll.dll+36bb", "C:\\ntoskrnl.exe+7a053")
     made = page_of([replace(detection(), calls=calls)])
     assert made.count("stack: ntdll.dll+36bb; in the kernel: ntoskrnl.exe+7a053") == 3  # and in the data
-    assert "Call stack" not in page_of([detection()])
+    assert "Call stack of the creating thread" not in page_of([detection()])

@@ -1,6 +1,7 @@
 "use strict";
 // The timeline and the graph, drawn by Apache ECharts. All texts go to a canvas; colours are the page's own.
 
+const DRAG = 6; // pixels: what is less is a click
 const BAR = 10; // pixels, at the least
 const MOST_FLOWS = 25;
 const MOST_LIVES = 40; // more are drawn by program
@@ -14,6 +15,11 @@ class Chart {
 
   constructor(box) {
     this.#box = box;
+  }
+
+  // Where it begins, from the top of the window.
+  get top() {
+    return this.#box.getBoundingClientRect().top;
   }
 
   get width() {
@@ -37,16 +43,51 @@ function palette() {
 }
 
 class Timeline extends Chart {
-  constructor(section, records, choose) {
+  // `choose` is given the stretch of a bar, `zoom` one that was dragged over; both in milliseconds.
+  constructor(section, records, choose, zoom) {
     super(section.querySelector(".chart"));
     this.records = records;
     this.choose = choose;
+    this.#brush(section.querySelector(".chart"), zoom);
     this.hint = section.querySelector(".hint");
     this.words = section.querySelector(".words-of-chart");
   }
 
-  show(passing) {
-    const { first, width, bins, rows } = this.records.histogram(passing, Math.max((this.width - LEFT - RIGHT) / BAR, 10));
+  #brush(box, zoom) {
+    const band = element("div", { class: "brush" }, []);
+    let from = null;
+    const across = (event) => Math.min(Math.max(event.clientX - box.getBoundingClientRect().left, LEFT), this.width - RIGHT);
+    const end = () => {
+      band.remove();
+      from = null;
+    };
+    box.addEventListener("pointerdown", (event) => {
+      if (event.button === 0) from = across(event);
+    });
+    addEventListener("pointermove", (event) => {
+      if (from === null || Math.abs(across(event) - from) < DRAG) return;
+      if (!band.isConnected) box.append(band);
+      band.style.left = `${Math.min(from, across(event))}px`;
+      band.style.width = `${Math.abs(across(event) - from)}px`;
+    });
+    addEventListener("pointerup", (event) => {
+      if (from !== null && band.isConnected) {
+        const { first, width, bins } = this.shown;
+        const timeAt = (x) => first + ((x - LEFT) / (this.width - LEFT - RIGHT)) * bins * width;
+        const [begin, last] = [from, across(event)].sort((a, b) => a - b).map(timeAt);
+        this.dragged = true;
+        zoom([Math.floor(begin), Math.ceil(last)]);
+      }
+      end();
+    });
+    addEventListener("pointercancel", end);
+  }
+
+  // `span` is the part of the time that is shown, or null for all.
+  show(passing, span) {
+    const histogram = this.records.histogram(passing, Math.max((this.width - LEFT - RIGHT) / BAR, 10), span);
+    const { first, width, bins, rows } = histogram;
+    this.shown = histogram;
     const stretch = ([centre]) => [centre - width / 2, centre + width / 2];
     const { ink, muted, line, paper, severity } = palette();
     const isLast = (index) => index === rows.length - 1;
@@ -97,8 +138,13 @@ class Timeline extends Chart {
       },
       10 + rows.length * BAND + 10,
     );
-    chart.on("click", ({ value }) => this.choose(stretch(value)));
-    this.hint.textContent = `Threads over time in UTC, a line for each severity; each bar is ${inUnits(width)}. Choose a bar to keep its time.`;
+    chart.on("mousedown", () => {
+      this.dragged = false;
+    });
+    chart.on("click", ({ value }) => {
+      if (!this.dragged) this.choose(stretch(value));
+    });
+    this.hint.textContent = `Threads over time in UTC, a line for each severity; each bar is ${inUnits(width)}. Choose a bar to keep its time, drag over bars to see that time larger.`;
     this.words.textContent = inWords(rows, first, width);
   }
 }

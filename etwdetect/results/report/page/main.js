@@ -8,18 +8,19 @@ const MOST_OPTIONS = 200; // what is not among them can be searched for
   const data = JSON.parse(document.getElementById("data").textContent);
   const records = new Records(data);
   const filters = document.querySelector("form.filters");
-  const { text, severity, kind, range, pair, shown } = filters.elements;
+  const { text, host, severity, kind, range, pair, shown } = filters.elements;
   let chosenRange = null;
+  let zoom = null; // the part of the time that the timeline shows
   let chosenFlow = null;
 
   const table = new Table(document.getElementById("threads"), records, data.rows);
-  const timeline = new Timeline(document.getElementById("timeline"), records, keepRange);
+  const timeline = new Timeline(document.getElementById("timeline"), records, keepRange, zoomTo);
   const graph = new Graph(document.getElementById("graph"), records, keepFlow);
   let passing = new Uint32Array(0);
 
   function apply() {
     const chosen = chosenFlow && chosenFlow.pairs;
-    passing = records.filter({ text: text.value, severity: severity.value, kind: kind.value, range: chosenRange, chosen });
+    passing = records.filter({ text: text.value, host: host.value, severity: severity.value, kind: kind.value, range: chosenRange, chosen });
     shown.textContent = `${number(passing.length)} of ${number(records.length)} ${records.length === 1 ? "row" : "rows"}`;
     chip(range, chosenRange && chosenRange.map(moment).join(" – "));
     chip(pair, chosenFlow && `${chosenFlow.source.label} → ${chosenFlow.target.label}`);
@@ -29,20 +30,31 @@ const MOST_OPTIONS = 200; // what is not among them can be searched for
 
   function draw() {
     if (innerWidth < NARROWEST) return; // a window that is just being made or moved
-    timeline.show(passing);
+    timeline.show(passing, zoom);
     graph.show(passing);
   }
 
   function keepRange(stretch) {
     chosenRange = stretch;
-    apply();
-    range.focus();
+    applyAt(timeline, range);
+  }
+
+  function zoomTo(stretch) {
+    zoom = stretch;
+    keepRange(stretch);
   }
 
   function keepFlow(flow) {
     chosenFlow = flow;
+    applyAt(graph, pair);
+  }
+
+  // What was chosen stays where it is on the screen, though what stands above it may grow.
+  function applyAt(chart, button) {
+    const before = chart.top;
     apply();
-    pair.focus();
+    button.focus({ preventScroll: true });
+    scrollBy({ top: chart.top - before, behavior: "instant" });
   }
 
   // A button that says what is kept, and lets go of it.
@@ -53,7 +65,7 @@ const MOST_OPTIONS = 200; // what is not among them can be searched for
   }
 
   function letGo(which) {
-    if (which === range) chosenRange = null;
+    if (which === range) chosenRange = zoom = null;
     else chosenFlow = null;
     apply();
     text.focus();
@@ -65,6 +77,7 @@ const MOST_OPTIONS = 200; // what is not among them can be searched for
   }
 
   const byRank = [...records.verdicts].sort((a, b) => a.rank - b.rank);
+  options(host, records.hosts);
   options(severity, [...new Set(byRank.map((each) => each.severity))]);
   options(kind, [...new Set(records.verdicts.map((each) => each.kind))].sort(collate));
 
@@ -73,18 +86,29 @@ const MOST_OPTIONS = 200; // what is not among them can be searched for
     clearTimeout(waiting);
     waiting = setTimeout(apply, 150);
   });
-  for (const each of [severity, kind]) each.addEventListener("change", apply);
+  for (const each of [host, severity, kind]) each.addEventListener("change", apply);
   for (const each of [range, pair]) each.addEventListener("click", () => letGo(each));
   filters.addEventListener("submit", (event) => {
     event.preventDefault();
     apply();
   });
 
+  filters.addEventListener("click", (event) => {
+    const form = event.target.dataset.export;
+    if (!form) return;
+    const type = form === "csv" ? "text/csv;charset=utf-8" : "application/json";
+    const url = URL.createObjectURL(new Blob([exported(records, table.passing, form)], { type }));
+    element("a", { href: url, download: `remote-threads.${form}` }, []).click();
+    setTimeout(() => URL.revokeObjectURL(url), 60_000);
+  });
+
   document.getElementById("pairs").addEventListener("click", (event) => {
     const place = Number(event.target.dataset.pair) - 1;
     if (!(place >= 0)) return;
     const [source, target] = records.pairs[place].map((life) => records.lives[life]);
-    keepFlow({ source, target, pairs: new Set([place]) });
+    chosenFlow = { source, target, pairs: new Set([place]) };
+    apply();
+    pair.focus();
   });
 
   // A link to a pair opens its part.

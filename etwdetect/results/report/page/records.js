@@ -5,6 +5,7 @@
 const TICKS_IN_MS = 10000n;
 const UNIX_EPOCH_MS = 11644473600000; // after 1601, where FILETIMEs begin
 const [SECOND, MINUTE, HOUR, DAY] = [1000, 60_000, 3_600_000, 86_400_000];
+const FEW_FLOWS = 8; // are drawn each, even if they say the same
 const ROUND_MS = [
   ...[1, 2, 5, 10, 20, 50, 100, 200, 500],
   ...[1, 2, 5, 10, 15, 30].map((each) => each * SECOND),
@@ -15,21 +16,22 @@ const ROUND_MS = [
 
 class Records {
   constructor(data) {
-    this.lives = data.lives.map(([name, pid, image, more]) => ({ name, pid, image, more, label: `${name} ${pid}` }));
+    this.hosts = data.hosts;
+    this.lives = data.lives.map(([name, pid, image, host, facts]) => ({ name, pid, image, host: data.hosts[host] ?? "", facts, label: `${name} ${pid}` }));
     this.pairs = data.pairs;
     this.parts = data.parts;
     this.starts = data.starts.map(([short, long]) => ({ short, long }));
     this.stacks = data.stacks;
-    this.verdicts = data.verdicts.map(([rank, severity, kind, signs, reason]) => ({ rank, severity, kind, signs, reason }));
+    this.verdicts = data.verdicts.map(([rank, severity, kind, signs, details]) => ({ rank, severity, kind, signs, details }));
     this.columns = data.records;
     this.length = data.records.pair.length;
     this.ms = this.#milliseconds(BigInt(data.first), data.records.time);
     this.#keys = new Map();
     this.#texts = {
-      life: this.lives.map((each) => lower(each.image, each.label, each.more)),
+      life: this.lives.map((each) => lower(each.image, each.label, each.host, ...each.facts.flat())),
       start: this.starts.map((each) => lower(each.short, each.long)),
       stack: this.stacks.map((each) => lower(each)),
-      verdict: this.verdicts.map((each) => lower(each.severity, each.kind, each.signs, each.reason)),
+      verdict: this.verdicts.map((each) => lower(each.severity, each.kind, each.signs, ...each.details.flat())),
     };
   }
 
@@ -44,6 +46,11 @@ class Records {
       ticks += difference;
       return firstMs + Math.floor(ticks / Number(TICKS_IN_MS));
     });
+  }
+
+  // The machine it happened on; the empty text where that is not known.
+  host(record) {
+    return this.target(record).host;
   }
 
   source(record) {
@@ -68,7 +75,7 @@ class Records {
   }
 
   // The numbers of the records that pass: every word of `text` is found, and all else that is given fits.
-  filter({ text = "", severity = "", kind = "", range = null, chosen = null }) {
+  filter({ text = "", host = "", severity = "", kind = "", range = null, chosen = null }) {
     const { pair: pairs, verdict: verdicts } = this.columns;
     const fits = this.verdicts.map((each) => (!severity || each.severity === severity) && (!kind || each.kind === kind));
     const words = text.toLowerCase().split(/\s+/).filter(Boolean).map((word) => this.#matcher(word));
@@ -76,6 +83,7 @@ class Records {
     let count = 0;
     for (let record = 0; record < this.length; record++) {
       if (!fits[verdicts[record]]) continue;
+      if (host && this.host(record) !== host) continue;
       if (chosen && !chosen.has(pairs[record])) continue;
       if (range && (this.ms[record] < range[0] || this.ms[record] >= range[1])) continue;
       if (words.every((matches) => matches(record))) passing[count++] = record;
@@ -89,7 +97,9 @@ class Records {
     const pairMatches = this.pairs.map(([source, target]) => life[source] || life[target]);
     const id = /^\d+$/.test(word) ? Number(word) : -1;
     const { pair, start: starts, stack: stacks, verdict: verdicts, sourceThread, newThread } = this.columns;
+    const isTime = /^[\d:.-]*\d[-:][\d:.-]*$/.test(word);
     return (record) =>
+      (isTime && moment(this.ms[record]).includes(word)) ||
       pairMatches[pair[record]] ||
       start[starts[record]] ||
       stack[stacks[record]] ||
@@ -126,6 +136,10 @@ class Records {
         return Uint32Array.from(pair.keys());
       case "severity":
         return verdict.map((each) => this.verdicts[each].rank);
+      case "host": {
+        const ranks = ranked(this.lives.map((each) => each.host));
+        return pair.map((each) => ranks[this.pairs[each][1]]);
+      }
       case "kind":
         return byVerdict((each) => each.kind);
       case "signs":
@@ -143,9 +157,9 @@ class Records {
     }
   }
 
-  // Threads by severity in at most `most` stretches of a round length, over the time that all records span.
-  histogram(passing, most) {
-    const [begin, end] = this.span();
+  // Threads by severity in at most `most` stretches of a round length, over `span`, or the time of all records.
+  histogram(passing, most, span = null) {
+    const [begin, end] = span ? [span[0], Math.max(span[1] - 1, span[0])] : this.span();
     const width = ROUND_MS.find((each) => Math.floor(end / each) - Math.floor(begin / each) < most) ?? Math.ceil((end - begin + 1) / most);
     const first = Math.floor(begin / width) * width;
     const bins = Math.floor((end - first) / width) + 1;
@@ -153,7 +167,8 @@ class Records {
     const rows = ranks.map(([rank, severity]) => ({ rank, severity, counts: new Array(bins).fill(0) }));
     const ofRank = new Map(rows.map((row) => [row.rank, row.counts]));
     for (const record of passing) {
-      ofRank.get(this.verdict(record).rank)[Math.floor((this.ms[record] - first) / width)] += this.columns.repeats[record];
+      const bin = Math.floor((this.ms[record] - first) / width);
+      if (bin >= 0 && bin < bins) ofRank.get(this.verdict(record).rank)[bin] += this.columns.repeats[record];
     }
     return { first, width, bins, rows };
   }
@@ -164,30 +179,34 @@ class Records {
   }
 
   // Who created what in whom: [{source, target, pairs, kind, severity, rank, threads}], the worst first. Between
-  // lives, or between programs where there would be more than `mostLives`.
+  // lives; or between programs where there would be more than `mostLives`, or where most flows say the same.
   flows(passing, mostLives) {
     const threads = new Map(); // by pair and verdict, in one number
     for (const record of passing) {
       const both = this.columns.pair[record] * this.verdicts.length + this.columns.verdict[record];
       threads.set(both, (threads.get(both) ?? 0) + this.columns.repeats[record]);
     }
-    const pairOf = (both) => Math.floor(both / this.verdicts.length);
-    const lives = new Set([...threads.keys()].flatMap((both) => this.pairs[pairOf(both)]));
-    const byLife = lives.size <= mostLives;
-    const node = (life) => (byLife ? { key: life, label: this.lives[life].label } : { key: this.lives[life].name, label: this.lives[life].name });
+    const lives = new Set([...threads.keys()].flatMap((both) => this.pairs[Math.floor(both / this.verdicts.length)]));
+    const grouped = this.#flowsBetween(threads, ({ name }) => ({ key: name, label: name }));
+    if (lives.size > mostLives) return { byLife: false, flows: grouped };
+    const flows = this.#flowsBetween(threads, ({ label }, life) => ({ key: life, label }));
+    const repeats = flows.length > FEW_FLOWS && flows.length >= 2 * grouped.length;
+    return { byLife: !repeats, flows: repeats ? grouped : flows };
+  }
+
+  #flowsBetween(threads, node) {
     const flows = new Map();
     for (const [both, count] of threads) {
-      const pair = pairOf(both);
+      const pair = Math.floor(both / this.verdicts.length);
       const { rank, severity, kind } = this.verdicts[both % this.verdicts.length];
-      const [source, target] = this.pairs[pair].map(node);
+      const [source, target] = this.pairs[pair].map((life) => node(this.lives[life], life));
       const key = JSON.stringify([source.key, target.key, rank, kind]);
       const flow = flows.get(key) ?? { source, target, pairs: new Set(), kind, severity, rank, threads: 0 };
       flow.pairs.add(pair);
       flow.threads += count;
       flows.set(key, flow);
     }
-    const inOrder = [...flows.values()].sort((a, b) => a.rank - b.rank || b.threads - a.threads || firstOf(a.pairs) - firstOf(b.pairs));
-    return { byLife, flows: inOrder };
+    return [...flows.values()].sort((a, b) => a.rank - b.rank || b.threads - a.threads || firstOf(a.pairs) - firstOf(b.pairs));
   }
 }
 

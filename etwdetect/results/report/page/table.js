@@ -12,6 +12,8 @@ class Table {
     this.headers = [...section.querySelectorAll("th[data-key]")];
     this.pager = section.querySelector(".pager");
     this.headers.forEach((header) => this.#makeSortable(header));
+    this.hasHosts = this.headers.some((header) => header.dataset.key === "host");
+    this.body.addEventListener("click", (event) => this.#toggle(event));
     this.pager.addEventListener("click", (event) => this.#turn(event.target.dataset.page));
   }
 
@@ -26,6 +28,34 @@ class Table {
     button.type = "button";
     button.addEventListener("click", () => this.#sortBy(header));
     header.replaceChildren(button);
+  }
+
+  // Opens what is known of a row below it, or closes it. A text that is being selected is no click.
+  #toggle(event) {
+    const row = event.target.closest("tr[data-record]");
+    if (!row || event.target.closest("a") || !getSelection().isCollapsed) return;
+    const opener = row.querySelector(".opener");
+    const opens = opener.getAttribute("aria-expanded") !== "true";
+    opener.setAttribute("aria-expanded", opens);
+    if (opens) row.after(this.#known(Number(row.dataset.record)));
+    else row.nextElementSibling.remove();
+  }
+
+  #known(record) {
+    const { records } = this;
+    const facts = [
+      ["Host", records.host(record)],
+      ...[["Source", records.source(record)], ["Target", records.target(record)]].flatMap(([side, { image, facts: all }]) => [
+        [side, image],
+        ...all.map(([name, text]) => [`${side}: ${name[0].toLowerCase()}${name.slice(1)}`, text]),
+      ]),
+      ["Starts at", records.start(record).long],
+      ["Call stack", records.stack(record)],
+      ["Evidence, rules", records.verdict(record).signs],
+      ...records.verdict(record).details,
+    ].filter(([, text]) => text);
+    const list = facts.flatMap(([name, text]) => [element("dt", {}, name), element("dd", {}, [element("bdi", {}, text)])]);
+    return element("tr", { class: "known" }, [element("td", { colspan: this.headers.length }, [element("dl", {}, list)])]);
   }
 
   #sortBy(header) {
@@ -72,8 +102,10 @@ class Table {
     const { rank, severity, kind, signs } = records.verdict(record);
     const start = records.start(record);
     const repeats = columns.repeats[record];
-    return element("tr", { "aria-rowindex": place }, [
-      element("td", { class: "time" }, [moment(records.ms[record]), repeats > 1 && element("span", { class: "repeats" }, ` ×${number(repeats)}`)]),
+    const opener = element("button", { type: "button", class: "opener", "aria-expanded": "false", "aria-label": "What is known of it" }, []);
+    return element("tr", { "aria-rowindex": place, "data-record": record }, [
+      element("td", { class: "time" }, [opener, moment(records.ms[record]), repeats > 1 && element("span", { class: "repeats" }, ` ×${number(repeats)}`)]),
+      this.hasHosts && element("td", { title: records.host(record) }, [element("bdi", {}, records.host(record))]),
       element("td", {}, [element("span", { class: `tag s${rank}` }, severity)]),
       element("td", { class: "kind" }, [element("bdi", {}, kind)]),
       element("td", { title: [records.source(record).image, records.stack(record)].filter(Boolean).join("\n") }, [this.#source(record)]),
