@@ -43,7 +43,11 @@ SAVED_NAMES = [*NAMES, "\0", "nul\0nul.exe"]
 LONGEST_LINE = 8 << 20
 
 JSON_FORMATS = [name for name, each in FORMATS.items() if each.form is Form.LINE]
-PLACES = {"ecs": ("process", "executable"), "ocsf": ("actor", "process", "file", "path")}
+PLACES = {
+    "ecs": ("process", "executable"),
+    "ocsf": ("actor", "process", "file", "path"),
+    "sysmon-event": ("Event", "EventData", "SourceImage"),
+}
 """Where the source's image stands in formats that have names of their own."""
 
 
@@ -66,7 +70,8 @@ def saved(tmp_path_factory):
     path = tmp_path_factory.mktemp("hostile") / "names.json"
     texts = [name for name, value in record.to_dict(FULL).items() if isinstance(value, str)]
     fixed = {name for name in texts if name.endswith(("Time", "Guid", "Offset", "Address", "Sha256"))} | {
-        "Detector"
+        "Detector",
+        "SigmaLevel",  # is computed
     }
     with path.open("w", encoding="ascii") as file:
         for number, name in enumerate(SAVED_NAMES):
@@ -93,7 +98,7 @@ def lines_of(done):
 
 
 def test_every_format_is_tested_here():
-    assert set(FORMATS) - set(JSON_FORMATS) == {"text", "classic", "csv", "sqlite"}
+    assert set(FORMATS) - set(JSON_FORMATS) == {"text", "classic", "csv", "parquet", "sqlite"}
 
 
 @pytest.mark.parametrize("form", ["text", "classic"])
@@ -114,7 +119,9 @@ def test_explanations_print(etwdetect, names_and_input):
 
 def test_cells_are_no_formulas_and_stay_in_their_row(etwdetect, names_and_input):
     names, given = names_and_input
-    lines = lines_of(etwdetect("scan", given, "--format", "csv"))
+    done = etwdetect("scan", given, "--format", "csv")
+    done.out = done.out.removeprefix("\ufeff")  # by which Excel knows UTF-8
+    lines = lines_of(done)
     csv.field_size_limit(LONGEST_LINE)
     rows = list(csv.DictReader(io.StringIO("\n".join(lines))))
     assert [row["SourceImage"] for row in rows] == [cell(name) for name in names]
@@ -147,6 +154,17 @@ def test_rows_of_a_database_hold_what_prints(etwdetect, names_and_input, tmp_pat
     with contextlib.closing(sqlite3.connect(tmp_path / "found.db")) as database:
         rows = database.execute("SELECT SourceImage, TargetImage FROM remote_threads ORDER BY Time").fetchall()
     assert rows == [(printable(name), printable(name)) for name in names]
+
+
+def test_rows_of_parquet_hold_what_prints(etwdetect, names_and_input, tmp_path):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    names, given = names_and_input
+    done = etwdetect("scan", given, "--format", "parquet", "--output", tmp_path / "found.parquet")
+    assert (done.status, done.out) == (0, "")
+    rows = parquet.read_table(tmp_path / "found.parquet", columns=["SourceImage", "TargetImage"])
+    assert [tuple(row.values()) for row in rows.to_pylist()] == [
+        (printable(name), printable(name)) for name in names
+    ]
 
 
 def test_names_of_rooms_and_files_of_any_kind_reach_the_sinks_harmless(etwdetect, names_and_input):
