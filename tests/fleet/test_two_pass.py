@@ -5,6 +5,7 @@ import io
 import pytest
 
 from etwdetect.core.events import (
+    CallStack,
     Contradiction,
     ImageLoad,
     ImageUnload,
@@ -97,3 +98,16 @@ def test_a_first_thread_that_a_second_start_may_have_hidden_is_a_fault_here_too(
     ]
     (fault,) = named(events)
     assert "thread 23 in process 20, made by process 8" in fault["fault"]
+
+
+def test_call_stacks_are_those_of_a_scan(tmp_path):
+    events = [
+        ProcessRundown(T0 + 1, 10, create_time=T0 - 1, image="a.exe"),
+        ImageLoad(T0 + 2, 10, 0x7FF1_0000_0000, 0x10000, image="C:\\a.dll", rundown=True),
+        CallStack(STARTED, 10, 11, (0xFFFF_F800_0000_1000,), (0x7FF1_0000_0012, 0x1234)),
+        ThreadStart(STARTED, 10, 11, 20, 21, 0x7FF0_0000_1000),
+    ]
+    (found,) = named(events)
+    assert [found] == scanned(tmp_path, events)
+    assert found["CallTrace"] == "C:\\a.dll+12|UNKNOWN(0000000000001234)"
+    assert (found["CallSummary"], found["Severity"]) == ("a.dll|Unbacked", "high")
