@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from etwdetect.comparison.nearest import nearest_pairs
 from etwdetect.core.filetime import TICKS_PER_MILLISECOND, TICKS_PER_SECOND
 from etwdetect.core.rule import EXCLUDED_PIDS
+from etwdetect.enrich.tracked_process import ABOUT_NAMES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
@@ -159,7 +160,8 @@ def _reason(sighting: Sighting, lacking: Detector, rules: SysmonRules | None, lo
         return f"its process had just started: to {NAMES[lacking]} it is the first thread"
     if lacking in lossy:
         return f"{NAMES[lacking]} lost events"
-    uncertain = [each for seen in sighting if seen is not None for each in seen.thread.evidence]
+    evidence = [each for seen in sighting if seen is not None for each in seen.thread.evidence]
+    uncertain = [each for each in evidence if each not in ABOUT_NAMES]
     return f"it may be a first thread ({', '.join(uncertain)})" if uncertain else None
 
 

@@ -28,6 +28,9 @@ IMPOSSIBLE_IMAGE: Final = "impossible-image"
 SECOND_PROGRAM: Final = "second-program"
 """The evidence of a process that maps an image of its program's name from another folder."""
 
+ABOUT_NAMES: Final = frozenset((RENAMED, MAPPED_OVER, IMPOSSIBLE_IMAGE, SECOND_PROGRAM))
+"""The evidence that makes names and modules uncertain, and not that a thread is remote."""
+
 SAME_START: Final = 10 * TICKS_PER_MILLISECOND
 """Two providers report one start within this time of each other, one with the image's path and one without."""
 

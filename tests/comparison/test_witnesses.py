@@ -51,6 +51,13 @@ def test_each_thread_is_counted_with_who_has_it():
     assert "only Sysmon: 1" in told
 
 
+@pytest.mark.parametrize(("evidence", "is_reason"), [("second-start", True), ("renamed", False)])
+def test_only_evidence_about_the_thread_is_a_reason_why_another_lacks_it(evidence, is_reason):
+    records = {"etw": [seen("etw", 1, evidence=(evidence,))], "sysmon": [seen("sysmon", 2)]}
+    found = compare_witnesses(records)
+    assert (f"it may be a first thread ({evidence})" in found.reasons.values()) == is_reason
+
+
 def test_the_median_offset_is_told_and_pairs_far_from_it_are_marked():
     offsets = (16 * MS, 15 * MS, 17 * MS, 16 * MS, 49 * MS)
     records = {
