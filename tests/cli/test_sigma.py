@@ -4,6 +4,7 @@ import json
 import os
 import sys
 
+import click
 import pytest
 
 from etwdetect.cli.results import Choices, Results
@@ -148,3 +149,50 @@ def test_a_rule_that_asks_for_a_path_is_named_once_with_the_first_record_that_ha
         (told,) = capsys.readouterr().err.splitlines()
     assert "the Sigma rule 'A rule' (" in told
     assert told.endswith(") can't fire where SourceImage has no path")
+
+
+def severities(done):
+    return [json.loads(line).get("Severity") for line in lines(done)]
+
+
+def test_a_level_raises_the_severity_and_what_is_below_one_is_filtered_out(etwdetect, rules):
+    folder = rules({"SourceThreadId": 4788}, title="First attach", level="critical", tags=["attack.t1055"])
+    scan = "scan", SAMPLE, "--format", "json", "--sigma", folder
+    before = severities(etwdetect("scan", SAMPLE, "--format", "json"))
+    assert severities(etwdetect(*scan)) == ["critical", before[1]]
+    assert severities(etwdetect(*scan, "--keep-severity")) == before
+    done = etwdetect(*scan, "--min-severity", "critical", "--exit-code")
+    assert (severities(done), done.status) == (["critical"], 10)
+    assert "(1 filtered out)" in done.err
+    done = etwdetect(*scan, "--keep-severity", "--min-severity", "critical", "--exit-code")
+    assert (done.out, done.status) == ("", 0)
+    assert "(2 filtered out)" in done.err
+
+
+def test_rules_below_a_level_are_counted(etwdetect, rules):
+    folder = rules({"SourceThreadId": 4788}, "1.yml", title="Low", level="low")
+    rules({"SourceThreadId": 4788}, "2.yml", title="High", level="high")
+    done = etwdetect("scan", SAMPLE, "--sigma", folder, "--min-level", "medium")
+    assert lines(done)[0].endswith("Sigma (high): High")
+    assert "rules below medium, or without a level: 1, left out" in done.err
+
+
+def test_a_rule_with_odd_metadata_is_used_and_that_is_told(etwdetect, rules):
+    done = etwdetect("scan", SAMPLE, "--sigma", rules({"SourceThreadId": 4788}, tags=["sysmon"], status="odd"))
+    assert "Sigma: A rule" in lines(done)[0]
+    assert "rule.yml is used, but for its metadata: 'odd' is not a valid Sigma rule status; " in done.err
+
+
+@pytest.mark.parametrize("command", ["report", "explain"])
+def test_a_severity_is_a_filter_of_every_command_that_shows_results(etwdetect, tmp_path, command):
+    output = ("-o", tmp_path / "page.html") if command == "report" else ()
+    done = etwdetect(command, SAMPLE, *output, "--min-severity", "critical")
+    assert done.status == 0
+    assert "(2 filtered out)" in done.err
+
+
+def test_live_results_cannot_be_parquet(tmp_path):
+    pytest.importorskip("pyarrow")
+    results = Results(Choices(form="parquet", output=tmp_path / "a.parquet"), Filter())
+    with pytest.raises(click.UsageError, match="can be read only at the end"), results.open(live=True):
+        pass
