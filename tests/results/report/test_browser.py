@@ -299,6 +299,15 @@ def test_on_paper_there_is_nothing_to_press_and_nothing_is_folded_away(show):
     assert shown.browser.print_page().startswith("JVBERi")  # %PDF in base 64
 
 
+def test_the_table_of_a_fleet_fits_on_paper(show):
+    shown = show(page_of(fleet(60, 40)))
+    paper = {"width": 794, "height": 1100, "deviceScaleFactor": 1, "mobile": False}
+    shown.browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", paper)
+    shown.media("print")
+    wait_until(lambda: shown.run("return innerWidth") == 794)
+    assert shown.run("return document.documentElement.scrollWidth <= innerWidth")
+
+
 def test_it_fits_a_narrow_screen(show):
     shown = show(page_of(attach()))
     narrow = {"width": 360, "height": 800, "deviceScaleFactor": 2, "mobile": True}
