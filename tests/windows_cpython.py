@@ -28,6 +28,10 @@ def run_tests(lab: Lab, module: Path, simetw: str | None = None) -> None:
 
 def run_pytest(lab: Lab, path: Path, *options: str, env: dict[str, str] | None = None) -> str:
     """Run pytest on *path*, where all must pass or be skipped; return how many that were, in pytest's words."""
+    # Among the old files of pytest on Linux, which it would remove, are links and sockets: in Wine that fails.
+    temporary = lab.root / "tmp"
+    temporary.mkdir(exist_ok=True)
+    env = {"PYTEST_DEBUG_TEMPROOT": windows_path(temporary)} | (env or {})
     ran = lab.run_python(*PYTEST, *options, windows_path(path), timeout=1800, env=env)
     assert ran.returncode == 0, ran.stdout + ran.stderr
     return re.findall(r"^(\d+ passed.*) in ", ran.stdout, re.MULTILINE)[-1]

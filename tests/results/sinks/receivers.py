@@ -56,7 +56,7 @@ class Receiver:
         self._process.send_signal(number)
         self._process.wait()
         for path in self._folder.iterdir():
-            if path.is_socket():  # programs in Wine could not remove it with the other old files of pytest
+            if path.is_socket():  # of a killed program: the next one could not listen
                 path.unlink()
 
     def send_signal(self, number):
