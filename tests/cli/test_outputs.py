@@ -129,6 +129,8 @@ def test_a_full_disk_leaves_the_old_file_or_none(etwdetect, tmp_path, trace, nam
         text=True,
         timeout=120,
         check=False,
+        # The limit would cut the modules that Python compiles, and no other process could import them.
+        env=os.environ | {"PYTHONDONTWRITEBYTECODE": "1"},
     )
     assert (done.returncode, "Traceback" in done.stderr) == (1, False)
     assert "cannot be written: " in done.stderr

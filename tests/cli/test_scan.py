@@ -430,7 +430,8 @@ def test_an_output_file_that_cannot_be_written_is_an_error_in_every_format(etwde
 def test_no_room_for_the_temporary_file_is_said_of_the_trace_and_the_others_are_done(tmp_path):
     many = [ThreadStart(START + number, 100, 101, 100, 102) for number in range(50_001)]
     path = write_trace(tmp_path / "many.etl", many)
-    command = f'ulimit -f 1; "{sys.executable}" -m etwdetect scan "{path}" "{SAMPLE}" --utc'
+    # Without -B, the limit would cut the modules that Python compiles, and no other process could import them.
+    command = f'ulimit -f 1; "{sys.executable}" -B -m etwdetect scan "{path}" "{SAMPLE}" --utc'
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=120, check=False)
     assert "many.etl: the temporary file cannot be written: File too large" in done.stderr
     assert BOOK_LINES[0] in done.stdout
