@@ -21,6 +21,7 @@ from etwdetect.results.formats import FORMATS, needs_a_file
 from etwdetect.results.record import from_json, to_json
 from etwdetect.sources.decode.encode import encode
 from etwdetect.sources.etl.writer import SYSTEM64, TraceOptions, TraceWriter
+from tests.conftest import needs_numpy
 from tests.traces_by_writer import SECOND, START, attack, program_start, write_trace
 
 ROOT = Path(__file__).parents[2]
@@ -426,9 +427,12 @@ def test_an_output_file_that_cannot_be_written_is_an_error_in_every_format(etwde
     assert "Exception ignored" not in done.err
 
 
+@needs_numpy
 @pytest.mark.skipif(sys.platform == "win32", reason="limits a POSIX process")
 def test_no_room_for_the_temporary_file_is_said_of_the_trace_and_the_others_are_done(tmp_path):
-    many = [ThreadStart(START + number, 100, 101, 100, 102) for number in range(50_001)]
+    from etwdetect.offline.runs import IN_MEMORY  # noqa: PLC0415 (it loads numpy)
+
+    many = [ThreadStart(START + number, 100, 101, 100, 102) for number in range(IN_MEMORY + 1)]
     path = write_trace(tmp_path / "many.etl", many)
     # Without -B, the limit would cut the modules that Python compiles, and no other process could import them.
     command = f'ulimit -f 1; "{sys.executable}" -B -m etwdetect scan "{path}" "{SAMPLE}" --utc'
