@@ -432,7 +432,7 @@ def test_an_output_file_that_cannot_be_written_is_an_error_in_every_format(etwde
 def test_no_room_for_the_temporary_file_is_said_of_the_trace_and_the_others_are_done(tmp_path):
     from etwdetect.offline.runs import IN_MEMORY  # noqa: PLC0415 (it loads numpy)
 
-    many = [ThreadStart(START + number, 100, 101, 100, 102) for number in range(IN_MEMORY + 1)]
+    many = [ThreadStart(START + number, 100, 101, 100, 102) for number in range(IN_MEMORY + 50_000)]
     path = write_trace(tmp_path / "many.etl", many)
     # Without -B, the limit would cut the modules that Python compiles, and no other process could import them.
     command = f'ulimit -f 1; "{sys.executable}" -B -m etwdetect scan "{path}" "{SAMPLE}" --utc'
