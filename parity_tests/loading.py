@@ -50,7 +50,9 @@ def load(path: Path) -> Scenario:
     """Return the scenario in the file at *path*. Raises ScenarioError."""
     try:
         text = toml.read(path)
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise ScenarioError(f"cannot be read: {error.strerror}", name=path.name) from error
+    except ValueError as error:
         raise ScenarioError(f"cannot be read: {error}", name=path.name) from error
     return parse(text, path.stem, path)
 
