@@ -62,9 +62,14 @@ def test_events_that_come_out_of_order_from_two_processors_are_put_in_order(mach
 
 
 def test_no_session_is_left_at_the_end(machine, monitor):
-    watching = monitor("--duration", 0.5)
+    watching = monitor()
     assert len(machine.sessions()) == 1
-    assert watching.end()[0] == 0
+    assert watching.stop()[0] == 0
+    assert machine.sessions() == []
+
+
+def test_it_ends_by_itself_after_its_duration(machine, monitor):
+    assert monitor("--duration", 0.5).end()[0] == 0
     assert machine.sessions() == []
 
 
