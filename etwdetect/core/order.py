@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from typing import IO
 
 _Item = TypeVar("_Item")
-_Key = tuple[int, int]
+_Key = int | tuple[int, int]
 
 
 DEFAULT_LIMIT: Final = 50_000

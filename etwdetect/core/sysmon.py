@@ -45,7 +45,6 @@ class SysmonThread(NamedTuple):
     start_module: str | None
     start_function: str | None
     rule_name: str | None
-    access: SysmonAccess | None = None
 
 
 class SysmonStart(NamedTuple):

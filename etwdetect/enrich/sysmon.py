@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import fields
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from etwdetect.core import filetime
 from etwdetect.core.bounded import BoundedMap
-from etwdetect.core.order import EventSorter
+from etwdetect.core.order import Sorter
 from etwdetect.core.rule import RemoteThread
 from etwdetect.core.sysmon import DeferredAccess, SysmonAccess, SysmonExit, SysmonImage, SysmonStart, SysmonThread
 from etwdetect.enrich.absent import NO_EXPORT, OUTSIDE
@@ -20,8 +21,12 @@ from etwdetect.enrich.kinds import Kinds
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterator
 
-    from etwdetect.core.events import Event
     from etwdetect.core.sysmon import SysmonProcess, SysmonRecord
+
+    _Told = tuple[tuple[str, str], ...]
+    _Text = str | None
+    _Kept = tuple[int, _Text, SysmonProcess, SysmonProcess, int, int | None, int, _Text, _Text, _Text, _Told]
+    """The values of a thread, and what is told of the access before it."""
 
 ACCESS_WINDOW: Final = 10 * filetime.TICKS_PER_SECOND
 """How long before the thread an access of the same pair of processes can be to be told with it."""
@@ -62,7 +67,7 @@ class SysmonEnricher:
         """The FILETIMEs of the first and the last record."""
         self._disordered = False
         self._kinds = kinds or Kinds()
-        self._threads = EventSorter()
+        self._threads: Sorter[_Kept] = Sorter(itemgetter(0))
         self._processes: BoundedMap[Hashable, _Known] = BoundedMap(_MAX_PROCESSES, _MAX_TEXT)
         self._by_pid: BoundedMap[Hashable, deque[tuple[int, Hashable]]] = BoundedMap(_MAX_PROCESSES)
         """By host and process id: when processes with it started, and their keys."""
@@ -99,31 +104,27 @@ class SysmonEnricher:
         """Yield the detections; once, when all records were taken."""
         made: BoundedMap[Hashable, list[Any]] = BoundedMap(_MAX_MADE)
         """The values of detections, which are copied in half the time that `dataclasses.replace` takes."""
-        for each in self._threads:
-            thread = cast("SysmonThread", each)
-            # All but this is the same in repeats: the events of two processes, told from others by their GUIDs.
-            key = thread[1:4], thread[5:9]
-            values = made.get(key) if thread.source.guid and thread.target.guid else None
+        for kept in self._threads:
+            time, host, source, target, tid, address, pointer_size, module, function, rule_name, told = kept
+            # The same in repeats of the events of two processes, which are told from others by their GUIDs.
+            key = host, source, target, address, pointer_size, module, function
+            values = made.get(key) if source.guid and target.guid else None
             if values is None:
-                detection = self._kinds.classify(self._detection(thread))
+                detection = self._kinds.classify(self._detection(SysmonThread(*kept[:-1])))
                 values = [getattr(detection, name) for name in _NAMES]
                 made.put(key, values)
-            access = thread.access or (self._access_before(thread) if self._disordered or self._deferred else None)
-            values[_THREAD] = RemoteThread(
-                thread.time, thread.source.pid or 0, None, thread.target.pid or 0, thread.tid, thread.start_address
-            )
-            values[_RULE_NAME] = thread.rule_name
-            values[_PRIOR_ACCESS] = _told(access) if access else ()
+            if not told and (self._disordered or self._deferred):
+                told = self._access_before(SysmonThread(*kept[:-1]))
+            values[_THREAD] = RemoteThread(time, source.pid or 0, None, target.pid or 0, tid, address)
+            values[_RULE_NAME] = rule_name
+            values[_PRIOR_ACCESS] = told
             yield Detection(*values)
 
     # -- records
 
     def _thread(self, thread: SysmonThread) -> None:
-        access = self._access_before(thread)
-        if access:
-            thread = SysmonThread(*thread[:-1], access)
-        # The sorter takes whatever has a time, and puts it after what else has the same.
-        self._threads.add(cast("Event", thread))
+        # A plain tuple: a class of its own takes three times as long into a temporary file and out again.
+        self._threads.add((*thread, self._access_before(thread)))
 
     def _access(self, access: SysmonAccess) -> None:
         pair = _pair(access)
@@ -139,18 +140,18 @@ class SysmonEnricher:
         waiting.append(access)
         self._deferred.put(access.pair, waiting, len(waiting) * access.size)  # they are much alike
 
-    def _access_before(self, thread: SysmonThread) -> SysmonAccess | None:
-        """Return the last access of the thread's pair in the time before it."""
+    def _access_before(self, thread: SysmonThread) -> _Told:
+        """Return what is told of the last access of the thread's pair in the time before it, if there is one."""
         if not self._deferred and not self._accesses:
-            return None
+            return ()
         for deferred in self._deferred.pop((thread.source.guid or "", thread.target.guid or "")) or ():
             loaded = deferred.load()
             if loaded is not None:
                 self._access(loaded)
         for access in reversed(self._accesses.get(_pair(thread)) or ()):
             if access.time <= thread.time:
-                return access if thread.time - access.time <= ACCESS_WINDOW else None
-        return None
+                return _told(access) if thread.time - access.time <= ACCESS_WINDOW else ()
+        return ()
 
     def _start(self, start: SysmonStart) -> None:
         process = start.process
@@ -263,7 +264,7 @@ def _pair(event: SysmonAccess | SysmonThread) -> Hashable:
 
 
 @lru_cache(maxsize=256)  # many threads follow one access
-def _told(access: SysmonAccess) -> tuple[tuple[str, str], ...]:
+def _told(access: SysmonAccess) -> _Told:
     """Return what is told of *access*. Its thread is left out: it need not be the creator."""
     told = {
         "UtcTime": filetime.full_time(filetime.utc(access.time)),

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from etwdetect.core.order import EventSorter
+from etwdetect.core.order import Sorter
 from etwdetect.core.sysmon import (
     DeferredAccess,
     SysmonAccess,
@@ -122,13 +122,18 @@ def test_without_a_guid_the_process_that_ran_with_the_id_is_taken():
 
 
 def test_detections_come_in_the_order_of_time_and_each_with_its_own_values(monkeypatch):
-    monkeypatch.setattr(sysmon, "EventSorter", lambda: EventSorter(4))  # most go to a temporary file
-    threads = [THREAD._replace(time=TIME + each * MS, tid=each, rule_name=str(each)) for each in range(20)]
-    shuffled = random.Random(1).sample(threads, 20)
-    found = detections(*shuffled)
-    assert [(each.thread.time, each.thread.tid, each.rule_name) for each in found] == [
-        (each.time, each.tid, each.rule_name) for each in threads
+    monkeypatch.setattr(sysmon, "Sorter", lambda key: Sorter(key, 4))  # most go to a temporary file
+    threads = [
+        THREAD._replace(time=TIME + each // 2 * MS, tid=each, rule_name=str(each), start_address=each % 3)
+        for each in range(20)
     ]
+    shuffled = random.Random(1).sample(threads, 20)
+    found = detections(ACCESS, *shuffled)
+    assert [(each.thread.time, each.thread.tid, each.rule_name, each.thread.start_address) for each in found] == [
+        (each.time, each.tid, each.rule_name, each.start_address)
+        for each in sorted(shuffled, key=lambda thread: thread.time)  # those of one time as they came
+    ]
+    assert {dict(each.prior_access)["CallTrace"] for each in found} == {ACCESS.call_trace}
 
 
 def test_an_address_in_no_module_is_outside_and_one_in_a_module_has_no_export():
