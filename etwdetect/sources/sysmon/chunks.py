@@ -12,6 +12,7 @@ from struct import Struct
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
 from etwdetect.sources.sysmon import CHUNK_SIZE
 
@@ -86,7 +87,7 @@ def _records(data: bytearray, base: int, chunk_count: int) -> tuple[Numbers, lis
 
 def _event_ids(data: Bytes, records: Numbers) -> tuple[Numbers, npt.NDArray[np.bool_]]:
     """Return the ids of the events at *records*, and which of these have the usual shape."""
-    head = data[records[:, None] + np.arange(_BEGINNING)]
+    head = _at(data, records, _BEGINNING)
     size, template = _u32(head[:, 4:8]), _u32(head[:, 34:38])
     usual = (_u32(head[:, :4]) == _RECORD_MAGIC) & (head[:, 24:30] == _INSTANCE).all(axis=1)
     begin = records - records % CHUNK_SIZE
@@ -96,19 +97,22 @@ def _event_ids(data: Bytes, records: Numbers) -> tuple[Numbers, npt.NDArray[np.b
     _, firsts, numbers = np.unique(place, return_index=True, return_inverse=True)
     known = [_is_usual_template(data, int(place[first]), int(template[first])) for first in firsts]
     usual &= np.array(known)[numbers]
-    behind = np.where(
-        is_here & usual, _TEMPLATE_HEADER + _u32(data[(place + _SIZE_AT)[:, None] + np.arange(4)]), 0
-    )
+    behind = np.where(is_here & usual, _TEMPLATE_HEADER + _u32(_at(data, place + _SIZE_AT, 4)), 0)
     values = records + _BEGINNING + behind
     end = records + size
     usual &= values + 4 + len(_FIRST_VALUES) <= np.minimum(end, len(data))
-    described = data[np.where(usual, values, 0)[:, None] + np.arange(4 + len(_FIRST_VALUES))]
+    described = _at(data, np.where(usual, values, 0), 4 + len(_FIRST_VALUES))
     usual &= (described[:, 4:] == _FIRST_VALUES).all(axis=1)
     count = _u32(described[:, :4])
     at = values + 4 + 4 * count + _EVENT_ID_AT
     usual &= (count > _EVENT_ID) & (at + 2 <= end)
     at = np.where(usual, at, 0)
     return data[at] | data[at + 1].astype(np.int64) << 8, usual
+
+
+def _at(data: Bytes, places: Numbers, size: int) -> Bytes:
+    """Return a row of the *size* bytes at each of *places*."""
+    return sliding_window_view(data, size)[places]
 
 
 def _u32(four: Bytes) -> Numbers:
@@ -124,7 +128,7 @@ def _is_usual_template(data: Bytes, place: int, offset: int) -> bool:
 def _grow(data: Bytes, records: Numbers, chunk: Numbers) -> None:
     """Have each of *records* reach to the next one in its chunk, or to the end of all."""
     begin = chunk * CHUNK_SIZE
-    ends = begin + np.minimum(_u32(data[(begin + _FREE_SPACE)[:, None] + np.arange(4)]), CHUNK_SIZE)
+    ends = begin + np.minimum(_u32(_at(data, begin + _FREE_SPACE, 4)), CHUNK_SIZE)
     following = np.append(records[1:], 0)
     is_last = np.append(chunk[1:] != chunk[:-1], [True])[: len(chunk)]
     sizes = (np.where(is_last, ends, following) - records).astype("<u4")

@@ -38,7 +38,6 @@ _THREAD: Final = "8"
 _ACCESS: Final = "10"
 _TIME: Final = '"UtcTime":"'
 _NEW_THREAD: Final = '"NewThreadId":'
-_IN_ORDER: Final = ('"TimeCreated"', '"Channel"', _TIME, '"SourceProcessGuid"', _NEW_THREAD, ",")
 _GUID_SIZE: Final = 36
 _GUID_DASHES: Final = 4
 _MOST_NAMED: Final = 200_000
@@ -133,17 +132,19 @@ def _thread(text: str) -> UnparsedThread | None:
 
     No string can hold the names that are looked for: a quotation mark in it would be escaped.
     """
-    places, begin = [], 0
-    for name in _IN_ORDER:
-        begin = text.find(name, begin)
-        if begin < 0:
-            return None
-        places.append(begin)
-    created, channel, time, source, thread, behind = places
+    find = text.find
+    created = find('"TimeCreated"')
+    channel = find('"Channel"', created)
+    time = find(_TIME, channel)
+    source = find('"SourceProcessGuid"', time)
+    thread = find(_NEW_THREAD, source)
+    behind = find(",", thread)
+    if not 0 <= created < channel < time < source < thread < behind:
+        return None
     same = text[:created], text[channel:time], text[source:thread], text[behind:]
     time_begin = time + len(_TIME)
     return UnparsedThread(
-        same, text[time_begin : text.find('"', time_begin)], text[thread + len(_NEW_THREAD) : behind], text
+        same, text[time_begin : find('"', time_begin)], text[thread + len(_NEW_THREAD) : behind], text
     )
 
 
