@@ -20,14 +20,15 @@ from etwdetect.results.privacy import Privacy
     metavar="FILE.zip",
     help="Also pack all of it into FILE.zip, with versions, settings, a log and a short recording.",
 )
+@click.option("--stacks", is_flag=True, help="Also test a session with call stacks, and measure what they cost.")
 @options.privacy_options(default=False)
-def command(report: Path | None, *, command_lines: bool, users: bool) -> Status:
+def command(report: Path | None, *, stacks: bool, command_lines: bool, users: bool) -> Status:
     """Check whether live sessions work on this machine, and say what to do if not.
 
     Sessions of each kind are started, and tested with a process and a thread of its own. Prints a line for each
     check: ok, warning or failed; the last is the verdict. The exit status is 1 if any failed.
     """
-    doctor = Doctor()
+    doctor = Doctor(stacks=stacks)
     findings = []
     for finding in doctor.findings():
         findings.append(finding)

@@ -33,6 +33,8 @@ _OLDEST_BUILD: Final = 9600  # Windows 8.1: the first with Python 3.11 and with 
 _FIRST_UNKNOWN_BUILD: Final = 29_000  # Windows 11 26H1 is 28,000
 _KNOWN_PYWINTRACE: Final = "0.2.0"
 
+_MEASURED_STARTS: Final = 200
+
 _DESCRIPTOR = struct.Struct("<HBBBBHQ")
 """EVENT_DESCRIPTOR: Id, Version, Channel, Level, Opcode, Task, Keyword."""
 
@@ -54,9 +56,14 @@ class Finding(NamedTuple):
 
 
 class Doctor:
-    """Runs all checks; afterwards `outcomes` and `log` have the details."""
+    """Runs all checks; afterwards `outcomes` and `log` have the details.
 
-    def __init__(self) -> None:
+    With *stacks*, also a session with call stacks, whose thread starts are measured beside those without.
+    """
+
+    def __init__(self, *, stacks: bool = False) -> None:
+        self._kinds = (*_KINDS, _WITH_STACKS) if stacks else _KINDS
+        self._measured = {_WITH_STACKS, _WITHOUT_STACKS} if stacks else set()
         self.outcomes: list[Outcome] = []
         """What each kind of session showed."""
         self.log: list[str] = []
@@ -70,7 +77,7 @@ class Doctor:
         """
         pw.load()
         found = []
-        for finding in itertools.chain(map(_checked, _CHECKS), map(self._tested, _KINDS)):
+        for finding in itertools.chain(map(_checked, _CHECKS), map(self._tested, self._kinds)):
             found.append(finding)
             yield finding
         yield _verdict(found)
@@ -80,17 +87,27 @@ class Doctor:
         self.log.append(f"{time.monotonic() - self._began:8.3f} {line}")
 
     def _tested(self, config: SessionConfig) -> Finding:
-        outcome = SelfTest(config, self.note).run()
+        outcome = SelfTest(config, self.note, _MEASURED_STARTS if config in self._measured else 0).run()
         self.outcomes.append(outcome)
         if outcome.failure is not None:
             return Finding(outcome.what, CheckResult.FAILED, outcome.failure)
         words = [
             f"all that must come came, within {outcome.delay:,} ms",
             _settings(outcome),
+            *self._stacks(outcome),
             *outcome.restrictions,
         ]
         result = CheckResult.WARNING if outcome.restrictions else CheckResult.OK
         return Finding(outcome.what, result, "; ".join(words))
+
+    def _stacks(self, outcome: Outcome) -> Iterator[str]:
+        """Yield how many thread starts got their stack, and what these cost beside a session without them."""
+        if outcome.stacks is None:
+            return
+        yield outcome.stacks.words()
+        without = next(each.microseconds for each in self.outcomes if each.what == "provider_session")
+        beside = "" if without is None else f", {without:,.0f} without stacks"
+        yield f"starting a thread took {outcome.microseconds:,.0f} microseconds{beside}"
 
 
 def _checked(check: Callable[[], tuple[CheckResult, str]]) -> Finding:
@@ -217,3 +234,4 @@ _KINDS: Final = tuple(
     for kernel_logger in (False, True)
     for per_processor in (False, True)
 )
+_WITHOUT_STACKS, _WITH_STACKS = SessionConfig(), SessionConfig(stacks=True)

@@ -81,6 +81,8 @@ def _session(outcome: Outcome) -> dict[str, Any]:
         "settings": None if outcome.settings is None else outcome.settings._asdict(),
         "delay_ms": outcome.delay,
         "events": len(outcome.raws),
+        "thread_start_us": outcome.microseconds,
+        "stacks": None if outcome.stacks is None else outcome.stacks._asdict(),
     }
 
 

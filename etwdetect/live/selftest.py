@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import statistics
 import subprocess
 import sys
 import threading
@@ -19,6 +20,7 @@ from etwdetect.live.clock import MonotonicFiletime
 from etwdetect.live.errors import SessionGoneError
 from etwdetect.live.losses import loss_text
 from etwdetect.live.settings import FLUSH_MILLISECONDS
+from etwdetect.live.stack_counts import count_stacks
 from etwdetect.sources.decode import Decoder
 
 if TYPE_CHECKING:
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from etwdetect.core.raw import RawEvent
     from etwdetect.live.session import SessionSettings
     from etwdetect.live.settings import SessionConfig
+    from etwdetect.live.stack_counts import StackCounts
 
 SECONDS: Final = 8.0
 """How long what must come may take, on the busiest machine, once anything came."""
@@ -59,6 +62,7 @@ class Outcome:
     """What a session of one kind showed: *failure* is what went wrong first, *restrictions* what does no harm.
 
     *delay* is the longest time, in ms, from an event of ours to its arrival; *raws* are all events that came.
+    Where thread starts are measured, *microseconds* is the median time that one took, *stacks* what they got.
     """
 
     what: str
@@ -67,6 +71,8 @@ class Outcome:
     settings: SessionSettings | None = None
     delay: int = 0
     raws: list[RawEvent] = field(default_factory=list)
+    microseconds: float | None = None
+    stacks: StackCounts | None = None
 
     def fail(self, cause: str) -> None:
         """Take what went wrong, unless something did before."""
@@ -74,11 +80,17 @@ class Outcome:
 
 
 class SelfTest:
-    """Tests a session of the kind *config*; *log* gets a line for each step."""
+    """Tests a session of the kind *config*; *log* gets a line for each step.
 
-    def __init__(self, config: SessionConfig, log: Callable[[str], None]) -> None:
+    *measured_starts* is how many threads of its own it starts besides, to see their stacks and what these cost.
+    """
+
+    def __init__(self, config: SessionConfig, log: Callable[[str], None], measured_starts: int = 0) -> None:
         kind = "system_logger" if config.kernel_logger else "provider_session"
-        self.outcome = Outcome(f"{kind}_per_processor" if config.per_processor else kind)
+        kind += "_per_processor" if config.per_processor else ""
+        self.outcome = Outcome(f"{kind}_with_stacks" if config.stacks else kind)
+        self._measured_starts = measured_starts
+        self._wants_stacks = config.stacks
         self._tell = log
         self._queue = RecordQueue()
         self._capture = Capture(config, self._queue, "doctor")
@@ -129,7 +141,12 @@ class SelfTest:
             image = self._wait_for(lambda event: isinstance(event, ImageLoad) and event.pid == pid, deadline)
             child.kill()
         silent = not self._came
+        tids = self._start_threads()
         self._stop()
+        if self._wants_stacks:
+            outcome.stacks = count_stacks(outcome.raws, me, tids)
+            if not outcome.stacks.user:
+                outcome.restrictions.append("without the user part of the call stack of any thread start")
         if silent:
             late = ", until it is stopped" if self._came else ""
             outcome.fail(f"the session runs, but no event comes, not even after a flush{late}")
@@ -140,6 +157,20 @@ class SelfTest:
         outcome.delay = max((came.delay for came in (started, threaded, image) if came), default=0)
         if outcome.delay > _LATE_MILLISECONDS:
             outcome.restrictions.append(f"late by up to {outcome.delay:,} ms")
+
+    def _start_threads(self) -> set[int]:
+        """Start the threads that are measured, one after the other; return their ids."""
+        tids, times = set(), []
+        for _ in range(self._measured_starts):
+            thread = threading.Thread(target=lambda: None)
+            began = time.perf_counter_ns()
+            thread.start()
+            times.append(time.perf_counter_ns() - began)
+            thread.join()
+            tids.add(thread.native_id or 0)
+        if times:
+            self.outcome.microseconds = statistics.median(times) / 1000
+        return tids
 
     def _check(self, came: Came | None, creator: tuple[int, int], what: str) -> None:
         """Check that an event came, and that its header names its creator."""

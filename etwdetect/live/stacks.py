@@ -29,9 +29,13 @@ _Of = tuple[int, int, int]
 
 
 class LiveStacks:
-    """Makes CallStacks of the raw events of a session, for thread starts in other processes."""
+    """Makes CallStacks of the raw events of a session, for thread starts in other processes.
 
-    def __init__(self) -> None:
+    With *of_own*, also for those in the creator's own process.
+    """
+
+    def __init__(self, *, of_own: bool = False) -> None:
+        self._of_own = of_own
         self._matches: BoundedMap[_Of, int] = BoundedMap(MOST_WAITING)
         self._user_parts: BoundedMap[int, tuple[int, ...]] = BoundedMap(MOST_WAITING)
 
@@ -45,7 +49,7 @@ class LiveStacks:
                 if piece.opcode == MATCH and piece.key is not None:
                     self._user_parts.put(piece.key, piece.frames[:MOST_FRAMES])
             return None
-        if not isinstance(event, ThreadStart) or event.pid == event.creator_pid:
+        if not isinstance(event, ThreadStart) or (event.pid == event.creator_pid and not self._of_own):
             return None
         stack = CallStack(event.time, event.creator_pid, event.creator_tid, no_kernel=MISSING, no_user=MISSING)
         end = END_OF_PROGRAMS[raw.pointer_size]

@@ -49,6 +49,25 @@ def test_a_sound_machine_is_well_and_every_kind_of_session_delivers(machine, run
         assert re.search(r"within \d+ ms; LogFileMode 0x\w{8}, FlushTimer 100 ms, \d+ buffers", found[kind][1])
 
 
+def test_with_stacks_one_more_kind_says_what_thread_starts_got_and_took(machine, run, tmp_path):  # noqa: ARG001
+    report = tmp_path / "report.zip"
+    status, found, _ = doctor(run, "--stacks", "--report", report)
+    assert status == 0
+    assert set(found) == CHECKS | KINDS | {"provider_session_with_stacks"}
+    result, words = found["provider_session_with_stacks"]
+    # The stand-in walks no stacks by itself.
+    assert result == "warning"
+    assert "of 200 thread starts 0 got the kernel part of the call stack and 0 the user part" in words
+    assert re.search(r"starting a thread took [\d,]+ microseconds, [\d,]+ without stacks; without the user", words)
+    with zipfile.ZipFile(report) as archive:
+        sessions_told = json.loads(archive.read("doctor.json"))["sessions"]
+    assert [each["what"] for each in sessions_told if each["thread_start_us"]] == [
+        "provider_session",
+        "provider_session_with_stacks",
+    ]
+    assert sessions_told[-1]["stacks"] == {"starts": 200, "kernel": 0, "user": 0, "size": 0}
+
+
 def modes(found):
     return {what: int(re.search(r"LogFileMode (\w+)", found[what][1])[1], 16) for what in KINDS}
 
