@@ -39,6 +39,9 @@ SYSTEM_CALLERS: Final = frozenset(
 )
 """Windows' own modules, without their drive, in which a program's calls of the kernel stand."""
 
+_EMULATORS: Final = ("wow64", "xtajit", "wowarmhw")
+"""What the names of modules begin with that stand between a 32-bit program's ntdll.dll and the kernel."""
+
 _ASKS: Final = (
     *("CreateRemoteThread", "CreateRemoteThreadEx", "RtlCreateUserThread", "RtlCreateUserThreadEx"),
     *("DbgUiIssueRemoteBreakin", "DebugActiveProcess", "DebugBreakProcess"),
@@ -72,10 +75,15 @@ def _unbacked(calls: Calls) -> str | None:
 
 
 def _native(calls: Calls) -> str | None:
-    names = _names(calls)
-    if not names:
+    """Whether ntdll.dll was called by another module than those that programs call it through.
+
+    Only its caller tells: each thread of a program ends in kernel32.dll, where it began.
+    """
+    names = [name for name in _names(calls) if not name.startswith(_EMULATORS)]
+    caller = next((name for name in names if name != "ntdll.dll"), None)
+    if caller is None or UNKNOWN in {names[0], caller}:
         return None
-    return "yes" if names[0] == "ntdll.dll" and not {"kernelbase.dll", "kernel32.dll"} & {*names} else "no"
+    return "yes" if names[0] == "ntdll.dll" and caller not in {"kernelbase.dll", "kernel32.dll"} else "no"
 
 
 def _direct_system_call(calls: Calls) -> str | None:

@@ -60,7 +60,19 @@ def test_code_in_no_image_is_told_where_all_images_are_known(summary, unbacked):
 
 @pytest.mark.parametrize(
     ("summary", "native"),
-    [("ntdll.dll|a.exe", "yes"), ("ntdll.dll|kernelbase.dll|a.exe", "no"), ("a.exe|ntdll.dll", "no")],
+    [
+        ("ntdll.dll|a.exe", "yes"),
+        ("ntdll.dll|a.exe|kernel32.dll|ntdll.dll", "yes"),
+        ("ntdll.dll|Unbacked|kernelbase.dll", "yes"),
+        ("wow64cpu.dll|wow64.dll|ntdll.dll|a.exe|kernel32.dll", "yes"),
+        ("ntdll.dll|wow64.dll|wow64cpu.dll|ntdll.dll|kernelbase.dll|a.exe", "no"),
+        ("ntdll.dll|kernelbase.dll|a.exe", "no"),
+        ("ntdll.dll|kernel32.dll|a.exe", "no"),
+        ("a.exe|ntdll.dll", "no"),
+        ("ntdll.dll", None),
+        ("ntdll.dll|Unknown|a.exe", None),
+        ("Unknown|a.exe", None),
+    ],
 )
 def test_a_call_of_ntdll_that_passed_kernelbase_by_is_native(summary, native):
     assert field("CallNative", summary=summary) == native
@@ -132,6 +144,25 @@ def test_a_thread_made_inside_another_system_service_is_named_and_no_less_severe
     assert judged(Start(NTDLL, 1), kernel=CREATED) == (None, "medium")
     assert judged(Start(NTDLL, 1, pool=True), kernel=NESTED) == ("thread-pool worker", "medium")
     assert judged(Start(SYSTEM32 + "kernel32.dll", 1, "LoadLibraryA"), kernel=NESTED) == ("library load", "high")
+
+
+def test_ntdll_called_without_kernelbase_is_told_and_raises_nothing():
+    calls = {"trace": f"{NTDLL}+1|C:\\a.exe+1|{SYSTEM32}kernel32.dll+1", "summary": "ntdll.dll|a.exe|kernel32.dll"}
+    for kernel in (None, CREATED):
+        found = Kinds().classify(detection(Calls(**calls, kernel=kernel)))
+        assert (found.kind, found.severity) == ("debugger break-in", "low")
+        assert found.reason.endswith(
+            "; the source called ntdll.dll itself, not through kernelbase.dll as programs do"
+        )
+    nested = Kinds().classify(detection(Calls(**calls, kernel=NESTED)))
+    assert "kernelbase" not in nested.reason
+
+
+def test_the_function_that_asked_is_told_and_raises_nothing():
+    symbols = "ntdll.dll!NtCreateThreadEx+0x14|ntdll.dll!DbgUiIssueRemoteBreakin+0x4a"
+    found = Kinds().classify(detection(Calls(f"{NTDLL}+1", summary="ntdll.dll", symbols=symbols)))
+    assert (found.kind, found.severity) == ("debugger break-in", "low")
+    assert found.reason.endswith("; its creator's call stack has DbgUiIssueRemoteBreakin, which asked for it")
 
 
 def test_the_reason_has_what_raised_the_severity():
