@@ -42,7 +42,8 @@ class Lookups:
     """Looks up both processes of a remote thread and their parents, once for each process.
 
     Modules are looked up only of a process that was not seen to start: of a target and, where there is a call
-    stack, of its creator. For any other the events have them all.
+    stack, of its creator. For any other the events have them all. The kernel's images are looked up once: of those
+    it loads later the events tell.
 
     Without process *events*, which the driver does not have, no exits are known: then a process is looked up again
     after a second, and one that has exited yields a ProcessStop.
@@ -53,6 +54,7 @@ class Lookups:
         self._next_repeat = 0.0
         self._seen_to_start: BoundedMap[int, None] = BoundedMap(_MOST_KNOWN)
         self._looked_up: BoundedMap[int, None] = BoundedMap(_MOST_KNOWN)
+        self._knows_kernel = False
 
     def observe(self, event: Event) -> None:
         """Take the next event in time order."""
@@ -64,11 +66,16 @@ class Lookups:
                 self._seen_to_start.pop(pid)
                 self._looked_up.pop(pid)
 
-    def about(self, thread: RemoteThread, *, creators_modules: bool = False) -> Iterator[LookedUp]:
+    def about(
+        self, thread: RemoteThread, *, creators_modules: bool = False, kernel: bool = False
+    ) -> Iterator[LookedUp]:
         """Yield what the system says about the processes of *thread*, as events at its time.
 
-        With *creators_modules*, also the modules of its creator.
+        With *creators_modules*, also the modules of its creator; with *kernel*, also the kernel's images.
         """
+        if kernel and not self._knows_kernel:
+            self._knows_kernel = True
+            yield from system.kernel_images(thread.time)
         if not self._events and time.monotonic() >= self._next_repeat:
             self._next_repeat = time.monotonic() + _REPEAT_SECONDS
             self._looked_up = BoundedMap(_MOST_KNOWN)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from etwdetect.core.consistency import Consistency
 from etwdetect.core.events import CallStack, ImageLoad, ImageUnload, Loss, ProcessStart, ProcessStop
 from etwdetect.core.filetime import TICKS_PER_SECOND
-from etwdetect.core.rule import DEFAULT_BOUND, RemoteThreadRule
+from etwdetect.core.rule import DEFAULT_BOUND, EXCLUDED_PIDS, RemoteThreadRule
 from etwdetect.live.callback import raw_event
 from etwdetect.live.deferred_images import DeferredImages
 from etwdetect.live.stacks import LiveStacks
@@ -168,7 +168,11 @@ class Stream:
         has_stack = self._enricher.has_stack(thread)
         if has_stack or self._enricher.lacks_path(thread.creator_pid, thread.time):
             self._observe_images(thread.creator_pid, thread.time)
-        for answer in self._lookups.about(thread, creators_modules=has_stack):
+        in_kernel = self._enricher.involved(thread) >= EXCLUDED_PIDS
+        if in_kernel:
+            for pid in EXCLUDED_PIDS:
+                self._observe_images(pid, thread.time)
+        for answer in self._lookups.about(thread, creators_modules=has_stack, kernel=in_kernel):
             if self._tap is not None:
                 self._tap(answer)
             self._enricher.observe(answer)

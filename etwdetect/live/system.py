@@ -12,9 +12,9 @@ import socket
 import subprocess
 from typing import TYPE_CHECKING, Any, Final
 
-from etwdetect.core.events import ImageLoad, ProcessRundown, VolumeMapping
+from etwdetect.core.events import IDLE_PID, ImageLoad, ProcessRundown, VolumeMapping
 from etwdetect.core.filetime import from_unix_seconds
-from etwdetect.windows import accounts
+from etwdetect.windows import accounts, kernel
 from etwdetect.windows import processes as windows_processes
 from etwdetect.windows import volumes as windows_volumes
 
@@ -103,3 +103,12 @@ def modules(pid: int, time: int) -> Iterator[ImageLoad]:
             module.path,
             rundown=True,
         )
+
+
+def kernel_images(time: int) -> Iterator[ImageLoad]:
+    """Yield the images that the kernel has loaded, as found at the FILETIME *time*; perhaps Windows tells none.
+
+    They are of the process without a program, as a system logger lists them.
+    """
+    for image in kernel.images():
+        yield ImageLoad(time, IDLE_PID, image.base, image.size, image=image.path, rundown=True)

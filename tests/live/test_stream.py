@@ -1,5 +1,7 @@
 """What a live stream knows of both processes when a remote thread comes."""
 
+from struct import pack
+
 from etwdetect.core.events import ImageLoad, Loss, ProcessStart, ProcessStop, ThreadStart
 from etwdetect.core.raw import PROCESS, RawEvent
 from etwdetect.enrich.enricher import Enricher
@@ -11,6 +13,7 @@ from etwdetect.sources.decode.encode import encode
 SECOND = 10_000_000
 T = 1_000 * SECOND
 INJECTOR, TARGET = 10, 20
+SYSTEM, DRIVER = 0xFFFF_F802_16C1_0000, 0xFFFF_F802_2000_0000
 PATH = "\\Device\\HarddiskVolume4\\injector.exe"
 
 
@@ -20,7 +23,7 @@ class NoAnswers:
     def observe(self, event):
         pass
 
-    def about(self, _thread, *, creators_modules):  # noqa: ARG002 (its name is its signature)
+    def about(self, _thread, **_asked):
         return ()
 
 
@@ -76,6 +79,21 @@ def test_images_that_were_forgotten_are_said_to_be(monkeypatch):
     raws = [encode(ThreadStart(T, INJECTOR, 11, TARGET, 21, 0x1010))]
     (hit,) = detected(raws, [image(T - 9, TARGET, PATH), image(T - 8, 30, PATH)])
     assert dict(hit.absent)["StartModule"] == "there are more images than are remembered"
+
+
+def test_kernel_frames_are_named_by_the_drivers_that_the_session_saw_and_by_what_the_system_lists():
+    class Kernel(NoAnswers):
+        def about(self, thread, *, kernel, **_asked):
+            return (
+                [ImageLoad(thread.time, 0, SYSTEM, 0x1000, image="ntoskrnl.exe", rundown=True)] if kernel else []
+            )
+
+    frames = pack("<4Q", 0, DRIVER + 5, SYSTEM + 0x53, 0x7FFC_0000_1000)
+    raw = encode(ThreadStart(T, INJECTOR, 11, TARGET, 21))._replace(stacks=((6, frames),))
+    stream = Stream(0, 0, Enricher(source="the session"), Kernel())
+    stream.add([raw], [image(T - 9, 4, "\\SystemRoot\\new.sys", DRIVER)], 0.0)
+    (hit,) = stream.release()
+    assert hit.calls.kernel == "\\SystemRoot\\new.sys+5|ntoskrnl.exe+53"
 
 
 def test_a_session_that_contradicts_itself_says_so():

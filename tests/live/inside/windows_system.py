@@ -85,6 +85,12 @@ def test_this_process_lives_and_one_that_has_ended_does_not(child):
     assert not ownership.is_running(owner)
 
 
+def test_the_kernels_images_are_listed_with_their_places():
+    found = list(system.kernel_images(filetime_now()))
+    assert all(image.rundown and image.pid == 0 and image.base and image.size for image in found)
+    assert any(image.image.lower().endswith("ntoskrnl.exe") for image in found)
+
+
 # -- lookups
 
 
