@@ -108,6 +108,26 @@ def decoded() -> Iterator[bytes]:
                 yield head + raw.payload
 
 
+def stack_pieces() -> Iterator[bytes]:
+    """Yield the pieces of a stack: whole, by keys defined before or later, and with a part that comes alone."""
+    kernel, user = (
+        struct.pack("<2Q", 0xFFFF << 48, (0xFFFF << 48) + 0x53),
+        struct.pack("<2Q", 0x7FFC << 32, 0x1234),
+    )
+    one, two = struct.pack("<Q", 1), struct.pack("<Q", 2)
+    whole, by_keys = [(8, 0, 5, kernel + user)], [(8, 5, 5, one), (8, 6, 6, two), (0, 3, 7, one + kernel)]
+    yield from map(_pieces, (whole, [*by_keys, (0, 4, 9, two + user)], [*by_keys, (0, 3, 1, two + user)]))
+    for match in (0, 1):  # frames, then a key
+        first = [(1, match * 2 + 1, 0, one + kernel)]
+        yield _pieces([*first, (2, match * 2 + 1, 9, one + user), (0, 3, 10, kernel[:8] + user)])
+    yield _pieces([(1, 1, 0, one + kernel * 100 + user * 200)])
+    yield _pieces([(8, 0, 0, kernel + user), (8, 0, 0, user), (8, 6, 0, one)])
+
+
+def _pieces(pieces: Iterable[tuple[int, int, int, bytes]]) -> bytes:
+    return b"".join(struct.pack("<BBBH", *head, len(payload)) + payload for *head, payload in pieces)
+
+
 def _rows(make: Callable[[io.BytesIO], EventWriter], recordings: int = 1) -> bytes:
     file = io.BytesIO()
     writer = make(file)
@@ -241,6 +261,7 @@ def packed_bodies() -> Iterator[bytes]:
 SEEDS: Final[dict[str, Callable[[], Iterator[bytes]]]] = {
     "container": traces,
     "decoding": decoded,
+    "stacks": stack_pieces,
     "events": event_lines,
     "parquet": event_tables,
     "saved": records,

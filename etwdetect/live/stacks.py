@@ -25,6 +25,9 @@ MOST_WAITING: Final = 4096
 LATE: Final = "late: Windows had not told this part when the thread was judged"
 MISSING: Final = "Windows did not tell this part of the stack"
 
+_END: Final = END_OF_PROGRAMS[8]
+"""Live sessions need 64-bit Windows; where the kernel's part ends is the same for 32-bit programs."""
+
 _Of = tuple[int, int, int]
 
 
@@ -46,18 +49,18 @@ class LiveStacks:
         pieces = [piece for record in records if (piece := stack_walk.piece(record, 0)) is not None]
         if is_user_part:
             for piece in pieces:
-                if piece.opcode == MATCH and piece.key is not None:
+                is_of_program = piece.frames[:1] and piece.frames[0] < _END
+                if piece.opcode == MATCH and piece.key is not None and is_of_program:
                     self._user_parts.put(piece.key, piece.frames[:MOST_FRAMES])
             return None
         if not isinstance(event, ThreadStart) or (event.pid == event.creator_pid and not self._of_own):
             return None
         stack = CallStack(event.time, event.creator_pid, event.creator_tid, no_kernel=MISSING, no_user=MISSING)
-        end = END_OF_PROGRAMS[raw.pointer_size]
         for piece in pieces:
             if piece.opcode == WHOLE:
-                kernel = tuple(frame for frame in piece.frames if frame >= end)[:MOST_FRAMES]
-                user = piece.frames[len(kernel) :][:MOST_FRAMES]
-                stack = _with(stack, kernel, user)
+                frames = piece.frames
+                split = next((at for at, frame in enumerate(frames) if frame < _END), len(frames))
+                stack = _with(stack, frames[:split][:MOST_FRAMES], frames[split:][:MOST_FRAMES])
             elif piece.opcode == USER_BY_MATCH and piece.key is not None:
                 self._matches.put(stack[:3], piece.key)
         return stack

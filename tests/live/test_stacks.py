@@ -96,5 +96,18 @@ def test_any_items_make_a_stack_with_a_reason_for_each_missing_part(items):
 
 
 def test_more_frames_than_windows_has_are_cut():
+    stack = taken(LiveStacks(), item(KERNEL[:1] * 300))
+    assert len(stack.kernel_frames) == MOST_FRAMES
+    assert stack.user_frames is None
+
+
+def test_the_user_part_begins_in_the_program_whatever_lies_behind():
+    stack = taken(LiveStacks(), item((*KERNEL, *USER, *KERNEL)))
+    assert parts(stack)[:2] == (KERNEL, USER + KERNEL)
+
+
+def test_kernel_frames_are_no_user_part():
     held = LiveStacks()
-    assert len(taken(held, item(KERNEL[:1] * 300)).kernel_frames) == MOST_FRAMES
+    stack = taken(held, item(KERNEL, 77))
+    held.take(user_part(77, KERNEL), None)
+    assert held.completed(stack).user_frames is None
