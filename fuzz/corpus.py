@@ -33,6 +33,7 @@ from etwdetect.sources.eventdata.parquet import ParquetWriter
 from etwdetect.sources.eventdata.schema import Recording, RecordingStart
 from etwdetect.sources.sysmon import CHANNEL
 from fuzz.targets import DETECTION
+from tests.bytes_by_hand import ANCHOR, buffer, first_buffer, perfinfo_record, thread_start
 from tests.sources.sysmon.evtx_by_hand import HEADER_SIZE, evtx
 
 if TYPE_CHECKING:
@@ -86,8 +87,26 @@ def traces() -> Iterator[bytes]:
         for number in range(20)
     )
     yield _trace((*EVENTS, *coming))
+    yield _trace_with_stacks()
     for sample in sorted((ROOT / "samples").glob("*.etl")):
         yield sample.read_bytes()
+
+
+def _trace_with_stacks() -> bytes:
+    """Return a trace of the kernel logger whose thread start has a kernel part, and a user part by a key."""
+    event, time = struct.pack("<qII", ANCHOR + SECOND, 10, 11), ANCHOR + SECOND + 50
+    kernel, user = (
+        struct.pack("<2Q", 0xFFFF << 48, (0xFFFF << 48) + 0x53),
+        struct.pack("<2Q", 0x7FFC << 32, 0x1234),
+    )
+    key = struct.pack("<Q", 2)
+    records = (
+        thread_start((10, 11), 20, 21, time=ANCHOR + SECOND),  # type: ignore[no-untyped-call]
+        perfinfo_record(0x1820, event + kernel, version=2, time=time),  # type: ignore[no-untyped-call]
+        perfinfo_record(0x1826, event + key, version=2, time=time + 20),  # type: ignore[no-untyped-call]
+        perfinfo_record(0x1824, key + user, version=2, time=time + 40),  # type: ignore[no-untyped-call]
+    )
+    return bytes(first_buffer() + buffer(*records))  # type: ignore[no-untyped-call]
 
 
 def _encoded() -> Iterator[RawEvent]:
