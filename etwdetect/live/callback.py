@@ -32,6 +32,11 @@ UserData at 96."""
 _ITEM: Final = Struct("<2xH2xHQ")
 """EVENT_HEADER_EXTENDED_DATA_ITEM, 16 bytes: ExtType at 2, DataSize at 6, DataPtr at 8."""
 
+_START_KEY: Final = 13
+"""EVENT_HEADER_EXT_TYPE_PROCESS_START_KEY of evntcons.h: a u64, of the process in the header."""
+
+_THREAD_START_ID: Final = 3
+
 _MOST_ITEMS: Final = 16
 """How many items of an event are looked at; Windows has a dozen types of them."""
 
@@ -104,7 +109,8 @@ class RecordQueue:
         # Names are bound once, not for each event. With the whole address space as one buffer, copying a payload
         # is a slice; a ctypes object for each record would cost more than all the rest.
         memory = memoryview((ctypes.c_ubyte * sys.maxsize).from_address(0)).cast("B")
-        unpack, unpack_item, stack_items = _RECORD.unpack_from, _ITEM.unpack_from, STACK_ITEMS
+        unpack, unpack_item, stack_items = _RECORD.unpack_from, _ITEM.unpack_from, STACK_ITEMS | {_START_KEY}
+        has_items = frozenset((_THREAD_START_ID, USER_PART_ID))  # a key comes with each event of a session
         bound, nowhere = self._bound, dict[int, deque[Fields]]()
         queues = {
             provider: {
@@ -128,7 +134,8 @@ class RecordQueue:
                 payload = memory[data : data + size].tobytes()
                 pointer_size = 4 if flags & _32_BIT_HEADER else 8
                 fields: Fields = provider, event_id, version, opcode, time, pid, tid, pointer_size, payload
-                for at in range(items, items + min(count, _MOST_ITEMS) * 16, 16) if count else ():
+                has_any = count and event_id in has_items
+                for at in range(items, items + min(count, _MOST_ITEMS) * 16, 16) if has_any else ():
                     kind, size, data = unpack_item(memory, at)
                     if kind in stack_items:
                         fields += kind, memory[data : data + size].tobytes()
@@ -143,5 +150,7 @@ def raw_event(fields: Fields) -> RawEvent:
     """Return *fields* as a RawEvent."""
     if len(fields) == _PLAIN:
         return RawEvent(*fields)
-    stacks = fields[_PLAIN:]
-    return RawEvent(*fields[:_PLAIN])._replace(stacks=tuple(zip(stacks[::2], stacks[1::2], strict=True)))
+    items = tuple(zip(fields[_PLAIN::2], fields[_PLAIN + 1 :: 2], strict=True))
+    keys = [int.from_bytes(data, "little") for kind, data in items if kind == _START_KEY and len(data) == 8]
+    stacks = tuple(item for item in items if item[0] != _START_KEY)
+    return RawEvent(*fields[:_PLAIN])._replace(stacks=stacks, start_key=keys[0] if keys else None)

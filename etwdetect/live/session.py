@@ -47,6 +47,9 @@ _CAPTURE_STATE: Final = 2  # EVENT_CONTROL_CODE_CAPTURE_STATE
 _EVENT_ID_FILTER: Final = 0x8000_0200  # EVENT_FILTER_TYPE_EVENT_ID
 _STACK_FILTER: Final = 0x8000_1000  # EVENT_FILTER_TYPE_STACKWALK
 _STACK_TRACE: Final = 0x4  # EVENT_ENABLE_PROPERTY_STACK_TRACE
+_START_KEY: Final = 0x80  # EVENT_ENABLE_PROPERTY_PROCESS_START_KEY
+_FIRST_WITH_START_KEY: Final = 10240
+"""Windows 10 1507."""
 _STACK_TRACING_INFO: Final = 3  # TraceStackTracingInfo
 _THREAD_START_ID: Final = 3
 _CLASSIC_START: Final = Struct("<16sB7x")  # CLASSIC_EVENT_ID
@@ -245,6 +248,8 @@ class Session:
         if Extra.STACKS in self.applied.extras:
             filters.append(self._id_filter((_THREAD_START_ID,), _STACK_FILTER))
             properties = _STACK_TRACE
+            if tracing.build() >= _FIRST_WITH_START_KEY:
+                properties |= _START_KEY
         parameters = etw.ProviderParameters(properties, filters).get() if filters else None
         return etw.ProviderInfo("Microsoft-Windows-Kernel-Process", guid, LEVEL, KEYWORDS, 0, parameters)
 

@@ -111,7 +111,22 @@ def test_the_stacks_among_the_extended_items_are_kept_and_nothing_else_of_them()
     queue = RecordQueue()
     raw = encode(EVENTS[1])._replace(stacks=((6, bytes(24)), (13, bytes(8)), (18, bytes(16))))
     give(queue, raw)
-    assert queue.take() == [raw._replace(stacks=((6, bytes(24)), (18, bytes(16))))]
+    assert queue.take() == [raw._replace(stacks=((6, bytes(24)), (18, bytes(16))), start_key=0)]
+
+
+def test_a_start_key_has_eight_bytes():
+    queue = RecordQueue()
+    raw = encode(EVENTS[1])
+    for data in (b"\xff" * 8, b"", bytes(7), bytes(9)):
+        give(queue, raw._replace(stacks=((13, data),)))
+    assert [each.start_key for each in queue.take()] == [2**64 - 1, None, None, None]
+
+
+def test_of_events_that_are_no_thread_starts_no_item_is_kept():
+    queue = RecordQueue()
+    raw = encode(EVENTS[0])
+    give(queue, raw._replace(stacks=((13, bytes(8)), (6, bytes(24)))))
+    assert queue.take() == [raw]
 
 
 def test_the_event_with_the_user_part_of_a_stack_is_kept():

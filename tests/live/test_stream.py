@@ -81,6 +81,50 @@ def test_images_that_were_forgotten_are_said_to_be(monkeypatch):
     assert dict(hit.absent)["StartModule"] == "there are more images than are remembered"
 
 
+def with_key(raw, key):
+    return raw._replace(start_key=key)
+
+
+def own_thread(time, tid):
+    return encode(ThreadStart(time, INJECTOR, 11, INJECTOR, tid))
+
+
+def remote_thread(time):
+    return encode(ThreadStart(time, INJECTOR, 11, TARGET, 21))
+
+
+def test_a_creator_with_another_start_key_is_not_the_process_that_had_its_id():
+    raws = [
+        started(T, INJECTOR, "old.exe"),
+        with_key(own_thread(T + 1, 12), 5),
+        with_key(remote_thread(T + 9), 6),
+    ]
+    (hit,) = detected(raws, [image(T + 3, INJECTOR, PATH)])
+    assert hit.source.image is None
+
+
+def test_a_creator_with_the_same_start_key_or_with_none_is_known():
+    for first, second in ((5, 5), (None, 5), (5, None)):
+        raws = [
+            started(T, INJECTOR, "injector.exe"),
+            with_key(own_thread(T + 1, 12), first),
+            with_key(remote_thread(T + 9), second),
+        ]
+        (hit,) = detected(raws, [])
+        assert hit.source.image == "injector.exe"
+
+
+def test_a_process_that_is_seen_to_start_has_a_key_of_its_own():
+    raws = [
+        with_key(own_thread(T + 1, 12), 5),
+        started(T + 2, INJECTOR, "new.exe"),
+        with_key(remote_thread(T + 9), 6),
+    ]
+    for order in (raws, raws[::-1]):
+        (hit,) = detected(list(order), [])
+        assert hit.source.image == "new.exe"
+
+
 def test_kernel_frames_are_named_by_the_drivers_that_the_session_saw_and_by_what_the_system_lists():
     class Kernel(NoAnswers):
         def about(self, thread, *, kernel, **_asked):

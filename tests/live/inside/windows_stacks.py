@@ -72,6 +72,16 @@ def test_a_user_part_that_does_not_come_in_time_is_late(machine, monitor):
     assert watching.stop()[0] == 0
 
 
+def test_a_creator_with_another_start_key_has_not_the_name_of_the_one_before(machine, monitor):
+    watching = monitor("--stacks", "--format", "json")
+    own = encode(ThreadStart(0, ATTACKER, THREAD, ATTACKER, 400_016))
+    machine.log([*ATTACKER_STARTS, own._replace(stacks=((13, pack("<Q", 5)),))])
+    machine.log([thread(1, item(KERNEL), (13, pack("<Q", 5))), thread(2, item(KERNEL), (13, pack("<Q", 6)))])
+    same, another = records(watching)
+    assert same["SourceImage"].endswith("evil.exe")
+    assert "SourceImage" not in another
+
+
 def test_without_the_option_no_stack_is_asked_for(machine, monitor):
     watching = monitor("--format", "json")
     machine.log([thread(1, item(KERNEL + USER))])
