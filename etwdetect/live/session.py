@@ -245,11 +245,12 @@ class Session:
         filters, properties = [], 0
         if wanted := self.applied.ids:
             filters.append(self._id_filter(wanted))
+            # Given up together: a Windows that refuses the filter is older than the keys.
+            if self.config.file is None and tracing.build() >= _FIRST_WITH_START_KEY:
+                properties |= _START_KEY
         if Extra.STACKS in self.applied.extras:
             filters.append(self._id_filter((_THREAD_START_ID,), _STACK_FILTER))
-            properties = _STACK_TRACE
-            if tracing.build() >= _FIRST_WITH_START_KEY:
-                properties |= _START_KEY
+            properties |= _STACK_TRACE
         parameters = etw.ProviderParameters(properties, filters).get() if filters else None
         return etw.ProviderInfo("Microsoft-Windows-Kernel-Process", guid, LEVEL, KEYWORDS, 0, parameters)
 
