@@ -204,6 +204,8 @@ def main() -> None:
         for remote in (0, 4_000, 20_000):
             traces.images(path, remote)
             table.row(f"65,536 images, {remote:,} remote", path)
+        traces.images(path, 4_000, 920_000)
+        table.row("920,000 images, 4,000 remote", path, runs=1)
         traces.recording(path, 32_000, method=0)
         one, output = scan_many(Path(folder, "many"), path, 1)
         several, same = scan_many(Path(folder, "many"), path, os.cpu_count() or 1)

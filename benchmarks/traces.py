@@ -128,8 +128,8 @@ def recording(path: Path, events: int = 76_000, cpus: int = 8, method: int = XPR
             writer.write(encode(event), number % cpus)
 
 
-def images(path: Path, remote: int, cpus: int = 8) -> None:
-    """Write 8 MiB of noise, 600 processes that map 65,536 images, and *remote* remote threads between them."""
+def images(path: Path, remote: int, count: int = 65_536, cpus: int = 8) -> None:
+    """Write 8 MiB of noise, 600 processes that map *count* images, and *remote* remote threads between them."""
     folder = "\\Device\\HarddiskVolume3\\Windows\\System32\\"
     pids = range(4000, 4000 + 600 * 4, 4)
     layout = system_trace.EVENTS[IMAGE][10].layouts[2]
@@ -141,7 +141,7 @@ def images(path: Path, remote: int, cpus: int = 8) -> None:
             time = START + number * 1000
             writer.write(encode(ProcessStart(time, 900, 904, pid, 900, 1, time, image=f"{folder}{pid}.exe")))
             writer.write(encode(ThreadStart(time + 1, 900, 904, pid, pid + 1, 0x7FF000)))
-        for number in range(65_536):
+        for number in range(count):
             time, pid = START + 600_000 + number * 10, pids[number % len(pids)]
             base, name = _LIBRARIES + (number // len(pids) << 21), f"{folder}library{number // len(pids)}.dll"
             values = {"ProcessId": pid, "ImageBase": base, "ImageSize": 1 << 20, "ImageName": name}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right, insort
+from bisect import bisect_left, bisect_right, insort
 from collections import deque
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar, cast
@@ -40,9 +40,9 @@ class Module(NamedTuple):
 
 def module_of(event: ImageLoad | ImageUnload) -> Module:
     """Return the image that *event* describes."""
-    checksum = getattr(event, "checksum", None)
-    stamp = getattr(event, "time_date_stamp", None)
-    return Module(event.base, event.size, event.image, checksum, stamp, event.time)
+    if isinstance(event, ImageLoad):
+        return Module(event.base, event.size, event.image, event.checksum, event.time_date_stamp, event.time)
+    return Module(event.base, event.size, event.image, None, None, event.time)
 
 
 class ModuleMap:
@@ -115,16 +115,17 @@ class ModuleMap:
 
     def _clear(self, module: Module) -> bool:
         """Remove the images that *module* overlaps, whose unmapping was not recorded; return whether any are."""
-        count = len(self._bases)
-        end = module.base + module.size
-        index = max(bisect_right(self._bases, module.base) - 1, 0)
-        while index < len(self._bases) and self._bases[index] < max(end, module.base + 1):
-            base = self._bases[index]
-            if base == module.base or base + self._modules[base].size > module.base:
-                self._remove(base)
-            else:
-                index += 1
-        return len(self._bases) < count
+        bases, start = self._bases, module.base
+        end = max(start + module.size, start + 1)
+        index = first = bisect_left(bases, start)
+        if index and bases[index - 1] + self._modules[bases[index - 1]].size > start:
+            first -= 1
+        while index < len(bases) and bases[index] < end:
+            index += 1
+        for base in bases[first:index]:
+            del self._modules[base]
+        del bases[first:index]
+        return index > first
 
     def _remove(self, base: int) -> None:
         del self._modules[base]

@@ -15,6 +15,7 @@ from itertools import takewhile
 from struct import Struct
 from typing import TYPE_CHECKING, Final
 
+from etwdetect.core.filetime import LAST_FILETIME
 from etwdetect.core.raw import RawEvent
 from etwdetect.sources.decode import image_pid
 from etwdetect.sources.etl import records
@@ -36,8 +37,10 @@ MOST_OF_ONE: Final = 1 << 18
 
 _ENTRY: Final = Struct("<IH")
 """Before each event: its size in bytes, and the number of its clock or _READ."""
-_USUAL: Final = 512
-"""Few events are larger, in bytes."""
+_READ_AHEAD: Final = 8 << 10
+"""How many bytes of the file are read at once: the events of a process lie together in each block."""
+_NOBODY: Final = -1
+"""In place of the process id of an event that has none, or no valid time stamp."""
 _READ: Final = 0xFFFF
 """In place of a clock's number: the entry is a parsed event, _HEAD and payload. Otherwise it is the record."""
 _HEAD: Final = Struct("<HHBBqIQ16s")
@@ -63,6 +66,9 @@ class DeferredImages:
         """The size of each block in the file, in bytes."""
         self._in_file = 0
         self._places: dict[int, array[int]] | None = None
+        self._window = b""
+        """The bytes of the file that were read last, and where they begin."""
+        self._window_start = 0
 
     def add(self, raw: RawEvent) -> None:
         """Take one event; OSError where the temporary file can't be written."""
@@ -112,10 +118,9 @@ class DeferredImages:
         return self._places.keys()
 
     def __iter__(self) -> Iterator[RawEvent]:
-        """Yield all events in the order in which they were added."""
+        """Yield all events in the order in which they were added; call it before `of`."""
         for _, block in self._all_blocks():
-            for _, event in self._events(block):
-                yield event
+            yield from self._events(block)
 
     def of(self, pid: int, first: int = 0) -> Iterator[RawEvent]:
         """Yield the events of process *pid* in time order, without the ones before number *first*.
@@ -136,29 +141,64 @@ class DeferredImages:
         return takewhile(lambda raw: raw.time <= until, self.of(pid, first))
 
     def _index(self) -> dict[int, array[int]]:
-        """Return the places of each process's events; an event too short to hold a process id has none."""
+        """Return the places of each process's events; an event too short to hold a process id has none.
+
+        On the way, each block in the file is put in order of the processes, so that few reads find those of one.
+        """
         found: dict[int, tuple[array[int], array[int]]] = {}
         count = 0
         for start, block in self._all_blocks():
-            for at, event in self._events(block):
-                pid = image_pid(event)
-                if pid is None:
+            pids, times, places = self._look_through(block)
+            if start < self._in_file:
+                places = self._group(start, block, places, pids)
+            for pid, time, at in zip(pids, times, places, strict=True):
+                if pid == _NOBODY:
                     continue
-                times, places = found.setdefault(pid, (array("q"), array("Q")))
-                if count < MOST_PLACES and len(times) < MOST_OF_ONE:
-                    times.append(event.time)
-                    places.append(start + at)
+                of_one = found.get(pid)
+                if of_one is None:
+                    of_one = found[pid] = array("q"), array("Q")
+                if count < MOST_PLACES and len(of_one[0]) < MOST_OF_ONE:
+                    of_one[0].append(time)
+                    of_one[1].append(start + at)
                     count += 1
                 else:
                     self.cut = True
         return {pid: _in_order(*found.pop(pid)) for pid in tuple(found)}
 
-    def _events(self, block: bytes | bytearray) -> Iterator[tuple[int, RawEvent]]:
-        """Yield each event of *block* and its place there; events without a valid time stamp are left out."""
+    def _look_through(self, block: bytes | bytearray) -> tuple[array[int], array[int], array[int]]:
+        """Return the process id of each event in *block*, or _NOBODY, its FILETIME, and its place there."""
+        pids, times, places = array("q"), array("q"), array("I")
+        at, end = 0, len(block)
+        while at < end:
+            size, clock = _ENTRY.unpack_from(block, at)
+            start = None if clock == _READ else records.image_start(block, at + _ENTRY.size)
+            if start is not None:
+                time, pid = self._clocks[clock].filetime(start[0]), start[1]
+                if not 0 <= time <= LAST_FILETIME:
+                    self.damaged, pid = True, _NOBODY
+            else:
+                time, pid = self._read_start(block, at)
+            pids.append(pid)
+            times.append(time if pid != _NOBODY else 0)
+            places.append(at)
+            at += _ENTRY.size + size
+        return pids, times, places
+
+    def _read_start(self, block: bytes | bytearray, at: int) -> tuple[int, int]:
+        try:
+            event = self._event(block, at)
+        except ValueError:
+            self.damaged = True
+            return 0, _NOBODY
+        pid = image_pid(event)
+        return event.time, _NOBODY if pid is None else pid
+
+    def _events(self, block: bytes | bytearray) -> Iterator[RawEvent]:
+        """Yield each event of *block*; events without a valid time stamp are left out."""
         at = 0
         while at < len(block):
             try:
-                yield at, self._event(block, at)
+                yield self._event(block, at)
             except ValueError:
                 self.damaged = True
             at += _ENTRY.size + _ENTRY.unpack_from(block, at)[0]
@@ -183,14 +223,36 @@ class DeferredImages:
     def _at(self, place: int) -> RawEvent:
         if place >= self._in_file:
             return self._event(self._buffer, place - self._in_file)
-        data = self._read(place, _USUAL)
-        size = _ENTRY.size + int.from_bytes(data[:4], "little")
-        return self._event(data if size <= len(data) else self._read(place, size), 0)
+        at = place - self._window_start
+        entry = self._window[at : at + _ENTRY.size] if at >= 0 else b""
+        end = at + _ENTRY.size + int.from_bytes(entry[:4], "little")
+        if len(entry) < _ENTRY.size or end > len(self._window):
+            self._window, self._window_start, at = self._read(place, _READ_AHEAD), place, 0
+            size = _ENTRY.size + int.from_bytes(self._window[:4], "little")
+            if size > len(self._window):
+                self._window = self._read(place, size)
+        return self._event(self._window, at)
 
     def _read(self, place: int, size: int) -> bytes:
         assert self._file is not None
         self._file.seek(place)
         return self._file.read(size)
+
+    def _group(self, start: int, block: bytes | bytearray, places: array[int], pids: array[int]) -> array[int]:
+        """Write the entries of *block*, which are at *places*, in order of their *pids*; return where each is."""
+        assert self._file is not None
+        order = sorted(range(len(pids)), key=pids.__getitem__)
+        ends = places[1:]
+        ends.append(len(block))
+        moved = array("I", bytes(places.itemsize * len(places)))
+        at = 0
+        for number in order:
+            moved[number] = at
+            at += ends[number] - places[number]
+        self._file.seek(start)
+        view = memoryview(block)
+        self._file.writelines(view[places[number] : ends[number]] for number in order)
+        return moved
 
     def _spill(self) -> None:
         if self._file is None:

@@ -59,6 +59,19 @@ def test_the_events_of_a_process_come_in_order_of_time(limit):
     assert list(images.of(99)) == []
 
 
+@pytest.mark.parametrize("limit", [1, 3000, 100_000], ids=["each to the file", "blocks", "one block"])
+def test_events_of_one_block_and_of_any_size_come_back_with_their_process(limit):
+    pids = [number * 7 % 5 for number in range(200)]
+    events = [
+        raw(pid, 300 - time)._replace(payload=raw(pid, 0).payload + bytes(time % 9 * 1500))
+        for time, pid in enumerate(pids)
+    ]
+    images = filled(events, limit)
+    for pid in range(5):
+        expected = [(event.time, event.payload) for event, of in zip(events, pids, strict=True) if of == pid]
+        assert [(event.time, event.payload) for event in images.of(pid)] == expected[::-1]
+
+
 def test_the_process_stands_in_the_payload_or_for_the_first_version_in_the_header():
     first = RawEvent(IMAGE, 0, 0, 10, 5, 20, 1, 4, u32(0x1000) + u32(0x1000) + u32(99))
     later = RawEvent(IMAGE, 0, 1, 10, 5, 99, 1, 4, u32(0x1000) + u32(0x1000) + u32(20))

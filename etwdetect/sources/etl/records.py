@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from etwdetect.core.events import UNKNOWN_ID
 from etwdetect.core.filetime import LAST_FILETIME
-from etwdetect.core.raw import IMAGE, PROCESS, STACK_WALK, SYSTEM_CONFIG, THREAD, RawEvent
+from etwdetect.core.raw import IMAGE, KERNEL_PROCESS, PROCESS, STACK_WALK, SYSTEM_CONFIG, THREAD, RawEvent
 
 if TYPE_CHECKING:
     from etwdetect.sources.etl.clock import ClockConversion
@@ -105,10 +105,23 @@ STACK_ITEMS: Final = frozenset((5, 6, 17, 18))
 _MOST_STACKS: Final = 4
 """Of one event; Windows adds one, or two where it has the parts apart."""
 
+_EVENT_TYPES: Final = frozenset((0x12, 0x13))
+
 _HAS_EXTENDED_ITEMS: Final = 0x01
 _POINTERS_32: Final = 0x20
 _POINTERS_64: Final = 0x40
 _TYPES_32: Final = frozenset((0x01, 0x03, 0x0A, 0x10, 0x12))
+
+_IMAGE_STARTS: Final = {
+    0x01: Struct("<H2xH10xq8x8xI"),
+    0x02: Struct("<H2xH10xq8x16xI"),
+    0x03: Struct("<H2xH10xq8xI"),
+    0x04: Struct("<H2xH10xq16xI"),
+    0x10: Struct("<H2xH2xq8xI"),
+    0x11: Struct("<H2xH2xq16xI"),
+}
+"""By header type, of the kernel's image records: the version, the size, the raw time stamp, and, behind the header
+and two pointers, the process id."""
 
 
 def hook_ids(provider: bytes, opcodes: frozenset[int]) -> frozenset[int]:
@@ -127,6 +140,24 @@ def raw_time(data: bytearray | bytes, at: int) -> int | None:
     return None
 
 
+def image_start(data: bytearray | bytes, at: int) -> tuple[int, int] | None:
+    """Return the raw time stamp and the process id of the image event whose complete record is at *at*.
+
+    None for the few records that only `read` reads.
+    """
+    layout = _IMAGE_STARTS.get(data[at + 2])
+    if layout is not None and at + layout.size <= len(data):
+        version, size, raw, pid = layout.unpack_from(data, at)
+        # The classic version 0 has the process id in the header alone.
+        return (raw, pid) if version and size >= layout.size else None
+    if data[at + 2] in _EVENT_TYPES and at + _EVENT.size <= len(data):
+        size, _, _, flags, _, _, _, raw, provider, *_ = _EVENT.unpack_from(data, at)
+        place = HEADERS[data[at + 2]][1] + 2 * _event_pointer_size(data[at + 2], flags)
+        if provider == KERNEL_PROCESS and not flags & _HAS_EXTENDED_ITEMS and place + 4 <= size:
+            return raw, int.from_bytes(data[at + place : at + place + 4], "little")
+    return None
+
+
 def read(data: bytearray | bytes, at: int, clock: ClockConversion, offset: int) -> RawEvent:
     """Parse the record at *at*, which `walk` found to be complete; *offset* is its offset in the file.
 
@@ -137,14 +168,11 @@ def read(data: bytearray | bytes, at: int, clock: ClockConversion, offset: int) 
     event_id, end = 0, at
     container: str | None = None
     stacks: tuple[tuple[int, bytes], ...] = ()
-    if header_type in (0x12, 0x13):
+    if header_type in _EVENT_TYPES:
         size, _, _, flags, _, tid, pid, time, provider, event_id, version, _, _, opcode, _, _ = _EVENT.unpack_from(
             data, at
         )
-        if flags & _POINTERS_32:
-            pointer_size = 4
-        elif flags & _POINTERS_64:
-            pointer_size = 8
+        pointer_size = _event_pointer_size(header_type, flags)
         body, end = at + HEADERS[header_type][1], at + size
         if flags & _HAS_EXTENDED_ITEMS:
             body, container, stacks = _extended_items(data, body, end)
@@ -166,6 +194,13 @@ def read(data: bytearray | bytes, at: int, clock: ClockConversion, offset: int) 
     return RawEvent(
         provider, event_id, version, opcode, time, pid, tid, pointer_size, payload, offset, container, stacks
     )
+
+
+def _event_pointer_size(header_type: int, flags: int) -> int:
+    """Return the pointer size of an event that has an EVENT_HEADER with *flags*, or else is of *header_type*."""
+    if flags & (_POINTERS_32 | _POINTERS_64):
+        return 4 if flags & _POINTERS_32 else 8
+    return 4 if header_type in _TYPES_32 else 8
 
 
 def _class_of(hook: int) -> bytes:

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from etwdetect.core.raw import RawEvent
+from etwdetect.sources.decode import image_pid
 from etwdetect.sources.etl import logfile, records
 from etwdetect.sources.etl.clock import ClockConversion
 from tests.bytes_by_hand import (
@@ -16,10 +17,12 @@ from tests.bytes_by_hand import (
     SOME_OTHER_PROVIDER,
     START_TIME,
     THREAD,
+    compact_record,
     event_header_record,
     extended_item,
     full_record,
     logfile_payload,
+    perfinfo_record,
     system_record,
 )
 
@@ -263,3 +266,35 @@ def test_a_message_is_told_by_its_flags_whatever_its_type(flags):
 
 def test_the_fill_behind_the_last_record_is_no_record():
     assert records.KINDS[0xFFFF] == records.Kind.NONE
+
+
+@given(
+    st.integers(0x01, 0x15),
+    st.integers(0, 3),
+    st.sampled_from((0, 0x01, 0x20, 0x40, 0x60)),
+    st.binary(max_size=32),
+)
+def test_what_is_told_of_an_image_at_a_glance_is_what_reading_the_record_tells(
+    header_type, version, flags, payload
+):
+    data = {
+        0x0A: full_record(IMAGE, 10, payload, version=version, pid=7, time=TIME, header_type=0x0A),
+        0x10: perfinfo_record(0x140A, payload, version=version, time=TIME, header_type=0x10),
+        0x11: perfinfo_record(0x140A, payload, version=version, time=TIME),
+        0x12: event_header_record(
+            KERNEL_PROCESS, 5, payload, version=version, pid=7, time=TIME, header_type=0x12, flags=flags
+        ),
+        0x13: event_header_record(KERNEL_PROCESS, 5, payload, version=version, pid=7, time=TIME, flags=flags),
+        0x14: full_record(IMAGE, 10, payload, version=version, pid=7, time=TIME),
+        0x03: compact_record(0x140A, payload, version=version, pid=7, time=TIME, header_type=0x03),
+        0x04: compact_record(0x140A, payload, version=version, pid=7, time=TIME),
+    }.get(
+        header_type,
+        system_record(0x140A, payload, version=version, pid=7, time=TIME, header_type=header_type & 3 or 1),
+    )
+    told = records.image_start(data + b"\xff" * 64, 0)
+    if told is not None:
+        event = read(data)
+        assert (CLOCK.filetime(told[0]), told[1]) == (event.time, image_pid(event))
+    usual = len(payload) >= 20 and header_type in (1, 2, 3, 4, 0x10, 0x11) and version > 0
+    assert told is not None or not usual
