@@ -118,7 +118,7 @@ def fault_of() -> Column:
     for name in _NAMES:
         fault = fault.when(_is_long(name), F.lit(f"has a {name} of more than {MOST_NAME:,} bytes"))
     fault = fault.when(
-        ~F.col("schema_version").between(OLDEST_VERSION, SCHEMA_VERSION),
+        ~_is_known_version(),
         F.concat(F.lit("has the schema version "), F.col("schema_version").cast("string")),
     ).when(
         F.col("code").isNull() & ~F.col("kind").isin(_OTHER_KINDS),
@@ -133,6 +133,10 @@ def fault_of() -> Column:
     fault = fault.when(_is_negative(_COUNT_COLUMNS), F.lit("has a number below zero"))
     fault = fault.when(_is_no_pointer_size(), F.lit("has an invalid pointer_size"))
     return fault.when(_is_no_id(), F.lit("has an invalid id"))
+
+
+def _is_known_version() -> Column:
+    return F.col("schema_version").between(OLDEST_VERSION, SCHEMA_VERSION)
 
 
 def _is_long(name: str) -> Column:
@@ -182,7 +186,7 @@ def rule_rows(events: DataFrame) -> DataFrame:
 def _is_sound() -> Column:
     """Whether a row of a kind that the rule ignores has no fault; null where something is missing."""
     bad = _is_negative(_COUNT_COLUMNS), _is_no_pointer_size(), _is_no_id(), *map(_is_long, _NAMES)
-    good = [F.col("fault").isNull(), F.col("schema_version") == SCHEMA_VERSION]
+    good = [F.col("fault").isNull(), _is_known_version()]
     good += [F.col(name).isNotNull() for name in _NEEDED]
     return reduce(lambda some, more: some & more, [*good, *(~or_false(each) for each in bad)])
 

@@ -193,7 +193,8 @@ def test_made_up_hosts_give_the_very_records_of_their_scans_with_names(spark, tm
     paths.append(write_trace(tmp_path / "evil.etl", attack(source="C:\\\udc80\x1b.exe")))
     register(spark)
     results = collected(detect(spark.read.format("etl").load(str(tmp_path)), names=True, buckets=2))
-    assert faults(results) == []
+    # Where a history has lost the exit of a process, its next first thread may be remote, and that is told.
+    assert [fault for fault in faults(results) if " is first only because " not in fault] == []
     assert records(results) == scanned(paths)
     assert {row["SourceImage"] for row in results if "evil" in row["host"]} == {"C:\\\\udc80\x1b.exe"}
 
