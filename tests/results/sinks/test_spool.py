@@ -264,8 +264,8 @@ def test_what_a_power_failure_took_after_it_was_sent_is_not_missed(run, told, tm
     first.spool.take(2)
     first.spool.settle(2, 0)
     first.spool.finish()
-    whole = (tmp_path / "hits.json").read_text().splitlines(keepends=True)
-    (tmp_path / "hits.json").write_text(whole[0])
+    whole = (tmp_path / "hits.json").read_bytes().splitlines(keepends=True)
+    (tmp_path / "hits.json").write_bytes(whole[0])
     second = run()
     second.write(3)
     assert second.read() == [3]

@@ -1,19 +1,21 @@
 """Events out of .evtx files that the tests write: what is not wanted is taken out, and nothing else changes."""
 
+import importlib
 import io
 import random
 from collections import Counter
 
 import pytest
 
-from etwdetect.sources.sysmon import CHUNK_SIZE, RecordingForm, chunks
-from etwdetect.sources.sysmon.chunks import thin
+from etwdetect.sources.sysmon import CHUNK_SIZE, RecordingForm
 from etwdetect.sources.sysmon.recording import SysmonFile
 from tests.sources.sysmon.events import ACCESS, MUTATIONS, START, THREAD, lines, reader
 from tests.sources.sysmon.evtx_by_hand import HEADER_SIZE
 from tests.sources.sysmon.evtx_by_hand import evtx as written
 
 parser = pytest.importorskip("evtx").PyEvtxParser
+pytest.importorskip("numpy")
+chunks = importlib.import_module("etwdetect.sources.sysmon.chunks")
 
 FILE = {"UtcTime": "2020-10-22 01:40:56.444", "TargetFilename": "C:\\a.txt"}
 OTHER = 11, FILE
@@ -32,7 +34,7 @@ def read(data):
 
 def thinned(data, wanted=(8,)):
     file = bytearray(data)
-    count = thin(file, HEADER_SIZE, (len(data) - HEADER_SIZE) // CHUNK_SIZE, wanted)
+    count = chunks.thin(file, HEADER_SIZE, (len(data) - HEADER_SIZE) // CHUNK_SIZE, wanted)
     return bytes(file[: HEADER_SIZE + count * CHUNK_SIZE])
 
 
