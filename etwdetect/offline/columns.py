@@ -6,8 +6,7 @@ kept, and decoded when it is. Events that are rare or unusual are decoded at onc
 
 from __future__ import annotations
 
-import weakref
-from typing import IO, TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -27,6 +26,7 @@ from etwdetect.core.prefilter import PROCESS_RUNDOWN, PROCESS_START, PROCESS_STO
 from etwdetect.core.raw import KERNEL_PROCESS, THREAD
 from etwdetect.offline import runs
 from etwdetect.offline.runs import ROW, SortedRuns, key_of, keys_of, time_of
+from etwdetect.offline.spilled import SpilledBytes
 from etwdetect.sources.decode import Decoder
 from etwdetect.sources.decode.columns import FIRST_OF_KERNEL_PROCESS, IMAGE, THREAD_STOP, decode_columns
 from etwdetect.sources.etl import records
@@ -291,14 +291,8 @@ class Columns:
                 self._prescan(thread_event(row))
 
 
-class _Records:
+class _Records(SpilledBytes):
     """Records of process events as they are in the trace, beyond a limit in a temporary file."""
-
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._buffer = bytearray()
-        self._in_file = 0
-        self._file: IO[bytes] | None = None
 
     def add(self, record: bytes | bytearray) -> int:
         """Take a record; return its place. OSError where the temporary file can't be written."""
@@ -312,21 +306,8 @@ class _Records:
         """Return the record at *place*."""
         if place >= self._in_file:
             return _record(self._buffer, place - self._in_file)
-        assert self._file is not None
-        self._file.seek(place)
-        head = self._file.read(records.START.size)
-        return head + self._file.read(_size(head, 0) - len(head))
-
-    def _spill(self) -> None:
-        if self._file is None:
-            import tempfile  # noqa: PLC0415 (lazy import: fast start-up)
-
-            self._file = tempfile.TemporaryFile()  # noqa: SIM115
-            weakref.finalize(self, self._file.close)
-        self._file.seek(0, 2)
-        self._file.write(self._buffer)
-        self._in_file += len(self._buffer)
-        self._buffer = bytearray()
+        head = self._read(place, records.START.size)
+        return head + self._read(place + len(head), _size(head, 0) - len(head))
 
 
 def _size(data: bytes | bytearray, at: int) -> int:

@@ -7,7 +7,6 @@ a limit, beyond it in an anonymous temporary file.
 
 from __future__ import annotations
 
-import weakref
 from array import array
 from bisect import bisect_left
 from collections import Counter
@@ -17,12 +16,12 @@ from typing import TYPE_CHECKING, Final
 
 from etwdetect.core.filetime import LAST_FILETIME
 from etwdetect.core.raw import RawEvent
+from etwdetect.offline.spilled import SpilledBytes
 from etwdetect.sources.decode import image_pid
 from etwdetect.sources.etl import records
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
-    from typing import IO
 
     from etwdetect.sources.etl.clock import ClockConversion
 
@@ -46,25 +45,20 @@ _READ: Final = 0xFFFF
 _HEAD: Final = Struct("<HHBBqIQ16s")
 
 
-class DeferredImages:
+class DeferredImages(SpilledBytes):
     """Takes the image events of traces in any order, and yields those of a process in time order.
 
     `cut` says that there were too many to index, `damaged` that some had no valid time stamp.
     """
 
     def __init__(self, limit: int = DEFAULT_LIMIT) -> None:
+        super().__init__(limit)
         self.cut = False
         self.damaged = False
         self.hooks: Counter[bytes] = Counter()
         """How many kernel records were added, by the two bytes of their hook id."""
-        self._limit = limit
         self._count = 0
-        self._buffer = bytearray()
         self._clocks: list[ClockConversion] = []
-        self._file: IO[bytes] | None = None
-        self._blocks: list[int] = []
-        """The size of each block in the file, in bytes."""
-        self._in_file = 0
         self._places: dict[int, array[int]] | None = None
         self._window = b""
         """The bytes of the file that were read last, and where they begin."""
@@ -233,11 +227,6 @@ class DeferredImages:
                 self._window = self._read(place, size)
         return self._event(self._window, at)
 
-    def _read(self, place: int, size: int) -> bytes:
-        assert self._file is not None
-        self._file.seek(place)
-        return self._file.read(size)
-
     def _group(self, start: int, block: bytes | bytearray, places: array[int], pids: array[int]) -> array[int]:
         """Write the entries of *block*, which are at *places*, in order of their *pids*; return where each is."""
         assert self._file is not None
@@ -253,18 +242,6 @@ class DeferredImages:
         view = memoryview(block)
         self._file.writelines(view[places[number] : ends[number]] for number in order)
         return moved
-
-    def _spill(self) -> None:
-        if self._file is None:
-            import tempfile  # noqa: PLC0415 (lazy import: fast start-up)
-
-            self._file = tempfile.TemporaryFile()  # noqa: SIM115
-            weakref.finalize(self, self._file.close)  # the events may never be read
-        self._file.seek(0, 2)
-        self._file.write(self._buffer)
-        self._blocks.append(len(self._buffer))
-        self._in_file += len(self._buffer)
-        self._buffer = bytearray()
 
 
 def _in_order(times: array[int], places: array[int]) -> array[int]:

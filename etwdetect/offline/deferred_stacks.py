@@ -7,7 +7,6 @@ once more for the frames behind the keys in these.
 
 from __future__ import annotations
 
-import weakref
 from array import array
 from bisect import bisect_left
 from collections import defaultdict
@@ -18,6 +17,7 @@ from etwdetect.core.events import MOST_FRAMES, CallStack
 from etwdetect.core.filetime import TICKS_PER_MILLISECOND
 from etwdetect.core.raw import EVENT_TRACING, KERNEL_PROCESS, STACK_WALK
 from etwdetect.enrich.fields import END_OF_PROGRAMS
+from etwdetect.offline.spilled import SpilledBytes
 from etwdetect.sources.decode import stack_walk
 from etwdetect.sources.decode.stack_walk import KERNEL_BY_KEY, MATCH, MATCH_BY_KEY, USER_BY_KEY, USER_BY_MATCH
 from etwdetect.sources.etl.clock import SYSTEM_TIME
@@ -25,7 +25,6 @@ from etwdetect.sources.etl.records import HEADERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from typing import IO
 
     from etwdetect.core.events import ThreadStart
     from etwdetect.core.raw import RawEvent
@@ -86,23 +85,18 @@ class _Found(NamedTuple):
     place: int
 
 
-class DeferredStacks:
+class DeferredStacks(SpilledBytes):
     """Takes the records of call stacks of traces in any order, and returns those of thread starts.
 
     `damaged` counts the records that were too short, of those that were looked into.
     """
 
     def __init__(self, limit: int = DEFAULT_LIMIT) -> None:
+        super().__init__(limit)
         self.damaged = 0
-        self._limit = limit
         self._traces: list[Trace] = []
         self._begins: list[int] = []
         """Of each trace: how many bytes were put aside before it."""
-        self._buffer = bytearray()
-        self._file: IO[bytes] | None = None
-        self._blocks: list[int] = []
-        """The size of each block in the file, in bytes."""
-        self._in_file = 0
         self._tellings: dict[tuple[int, int, int, int], array[int]] = {}
         """Of each thread start in another process, by both ends: the FILETIMEs at which it is told."""
         self._own: set[_Of] = set()
@@ -318,23 +312,6 @@ class DeferredStacks:
         if place >= self._in_file:
             return stack_walk.piece(self._buffer, place - self._in_file)
         return stack_walk.piece(self._read(place, _LARGEST_RECORD), 0)
-
-    def _read(self, place: int, size: int) -> bytes:
-        assert self._file is not None
-        self._file.seek(place)
-        return self._file.read(size)
-
-    def _spill(self) -> None:
-        if self._file is None:
-            import tempfile  # noqa: PLC0415 (lazy import: fast start-up)
-
-            self._file = tempfile.TemporaryFile()  # noqa: SIM115
-            weakref.finalize(self, self._file.close)  # no stack may ever be asked for
-        self._file.seek(0, 2)
-        self._file.write(self._buffer)
-        self._blocks.append(len(self._buffer))
-        self._in_file += len(self._buffer)
-        self._buffer = bytearray()
 
 
 def _kept(parts: set[tuple[int, ...]], missing: str) -> tuple[tuple[int, ...] | None, str | None]:
