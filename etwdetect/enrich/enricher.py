@@ -96,7 +96,6 @@ class Enricher:
         self._host = host
         self._kinds = kinds or Kinds()
         self._paths = Paths(drives)
-        """The container of the creator of the latest thread."""
         self._processes = ProcessTracker()
         self._images = ImageFinder(self._processes, source, pointer_size)
         self._starts = StartFinder(self._images, self._paths, source, files, pointer_size)
