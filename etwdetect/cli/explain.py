@@ -13,6 +13,7 @@ from etwdetect.cli.limits import OutputLimit, limit_option
 from etwdetect.cli.status import Status, of_all
 from etwdetect.enrich.call_fields import CALL_FIELDS
 from etwdetect.enrich.fields import FIELDS
+from etwdetect.enrich.kind_rules import SEVERITIES
 from etwdetect.enrich.kinds import AT_LEAST
 from etwdetect.results.clock import Clock
 from etwdetect.results.formats.text import stack_text, text_line
@@ -111,8 +112,11 @@ def _made(outcome: RuleOutcome, detection: Detection) -> str:
     """Return what one rule says of *detection*."""
     missed = outcome.missed
     if missed is None:
-        words = {AT_LEAST: f"that the severity is at least {outcome.rule.at_least}"}
-        decided = " and ".join(words.get(name, name) for name in outcome.assigned)
+        at_least = outcome.rule.at_least
+        raises = f"that the severity is at least {at_least}"
+        decided = " and ".join(raises if name == AT_LEAST else name for name in outcome.assigned)
+        if outcome.assigned == (AT_LEAST,) and at_least == SEVERITIES[-1]:
+            return "fits, adds its reason"
         return f"fits, decides {decided}" if decided else "fits, but comes later"
     value = FIELDS[missed.field](detection)
     known = ", ".join((value,) if isinstance(value, str) else value or ()) or "unknown"

@@ -66,6 +66,15 @@ def test_it_shows_what_the_filters_pass(etwdetect):
     assert "2 filtered out" in done.err
 
 
+def test_a_rule_that_only_tells_adds_its_reason_and_one_that_raises_decides(etwdetect, own):
+    rule = '[[rule]]\nname = "{0}"\nat_least = "{0}"\nreason = "{0} it says"\nwhen = {{}}\n'
+    own.write_text(rule.format("informational") + rule.format("low"), "utf-8")
+    lines = etwdetect("explain", SAMPLE, "--images", IMAGES, "--rules", own).out.splitlines()
+    assert lines[2].endswith("; informational it says; low it says")
+    assert f"  informational ({own}): fits, adds its reason" in lines
+    assert f"  low ({own}): fits, decides that the severity is at least low" in lines
+
+
 def test_saved_results_are_explained_as_their_trace_is(etwdetect, tmp_path):
     etwdetect("scan", SAMPLE, "--images", IMAGES, "--format", "json", "-o", tmp_path / "saved.json")
     saved, first = etwdetect("explain", tmp_path / "saved.json"), etwdetect("explain", SAMPLE, "--images", IMAGES)
