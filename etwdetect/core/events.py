@@ -19,7 +19,10 @@ MOST_FRAMES: Final = 256
 
 
 class ProcessStart(NamedTuple):
-    """A process was created. The creator may differ from the parent, which a program can choose."""
+    """A process was created. The creator may differ from the parent, which a program can choose.
+
+    *sequence* is its ProcessSequenceNumber, which no other process of the boot has: told from Windows 10 1903 on.
+    """
 
     time: int
     creator_pid: int
@@ -31,6 +34,7 @@ class ProcessStart(NamedTuple):
     sid: bytes | None = None
     image: str | None = None
     command_line: str | None = None
+    sequence: int | None = None
 
 
 class ProcessRundown(NamedTuple):
@@ -44,6 +48,7 @@ class ProcessRundown(NamedTuple):
     sid: bytes | None = None
     image: str | None = None
     command_line: str | None = None
+    sequence: int | None = None
 
 
 class ProcessStop(NamedTuple):
@@ -57,12 +62,14 @@ class ProcessStop(NamedTuple):
     sid: bytes | None = None
     image: str | None = None
     command_line: str | None = None
+    sequence: int | None = None
 
 
 class ThreadStart(NamedTuple):
     """Thread *tid* was created in process *pid* by thread *creator_tid* of process *creator_pid*.
 
-    *container* is the id of the container that the creator runs in.
+    *container* is the id of the container that the creator runs in. *creator_key* is the creator's process start
+    key, a u64 that no other process of the boot has.
     """
 
     time: int
@@ -72,6 +79,7 @@ class ThreadStart(NamedTuple):
     tid: int
     start_address: int | None = None
     container: str | None = None
+    creator_key: int | None = None
 
 
 class CallStack(NamedTuple):

@@ -37,7 +37,7 @@ class RawEvent(NamedTuple):
     *pointer_size* is 4 or 8 bytes. *offset* is the offset in the file for messages, of the record or of the
     compressed buffer around it. *container* is the id of the container that the thread runs in, where
     the header has it. *stacks* are the header's extended items that hold a call stack, as (type, data).
-    *start_key* is the process start key of *pid*, which live thread starts may have.
+    *start_key* is the process start key of *pid*, where the header has it.
     """
 
     provider: bytes

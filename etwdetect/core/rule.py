@@ -237,7 +237,7 @@ class RemoteThreadRule:
                 self._may_miss(event)
         else:
             self.counts.remote += 1
-            return RemoteThread(*event[:-1], evidence=self._evidence(event))
+            return RemoteThread(*event[:6], evidence=self._evidence(event))
         return None
 
     def _may_miss(self, event: ThreadStart) -> None:

@@ -118,7 +118,7 @@ class Enricher:
             ProcessStop: processes.stop,
             ImageLoad: self._images.load,
             ImageUnload: self._images.unload,
-            ThreadStart: starts.pools.observe,
+            ThreadStart: self._thread_created,
             VolumeMapping: self._mapped,
             MachineName: self._named,
             Loss: self._images.lost,
@@ -155,6 +155,10 @@ class Enricher:
         """Whether the process *pid* is known at *time*, that of the latest event, by a bare name only."""
         process = self._processes.at(pid, time)
         return process is not None and process.name is not None
+
+    def is_another_creator(self, event: ThreadStart) -> bool:
+        """Whether the creator of *event*, the next one, is not the process that had its id before."""
+        return self._processes.is_another_creator(event)
 
     def has_stack(self, thread: RemoteThread) -> bool:
         """Whether frames of a program are known from which *thread*, the event observed last, was created."""
@@ -300,6 +304,10 @@ class Enricher:
         coming = (event.image for event in islice(self._images.coming.of(pid), _FIRST_IMAGES))
         for path in (*first, *coming):
             self._paths.notice(path)
+
+    def _thread_created(self, event: ThreadStart) -> None:
+        self._processes.create_thread(event)
+        self._starts.pools.observe(event)
 
     def _mapped(self, event: VolumeMapping) -> None:
         self._paths.learn(event.device, event.path)

@@ -27,7 +27,7 @@ from etwdetect.enrich.tracked_process import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from etwdetect.core.events import ImageLoad, ImageUnload, ProcessRundown, ProcessStop
+    from etwdetect.core.events import ImageLoad, ImageUnload, ProcessRundown, ProcessStop, ThreadStart
     from etwdetect.enrich.tracked_process import KnownProcess
 
 MOST_PROCESSES: Final = 65_536
@@ -53,6 +53,8 @@ class ProcessTracker:
         self._just_exited: dict[int, TrackedProcess] = {}
         """The processes that exited at the time of the latest exit."""
         self._latest_exit = 0
+        self._keys: BoundedMap[int, int] = BoundedMap(bound)
+        """By process id: the start key of the process that created a thread."""
         self._forgotten = ForgottenProcesses(bound)
         self.contradictions: Counter[str] = Counter()
         """How many events do not agree with earlier ones of the same process, by evidence."""
@@ -115,6 +117,7 @@ class ProcessTracker:
                 process.release()
             self._just_exited.clear()
             self._latest_exit = event.time
+        self._keys.pop(event.pid)
         ended = self._running.pop(event.pid) or self._new(event.pid)
         self._forgotten.discard(event.pid)
         if learn_from(ended, event):
@@ -123,6 +126,27 @@ class ProcessTracker:
         if len(self._just_exited) < self._bound:
             self._just_exited[event.pid] = ended
         self._last_exit.put(event.pid, event.time)
+
+    def is_another_creator(self, event: ThreadStart) -> bool:
+        """Whether the creator of *event*, the next one, is another process than had its id before, by its key.
+
+        The exit of that one, and the start of the creator, were lost then.
+        """
+        if event.creator_key is None:
+            return False
+        known = self._keys.get(event.creator_pid)
+        return known is not None and known != event.creator_key
+
+    def create_thread(self, event: ThreadStart) -> None:
+        """Take the start of a thread, which may show that its creator is another process than before."""
+        if event.creator_key is None:
+            return
+        if self.is_another_creator(event):
+            before = self._running.pop(event.creator_pid)
+            if before is not None:
+                before.release()
+            self._last_exit.put(event.creator_pid, event.time - 1)
+        self._keys.put(event.creator_pid, event.creator_key)
 
     def load(self, event: ImageLoad) -> None:
         """Take the mapping of an image."""
@@ -230,6 +254,7 @@ class ProcessTracker:
             if not is_same_program(*names):
                 self._contradict(RENAMED, process, by)
             process.release()
+        self._keys.pop(pid)
         self._track(pid, by)
 
     def _contradict(self, evidence: str, *processes: TrackedProcess) -> None:

@@ -188,7 +188,7 @@ def merged(known: KnownProcess, event: KnownProcess | ProcessStop) -> KnownProce
     """Return *known* with the fields that only *event*, of the same process, has."""
     missing = {
         name: new
-        for name in ("parent_pid", "session_id", "create_time", "sid", "command_line")
+        for name in ("parent_pid", "session_id", "create_time", "sid", "command_line", "sequence")
         if getattr(known, name) in (None, "") and (new := getattr(event, name)) is not None
     }
     if event.image and is_same_program(known.image, event.image) and _says_more(event.image, known.image or ""):
@@ -204,6 +204,10 @@ def _says_more(image: str, than: str) -> bool:
 def is_another(known: KnownProcess, event: ProcessRundown | ProcessStop) -> bool:
     """Whether *event* is about a process other than *known*, whose exit was then not recorded."""
     started, listed_start = start_time(known), event.create_time
+    if started is not None and listed_start == started:
+        return False
+    if known.sequence is not None and event.sequence is not None:
+        return known.sequence != event.sequence
     if started is not None and listed_start is not None:
         return abs(started - listed_start) > SAME_START
     return not is_same_program(known.image, event.image)

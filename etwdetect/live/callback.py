@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from etwdetect.core.raw import EVENT_TRACING, IMAGE, KERNEL_PROCESS, LOST_EVENTS, PROCESS, THREAD, RawEvent
 from etwdetect.sources.decode import system_trace
-from etwdetect.sources.etl.records import STACK_ITEMS
+from etwdetect.sources.etl.records import STACK_ITEMS, START_KEY_ITEM
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,9 +31,6 @@ UserData at 96."""
 
 _ITEM: Final = Struct("<2xH2xHQ")
 """EVENT_HEADER_EXTENDED_DATA_ITEM, 16 bytes: ExtType at 2, DataSize at 6, DataPtr at 8."""
-
-_START_KEY: Final = 13
-"""EVENT_HEADER_EXT_TYPE_PROCESS_START_KEY of evntcons.h: a u64, of the process in the header."""
 
 _THREAD_START_ID: Final = 3
 
@@ -109,7 +106,7 @@ class RecordQueue:
         # Names are bound once, not for each event. With the whole address space as one buffer, copying a payload
         # is a slice; a ctypes object for each record would cost more than all the rest.
         memory = memoryview((ctypes.c_ubyte * sys.maxsize).from_address(0)).cast("B")
-        unpack, unpack_item, stack_items = _RECORD.unpack_from, _ITEM.unpack_from, STACK_ITEMS | {_START_KEY}
+        unpack, unpack_item, stack_items = _RECORD.unpack_from, _ITEM.unpack_from, STACK_ITEMS | {START_KEY_ITEM}
         has_items = frozenset((_THREAD_START_ID, USER_PART_ID))  # a key comes with each event of a session
         bound, nowhere = self._bound, dict[int, deque[Fields]]()
         queues = {
@@ -151,6 +148,6 @@ def raw_event(fields: Fields) -> RawEvent:
     if len(fields) == _PLAIN:
         return RawEvent(*fields)
     items = tuple(zip(fields[_PLAIN::2], fields[_PLAIN + 1 :: 2], strict=True))
-    keys = [int.from_bytes(data, "little") for kind, data in items if kind == _START_KEY and len(data) == 8]
-    stacks = tuple(item for item in items if item[0] != _START_KEY)
+    keys = [int.from_bytes(data, "little") for kind, data in items if kind == START_KEY_ITEM and len(data) == 8]
+    stacks = tuple(item for item in items if item[0] != START_KEY_ITEM)
     return RawEvent(*fields[:_PLAIN])._replace(stacks=stacks, start_key=keys[0] if keys else None)

@@ -246,7 +246,7 @@ class Session:
         if wanted := self.applied.ids:
             filters.append(self._id_filter(wanted))
             # Given up together: a Windows that refuses the filter is older than the keys.
-            if self.config.file is None and tracing.build() >= _FIRST_WITH_START_KEY:
+            if tracing.build() >= _FIRST_WITH_START_KEY:
                 properties |= _START_KEY
         if Extra.STACKS in self.applied.extras:
             filters.append(self._id_filter((_THREAD_START_ID,), _STACK_FILTER))

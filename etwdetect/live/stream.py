@@ -11,7 +11,6 @@ from etwdetect.core.rule import DEFAULT_BOUND, EXCLUDED_PIDS, RemoteThreadRule
 from etwdetect.live.callback import raw_event
 from etwdetect.live.deferred_images import DeferredImages
 from etwdetect.live.stacks import LiveStacks
-from etwdetect.live.start_keys import CreatorKeys
 from etwdetect.live.window import ReorderWindow
 from etwdetect.pipeline import Pipeline
 from etwdetect.sources.decode import Decoder
@@ -71,7 +70,6 @@ class Stream:
         self._enricher = enricher
         self._images = DeferredImages()
         self._stacks = LiveStacks()
-        self._keys = CreatorKeys()
         self._tap = tap
         self._lookups = lookups
         self._delay = delay
@@ -113,8 +111,6 @@ class Stream:
         decode = self._decoder.decode
         for raw in raws:
             event = decode(raw)
-            if raw.start_key is not None and isinstance(event, ThreadStart):
-                self._keys.take(event, raw.start_key)
             if raw.stacks:
                 stack = self._stacks.take(raw, event)
                 if stack is not None:
@@ -161,18 +157,11 @@ class Stream:
             self._tap(event)
         if isinstance(event, (ProcessStart, ProcessStop)):
             self._images.drop(event.pid, event.time)
-            self._keys.forget(event.pid)
-        elif isinstance(event, ThreadStart) and self._keys.is_another(event):
-            self._end(event.creator_pid, event.time - 1)
+        elif isinstance(event, ThreadStart) and self._enricher.is_another_creator(event):
+            self._images.drop(event.creator_pid, event.time - 1)
+            self._lookups.observe(ProcessStop(event.time - 1, event.creator_pid))
         self._lookups.observe(event)
         self._pipeline.observe(event)
-
-    def _end(self, pid: int, time: int) -> None:
-        """Let what is known of *pid* end at *time*: its exit was lost. The rule, as the driver, is not told."""
-        stop = ProcessStop(time, pid)
-        self._images.drop(pid, time)
-        self._lookups.observe(stop)
-        self._enricher.observe(stop)
 
     def _look_around(self, thread: RemoteThread) -> None:
         """Show the enricher what it must know of *thread*: images of both processes, and the system's answers."""

@@ -126,8 +126,8 @@ class Reading:
     def read(self, trace: Trace, ahead: int, progress: Progress | None, *, in_columns: bool) -> None:
         """Read a trace file; *ahead* is how much later its FILETIMEs of raw times are than the first file's.
 
-        With *in_columns*, a large trace becomes `columns`. Where that turns out to have several sources, reading
-        ends, and `needs_objects` tells.
+        With *in_columns*, a large trace becomes `columns`. Where that turns out to have several sources, or start
+        keys, which the enrichment must see of all thread starts, reading ends, and `needs_objects` tells.
         """
         reading = FileReading(self, trace, ahead, digests=self._digests)
         self.stacks.begin(trace)
@@ -139,7 +139,7 @@ class Reading:
                 self._take(found, reading, trace, progress)
                 continue
             self.columns.take(found, reading)
-            if len(self.sources) > 1:
+            if len(self.sources) > 1 or reading.has_keys:
                 self.needs_objects = True
                 return
             if progress:
@@ -253,6 +253,8 @@ class FileReading:
         self.keep_image = reading.images.keeper(trace.clock)
         self.watch = _Watch()
         self.sources: dict[bytes, Source] = {}
+        self.has_keys = False
+        """Whether thread starts have the start keys of their creators."""
         self._reading = reading
         self._ahead = ahead
         self._digests = digests
@@ -276,7 +278,9 @@ class FileReading:
             self._reading.name(event)  # its time says nothing
             return event
         source.covers(event.time, event.time)
-        source.has_threads |= isinstance(event, ThreadStart)
+        if isinstance(event, ThreadStart):
+            source.has_threads = True
+            self.has_keys |= event.creator_key is not None
         return event
 
     def add(self, event: Event, raw: RawEvent) -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from etwdetect.core.events import ImageLoad, ProcessRundown, ProcessStart, ProcessStop
+from etwdetect.core.events import ImageLoad, ProcessRundown, ProcessStart, ProcessStop, ThreadStart
 from etwdetect.enrich.process_tracker import ProcessTracker
 from etwdetect.enrich.tracked_process import start_time
 
@@ -34,6 +34,7 @@ class Following:
             ProcessRundown: self.processes.list,
             ProcessStop: self.processes.stop,
             ImageLoad: self.processes.load,
+            ThreadStart: self.processes.create_thread,
         }
         handlers[type(event)](event)
         self.time = event.time
@@ -365,3 +366,56 @@ def test_a_parent_is_who_had_its_id_when_the_child_began(steps):
         names.time += 1
         for child, image_of_parent in parents.items():
             assert names.parent(child) == (image_of_parent and (image_of_parent, None))
+
+
+def with_key(time, key, creator=10):
+    return ThreadStart(time, creator, 11, 20, 21, creator_key=key)
+
+
+@pytest.mark.parametrize(("keys", "image"), [((5, 6), None), ((5, 5), "a"), ((None, 6), "a"), ((5, None), "a")])
+def test_a_creator_with_another_start_key_is_another_process(keys, image):
+    following = Following()
+    following.observe(started(1, 10, "a"))
+    for time, key in enumerate(keys, 2):
+        following.observe(with_key(time, key))
+    assert following.image(10) == image
+
+
+@pytest.mark.parametrize(
+    "between", [ProcessStop(3, 10), started(900 * MILLISECOND, 10, "b")], ids=["exit", "start"]
+)
+def test_a_process_that_is_told_to_start_or_to_exit_has_a_key_of_its_own(between):
+    following = Following()
+    for event in (started(1, 10, "a"), with_key(2, 5), between):
+        following.observe(event)
+    assert not following.processes.is_another_creator(with_key(901 * MILLISECOND, 6))
+
+
+def test_a_creator_with_another_key_is_not_the_process_that_is_listed_later():
+    following = Following()
+    following.prescan(listed(9, 10, "b"))
+    for event in (with_key(2, 5), with_key(3, 6)):
+        following.observe(event)
+    assert following.image(10) is None
+
+
+def test_a_process_is_another_where_the_sequence_number_is_and_the_time_of_its_start_does_not_tell():
+    first = ProcessRundown(1, 10, create_time=MILLISECOND, image="a", sequence=7)
+    for change, image in (
+        ({"create_time": 2 * MILLISECOND, "sequence": 8}, "b"),
+        ({"create_time": 2 * MILLISECOND}, "a"),
+        ({"create_time": None, "sequence": 8}, "b"),
+        ({"create_time": 900 * MILLISECOND}, "a"),
+        ({"sequence": 8}, "a"),
+    ):
+        following = Following()
+        following.observe(first)
+        following.observe(first._replace(time=2, image="b", **change))
+        assert following.image(10) == image
+
+
+def test_a_sequence_number_that_only_one_event_tells_is_kept():
+    following = Following()
+    following.observe(listed(1, 10, "a"))
+    following.observe(listed(2, 10, "a")._replace(sequence=7))
+    assert following.at(10).known.sequence == 7

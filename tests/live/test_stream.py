@@ -125,6 +125,12 @@ def test_a_process_that_is_seen_to_start_has_a_key_of_its_own():
         assert hit.source.image == "new.exe"
 
 
+def test_the_images_of_a_creator_with_another_start_key_are_forgotten():
+    raws = [with_key(own_thread(T + 1, 12), 5), with_key(remote_thread(T + 9), 6)]
+    (hit,) = detected(raws, [image(T, INJECTOR, PATH), image(T + 2, INJECTOR, PATH)])
+    assert hit.source.image is None
+
+
 def test_kernel_frames_are_named_by_the_drivers_that_the_session_saw_and_by_what_the_system_lists():
     class Kernel(NoAnswers):
         def about(self, thread, *, kernel, **_asked):

@@ -51,18 +51,20 @@ def kernel_process_event(chance, time):  # noqa: PLR0911 (a kind each)
     pid, creator, tid = chance.choice(PIDS), chance.choice((*PIDS, UNKNOWN_ID)), chance.randrange(5, 12)
     creator = chance.choice((creator, pid))
     created, name = chance.choice((time, 0, START, START - 10**8)), chance.choice(NAMES)
+    sequence = chance.choice((None, None, 7, 8))
     kind = chance.randrange(20)
     if kind < 9:
         tid = chance.choice((tid, chance.randrange(10**6)))
         return encode(ThreadStart(time, creator, 5, pid, tid, chance.choice(ADDRESSES)))
     if kind < 12:
-        start = ProcessStart(time, creator, tid, pid, chance.choice(PIDS), 1, created, image=name)
+        start = ProcessStart(time, creator, tid, pid, chance.choice(PIDS), 1, created, None, name, None, sequence)
         return encode(start, version=chance.randrange(6))
     if kind < 15:
-        stop = ProcessStop(time, pid, create_time=created, image=chance.choice(("svchost.exe", "cmd.exe", "")))
+        image = chance.choice(("svchost.exe", "cmd.exe", ""))
+        stop = ProcessStop(time, pid, create_time=created, image=image, sequence=sequence)
         return encode(stop, version=chance.randrange(3))
     if kind < 16:
-        listed = ProcessRundown(time, pid, chance.choice(PIDS), 1, created, image=name)
+        listed = ProcessRundown(time, pid, chance.choice(PIDS), 1, created, None, name, None, sequence)
         return encode(listed, version=chance.randrange(4))
     if kind < 17:
         return encode(ThreadStop(time, pid, tid))
@@ -115,7 +117,7 @@ def spoiled(chance, raw):  # noqa: PLR0911 (a fault each)
 def trace_of(seed, length, spread):
     """Return a trace of *length* events, whose times are up to *spread* out of order."""
     chance = random.Random(seed)
-    of_kernel = chance.randrange(3) == 0
+    of_kernel, has_keys = chance.randrange(3) == 0, chance.randrange(8) == 0
     cpus, time, file = chance.choice((1, 2, 4)), START, BytesIO()
     with TraceWriter(file, TraceOptions(START, cpus=cpus)) as writer:
         for _ in range(length):
@@ -125,6 +127,8 @@ def trace_of(seed, length, spread):
             raw = spoiled(
                 chance, (kernel_logger_event if of_kernel != other else kernel_process_event)(chance, at)
             )
+            if has_keys and raw.id == 3:
+                raw = raw._replace(start_key=chance.choice((None, 5, 6)))
             for _ in range(1 + (chance.randrange(40) == 0)):
                 writer.write(raw, cpu=chance.randrange(cpus))
             if chance.randrange(20) == 0:

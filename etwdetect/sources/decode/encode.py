@@ -61,7 +61,16 @@ def encode(event: Event, pointer_size: int = 8, version: int | None = None) -> R
         version = _NEWEST_COMMON[event_id]
     payload = EVENTS[event_id].layouts[version].pack(pointer_size, values)
     return RawEvent(
-        KERNEL_PROCESS, event_id, version, _OPCODES[event_id], event.time, pid, tid, pointer_size, payload
+        KERNEL_PROCESS,
+        event_id,
+        version,
+        _OPCODES[event_id],
+        event.time,
+        pid,
+        tid,
+        pointer_size,
+        payload,
+        start_key=event.creator_key if isinstance(event, ThreadStart) else None,
     )
 
 
@@ -72,6 +81,7 @@ def _process(event: ProcessStart | ProcessRundown | ProcessStop) -> dict[str, Va
         "SessionID": event.session_id,
         "CreateTime": event.create_time,
         "ImageName": event.image,
+        "ProcessSequenceNumber": event.sequence,
     }
 
 

@@ -35,12 +35,12 @@ _POINTER_SIZES: Final = (4, 8)
 
 def process_start(raw: RawEvent, pid: int, parent_pid: int | None, *rest: Any) -> ProcessStart:  # noqa: ANN401
     """Build the start of process *pid*; the header has the creator's ids."""
-    return ProcessStart(raw.time, raw.pid, raw.tid, pid & _ID_MASK, _id(parent_pid), *rest)
+    return ProcessStart(raw.time, raw.pid, raw.tid, pid & _ID_MASK, _id(parent_pid), *_with_sequence(*rest))
 
 
 def process_rundown(raw: RawEvent, pid: int, parent_pid: int | None, *rest: Any) -> ProcessRundown:  # noqa: ANN401
     """Build the rundown of process *pid*; the header's ids mean nothing."""
-    return ProcessRundown(raw.time, pid & _ID_MASK, _id(parent_pid), *rest)
+    return ProcessRundown(raw.time, pid & _ID_MASK, _id(parent_pid), *_with_sequence(*rest))
 
 
 def _id(value: int | None) -> int | None:
@@ -48,14 +48,19 @@ def _id(value: int | None) -> int | None:
     return None if value is None else value & _ID_MASK
 
 
+def _with_sequence(*rest: Any) -> tuple[Any, ...]:  # noqa: ANN401
+    """Return the fields behind the parent's id; a sequence number, the last of them, of 0 is none."""
+    return (*rest[:5], *(sequence or None for sequence in rest[5:]))
+
+
 def process_stop(raw: RawEvent, pid: int, parent_pid: int | None, *rest: Any) -> ProcessStop:  # noqa: ANN401
     """Build the exit of process *pid*."""
-    return ProcessStop(raw.time, pid & _ID_MASK, _id(parent_pid), *rest)
+    return ProcessStop(raw.time, pid & _ID_MASK, _id(parent_pid), *_with_sequence(*rest))
 
 
 def thread_start(raw: RawEvent, pid: int, tid: int, start_address: int | None) -> ThreadStart:
     """Build the start of thread *tid* in process *pid*; the header has the creator's ids."""
-    return ThreadStart(raw.time, raw.pid, raw.tid, pid, tid, start_address, raw.container)
+    return ThreadStart(raw.time, raw.pid, raw.tid, pid, tid, start_address, raw.container, raw.start_key)
 
 
 def thread_rundown(raw: RawEvent, pid: int, tid: int, start_address: int | None) -> ThreadRundown:

@@ -14,6 +14,7 @@ from etwdetect.sources.decode.layout import Layout
 
 PROCESS_FIELDS: Final = (
     "ProcessID", "ParentProcessID", "SessionID", "CreateTime", "UserSID", "ImageName", "CommandLine",
+    "ProcessSequenceNumber",
 )  # fmt: skip
 
 _START_V0 = Layout("ProcessID u32, CreateTime u64, ParentProcessID u32, SessionID u32, ImageName utf16")

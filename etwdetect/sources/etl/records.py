@@ -94,16 +94,24 @@ _FULL = Struct("<HBBBBHIIq16s")
 _EVENT = Struct("<HBBHHIIq16sHBBBBHQ")
 _EXTENDED_ITEM = Struct("<HHHH")
 _TIME = Struct("<q")
+_START_KEY = Struct("<Q")
 _PERFINFO_TYPES: Final = frozenset((0x10, 0x11))
 
 _CONTAINER_ID: Final = 16
 """EVENT_HEADER_EXT_TYPE_CONTAINER_ID of evntcons.h: a GUID as 36 bytes of text."""
 _MOST_OF_AN_ID: Final = 64
+START_KEY_ITEM: Final = 13
+"""EVENT_HEADER_EXT_TYPE_PROCESS_START_KEY of evntcons.h: a u64, of the process in the header."""
+
 STACK_ITEMS: Final = frozenset((5, 6, 17, 18))
 """EVENT_HEADER_EXT_TYPE_STACK_TRACE32 and 64, STACK_KEY32 and 64 of evntcons.h."""
 
 _MOST_STACKS: Final = 4
 """Of one event; Windows adds one, or two where it has the parts apart."""
+
+_Items = tuple[str | None, tuple[tuple[int, bytes], ...], int | None]
+"""What extended items say: the container's id, the stacks, and the process start key."""
+_NO_ITEMS: Final[_Items] = (None, (), None)
 
 _EVENT_TYPES: Final = frozenset((0x12, 0x13))
 
@@ -166,8 +174,7 @@ def read(data: bytearray | bytes, at: int, clock: ClockConversion, offset: int) 
     header_type = data[at + 2]
     pointer_size = 4 if header_type in _TYPES_32 else 8
     event_id, end = 0, at
-    container: str | None = None
-    stacks: tuple[tuple[int, bytes], ...] = ()
+    items = _NO_ITEMS
     if header_type in _EVENT_TYPES:
         size, _, _, flags, _, tid, pid, time, provider, event_id, version, _, _, opcode, _, _ = _EVENT.unpack_from(
             data, at
@@ -175,7 +182,7 @@ def read(data: bytearray | bytes, at: int, clock: ClockConversion, offset: int) 
         pointer_size = _event_pointer_size(header_type, flags)
         body, end = at + HEADERS[header_type][1], at + size
         if flags & _HAS_EXTENDED_ITEMS:
-            body, container, stacks = _extended_items(data, body, end)
+            body, items = _extended_items(data, body, end)
     elif header_type in (0x0A, 0x14):
         size, _, _, opcode, _, version, tid, pid, time, provider = _FULL.unpack_from(data, at)
         body, end = at + HEADERS[header_type][1], at + size
@@ -191,9 +198,7 @@ def read(data: bytearray | bytes, at: int, clock: ClockConversion, offset: int) 
     if not 0 <= time <= LAST_FILETIME:
         raise ValueError("a record's time stamp is out of range")
     payload = bytes(data[body:end])
-    return RawEvent(
-        provider, event_id, version, opcode, time, pid, tid, pointer_size, payload, offset, container, stacks
-    )
+    return RawEvent(provider, event_id, version, opcode, time, pid, tid, pointer_size, payload, offset, *items)
 
 
 def _event_pointer_size(header_type: int, flags: int) -> int:
@@ -207,15 +212,12 @@ def _class_of(hook: int) -> bytes:
     return IMAGE if hook == _IMAGE_LOAD_HOOK else _HOOK_GROUPS.get(hook >> 8, b"")
 
 
-def _extended_items(
-    data: bytearray | bytes, at: int, end: int
-) -> tuple[int, str | None, tuple[tuple[int, bytes], ...]]:
-    """Return the offset of the payload, after the extended items at *at*, the container's id, and the stacks.
+def _extended_items(data: bytearray | bytes, at: int, end: int) -> tuple[int, _Items]:
+    """Return the offset of the payload, after the extended items at *at*, and what these say.
 
     An item is {u16 whole size, u16 type, u16 another follows, u16 data size, data}, padded to its whole size.
     """
-    container = None
-    stacks: tuple[tuple[int, bytes], ...] = ()
+    container, stacks, start_key = _NO_ITEMS
     while at + _EXTENDED_ITEM.size <= end:
         whole, item_type, another_follows, size = _EXTENDED_ITEM.unpack_from(data, at)
         if whole < _EXTENDED_ITEM.size + size or at + whole > end:
@@ -225,7 +227,9 @@ def _extended_items(
             container = text.rstrip(b"\0").decode("ascii", "backslashreplace") or None
         elif item_type in STACK_ITEMS and len(stacks) < _MOST_STACKS:
             stacks += ((item_type, bytes(data[at + _EXTENDED_ITEM.size : at + _EXTENDED_ITEM.size + size])),)
+        elif item_type == START_KEY_ITEM and size == _START_KEY.size:
+            (start_key,) = _START_KEY.unpack_from(data, at + _EXTENDED_ITEM.size)
         at += whole
         if not another_follows & 1:
-            return at, container, stacks
+            return at, (container, stacks, start_key)
     raise ValueError("a record's extended items are inconsistent")

@@ -44,10 +44,13 @@ def pack_record(
 ) -> bytes:
     """Return *event* as a record with the given header and the raw *time*, without padding at its end.
 
-    *items* are extended items (type, data), which only an EVENT_HEADER can have. The hook id of a kernel record
-    follows from the event's class and opcode. Raises ValueError if the header type does not fit the event.
+    *items* are extended items (type, data), which only an EVENT_HEADER can have; a start key is one more. The
+    hook id of a kernel record follows from the event's class and opcode. Raises ValueError if the header type does
+    not fit the event.
     """
     body = event.payload
+    if event.start_key is not None:
+        items = (*items, (records.START_KEY_ITEM, event.start_key.to_bytes(8, "little")))
     if header_type in (EVENT_HEADER32, EVENT_HEADER64):
         flags = _POINTER_FLAGS[event.pointer_size] | (_HAS_EXTENDED_ITEMS if items else 0)
         body = pack_items(items) + body

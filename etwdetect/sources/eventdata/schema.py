@@ -271,6 +271,8 @@ COLUMNS: Final = (
     Column("no_kernel", "string", _write_name, _read_name),
     Column("no_user", "string", _write_name, _read_name),
     Column("container", "string", _write_name, _read_name),
+    Column("creator_key", "int64", _write_u64, _read_u64),
+    Column("sequence", "int64", _write_u64, _read_u64),
     Column("trace", "string", _write_name, _read_name),
     Column("trace_sha256", "string", _same, _read_sha256),
 )

@@ -41,7 +41,8 @@ KNOWN = {"parent_pid": 7000, "session_id": 3, "create_time": BORN, "image": IMAG
 @pytest.mark.parametrize("version", range(6))
 def test_a_process_start_of_every_version_tells_all_it_knows(decoded, version, pointer_size):
     event = decoded(KERNEL_PROCESS, 1, version, starts(version), pointer_size)
-    assert event == ProcessStart(TIME, 111, 222, 9320, **KNOWN)
+    sequence = 0xAAAA_BBBB_CCCC if version >= 3 else None
+    assert event == ProcessStart(TIME, 111, 222, 9320, **KNOWN, sequence=sequence)
 
 
 def test_the_creator_of_a_process_is_in_the_header_and_not_the_parent(decoded):
@@ -57,7 +58,7 @@ def test_a_mandatory_label_of_any_length_moves_the_image_name(decoded, version):
 @pytest.mark.parametrize("version", range(4))
 def test_a_process_rundown_is_laid_out_as_the_start_two_versions_on(decoded, version):
     event = decoded(KERNEL_PROCESS, 15, version, starts(version + 2))
-    assert event == ProcessRundown(TIME, 9320, **KNOWN)
+    assert event == ProcessRundown(TIME, 9320, **KNOWN, sequence=0xAAAA_BBBB_CCCC if version else None)
 
 
 STOP_HEAD = u64(BORN) + u64(BORN + 9) + u32(0xC0000005) + u32(1) + u32(40) + u64(4096) + u64(8192)
@@ -75,8 +76,13 @@ STOP_COUNTERS = u64(123456789) + u32(1) + u32(2) + u32(3) + u32(4) + u32(5)
 def test_a_process_stop_of_every_version_tells_its_process(decoded, version, payload, name_at):
     assert payload.index(b"notepad.exe") == name_at
     assert decoded(KERNEL_PROCESS, 2, version, payload) == ProcessStop(
-        TIME, 9320, create_time=BORN, image="notepad.exe"
+        TIME, 9320, create_time=BORN, image="notepad.exe", sequence=77 if version == 2 else None
     )
+
+
+def test_a_sequence_number_of_0_is_none(decoded):
+    payload = starts(3).replace(u64(0xAAAA_BBBB_CCCC), u64(0))
+    assert decoded(KERNEL_PROCESS, 1, 3, payload).sequence is None
 
 
 def thread_fields(size):

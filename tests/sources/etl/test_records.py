@@ -177,6 +177,15 @@ def test_an_extended_item_written_out_is_stepped_over():
 
 
 @pytest.mark.parametrize(
+    ("item_type", "data", "key"),
+    [(13, bytes(range(1, 9)), 0x0807060504030201), (13, b"1234", None), (12, b"12345678", None)],
+)
+def test_item_13_has_the_start_key_in_8_bytes(item_type, data, key):
+    items = extended_item(b"", more=True) + extended_item(data, item_type=item_type)
+    assert read(event_header_record(KERNEL_PROCESS, 3, extended=items)).start_key == key
+
+
+@pytest.mark.parametrize(
     "items",
     [
         pytest.param(b"\x07\x00\x00\x00", id="no room for an item"),

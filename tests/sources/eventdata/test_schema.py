@@ -8,7 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from etwdetect.core import events
-from etwdetect.core.events import MOST_FRAMES, Event, ImageLoad, Loss, ProcessStart, ThreadStart, ThreadStop
+from etwdetect.core.events import (
+    MOST_FRAMES,
+    Event,
+    ImageLoad,
+    Loss,
+    ProcessStart,
+    ProcessStop,
+    ThreadStart,
+    ThreadStop,
+)
 from etwdetect.core.filetime import LAST_FILETIME
 from etwdetect.sources.eventdata.schema import (
     COLUMNS,
@@ -44,6 +53,8 @@ VALUES = {
     "path": TEXT,
     "name": TEXT,
     "container": TEXT,
+    "creator_key": U64,
+    "sequence": U64,
     "trace": TEXT,
     "trace_sha256": st.text("0123456789abcdef", min_size=64, max_size=64),
     "pointer_size": st.sampled_from((4, 8)),
@@ -145,3 +156,11 @@ def test_a_sid_that_is_no_hex_and_a_truth_that_is_none_are_told():
 def test_the_kinds_are_named_as_the_records():
     assert all(getattr(events, name, RecordingStart) is kind for name, kind in KINDS.items())
     assert KINDS["Loss"] is Loss
+
+
+def test_a_row_from_before_start_keys_and_sequence_numbers_is_read():
+    row = {"schema_version": 1, "host": "PC7", "recording": "a", "seq": 9, "time": 10, "pid": 3}
+    thread = row | {"kind": "ThreadStart", "creator_pid": 1, "creator_tid": 2, "tid": 4}
+    assert from_row(thread).event == ThreadStart(10, 1, 2, 3, 4)
+    assert from_row(row | {"kind": "ProcessStop"}).event == ProcessStop(10, 3)
+    assert to_row(HERE, 0, ThreadStart(10, 1, 2, 3, 4, creator_key=2**64 - 1))["creator_key"] == -1
