@@ -8,7 +8,6 @@ a chunk with anything else in it stays as it is. Layout: https://github.com/liby
 from __future__ import annotations
 
 from functools import lru_cache
-from struct import Struct
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -23,11 +22,11 @@ if TYPE_CHECKING:
 
     Numbers = npt.NDArray[np.int64]
     Bytes = npt.NDArray[np.uint8]
+    Flags = npt.NDArray[np.bool_]
 
 _FIRST_RECORD: Final = 512
 _FREE_SPACE: Final = 48
 """Where a chunk's header has the offset of the space that no record has taken."""
-_U32: Final = Struct("<I")
 _RECORD_MAGIC: Final = 0x2A2A
 _BEGINNING: Final = 38
 """Of a record: magic, size, number, time, the beginning of the event, and the id and the place of its template."""
@@ -49,17 +48,16 @@ def thin(data: bytearray, begin: int, chunk_count: int, wanted: Collection[int])
 
     Chunks without one go; of the others each keeps its first record. Return how many chunks there are left.
     """
-    records, counts = _records(data, begin, chunk_count)
+    chunks = np.frombuffer(data, np.uint8)[begin : begin + chunk_count * CHUNK_SIZE]
+    records, counts = _records(chunks)
     if not len(records):
         return chunk_count
-    chunks = np.frombuffer(data, np.uint8)[begin : begin + chunk_count * CHUNK_SIZE]
     chunk = np.repeat(np.arange(chunk_count), counts)
     ids, is_usual = _event_ids(chunks, records)
     is_wanted = np.isin(ids, np.fromiter(wanted, np.int64))
     has_any = np.bincount(chunk[is_wanted], minlength=chunk_count) > 0
-    is_thin = (np.bincount(chunk[~is_usual], minlength=chunk_count) == 0) & (np.array(counts) > 0)
-    is_first = np.concatenate(([True], chunk[1:] != chunk[:-1]))
-    kept = (is_wanted | is_first) & is_thin[chunk]
+    is_thin = (np.bincount(chunk[~is_usual], minlength=chunk_count) == 0) & (counts > 0)
+    kept = (is_wanted | _borders(chunk)[0]) & is_thin[chunk]
     _grow(chunks, records[kept], chunk[kept])
     stays = ~is_thin | has_any
     if not stays.all():
@@ -68,24 +66,36 @@ def thin(data: bytearray, begin: int, chunk_count: int, wanted: Collection[int])
     return int(np.count_nonzero(stays))
 
 
-def _records(data: bytearray, base: int, chunk_count: int) -> tuple[Numbers, list[int]]:
-    """Return the offsets of all records behind *base*, and how many each chunk has: none if a size is odd."""
-    read, offsets, counts = _U32.unpack_from, [], []
-    for begin in range(base, base + chunk_count * CHUNK_SIZE, CHUNK_SIZE):
-        found, offset = [], begin + _FIRST_RECORD
-        end = begin + min(read(data, begin + _FREE_SPACE)[0], CHUNK_SIZE)
-        while offset + _BEGINNING <= end:
-            found.append(offset)
-            size = read(data, offset + 4)[0]
-            offset += size if size > _BEGINNING else CHUNK_SIZE
-        if offset != end:
-            found = []
-        offsets += found
-        counts.append(len(found))
-    return np.array(offsets, np.int64) - base, counts
+def _records(chunks: Bytes) -> tuple[Numbers, Numbers]:
+    """Return the offsets of the records in *chunks*, and how many each has: none where there are gaps.
+
+    A record begins at a multiple of 8, with its magic and its size: looking for that takes a fifth of the time of
+    going from one to the next. What only looks like one leaves a gap.
+    """
+    words = chunks.view("<u4")
+    offsets = 8 * np.flatnonzero(words[::2] == _RECORD_MAGIC)
+    begins = np.arange(0, len(chunks), CHUNK_SIZE)
+    ends = begins + np.minimum(words[begins // 4 + _FREE_SPACE // 4], CHUNK_SIZE)
+    chunk = offsets // CHUNK_SIZE
+    inside = (offsets >= begins[chunk] + _FIRST_RECORD) & (offsets + _BEGINNING <= ends[chunk])
+    offsets, chunk = offsets[inside], chunk[inside]
+    first, last = _borders(chunk)
+    following = np.where(last, ends[chunk], np.append(offsets[1:], 0))
+    whole = offsets + words[offsets // 4 + 1] == following
+    whole &= ~first | (offsets == begins[chunk] + _FIRST_RECORD)
+    has_gap = np.zeros(len(begins), bool)
+    has_gap[chunk[~whole]] = True
+    offsets = offsets[~has_gap[chunk]]
+    return offsets, np.bincount(offsets // CHUNK_SIZE, minlength=len(begins))
 
 
-def _event_ids(data: Bytes, records: Numbers) -> tuple[Numbers, npt.NDArray[np.bool_]]:
+def _borders(chunk: Numbers) -> tuple[Flags, Flags]:
+    """Return for each record, of which *chunk* has the chunk's number, if it is the first and the last in it."""
+    differs = chunk[1:] != chunk[:-1]
+    return np.append(True, differs)[: len(chunk)], np.append(differs, True)[-len(chunk) :]
+
+
+def _event_ids(data: Bytes, records: Numbers) -> tuple[Numbers, Flags]:
     """Return the ids of the events at *records*, and which of these have the usual shape."""
     head = _at(data, records, _BEGINNING)
     size, template = _u32(head[:, 4:8]), _u32(head[:, 34:38])
@@ -129,9 +139,7 @@ def _grow(data: Bytes, records: Numbers, chunk: Numbers) -> None:
     """Have each of *records* reach to the next one in its chunk, or to the end of all."""
     begin = chunk * CHUNK_SIZE
     ends = begin + np.minimum(_u32(_at(data, begin + _FREE_SPACE, 4)), CHUNK_SIZE)
-    following = np.append(records[1:], 0)
-    is_last = np.append(chunk[1:] != chunk[:-1], [True])[: len(chunk)]
-    sizes = (np.where(is_last, ends, following) - records).astype("<u4")
+    sizes = (np.where(_borders(chunk)[1], ends, np.append(records[1:], 0)) - records).astype("<u4")
     data[(records + 4)[:, None] + np.arange(4)] = sizes.view(np.uint8).reshape(-1, 4)
 
 

@@ -110,6 +110,7 @@ class _Chunk:
         body += struct.pack("<I", len(values))
         body += b"".join(struct.pack("<HBB", len(value), kind, 0) for kind, value in values)
         body += b"".join(value for _, value in values) + b"\0"
+        body += bytes(-(24 + len(body) + 4) % 8)  # records begin at multiples of 8
         size = 24 + len(body) + 4
         if self._end + size > CHUNK_SIZE:
             return False

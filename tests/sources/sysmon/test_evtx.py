@@ -85,6 +85,12 @@ def test_a_chunk_that_is_not_as_windows_writes_it_stays_as_it_is(offset):
     assert thinned(data) == data
 
 
+def test_what_looks_like_a_record_within_one_hides_no_event():
+    data = written([*numbered(20), (OTHER[0], FILE | {"TargetFilename": "\u2a2a\0" * 8})])
+    assert thinned(data) == data
+    assert len(read(data)[0]) == 3
+
+
 def mutated(data, chance):
     data = bytearray(data)
     for _ in range(chance.randint(1, 12)):
