@@ -8,10 +8,9 @@ a chunk with anything else in it stays as it is. Layout: https://github.com/liby
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 
 from etwdetect.sources.sysmon import CHUNK_SIZE
 
@@ -30,14 +29,25 @@ _FREE_SPACE: Final = 48
 _RECORD_MAGIC: Final = 0x2A2A
 _BEGINNING: Final = 38
 """Of a record: magic, size, number, time, the beginning of the event, and the id and the place of its template."""
-_INSTANCE: Final = (0x0F, 1, 1, 0, 0x0C, 1)
+_HEAD: Final = np.dtype(
+    {
+        "names": ["magic", "size", "fragment", "instance", "template"],
+        "formats": ["<u4", "<u4", "<u4", "<u2", "<u4"],
+        "offsets": [0, 4, 24, 28, 34],
+        "itemsize": _BEGINNING,
+    }
+)
+_FRAGMENT, _INSTANCE = 0x0001_010F, 0x010C
+_U32: Final = np.dtype("<u4")
 _TEMPLATE_HEADER: Final = 24
 _SIZE_AT: Final = 20
 """Where a template has the size of what is behind its header."""
 _EVENT_ID: Final = 3
 """The number of the value that is the event's id."""
 _UINT16: Final = 6
-_FIRST_VALUES: Final = (1, 0, 4, 0, 1, 0, 4, 0, 2, 0, _UINT16, 0, 2, 0, _UINT16, 0)
+_VALUES: Final = np.dtype([("count", "<u4"), ("level", "<u8"), ("ids", "<u8")])
+_LEVEL: Final = 0x0004_0001_0004_0001
+_IDS: Final = _UINT16 << 48 | 2 << 32 | _UINT16 << 16 | 2
 """Size and type of the values up to the id. Readers go by the one or the other, so both must be as usual."""
 _EVENT_ID_AT: Final = 4
 """How many bytes of values are before it."""
@@ -97,48 +107,42 @@ def _borders(chunk: Numbers) -> tuple[Flags, Flags]:
 
 def _event_ids(data: Bytes, records: Numbers) -> tuple[Numbers, Flags]:
     """Return the ids of the events at *records*, and which of these have the usual shape."""
-    head = _at(data, records, _BEGINNING)
-    size, template = _u32(head[:, 4:8]), _u32(head[:, 34:38])
-    usual = (_u32(head[:, :4]) == _RECORD_MAGIC) & (head[:, 24:30] == _INSTANCE).all(axis=1)
+    head = _at(data, records, _HEAD)
+    usual = (head["fragment"] == _FRAGMENT) & (head["instance"] == _INSTANCE)
+    usual &= head["template"] < CHUNK_SIZE - _TEMPLATE_HEADER
     begin = records - records % CHUNK_SIZE
-    is_here = template == records - begin + _BEGINNING
-    usual &= template < CHUNK_SIZE - _TEMPLATE_HEADER
-    place = begin + np.where(usual, template, 0)
-    _, firsts, numbers = np.unique(place, return_index=True, return_inverse=True)
-    known = [_is_usual_template(data, int(place[first]), int(template[first])) for first in firsts]
-    usual &= np.array(known)[numbers]
-    behind = np.where(is_here & usual, _TEMPLATE_HEADER + _u32(_at(data, place + _SIZE_AT, 4)), 0)
+    place = begin + np.where(usual, head["template"], 0)
+    places = np.unique(place)
+    known = np.array([_is_usual_template(data, each) for each in places.tolist()])
+    usual &= known[np.searchsorted(places, place)]
+    is_here = place == records + _BEGINNING
+    behind = np.where(is_here & usual, _TEMPLATE_HEADER + _at(data, place + _SIZE_AT, _U32), 0)
     values = records + _BEGINNING + behind
-    end = records + size
-    usual &= values + 4 + len(_FIRST_VALUES) <= np.minimum(end, len(data))
-    described = _at(data, np.where(usual, values, 0), 4 + len(_FIRST_VALUES))
-    usual &= (described[:, 4:] == _FIRST_VALUES).all(axis=1)
-    count = _u32(described[:, :4])
-    at = values + 4 + 4 * count + _EVENT_ID_AT
-    usual &= (count > _EVENT_ID) & (at + 2 <= end)
+    end = records + head["size"]
+    usual &= values + _VALUES.itemsize <= np.minimum(end, len(data))
+    described = _at(data, np.where(usual, values, 0), _VALUES)
+    usual &= (described["level"] == _LEVEL) & (described["ids"] == _IDS)
+    at = values + 4 + 4 * described["count"].astype(np.int64) + _EVENT_ID_AT
+    usual &= (described["count"] > _EVENT_ID) & (at + 2 <= end)
     at = np.where(usual, at, 0)
-    return data[at] | data[at + 1].astype(np.int64) << 8, usual
+    return _at(data, at, np.dtype("<u2")).astype(np.int64), usual
 
 
-def _at(data: Bytes, places: Numbers, size: int) -> Bytes:
-    """Return a row of the *size* bytes at each of *places*."""
-    return sliding_window_view(data, size)[places]
+def _at(data: Bytes, places: Numbers, kind: np.dtype[Any]) -> npt.NDArray[Any]:
+    """Return what is at each of *places*, wherever they are."""
+    return np.ndarray(len(data) - kind.itemsize + 1, kind, data, strides=(1,))[places]
 
 
-def _u32(four: Bytes) -> Numbers:
-    return np.ascontiguousarray(four).view("<u4")[:, 0].astype(np.int64)
-
-
-def _is_usual_template(data: Bytes, place: int, offset: int) -> bool:
+def _is_usual_template(data: Bytes, place: int) -> bool:
     begin = place + _TEMPLATE_HEADER
     size = int.from_bytes(data[place + _SIZE_AT : begin].tobytes(), "little")
-    return size < CHUNK_SIZE and _is_usual(data[begin : begin + size].tobytes(), offset + _TEMPLATE_HEADER)
+    return size < CHUNK_SIZE and _is_usual(data[begin : begin + size].tobytes(), begin % CHUNK_SIZE)
 
 
 def _grow(data: Bytes, records: Numbers, chunk: Numbers) -> None:
     """Have each of *records* reach to the next one in its chunk, or to the end of all."""
     begin = chunk * CHUNK_SIZE
-    ends = begin + np.minimum(_u32(_at(data, begin + _FREE_SPACE, 4)), CHUNK_SIZE)
+    ends = begin + np.minimum(_at(data, begin + _FREE_SPACE, _U32), CHUNK_SIZE)
     sizes = (np.where(_borders(chunk)[1], ends, np.append(records[1:], 0)) - records).astype("<u4")
     data[(records + 4)[:, None] + np.arange(4)] = sizes.view(np.uint8).reshape(-1, 4)
 
