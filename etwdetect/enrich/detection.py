@@ -18,7 +18,7 @@ _Class = TypeVar("_Class")
 
 @dataclass_transform(frozen_default=True)
 def _record(cls: type[_Class]) -> type[_Class]:
-    """Make a dataclass that type checkers hold frozen: one that is frozen at run time takes eight times as long."""
+    """Make a dataclass that type checkers hold frozen: to be so at run time takes eight times as long."""
     return dataclass(slots=True, unsafe_hash=True)(cls)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import fields
-from functools import lru_cache
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -73,7 +72,9 @@ class SysmonEnricher:
         """By host and process id: when processes with it started, and their keys."""
         self._exits: BoundedMap[Hashable, int] = BoundedMap(_MAX_PROCESSES)
         self._accesses: BoundedMap[Hashable, deque[SysmonAccess]] = BoundedMap(_MAX_PAIRS, _MAX_TEXT)
-        self._deferred: BoundedMap[tuple[str, str], deque[DeferredAccess]] = BoundedMap(_MAX_PAIRS, _MAX_TEXT)
+        self._deferred: BoundedMap[Hashable, deque[DeferredAccess]] = BoundedMap(_MAX_PAIRS, _MAX_TEXT)
+        self._last_told: tuple[SysmonAccess | None, _Told] = (None, ())
+        """The access that was told last, and how: many threads follow one access."""
         self._handlers: dict[type, Callable[..., object]] = {
             SysmonThread: self._thread,
             SysmonAccess: self._access,
@@ -142,15 +143,19 @@ class SysmonEnricher:
 
     def _access_before(self, thread: SysmonThread) -> _Told:
         """Return what is told of the last access of the thread's pair in the time before it, if there is one."""
-        if not self._deferred and not self._accesses:
-            return ()
-        for deferred in self._deferred.pop((thread.source.guid or "", thread.target.guid or "")) or ():
-            loaded = deferred.load()
-            if loaded is not None:
-                self._access(loaded)
+        guids = thread.source.guid, thread.target.guid
+        if self._deferred.get(guids):  # pop() is no method of the inner map
+            for deferred in self._deferred.pop(guids) or ():
+                loaded = deferred.load()
+                if loaded is not None:
+                    self._access(loaded)
         for access in reversed(self._accesses.get(_pair(thread)) or ()):
             if access.time <= thread.time:
-                return _told(access) if thread.time - access.time <= ACCESS_WINDOW else ()
+                if thread.time - access.time > ACCESS_WINDOW:
+                    return ()
+                if self._last_told[0] is not access:
+                    self._last_told = access, _told(access)
+                return self._last_told[1]
         return ()
 
     def _start(self, start: SysmonStart) -> None:
@@ -263,7 +268,6 @@ def _pair(event: SysmonAccess | SysmonThread) -> Hashable:
     return event.host, source.guid or source.pid, target.guid or target.pid
 
 
-@lru_cache(maxsize=256)  # many threads follow one access
 def _told(access: SysmonAccess) -> _Told:
     """Return what is told of *access*. Its thread is left out: it need not be the creator."""
     told = {

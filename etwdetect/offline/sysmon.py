@@ -56,7 +56,7 @@ class SysmonRecording:
     @property
     def events(self) -> int:
         """How many events of Sysmon were read that something is taken from."""
-        return self._file.kinds.total()
+        return self._file.events
 
     @property
     def span(self) -> tuple[int, int] | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from functools import partial
 from typing import IO, TYPE_CHECKING, Final
 
@@ -28,14 +27,14 @@ _TID_DIGITS: Final = 10
 class SysmonFile:
     """The records in *file*, which is seekable; `records` yields them, once.
 
-    `faults` counts what could not be read, `described` has the place and reason of the first of them. `kinds`
-    counts the records by type.
+    `faults` counts what could not be read, `described` has the place and reason of the first of them. `events`
+    counts the records.
     """
 
     def __init__(self, file: IO[bytes], form: RecordingForm) -> None:
         self.faults = 0
         self.described: list[str] = []
-        self.kinds: Counter[str] = Counter()
+        self.events = 0
         self._threads: dict[tuple[str, ...], SysmonThread] = {}
         """Threads by the text that repeats of them share."""
         self._file = file
@@ -48,11 +47,8 @@ class SysmonFile:
                 record = (
                     self._record(place, event) if isinstance(event, WindowsEvent) else self._unparsed(place, event)
                 )
-                if isinstance(record, DeferredAccess):
-                    self.kinds[SysmonAccess.__name__] += 1
-                    yield record
-                elif record is not None:
-                    self.kinds[type(record).__name__] += 1
+                if record is not None:
+                    self.events += 1
                     yield record
         except OSError as error:
             self.add_fault(f"the file cannot be read any further: {error.strerror}")
