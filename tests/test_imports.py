@@ -106,7 +106,7 @@ def test_no_package_imports_the_parity_tests():
 
 
 def test_this_test_sees_the_imports_that_there_are():
-    imported = {f"etwdetect.core.{name}" for name in ("consistency", "events", "rule_state")}
+    imported = {f"etwdetect.core.{name}" for name in ("consistency", "doubts", "events", "rule_state")}
     assert set(own_imports(PACKAGE / "core" / "rule.py")) == imported
     assert "etwdetect.core.rule" in set(own_imports(PACKAGE / "enrich" / "detection.py"))  # for types alone
     assert TABLE["pipeline"] == {"core", "enrich"}

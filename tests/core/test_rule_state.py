@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from etwdetect.core.doubts import SESSION_START_MARGIN
 from etwdetect.core.events import (
     Contradiction,
     Loss,
@@ -16,7 +17,7 @@ from etwdetect.core.events import (
     ThreadStart,
 )
 from etwdetect.core.order import order_of
-from etwdetect.core.rule import SESSION_START_MARGIN, RemoteThreadRule
+from etwdetect.core.rule import RemoteThreadRule
 from etwdetect.core.rule_state import STATE_VERSION, RuleState
 
 T0 = 1_000 * SESSION_START_MARGIN
