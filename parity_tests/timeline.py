@@ -79,6 +79,19 @@ LONGEST: Final = 366 * 24 * 3600 * SECOND
 """The maximum duration of a timeline: far enough from the largest time that an event can hold."""
 
 
+def paced(steps: Iterable[Step]) -> Iterator[tuple[int, Step]]:
+    """Yield every step with the pause before it, in 100 ns units; repetitions are expanded."""
+    for step in steps:
+        pause = PACE if step.after is None else step.after
+        if not isinstance(step, Repeat):
+            yield pause, step
+            continue
+        for number in range(1, step.times + 1):
+            first, *others = paced(each.numbered(number) for each in step.steps)
+            yield (pause if number == 1 else step.every), first[1]
+            yield from others
+
+
 class TimelineEvent(NamedTuple):
     """An event with its true creator, the CPU that logs it, and what ETW misses of it.
 

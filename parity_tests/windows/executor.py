@@ -26,7 +26,6 @@ from parity_tests.steps import (
     ExitThread,
     FirstThread,
     MakesThread,
-    Repeat,
     Resume,
     StartDetection,
     StartProcess,
@@ -34,14 +33,14 @@ from parity_tests.steps import (
     StartUnderDebugger,
     ThreadRef,
 )
-from parity_tests.timeline import PACE
+from parity_tests.timeline import paced
 from parity_tests.windows import api, cdb_roles, machine
 from parity_tests.windows.actions import ALL, NOTHING, PROCESS_ONLY, notifier
 from parity_tests.windows.agents import Agents
 from parity_tests.windows.cdb import Cdb
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from etwdetect.comparison.pairing import RecordIds
     from parity_tests.scenario import Scenario, ScenarioProcess
@@ -132,7 +131,7 @@ class _Executor:
         self._opening: RecordIds = (0, 0, 0, 0)
         self._cdb = cdb
         self._cdbs: dict[str, Cdb] = {}
-        steps = [step for _, step in _flat(scenario.steps)]
+        steps = [step for _, step in paced(scenario.steps)]
         self._for_cdb = cdb_roles.for_cdb(steps) if cdb else frozenset()
         self._debuggers = cdb_roles.debuggers(steps)
         self._with_agents = {by.process for step in steps if (by := getattr(step, "by", None))} - self._for_cdb
@@ -161,7 +160,7 @@ class _Executor:
         _wait_until_loaded(self._agents.add(_MARKER, self._agents.actions.start(marker, NOTHING)))
         if not self._scenario.begins_inside:
             self._begin()
-        for pause, step in _flat(self._scenario.steps):
+        for pause, step in paced(self._scenario.steps):
             time.sleep(min(pause, _LONGEST_PAUSE) / 10_000_000)
             if not self._done_with_cdb(step):
                 self._do(step)
@@ -386,16 +385,3 @@ def _wait_until_loaded(agent: AgentHandle) -> None:
         before, known = known, sum(1 for _ in system.modules(agent.pid, 0))
         if known == before > 0:
             return
-
-
-def _flat(steps: Iterable[Step]) -> Iterator[tuple[int, Step]]:
-    """Yield every step with the pause before it, in 100 ns units; repetitions are expanded."""
-    for step in steps:
-        pause = PACE if step.after is None else step.after
-        if not isinstance(step, Repeat):
-            yield pause, step
-            continue
-        for number in range(1, step.times + 1):
-            first, *others = _flat(each.numbered(number) for each in step.steps)
-            yield (pause if number == 1 else step.every), first[1]
-            yield from others
