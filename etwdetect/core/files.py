@@ -1,11 +1,15 @@
-"""Opens what must be a file: a pipe that nobody writes to would be waited for, and a device may never end."""
+"""Opens what must be a file: a pipe that nobody writes to would be waited for, and a device may never end.
+
+Opens temporary files, too.
+"""
 
 from __future__ import annotations
 
 import errno
 import os
 import stat
-from typing import TYPE_CHECKING, Final
+import weakref
+from typing import IO, TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from io import FileIO
@@ -31,3 +35,12 @@ def read_file(path: Path, most: int) -> bytes:
             parts.append(part)
             most -= len(part)
     return b"".join(parts)
+
+
+def temporary_file(owner: object) -> IO[bytes]:
+    """Return an empty file without a name, which is gone with *owner*. Raises OSError where there can be none."""
+    import tempfile  # noqa: PLC0415 (lazy import: fast start-up)
+
+    file: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
+    weakref.finalize(owner, file.close)  # nobody may ever read it to its end
+    return file

@@ -7,14 +7,13 @@ go to a temporary file in sorted runs, which are merged when they are read back 
 from __future__ import annotations
 
 import heapq
-import weakref
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from etwdetect.core.events import Event, Loss, ProcessStart, ProcessStop, SourceStart, ThreadStart
+from etwdetect.core.files import temporary_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
-    from typing import IO
 
 _Item = TypeVar("_Item")
 _Key = int | tuple[int, int]
@@ -96,10 +95,8 @@ class _Run(Generic[_Item]):
 
     def __init__(self, items: Iterable[_Item]) -> None:
         import pickle  # noqa: PLC0415 (lazy import: fast start-up)
-        import tempfile  # noqa: PLC0415
 
-        self._file: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
-        weakref.finalize(self, self._file.close)  # a run may never be read to its end
+        self._file = temporary_file(self)
         block: list[_Item] = []
         for item in items:
             block.append(item)

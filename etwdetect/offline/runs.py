@@ -6,11 +6,11 @@ back a block at a time and merged, as often as asked for. A trace is nearly in o
 
 from __future__ import annotations
 
-import weakref
 from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
+from etwdetect.core.files import temporary_file
 from etwdetect.core.prefilter import PROCESS_START, PROCESS_STOP, THREAD_START
 
 if TYPE_CHECKING:
@@ -112,10 +112,7 @@ class SortedRuns:
 
     def _spill(self, rows: Rows) -> int:
         if self._file is None:
-            import tempfile  # noqa: PLC0415 (lazy import: fast start-up)
-
-            self._file = tempfile.TemporaryFile()  # noqa: SIM115
-            weakref.finalize(self, self._file.close)
+            self._file = temporary_file(self)
         offset = self._file.seek(0, 2)
         self._file.write(rows.data)
         return offset

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-import weakref
-from typing import IO
+from typing import TYPE_CHECKING
+
+from etwdetect.core.files import temporary_file
+
+if TYPE_CHECKING:
+    from typing import IO
 
 
 class SpilledBytes:
@@ -26,10 +30,7 @@ class SpilledBytes:
     def _spill(self) -> None:
         """Write the buffer to the file. Raises OSError where there is no room."""
         if self._file is None:
-            import tempfile  # noqa: PLC0415 (lazy import: fast start-up)
-
-            self._file = tempfile.TemporaryFile()  # noqa: SIM115
-            weakref.finalize(self, self._file.close)  # nobody may ever ask for what is in it
+            self._file = temporary_file(self)
         self._file.seek(0, 2)
         self._file.write(self._buffer)
         self._blocks.append(len(self._buffer))
