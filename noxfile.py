@@ -43,6 +43,8 @@ DEBIAN_PACKAGES = {
     "chromedriver": "chromium-driver",
     "rsyslogd": "rsyslog-openssl",
     "nginx": "nginx-light",
+    "clang": "clang",
+    "lld-link": "lld",
 }
 """By the command that is needed: the Debian package that has it."""
 

@@ -168,7 +168,7 @@ def archives(data: bytes) -> None:
 def pe(data: bytes) -> None:
     """Read the build and the exports of an image file."""
     path = _file("image.dll", data)
-    for read in (exports.read_build, exports.read_exports):
+    for read in (exports.read_build, exports.read_exports, exports.read_debug_id):
         with suppress(exports.BrokenImageError):
             read(path)
 

@@ -38,22 +38,34 @@ class Enrichment:
     files_read: tuple[Path, ...] = ()
 
     def complaints(self) -> Iterator[str]:
-        """Yield a line for each image file that does not match the trace, and one if none was found."""
+        """Yield a line for each file that does not match the trace or its image, and one if none was found."""
         if self.files is None:
             return
-        refused = self.files.refused
-        for path, why in islice(refused.items(), _MOST_SHOWN):
-            yield printable(f"--images: {path}: {why}")
-        if len(refused) > _MOST_SHOWN:
-            yield f"--images: {len(refused) - _MOST_SHOWN:,} more files cannot be used"
+        yield from _refused("--images", self.files.refused)
         if self.files.asked and not self.files.found:
             yield "--images: none of the images that threads start in was found"
+        symbols = self.files.symbols
+        if symbols is not None:
+            yield from _refused("--symbols", symbols.refused)
+            if symbols.asked and not symbols.found:
+                yield "--symbols: none of the PDBs that the images name was found"
 
 
-def _files(folder: Path | None) -> ImageFiles:
+def _refused(option: str, refused: dict[str, str]) -> Iterator[str]:
+    for path, why in islice(refused.items(), _MOST_SHOWN):
+        yield printable(f"{option}: {path}: {why}")
+    if len(refused) > _MOST_SHOWN:
+        yield f"{option}: {len(refused) - _MOST_SHOWN:,} more files cannot be used"
+
+
+def _files(folder: Path | None, symbols: Path | None) -> ImageFiles:
     from etwdetect.enrich.imagefiles import ImageFiles  # noqa: PLC0415 (lazy import: fast start-up)
 
-    return ImageFiles(folder)
+    if symbols is None:
+        return ImageFiles(folder)
+    from etwdetect.enrich.symbols import SymbolFiles  # noqa: PLC0415 (lazy import: it needs an extra)
+
+    return ImageFiles(folder, SymbolFiles(symbols))
 
 
 class _Drive(click.ParamType[tuple[str, str]]):
@@ -83,7 +95,7 @@ drive_option: Final = click.option(
 
 
 def enrichment_options(*, live: bool = False) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Add --images and --rules to a command, which gets them as one argument: `enrichment`, an Enrichment.
+    """Add --images, --symbols and --rules to a command, which gets them as one argument, `enrichment`.
 
     A *live* command reads the image files of this machine unless --images is given, and knows its drives; others
     have --drive, too.
@@ -98,6 +110,12 @@ def enrichment_options(*, live: bool = False) -> Callable[[Callable[..., Any]], 
             help=f"Find start functions in these image files, a copy of a Windows folder; by default {default}.",
         )
         @click.option(
+            "--symbols",
+            type=click.Path(exists=True, file_okay=False, path_type=Path),
+            metavar="DIR",
+            help="Name the functions in call stacks by the PDBs in this folder, each found by its image.",
+        )
+        @click.option(
             "--rules",
             type=click.Path(exists=True, dir_okay=False, path_type=Path),
             metavar="FILE.toml",
@@ -107,11 +125,14 @@ def enrichment_options(*, live: bool = False) -> Callable[[Callable[..., Any]], 
         def with_enrichment(
             *arguments: Any,  # noqa: ANN401 (any command)
             images: Path | None,
+            symbols: Path | None,
             rules: Path | None,
             drives: Drives = (),
             **values: Any,  # noqa: ANN401
         ) -> Any:  # noqa: ANN401
-            files = _files(images) if images or live else None
+            if symbols and not (images or live):
+                raise click.UsageError("--symbols needs --images: an image says which PDB is its own")
+            files = _files(images, symbols) if images or live else None
             kinds = Kinds(load(rules)) if rules else Kinds()
             read = (rules,) if rules else ()
             enrichment = Enrichment(files, kinds, drives, bool(images or rules or drives), read)

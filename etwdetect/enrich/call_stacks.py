@@ -123,8 +123,7 @@ class CallFinder:
         names: dict[str | None, str | None] = {None: None}
         for module in chain(found.kernel, found.user):
             if module is not None and module.path not in names:
-                # A path of Windows has no such sign, but a hostile trace can make one look like two frames.
-                names[module.path] = self._paths.dos(module.path or "").replace("|", "\\x7c")
+                names[module.path] = _one_frame(self._paths.dos(module.path or ""))
         kernel, user = (
             "|".join(
                 frame_text(address, module, names[module.path if module else None], self._pointer_size)
@@ -153,7 +152,7 @@ class CallFinder:
             function = self._files.function_below(path, module, offset) if module and path else None
             if function is not None and path:
                 is_any = True
-                text = f"{file_name(path)}!{function[0]}+0x{offset - function[1]:x}"
+                text = f"{file_name(path)}!{_one_frame(function[0])}+0x{offset - function[1]:x}"
             frames.append(text)
         return "|".join(frames) if is_any else None
 
@@ -163,6 +162,11 @@ def frame_text(address: int, module: Module | None, path: str | None, pointer_si
     if module is None:
         return f"UNKNOWN({address:0{2 * pointer_size}X})"
     return f"{path or '?'}+{address - module.base:x}"
+
+
+def _one_frame(name: str) -> str:
+    """Return *name*, which a hostile trace or file can make look like two frames, as one."""
+    return name.replace("|", "\\x7c")
 
 
 def _summed_up(modules: tuple[Module | None, ...], outside: str) -> Iterator[str]:

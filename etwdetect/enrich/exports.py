@@ -1,4 +1,4 @@
-"""The functions that an image file exports, read with pefile.
+"""The functions that an image file exports, and what its symbol file is called, read with pefile.
 
 Any file may be hostile: whoever can place a DLL on a machine chooses its bytes. So the file is read, not mapped;
 tables that pefile would walk for too long are refused first; and any exception from pefile means a damaged file.
@@ -6,6 +6,7 @@ tables that pefile would walk for too long are refused first; and any exception 
 
 from __future__ import annotations
 
+from struct import Struct
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from etwdetect.core.files import read_file
@@ -27,11 +28,28 @@ _HEADERS: Final = 4096
 
 _PAGE: Final = 4096
 _EXPORTS: Final = 0
-"""The index of the export directory among the data directories of a PE image."""
+_DEBUG: Final = 6
+"""The indices of these directories among the data directories of a PE image."""
+
+_DEBUG_ENTRY: Final = Struct("<12xI4xI4x")
+"""IMAGE_DEBUG_DIRECTORY of winnt.h, 28 bytes: Type at 12, and at 20 AddressOfRawData, where the data is mapped."""
+_MOST_DEBUG_ENTRIES: Final = 32
+_CODEVIEW: Final = 2
+_RSDS: Final = Struct("<4s16sI")
+"""What an entry of the type CODEVIEW refers to: "RSDS", the PDB's GUID and age; then its name, with a NUL."""
+_MOST_PDB_NAME: Final = 1024
 
 
 class BrokenImageError(ValueError):
     """A file is not a readable PE image; the message says why."""
+
+
+class DebugId(NamedTuple):
+    """Names the PDB of an image: its GUID (16 bytes as in the image), its age, and the name of its file."""
+
+    guid: bytes
+    age: int
+    name: str
 
 
 class Build(NamedTuple):
@@ -75,16 +93,29 @@ def read_exports(path: Path) -> dict[int, str]:
     Forwarded exports are left out. Of several names for one offset the alphabetically first is returned; a
     function without a name is represented by its ordinal, such as ``#12``. Raises OSError or BrokenImageError.
     """
-    data = read_file(path, MOST_BYTES + 1)
-    if len(data) > MOST_BYTES:
-        raise BrokenImageError(f"the file is larger than {MOST_BYTES >> 20} MiB")
-    image = _parsed(data)
+    image = _read(path)
     try:
         return _exports(image)
     except BrokenImageError:
         raise
     except Exception as error:  # pefile raises a dozen types for damaged files
         raise BrokenImageError(f"its export table is damaged: {type(error).__name__}") from error
+
+
+def read_debug_id(path: Path) -> DebugId | None:
+    """Return what the file at *path* says of its PDB, None if nothing. Raises OSError or BrokenImageError."""
+    image = _read(path)
+    try:
+        return _debug_id(image)
+    except Exception as error:
+        raise BrokenImageError(f"its debug directory is damaged: {type(error).__name__}") from error
+
+
+def _read(path: Path) -> pefile.PE:
+    data = read_file(path, MOST_BYTES + 1)
+    if len(data) > MOST_BYTES:
+        raise BrokenImageError(f"the file is larger than {MOST_BYTES >> 20} MiB")
+    return _parsed(data)
 
 
 def _parsed(data: bytes) -> pefile.PE:
@@ -122,3 +153,15 @@ def _exports(image: pefile.PE) -> dict[int, str]:
             if known is None or (known[0] == "#", known) > (name[0] == "#", name):
                 exports[symbol.address] = name
     return exports
+
+
+def _debug_id(image: pefile.PE) -> DebugId | None:
+    directory = image.OPTIONAL_HEADER.DATA_DIRECTORY[_DEBUG]
+    count = min(directory.Size // _DEBUG_ENTRY.size, _MOST_DEBUG_ENTRIES)
+    entries = image.get_data(directory.VirtualAddress, count * _DEBUG_ENTRY.size) if count else b""
+    for kind, at in _DEBUG_ENTRY.iter_unpack(entries):
+        data = image.get_data(at, _RSDS.size + _MOST_PDB_NAME) if kind == _CODEVIEW else b""
+        if data.startswith(b"RSDS") and len(data) >= _RSDS.size:
+            _, guid, age = _RSDS.unpack_from(data)
+            return DebugId(guid, age, data[_RSDS.size :].split(b"\0")[0].decode("utf-8", "backslashreplace"))
+    return None

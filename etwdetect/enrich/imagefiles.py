@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from etwdetect.core.bounded import BoundedMap
 from etwdetect.enrich.absent import NO_EXPORT
 from etwdetect.enrich.exports import BrokenImageError, Build, read_build, read_exports
+from etwdetect.enrich.folders import FolderListings, may_be_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from etwdetect.enrich.modules import Module
+    from etwdetect.enrich.symbols import SymbolFiles
 
 _MOST_IMAGES: Final = 128
-_MOST_FOLDERS: Final = 64
 _LONGEST_TAIL: Final = 3
 r"""The most parts of a path to search for: in ``C:\Windows\SysWOW64\ntdll.dll``, all but the drive."""
 
@@ -28,9 +29,10 @@ _SYSTEM_FOLDERS: Final = ("system32", "syswow64", "sychpe32", "sysarm32")
 
 
 class _Functions(NamedTuple):
-    """The functions that an image exports, by their offset, and these offsets in order."""
+    """The functions that an image exports, and all that are known, by offset; the offsets of all in order."""
 
-    by_offset: dict[int, str]
+    exports: dict[int, str]
+    known: dict[int, str]
     offsets: list[int]
 
 
@@ -43,35 +45,37 @@ class ImageFiles:
 
     *folder* is a copy of ``C:\Windows`` or of its ``System32``, or holds the files of both without subfolders;
     names are case-insensitive. Next to a System32, its ``SysWOW64`` is searched too. A file is opened once, on the
-    first query for a function in it, and used only if its build is that of the module.
+    first query for a function in it, and used only if its build is that of the module. *symbols* are the PDBs that
+    name functions which an image does not export.
 
     `refused` has the reasons why existing files were not used, by the paths of their modules; `asked` says whether
     any file was searched for, `found` whether any existed.
     """
 
-    def __init__(self, folder: Path | None) -> None:
+    def __init__(self, folder: Path | None, symbols: SymbolFiles | None = None) -> None:
         self._folder = folder
+        self.symbols = symbols
         self._images: BoundedMap[tuple[str, Build], Exports] = BoundedMap(_MOST_IMAGES)
-        self._listings: BoundedMap[Path, dict[str, Path]] = BoundedMap(_MOST_FOLDERS)
+        self._listings = FolderListings()
         self.refused: dict[str, str] = {}
         self.asked = False
         self.found = False
 
     def function_at(self, path: str, module: Module, offset: int) -> tuple[str | None, str | None]:
         """Return the function that *module*, at *path*, exports at *offset*, or None and the reason."""
-        exports = self._of(path, module)
-        if isinstance(exports, str):
-            return None, exports
-        function = exports.by_offset.get(offset)
+        functions = self._of(path, module)
+        if isinstance(functions, str):
+            return None, functions
+        function = functions.exports.get(offset)
         return function, None if function else NO_EXPORT
 
     def function_below(self, path: str, module: Module, offset: int) -> tuple[str, int] | None:
-        """Return the last function that *module*, at *path*, exports up to *offset*, and its own offset."""
-        exports = self._of(path, module)
-        if isinstance(exports, str):
+        """Return the last known function of *module*, at *path*, that begins up to *offset*, and its offset."""
+        functions = self._of(path, module)
+        if isinstance(functions, str):
             return None
-        at = bisect_right(exports.offsets, offset) - 1
-        return (exports.by_offset[exports.offsets[at]], exports.offsets[at]) if at >= 0 else None
+        at = bisect_right(functions.offsets, offset) - 1
+        return (functions.known[functions.offsets[at]], functions.offsets[at]) if at >= 0 else None
 
     def _of(self, path: str, module: Module) -> Exports:
         build = Build(module.stamp, module.size, module.checksum)
@@ -93,8 +97,9 @@ class ImageFiles:
             try:
                 difference = build.difference(read_build(file))
                 if difference is None:
-                    functions = read_exports(file)
-                    return _Functions(functions, sorted(functions))
+                    exports = read_exports(file)
+                    known = (self.symbols.of_image(file) if self.symbols else {}) | exports
+                    return _Functions(exports, known, sorted(known))
                 why = f"the file is of another build: {difference}"
             except BrokenImageError as error:
                 why = f"the file cannot be used: {error}"
@@ -107,7 +112,7 @@ class ImageFiles:
     def _files(self, path: str) -> Iterator[Path]:
         if self._folder is None:
             # Only a file on a drive: a path can also refer to a device, or to a server that an attacker chose.
-            if _ON_A_DRIVE.match(path) and _may_be_file(Path(path)):
+            if _ON_A_DRIVE.match(path) and may_be_file(Path(path)):
                 yield Path(path)
             return
         parts = path.casefold().split("\\")
@@ -116,31 +121,6 @@ class ImageFiles:
             if length > 1 and self._folder.name.casefold() in _SYSTEM_FOLDERS:
                 roots.append(self._folder.parent)
             for root in roots:
-                found = self._find(root, parts[-length:])
-                if found is not None and _may_be_file(found):
+                found = self._listings.file(root, parts[-length:])
+                if found is not None:
                     yield found
-
-    def _find(self, folder: Path, parts: list[str]) -> Path | None:
-        """Return the entry of *folder* at *parts*; only listed names match, so no path leads out of it."""
-        found: Path | None = folder
-        for part in parts:
-            found = self._listing(found).get(part) if found else None
-        return found
-
-    def _listing(self, folder: Path) -> dict[str, Path]:
-        listing = self._listings.get(folder)
-        if listing is None:
-            try:
-                listing = {each.name.casefold(): each for each in folder.iterdir()}
-            except OSError:  # not a folder, or not readable
-                listing = {}
-            self._listings.put(folder, listing)
-        return listing
-
-
-def _may_be_file(path: Path) -> bool:
-    """Whether *path* is a file, or is not accessible, which opening it will report."""
-    try:
-        return path.is_file()
-    except OSError:
-        return True

@@ -113,7 +113,9 @@ def test_a_mistake_in_the_rules_ends_the_command_with_its_place(etwdetect, own, 
     assert f"{own}: rule 1 ('mine'): severity: 'highest' must be one of" in done.err
 
 
-@pytest.mark.parametrize("options", [("--rules", "nowhere.toml"), ("--images", "nowhere")])
+@pytest.mark.parametrize(
+    "options", [("--rules", "nowhere.toml"), ("--images", "nowhere"), ("--symbols", "nowhere")]
+)
 def test_what_is_not_there_is_an_error_of_usage(etwdetect, options):
     done = etwdetect("scan", SAMPLE, *options)
     assert (done.status, done.out) == (2, "")
@@ -131,6 +133,22 @@ def test_it_is_told_when_images_are_of_no_use(etwdetect, tmp_path, command):
     assert refused.startswith("etwdetect: --images: ")
     assert refused.endswith("ntdll.dll: the file cannot be used: it is no PE image")
     assert "--images" not in etwdetect(*run, IMAGES, cwd=tmp_path).err
+
+
+def test_symbols_need_images_because_these_say_which_pdb_is_their_own(etwdetect, tmp_path):
+    done = etwdetect("scan", SAMPLE, "--symbols", tmp_path)
+    assert (done.status, done.out) == (2, "")
+    assert "--symbols needs --images" in done.err
+
+
+def test_symbols_without_the_extra_are_an_error_that_names_it(tmp_path):
+    code = (
+        "import sys; sys.modules['purepdb'] = None; from etwdetect.cli import main; sys.exit(main(sys.argv[1:]))"
+    )
+    command = [sys.executable, "-c", code, "scan", SAMPLE, "--images", IMAGES, "--symbols", tmp_path]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (5, "")
+    assert "--symbols needs purepdb: pip install 'etwdetect[symbols]'" in done.stderr
 
 
 def test_images_of_another_build_name_no_function(etwdetect, tmp_path):

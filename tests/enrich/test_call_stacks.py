@@ -158,3 +158,10 @@ def test_with_image_files_frames_have_the_nearest_function_below(tmp_path):
         "a.dll!NtCreateThreadEx+0x14|UNKNOWN(000001A2B3C4D5E6)|ntdll.dll+10|a.dll+1"
     )
     assert detected(*LISTED, user=user, files=ImageFiles(tmp_path)).calls.symbols is None
+
+
+def test_a_function_can_not_be_made_to_look_like_two_frames(tmp_path):
+    (tmp_path / "a.dll").write_bytes(image(export_directory([0x2010], [("a|ntdll.dll!NtClose", 0)])))
+    load = ImageLoad(6, 10, CLR, SIZE, CHECKSUM, STAMP, "C:\\a.dll")
+    found = detected(*LISTED, load, user=(CLR + 0x2010,), files=ImageFiles(tmp_path))
+    assert "|" not in found.calls.symbols
