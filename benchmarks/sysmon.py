@@ -2,8 +2,8 @@
 
     python -m benchmarks.sysmon REAL.evtx [RECORDS]
 
-REAL.evtx is a recording with an event 8; its first chunk is filled with copies of that record, ten of eleven under
-the id of an event that nothing is taken from, and repeated until there are RECORDS (1,100,000 by default).
+REAL.evtx is a recording with two events 8 or more; its first chunk is filled with copies of one, ten of eleven
+under the id of an event that nothing is taken from, and repeated until there are RECORDS (1,100,000 by default).
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import fields
+from functools import lru_cache
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -268,6 +269,7 @@ def _pair(event: SysmonAccess | SysmonThread) -> Hashable:
     return event.host, source.guid or source.pid, target.guid or target.pid
 
 
+@lru_cache(maxsize=256)  # equal ones share what is kept of them
 def _told(access: SysmonAccess) -> _Told:
     """Return what is told of *access*. Its thread is left out: it need not be the creator."""
     told = {
