@@ -1,10 +1,11 @@
 """Opens what must be a file: a pipe that nobody writes to would be waited for, and a device may never end.
 
-Opens temporary files, too.
+Opens temporary files, too, and tells how a text is encoded.
 """
 
 from __future__ import annotations
 
+import codecs
 import errno
 import os
 import stat
@@ -35,6 +36,11 @@ def read_file(path: Path, most: int) -> bytes:
             parts.append(part)
             most -= len(part)
     return b"".join(parts)
+
+
+def encoding_of(head: bytes) -> str:
+    """Return the encoding by the byte-order mark: PowerShell redirects in UTF-16."""
+    return "utf-16" if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
 
 
 def temporary_file(owner: object) -> IO[bytes]:

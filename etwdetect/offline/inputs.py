@@ -13,7 +13,7 @@ from collections import Counter
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NoReturn
+from typing import IO, TYPE_CHECKING, Final, NoReturn
 
 from etwdetect.core.budget import current
 from etwdetect.core.errors import NotATraceError, OtherContentError
@@ -67,6 +67,11 @@ class _Found:
         """The name for messages."""
         return self.place.name
 
+    def _buffered(self, stack: ExitStack) -> tuple[IO[bytes], str | None]:
+        """Open it for reading small pieces, until *stack* is left; return what went wrong with unpacking, too."""
+        file, fault = self.place.open(stack)
+        return (stack.enter_context(io.BufferedReader(file)) if isinstance(file, io.RawIOBase) else file), fault
+
 
 @dataclass(frozen=True, slots=True)
 class Input(_Found):
@@ -94,9 +99,8 @@ class SavedInput(_Found):
     def open(self) -> Iterator[SavedResults]:
         """Open it; NotATraceError where it can't be read at all."""
         with ExitStack() as stack:
-            file, fault = self.place.open(stack)
-            buffered = stack.enter_context(io.BufferedReader(file)) if isinstance(file, io.RawIOBase) else file
-            yield SavedResults(buffered, self.name, fault)
+            file, fault = self._buffered(stack)
+            yield SavedResults(file, self.name, fault)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,9 +115,8 @@ class SysmonInput(_Found):
         from etwdetect.offline.sysmon import SysmonRecording  # noqa: PLC0415 (lazy import: fast start-up)
 
         with ExitStack() as stack:
-            file, fault = self.place.open(stack)
-            buffered = stack.enter_context(io.BufferedReader(file)) if isinstance(file, io.RawIOBase) else file
-            yield SysmonRecording(buffered, self.form, self.name, fault, kinds)
+            file, fault = self._buffered(stack)
+            yield SysmonRecording(file, self.form, self.name, fault, kinds)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ import io
 from typing import IO, TYPE_CHECKING, Final
 
 from etwdetect.core.budget import current
+from etwdetect.core.files import encoding_of
 from etwdetect.results.record import from_json
 from etwdetect.results.wording import plural, printable
 
@@ -32,16 +33,11 @@ def looks_saved(head: bytes) -> bool:
     A trace can have such a line in an event. But its first four bytes are the size of a buffer, whose upper bytes
     are zero, which no text has.
     """
-    encoding = _encoding(head)
+    encoding = encoding_of(head)
     if encoding == "utf-8-sig" and b"\0" in head[:4]:
         return False
     text = head.decode(encoding, "replace")
     return any(line.lstrip().startswith("{") and _MARK in line for line in text.splitlines())
-
-
-def _encoding(head: bytes) -> str:
-    """Return the encoding by the byte-order mark: PowerShell redirects in UTF-16."""
-    return "utf-16" if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
 
 
 class SavedResults:
@@ -106,7 +102,7 @@ class SavedResults:
         """Yield the lines that are not empty, with their numbers; of one that is too long only the beginning."""
         try:
             self._file.seek(0)
-            encoding = _encoding(self._file.read(len(codecs.BOM_UTF8)))
+            encoding = encoding_of(self._file.read(len(codecs.BOM_UTF8)))
             self._file.seek(0)
             text = io.TextIOWrapper(self._file, encoding, "replace", "\n")
             try:

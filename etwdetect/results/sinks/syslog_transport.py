@@ -57,20 +57,14 @@ def syslog_transport(
     return StreamTransport(name, host, port, limit, secure=protocol == "tls")
 
 
-class DatagramTransport(Transport):
-    """Sends each message as a datagram. UDP does not confirm delivery, but an ICMP error may come back later.
-
-    After one, `send` waits a moment for the next one: else every second message would look delivered.
-    """
-
-    batch = 1
+class _SyslogTransport(Transport):
+    """What both have: messages of at most *limit* bytes to the server at *host* and *port*, through one socket."""
 
     def __init__(self, name: str, host: str, port: int, limit: int = LIMIT) -> None:
         self.name = name
         self._address = host, port
         self._limit = limit
         self._socket: socket.socket | None = None
-        self._failed = False
 
     def message(self, detection: Detection) -> bytes:
         """Return the message, with its values cut where it is long."""
@@ -79,6 +73,25 @@ class DatagramTransport(Transport):
     def status(self, record: StatusRecord) -> bytes:
         """Return the message."""
         return status_message(record, self._limit)
+
+    def close(self) -> None:
+        """Close the socket."""
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+
+class DatagramTransport(_SyslogTransport):
+    """Sends each message as a datagram. UDP does not confirm delivery, but an ICMP error may come back later.
+
+    After one, `send` waits a moment for the next one: else every second message would look delivered.
+    """
+
+    batch = 1
+
+    def __init__(self, name: str, host: str, port: int, limit: int = LIMIT) -> None:
+        super().__init__(name, host, port, limit)
+        self._failed = False
 
     def send(self, messages: Sequence[bytes]) -> None:
         """Send the datagrams."""
@@ -113,12 +126,6 @@ class DatagramTransport(Transport):
         finally:
             connected.settimeout(_SECONDS)
 
-    def close(self) -> None:
-        """Close the socket."""
-        if self._socket is not None:
-            self._socket.close()
-            self._socket = None
-
 
 class _Frame(NamedTuple):
     """One message as it was written to a connection, and when, on the monotonic clock."""
@@ -127,7 +134,7 @@ class _Frame(NamedTuple):
     written: float
 
 
-class StreamTransport(Transport):
+class StreamTransport(_SyslogTransport):
     """Sends messages over one connection, each after its length in bytes.
 
     Nothing tells what the receiver's program has read. So what was written in the last AGAIN_SECONDS, or the last
@@ -138,11 +145,8 @@ class StreamTransport(Transport):
     batch = 100
 
     def __init__(self, name: str, host: str, port: int, limit: int = LIMIT, *, secure: bool) -> None:
-        self.name = name
-        self._address = host, port
-        self._limit = limit
+        super().__init__(name, host, port, limit)
         self._context = ssl.create_default_context() if secure else None
-        self._socket: socket.socket | None = None
         self._recent: deque[_Frame] = deque()
         self._recent_bytes = 0
         self._beyond = 0
@@ -160,14 +164,6 @@ class StreamTransport(Transport):
     def uncertain(self) -> int:
         """How many of the messages sent last would be sent again if the connection ended."""
         return len(self._recent)
-
-    def message(self, detection: Detection) -> bytes:
-        """Return the message, with its values cut where it is long."""
-        return syslog_message(detection, self._limit)
-
-    def status(self, record: StatusRecord) -> bytes:
-        """Return the message."""
-        return status_message(record, self._limit)
 
     def send(self, messages: Sequence[bytes]) -> None:
         """Write the frames, behind those of an earlier connection that must be sent again."""
@@ -201,12 +197,6 @@ class StreamTransport(Transport):
             raise
         self._recent.clear()
         self._recent_bytes = 0
-
-    def close(self) -> None:
-        """Close the connection."""
-        if self._socket is not None:
-            self._socket.close()
-            self._socket = None
 
     def _connected(self) -> socket.socket:
         """Return the connection; a new one first gets the recent messages again."""

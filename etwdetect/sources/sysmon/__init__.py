@@ -5,10 +5,11 @@ Nothing heavy is imported here: it is asked of every input.
 
 from __future__ import annotations
 
-import codecs
 import re
 from enum import Enum
 from typing import Final
+
+from etwdetect.core.files import encoding_of
 
 EVTX_MAGIC: Final = b"ElfFile\0"
 CHUNK_SIZE: Final = 65_536
@@ -29,11 +30,6 @@ class RecordingForm(Enum):
     EVTX = "evtx"
     JSON = "json"
     XML = "xml"
-
-
-def encoding_of(head: bytes) -> str:
-    """Return the encoding by the byte-order mark: PowerShell redirects in UTF-16."""
-    return "utf-16" if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
 
 
 def recording_form(head: bytes) -> RecordingForm | None:

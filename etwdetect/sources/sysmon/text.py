@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Any, Final
 from xml.etree import ElementTree as ET
 
-from etwdetect.sources.sysmon import encoding_of
+from etwdetect.core.files import encoding_of
 from etwdetect.sources.sysmon.shapes import WindowsEvent, event_in
 
 if TYPE_CHECKING:
