@@ -6,8 +6,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
-from etwdetect.comparison.pairing import Comparison, Equality, compare, explain
-from etwdetect.comparison.result import Result, Side, describe, differences
+from etwdetect.comparison.pairing import Comparison, Equality, compare, describe, explain
+from etwdetect.comparison.result import Result, Side, differences
 from etwdetect.enrich.call_fields import CALL_FIELDS
 
 if TYPE_CHECKING:

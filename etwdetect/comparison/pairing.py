@@ -107,6 +107,12 @@ def key(record: RemoteThread) -> RecordIds:
     return record.creator_pid, record.creator_tid, record.pid, record.tid
 
 
+def describe(record: RemoteThread) -> str:
+    """Return the ids of *record* as the reports show them, with ``?`` for a source thread that is not told."""
+    creator_tid = "?" if record.creator_tid is None else record.creator_tid
+    return f"{record.creator_pid}:{creator_tid} -> {record.pid}:{record.tid}"
+
+
 def compare(
     etw: Sequence[RemoteThread], driver: Sequence[RemoteThread], equality: Equality = Equality.EXACT
 ) -> Comparison:

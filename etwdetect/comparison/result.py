@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal
 
-from etwdetect.comparison.pairing import Comparison, Equality
+from etwdetect.comparison.pairing import Comparison, Equality, describe
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -58,11 +58,6 @@ class Result:
         if self.skipped is not None:
             return "skipped"
         return "failed" if self.complaints else "passed"
-
-
-def describe(record: RemoteThread) -> str:
-    """Return the ids of *record* as the reports show them."""
-    return f"{record.creator_pid}:{record.creator_tid} -> {record.pid}:{record.tid}"
 
 
 def differences(comparison: Comparison, etw: Side, driver: Side, *, same_events: bool = False) -> list[str]:

@@ -11,6 +11,8 @@ from statistics import median
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from etwdetect.comparison.nearest import nearest_pairs
+from etwdetect.comparison.pairing import describe
+from etwdetect.comparison.pairing import key as four_ids
 from etwdetect.core.filetime import TICKS_PER_MILLISECOND, TICKS_PER_SECOND
 from etwdetect.core.rule import EXCLUDED_PIDS
 from etwdetect.enrich.tracked_process import ABOUT_NAMES
@@ -103,7 +105,7 @@ def compare_witnesses(
 ) -> Witnesses:
     """Pair the *records* of two or three witnesses; *rules* are those of Sysmon's configuration, where known."""
     present = tuple(name for name in WITNESSES if name in records)
-    sightings = _paired([Sighting(etw=each) for each in records.get("etw", ())], records, "driver", _four_ids)
+    sightings = _paired([Sighting(etw=each) for each in records.get("etw", ())], records, "driver", four_ids)
     sightings = _paired(sightings, records, "sysmon", _three_ids)
     sightings.sort(key=lambda each: each.first.thread.time)
     lossy = {name for name in present if any(map(_is_lossy, records[name]))}
@@ -133,10 +135,6 @@ def _paired(
         ),
         *(Sighting(**{name: each}) for number, each in enumerate(theirs) if number not in taken),
     ]
-
-
-def _four_ids(thread: RemoteThread) -> Hashable:
-    return thread.creator_pid, thread.creator_tid, thread.pid, thread.tid
 
 
 def _three_ids(thread: RemoteThread) -> Hashable:
@@ -183,7 +181,7 @@ def lines(witnesses: Witnesses) -> Iterator[str]:
         yield f"Sysmon's times are {abs(offset) / TICKS_PER_MILLISECOND:.4g} ms {later} the others' (median)"
     for sighting in witnesses.far_off:
         apart = (sighting.offset or 0) / TICKS_PER_MILLISECOND
-        yield f"{describe(sighting)} is {apart:.4g} ms off, more than 32 ms from the median"
+        yield f"{describe(sighting.first.thread)} is {apart:.4g} ms off, more than 32 ms from the median"
     for number, why in witnesses.reasons.items():
         yield f"{has(witnesses.sightings[number], witnesses.present)}: {why}"
 
@@ -192,14 +190,7 @@ def has(sighting: Sighting, present: Sequence[Detector]) -> str:
     """Return who has *sighting* and who does not."""
     lacking = [name for name in present if name not in sighting.seen_by]
     verb = "have" if len(sighting.seen_by) > 1 else "has"
-    return f"{_and(sighting.seen_by)} {verb} {describe(sighting)}, {_and(lacking)} not"
-
-
-def describe(sighting: Sighting) -> str:
-    """Return the ids of *sighting*, with ``?`` for a source thread that no witness tells."""
-    thread = sighting.first.thread
-    creator_tid = "?" if thread.creator_tid is None else thread.creator_tid
-    return f"{thread.creator_pid}:{creator_tid} -> {thread.pid}:{thread.tid}"
+    return f"{_and(sighting.seen_by)} {verb} {describe(sighting.first.thread)}, {_and(lacking)} not"
 
 
 def _and(names: Sequence[Detector]) -> str:
