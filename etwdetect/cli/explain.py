@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -10,6 +11,7 @@ from etwdetect.cli import options
 from etwdetect.cli.enrichment import Enrichment, enrichment_options
 from etwdetect.cli.inputs import Inputs, consume
 from etwdetect.cli.limits import OutputLimit, limit_option
+from etwdetect.cli.printing import Printed
 from etwdetect.cli.status import Status, of_all
 from etwdetect.enrich.call_fields import CALL_FIELDS
 from etwdetect.enrich.fields import FIELDS
@@ -36,12 +38,14 @@ if TYPE_CHECKING:
 @enrichment_options()
 @click.option("--utc", is_flag=True, help="Show and take times in UTC instead of local time.")
 @options.trace_options
+@options.jobs_option
 def command(
     inputs: Sequence[Path],
     enrichment: Enrichment,
     choices: options.TraceChoices,
     *,
     utc: bool,
+    jobs: int | None,
     **filters: Any,  # noqa: ANN401
 ) -> Status:
     """Print for each remote thread which rule decided its kind and its severity, and what the other rules missed.
@@ -50,10 +54,11 @@ def command(
     the rules say of the record now.
     """
     wanted = options.make_filter(**filters, utc=utc)
-    found = Inputs(inputs, choices, enrichment=enrichment, saved=True)
     clock = Clock(in_utc=utc, dates=True)
+    printer = functools.partial(_Printer, wanted, enrichment.kinds, clock)
+    found = Inputs(inputs, choices, enrichment=enrichment, saved=True, jobs=jobs, printer=printer)
     found.show_in(clock)
-    explained = _Explained(wanted, enrichment.kinds, clock)
+    explained = _Explained(printer())
     consume(found, explained)
     if explained.limit.met:
         found.statuses.append(Status.INCOMPLETE)
@@ -61,30 +66,59 @@ def command(
 
 
 class _Explained:
-    """Prints why the rules *kinds* judge each detection as they do, for those that *wanted* passes."""
+    """Writes what *printer* prints of each source."""
 
-    def __init__(self, wanted: Filter, kinds: Kinds, clock: Clock) -> None:
-        self._wanted = wanted
-        self._kinds = kinds
-        self._clock = clock
+    def __init__(self, printer: _Printer) -> None:
+        self._printer = printer
         self.limit = OutputLimit()
         self._filtered_out = 0
 
     def take(self, source: Source) -> None:
         """Print the explanations of the detections of *source*."""
         self._filtered_out = 0
+        there = source.printed()
+        for printed in self._printed(source) if there is None else there:
+            self._filtered_out += printed.filtered_out
+            for text in printed.lines:
+                if self.limit.allows(len(text)):
+                    click.echo(text, nl=False)
+
+    def _printed(self, source: Source) -> Iterator[Printed]:
         for detection in source.detections():
-            if not (self._wanted.passes(detection.thread) and self._wanted.is_severe(detection)):
-                self._filtered_out += 1
-                continue
-            explained = (f"  {line}" for line in explanation(detection, self._kinds))
-            text = "\n".join((text_line(detection, self._clock), *explained, ""))
-            if self.limit.allows(len(text)):
-                click.echo(text, nl=False)
+            self._printer.show(detection)
+            yield self._printer.printed()
 
     def close(self, source: Source, failure: str | None) -> str:  # noqa: ARG002 (it is said already)
         """Return the closing line."""
         return source.closing(self._filtered_out)
+
+
+class _Printer:
+    """Prints why the rules *kinds* judge each detection as they do, for those that *wanted* passes."""
+
+    def __init__(self, wanted: Filter, kinds: Kinds, clock: Clock) -> None:
+        self._wanted = wanted
+        self._kinds = kinds
+        self._clock = clock
+        self._lines: list[str] = []
+        self._filtered_out = 0
+
+    def show(self, detection: Detection) -> None:
+        """Take the next detection."""
+        if not (self._wanted.passes(detection.thread) and self._wanted.is_severe(detection)):
+            self._filtered_out += 1
+            return
+        explained = (f"  {line}" for line in explanation(detection, self._kinds))
+        self._lines.append("\n".join((text_line(detection, self._clock), *explained, "")))
+
+    def flush(self) -> None:
+        """Do nothing: none is held."""
+
+    def printed(self) -> Printed:
+        """Return what was printed since this was asked the last time."""
+        printed = Printed(self._lines, len(self._lines), self._filtered_out)
+        self._lines, self._filtered_out = [], 0
+        return printed
 
 
 def explanation(detection: Detection, kinds: Kinds) -> Iterator[str]:

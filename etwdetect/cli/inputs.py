@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from etwdetect.cli.jobs import Jobs
+    from etwdetect.cli.printing import Printer
     from etwdetect.offline.inputs import Found, Readable, Records
     from etwdetect.results.clock import Clock
     from etwdetect.sources.etl.reader import Trace
@@ -50,10 +51,10 @@ class Inputs:
 
     *choices* and *enrichment* are for the scans. *unread* are the inputs that can't be read; *statuses* has one
     for each input that is done, in their order. *jobs* is how many traces are scanned at once; None is as many as
-    there are cores, where that pays off.
+    there are cores, where that pays off. *printer* makes what prints what they find, where only lines are wanted.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (one parameter a choice)
         self,
         paths: Sequence[Path],
         choices: TraceChoices | None = None,
@@ -61,6 +62,7 @@ class Inputs:
         enrichment: Enrichment | None = None,
         saved: bool = False,
         jobs: int | None = 1,
+        printer: Callable[[], Printer] | None = None,
     ) -> None:
         self.statuses: list[Status] = []
         self.unread: list[Unread] = []
@@ -72,6 +74,7 @@ class Inputs:
         self._groups = [traces] if self._choices.join and traces else [[each] for each in traces]
         self._enrichment = enrichment or Enrichment()
         self._jobs = jobs
+        self._printer = printer
         self._sent: frozenset[Readable] = frozenset()
         """The traces that other processes scan."""
         self._interrupted = False
@@ -157,14 +160,15 @@ class Inputs:
             yield None
             return
         from etwdetect.cli import jobs  # noqa: PLC0415 (lazy import: fast start-up)
+        from etwdetect.cli.job_process import ScanOptions  # noqa: PLC0415
 
         sent = [each for (each,) in self._groups if jobs.can_be_sent(each)]
         count = self._jobs or (jobs.cores() if jobs.size_of(sent) >= jobs.LEAST else 1)
         if count == 1 or len(sent) < 2:
             yield None
             return
-        rules = next(iter(self._enrichment.files_read), None)
-        options = jobs.ScanOptions(rules, self._enrichment.drives, self._choices.host, self._choices.hash)
+        chosen, choices = self._enrichment, self._choices
+        options = ScanOptions(chosen.kinds, chosen.drives, choices.host, choices.hash, self._printer)
         self._sent = frozenset(sent)
         with jobs.Jobs(sent, options, count) as started:
             yield started

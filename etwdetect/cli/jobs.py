@@ -1,7 +1,8 @@
 """Scans several traces at once, in processes, and hands out what they tell in the order of the inputs.
 
-A process scans one trace after the other and sends what it finds through a pipe. It waits where nobody reads: so
-nothing piles up. What it finds is shown by the command itself, which does all the rest.
+A process scans one trace after the other and sends what it finds through a pipe: lines, where only lines are
+wanted, so that the command has little left to do. A thread of the command takes that in, up to a bound, while
+others are shown: so no process waits for its turn, and nothing piles up.
 """
 
 from __future__ import annotations
@@ -9,53 +10,42 @@ from __future__ import annotations
 import contextlib
 import os
 import pickle
-import queue
-import signal
 import threading
 from collections import deque
-from itertools import islice
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeGuard
+from typing import TYPE_CHECKING, Any, Final, TypeGuard
 
+from etwdetect.cli.job_process import END, FOUND, RESULT, UNREAD, work
 from etwdetect.cli.sources import Source, TraceSource
 from etwdetect.core.errors import EtwDetectError, NotATraceError
-from etwdetect.enrich.kind_rules import load
-from etwdetect.enrich.kinds import Kinds
-from etwdetect.offline import Scan, summary
+from etwdetect.offline import summary
 from etwdetect.offline.inputs import Input
-from etwdetect.sources.packed import sha256, stream_kind
+from etwdetect.sources.packed import stream_kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from multiprocessing.connection import Connection
-    from pathlib import Path
     from typing import Self
 
+    from etwdetect.cli.job_process import ScanOptions
+    from etwdetect.cli.printing import Printed
     from etwdetect.enrich.detection import Detection
-    from etwdetect.enrich.paths import Drives
     from etwdetect.offline.result import ScanResult
 
 LEAST: Final = 16 << 20
 """From how many bytes of traces on several processes pay off, as each takes 0.2 s to start."""
 
-_AT_ONCE: Final = 256
-"""How many remote threads are sent at a time."""
-
 _AHEAD: Final = 2
-"""How many traces are given to a process before the results of the first one are read."""
+"""How many traces a process has at a time: the one that it scans, and one for which it need not wait."""
+
+_HELD: Final = 8 << 20
+"""How many bytes of a process may wait to be asked for, before nothing more of it is taken in."""
 
 _PATIENCE: Final = 5.0
 """How many seconds a process has to end by itself."""
 
+_TICK: Final = 0.2
+"""After how many seconds a wait looks for Ctrl+C, which does not wake it on Windows."""
+
 _MAGIC: Final = 6
-
-
-class ScanOptions(NamedTuple):
-    """What the user chose for the scans."""
-
-    rules: Path | None
-    drives: Drives
-    host: str | None
-    hash: bool
 
 
 def cores() -> int:
@@ -91,59 +81,63 @@ class Jobs:
         self._waiting = deque(inputs)
         self._workers: list[_Worker] = []
         self._given: deque[_Worker] = deque()
-        """The process of each input that was given out, in the order of the inputs."""
+        """The process of each input that was given out and not asked for, in the order of the inputs."""
         self._options = options
         self._count = min(count, len(inputs))
+        self.changed = threading.Condition()
+        """Is held by who changes anything of the jobs, and told what may be waited for."""
+        self.is_ending = False
 
     def __enter__(self) -> Self:
         """Start the processes."""
         try:
             for _ in range(self._count):
-                self._workers.append(_Worker(self._options))
+                self._workers.append(_Worker(self, self._options))
+            with self.changed:
+                for _ in range(_AHEAD):
+                    for worker in self._workers:
+                        self.give_out(worker)
         except BaseException:
             self.__exit__()
             raise
-        self._give_out()
         return self
 
     def __exit__(self, *_: object) -> None:
         """End the processes, whatever they do."""
+        with self.changed:
+            self.is_ending = True
+            self.changed.notify_all()
+        for worker in self._workers:
+            worker.begin_end()
         for worker in self._workers:
             worker.end()
 
-    def next_source(self) -> _JobSource:
+    def next_source(self) -> JobSource:
         """Return the next of the inputs, scanned; NotATraceError where it can't be read at all."""
-        worker = self._given[0]
-        try:
-            return _JobSource(worker, self._done)
-        except BaseException:
-            self._done()
-            raise
+        with self.changed:
+            while not self._given:
+                self.changed.wait(_TICK)
+            worker = self._given.popleft()
+        return JobSource(worker)
 
-    def _done(self) -> None:
-        self._given.popleft().done()
-        self._give_out()
-
-    def _give_out(self) -> None:
-        while self._waiting:
-            worker = min(self._workers, key=lambda worker: len(worker.given))
-            if len(worker.given) >= _AHEAD:
-                return
+    def give_out(self, worker: _Worker) -> None:
+        """Give the next input to *worker*, if one is left; `changed` is held."""
+        if self._waiting:
             worker.give(self._waiting.popleft())
             self._given.append(worker)
+            self.changed.notify_all()
 
 
-class _JobSource(TraceSource):
+class JobSource(TraceSource):
     """A trace that another process scans."""
 
-    def __init__(self, worker: _Worker, done: Callable[[], None]) -> None:
+    def __init__(self, worker: _Worker) -> None:
         kind, value = worker.receive()
-        if kind == "unread":
+        if kind == UNREAD:
             raise NotATraceError(*value)
-        if kind == "end":
+        if kind == END:
             raise value
         self._worker = worker
-        self._done = done
         self._result: ScanResult = value
         self._is_done = False
         Source.__init__(self, summary.name(self._result))
@@ -153,8 +147,12 @@ class _JobSource(TraceSource):
         return self._result
 
     def detections(self) -> Iterator[Detection]:
-        """Yield the remote threads that the scan finds, with the name of the trace."""
-        return self._until_interrupted(self._received())
+        """Yield the remote threads that the scan finds, with the name of the trace; without a printer."""
+        return self._until_interrupted(each for block in self._received() for each in block)
+
+    def printed(self) -> Iterator[Printed] | None:
+        """Yield what the chosen printer made of them; None where there is none."""
+        return self._until_interrupted(self._received()) if self._worker.prints else None
 
     def drain(self) -> None:
         """Pass over what was not asked for, so that the results of the next trace can be."""
@@ -162,16 +160,15 @@ class _JobSource(TraceSource):
             for _ in self._received():
                 pass
 
-    def _received(self) -> Iterator[Detection]:
+    def _received(self) -> Iterator[Any]:
         while not self._is_done:
             kind, value = self._worker.receive()
-            if kind == "found":
-                yield from value
-            elif kind == "result":
+            if kind == FOUND:
+                yield value
+            elif kind == RESULT:
                 self._result = value
             else:
                 self._is_done = True
-                self._done()
                 if value is not None:
                     raise value
 
@@ -180,13 +177,21 @@ class _JobSource(TraceSource):
 
 
 class _Worker:
-    """A process that scans what it is given; *given* is what of it is not done."""
+    """A process of *jobs*, and the thread that takes in what it sends, and gives it more to do."""
 
-    def __init__(self, options: ScanOptions) -> None:
-        self.given: deque[Input] = deque()
+    def __init__(self, jobs: Jobs, options: ScanOptions) -> None:
+        self.prints = options.printer is not None
+        self._jobs = jobs
         self._options = options
-        self._died = False
+        self._given: deque[Input] = deque()
+        """What it scans, or is to scan next."""
+        self._held: deque[bytes] = deque()
+        """What it sent, and nobody asked for."""
+        self._size = 0
+        self._ordering = threading.Lock()
         self._start()
+        self._thread = threading.Thread(target=self._take_in, daemon=True)
+        self._thread.start()
 
     def _start(self) -> None:
         import multiprocessing  # noqa: PLC0415 (lazy import: few commands start processes)
@@ -194,115 +199,76 @@ class _Worker:
         spawn = multiprocessing.get_context("spawn")  # the threads of sinks may run: a fork would copy their locks
         self._results, results = spawn.Pipe(duplex=False)
         orders, self._orders = spawn.Pipe(duplex=False)
-        self._process = spawn.Process(target=_work, args=(orders, results, self._options), daemon=True)
+        self._process = spawn.Process(target=work, args=(orders, results, self._options), daemon=True)
         self._process.start()
         orders.close()
         results.close()
 
     def give(self, found: Input) -> None:
         """Have it scan *found*, behind what it was given before."""
-        self.given.append(found)
+        self._given.append(found)
         self._order(found)
-
-    def done(self) -> None:
-        """Take that what it was given first is done; the rest is given anew where the process died."""
-        self.given.popleft()
-        if self._died and self.given:
-            self.end()
-            self._start()
-            self._died = False
-            for found in self.given:
-                self._order(found)
 
     def stop(self) -> None:
         """Have it read no further."""
         self._order(None)
 
     def _order(self, order: Input | None) -> None:
-        with contextlib.suppress(OSError):  # it ended: `receive` will tell
+        with contextlib.suppress(OSError), self._ordering:  # OSError: it ended, which `_take_in` sees
             self._orders.send(order)
 
-    def receive(self) -> tuple[str, Any]:
+    def receive(self) -> tuple[bytes, Any]:
         """Return the next of what it sends: what it is, and a value."""
-        try:
-            received: tuple[str, Any] = self._results.recv()
-        except (EOFError, OSError):
-            self._died = True
-            return "end", EtwDetectError("the process that scans it ended before it was done")
-        return received
+        with self._jobs.changed:
+            while not self._held:
+                self._jobs.changed.wait(_TICK)
+            message = self._held.popleft()
+            self._size -= len(message)
+            self._jobs.changed.notify_all()
+        return message[:1], pickle.loads(memoryview(message)[1:])  # noqa: S301 (made by a process of the command)
+
+    def _take_in(self) -> None:
+        """Hold what the process sends, and start another one where it dies, until the jobs end."""
+        while True:
+            message = self._sent()
+            with self._jobs.changed:
+                if message is None and not self._jobs.is_ending and self._given:
+                    died = EtwDetectError("the process that scans it ended before it was done")
+                    message = END + pickle.dumps(died)
+                    self._close()
+                    self._start()
+                    for found in list(self._given)[1:]:
+                        self._order(found)
+                if self._jobs.is_ending or message is None:
+                    return
+                self._held.append(message)
+                self._size += len(message)
+                self._jobs.changed.notify_all()
+                if message[:1] in {END, UNREAD}:
+                    self._given.popleft()
+                    self._jobs.give_out(self)
+                self._jobs.changed.wait_for(lambda: self._size <= _HELD or self._jobs.is_ending)
+
+    def _sent(self) -> bytes | None:
+        """Return the next message of the process, None where it ended."""
+        with contextlib.suppress(EOFError, OSError):
+            return self._results.recv_bytes()
+        return None
+
+    def begin_end(self) -> None:
+        """Tell the process to end."""
+        with self._ordering:
+            self._orders.close()
 
     def end(self) -> None:
         """End the process."""
+        self._close()
+        self._thread.join()
+
+    def _close(self) -> None:
         self._orders.close()
-        self._results.close()
         self._process.join(_PATIENCE)
         if self._process.is_alive():
             self._process.kill()
             self._process.join()
-
-
-def _work(orders: Connection, results: Connection, options: ScanOptions) -> None:
-    """Scan what is ordered, one trace after the other, and send what is found."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the command stops the scans
-    waiting: queue.SimpleQueue[Input] = queue.SimpleQueue()
-    stopping = threading.Event()
-    running: list[Scan] = []
-
-    def listen() -> None:
-        with contextlib.suppress(EOFError, OSError):
-            while True:
-                order = orders.recv()
-                if order is not None:
-                    waiting.put(order)
-                    continue
-                stopping.set()
-                for scan in running:
-                    scan.stop()
-        os._exit(0)  # the command ended
-
-    threading.Thread(target=listen, daemon=True).start()
-    kinds = Kinds(load(options.rules)) if options.rules else Kinds()
-    while True:
-        found = waiting.get()
-        try:
-            with found.open() as trace:
-                digest = sha256([found.place]) if options.hash else None
-                scan = Scan([trace], kinds=kinds, drives=options.drives, host=options.host)
-                running[:] = [scan]
-                if stopping.is_set():
-                    scan.stop()
-                _send_all(TraceSource(scan, digest), results)
-        except NotATraceError as error:
-            results.send(("unread", (error.name, error.why, error.offset)))
-        except BrokenPipeError:
-            return
-        except Exception as error:  # noqa: BLE001 (the command tells it)
-            results.send(("end", _sendable(error)))
-
-
-def _send_all(source: TraceSource, results: Connection) -> None:
-    """Send how *source* is called, and what it tells; once the first remote thread is known, all but the last."""
-    results.send(("result", source.result()))
-    error = None
-    try:
-        detections = source.found()
-        block = list(islice(detections, 1))
-        results.send(("result", source.result()))
-        while block:
-            results.send(("found", block))
-            block = list(islice(detections, _AT_ONCE))
-    except BrokenPipeError:
-        raise
-    except Exception as raised:  # noqa: BLE001 (the command tells it)
-        error = raised
-    results.send(("result", source.result()))
-    results.send(("end", error and _sendable(error)))
-
-
-def _sendable(error: Exception) -> Exception:
-    """Return *error*, or one that says the same and can be sent."""
-    try:
-        pickle.loads(pickle.dumps(error))  # noqa: S301 (made here)
-    except Exception:  # noqa: BLE001 (what can't be sent need not say why)
-        return RuntimeError(f"{type(error).__name__}: {error}")
-    return error
+        self._results.close()

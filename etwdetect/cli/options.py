@@ -150,6 +150,16 @@ def trace_options(command: _Command) -> _Command:
     return _all(options, with_choices)
 
 
+jobs_option: Final = click.option(
+    "--jobs",
+    "-j",
+    type=click.IntRange(min=1),
+    metavar="NUMBER",
+    help="How many traces to scan at once; by default as many as there are cores.",
+)
+"""Adds --jobs to a command: None where it is not given."""
+
+
 def filter_options(command: _Command) -> _Command:
     """Add the options that choose what is shown; `make_filter` takes their values."""
     options: tuple[_Decorator, ...] = (

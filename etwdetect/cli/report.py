@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 @enrichment_options()
 @options.privacy_options()
 @options.trace_options
+@options.jobs_option
 def command(  # noqa: PLR0913 (one parameter an option)
     inputs: Sequence[Path],
     output: Path,
@@ -44,6 +45,7 @@ def command(  # noqa: PLR0913 (one parameter an option)
     *,
     command_lines: bool,
     users: bool,
+    jobs: int | None,
     **filters: Any,  # noqa: ANN401
 ) -> Status:
     """Write remote threads as one HTML page, which any browser shows without a network.
@@ -52,7 +54,7 @@ def command(  # noqa: PLR0913 (one parameter an option)
     a directory of such. Times are in UTC, on the page and in --since and --until.
     """
     wanted = options.make_filter(**filters, utc=True)
-    found = Inputs(inputs, choices, enrichment=enrichment, saved=True)
+    found = Inputs(inputs, choices, enrichment=enrichment, saved=True, jobs=jobs)
     options.check_output(output, (*found.files(), *enrichment.files_read))
     limit = OutputLimit()
     page = _Page(wanted, Privacy(command_lines, users), limit)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import io
 import sys
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import TextIO
 
+    from etwdetect.cli.printing import Printed
     from etwdetect.enrich.detection import Detection
     from etwdetect.results.fields import RecordSource
     from etwdetect.results.filters import Filter
@@ -109,10 +111,10 @@ class Results:
     ends the block too, and `status` returns why; but if only its reader is gone, the sinks get the rest.
     """
 
-    def __init__(self, choices: Choices, wanted: Filter) -> None:
+    def __init__(self, choices: Choices, wanted: Filter, clock: Clock | None = None) -> None:
         self._passed = 0
         self._stopped = 0
-        self.clock = Clock(in_utc=choices.utc, stacks=choices.stacks)
+        self.clock = clock or Clock(in_utc=choices.utc, stacks=choices.stacks)
         self.stacks = choices.stacks
         self.privacy = choices.privacy
         self._choices = choices
@@ -124,6 +126,7 @@ class Results:
         self._ended: stdio.OutputEndedError | None = None
         self._output_status = Status.DONE
         self._writer: Writer = _NullWriter()
+        self._stream: Stream = io.StringIO()
         self._file: GrowingFile | None = None
         self._spool: GrowingFile | None = None
         self._sinks: list[Sink] = []
@@ -187,6 +190,27 @@ class Results:
             print_path_risks(self._sigma, detection)
         self._write(self._processors.add(detection))
 
+    def take(self, printed: Printed) -> None:
+        """Write what was printed elsewhere."""
+        self._passed += printed.shown
+        self._stopped += printed.filtered_out
+        with self._writing():
+            for line in printed.lines:
+                self._stream.write(line)
+
+    def recipe(self) -> tuple[Choices, Filter, Clock] | None:
+        """Return what makes Results that write the same lines elsewhere; None where not only lines are wanted."""
+        choices = self._choices
+        if choices.sigma or choices.to or needs_a_file(choices.form):
+            return None
+        return choices, self._wanted, self.clock
+
+    def write_to(self, stream: Stream, *, heading: bool = True) -> None:
+        """Write to *stream* from now on; some formats begin with a *heading*."""
+        with self._writing():
+            self._stream = LimitedStream(stream, self._limit)
+            self._writer = stream_writer(self._stream, self._choices.form, self.clock, heading=heading)
+
     def tell(self, record: StatusRecord) -> None:
         """Send *record* to the sinks."""
         for sink in self._sinks:
@@ -217,7 +241,7 @@ class Results:
             with self._writing():
                 if self._file is not None and self._file.is_full:
                     self._file.rotate()
-                    self._write_to(self._file, heading=self._file.is_new)
+                    self.write_to(self._file, heading=self._file.is_new)
                 if not needs_a_file(self._choices.form) or self._limit.allows(len(to_json(detection))):
                     self._writer.write(detection)
                 if self._spool is not None and self._spool is not self._file:
@@ -281,7 +305,7 @@ class Results:
                 raise click.UsageError(f"--format {form} needs a file: --output FILE")
             # If it was closed from the start, only the sinks get anything.
             if sys.__stdout__ is not None or not self._choices.to:
-                self._write_to(sys.stdout)
+                self.write_to(sys.stdout)
         elif live and not takes_live_results(form):
             raise click.UsageError(
                 f"--format {form} can be read only at the end: choose another one for live results"
@@ -293,7 +317,7 @@ class Results:
         else:
             stream = options.open_output(output, live=live)
             stack.callback(self._close, stream)
-            self._write_to(stream)
+            self.write_to(stream)
 
     def _append(self, stack: contextlib.ExitStack, rotation: Rotation) -> None:
         """Append to a file that is rotated; another output is opened as usual."""
@@ -304,7 +328,7 @@ class Results:
             self._begin(stack, (), live=True)
             return
         self._file = self._growing(stack, output, rotation)
-        self._write_to(self._file, heading=self._file.is_new)
+        self.write_to(self._file, heading=self._file.is_new)
         if self._choices.to and form == "json":
             self._spool = self._file
         elif self._choices.to:  # other formats do not have all that a sink sends
@@ -319,12 +343,6 @@ class Results:
             raise click.UsageError(f"--output {path} cannot be written: {error.strerror}") from error
         stack.callback(self._close, file)
         return file
-
-    def _write_to(self, stream: Stream, *, heading: bool = True) -> None:
-        """Write to *stream* from now on; some formats begin with a *heading*."""
-        with self._writing():
-            limited = LimitedStream(stream, self._limit)
-            self._writer = stream_writer(limited, self._choices.form, self.clock, heading=heading)
 
     def _open_file(self, output: Path) -> FileWriter:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from itertools import chain
 from typing import TYPE_CHECKING, Final
 
@@ -11,7 +12,8 @@ from etwdetect.cli import options, tell
 from etwdetect.cli.enrichment import Enrichment, enrichment_options
 from etwdetect.cli.inputs import Inputs, consume
 from etwdetect.cli.limits import limit_option
-from etwdetect.cli.results import Results, results_options
+from etwdetect.cli.printing import Printed
+from etwdetect.cli.results import Choices, Results, results_options
 from etwdetect.cli.sources import Source, SysmonSource, TraceSource
 from etwdetect.core.raw import KERNEL_PROCESS, THREAD
 from etwdetect.offline import summary
@@ -24,6 +26,9 @@ if TYPE_CHECKING:
 
     from etwdetect.cli.options import TraceChoices
     from etwdetect.cli.status import Status
+    from etwdetect.enrich.detection import Detection
+    from etwdetect.results.clock import Clock
+    from etwdetect.results.filters import Filter
 
 _SOURCES: Final = {THREAD: RecordSource.KERNEL_LOGGER, KERNEL_PROCESS: RecordSource.KERNEL_PROCESS}
 
@@ -42,13 +47,7 @@ _SOURCES: Final = {THREAD: RecordSource.KERNEL_LOGGER, KERNEL_PROCESS: RecordSou
     metavar="SECONDS",
     help="How long to wait for a receiver (--to) that takes nothing.",
 )
-@click.option(
-    "--jobs",
-    "-j",
-    type=click.IntRange(min=1),
-    metavar="NUMBER",
-    help="How many traces to scan at once; by default as many as there are cores.",
-)
+@options.jobs_option
 @click.option("--stats", is_flag=True, help="Print statistics on standard error.")
 def command(  # noqa: PLR0913 (one parameter an option)
     traces: Sequence[Path],
@@ -66,7 +65,9 @@ def command(  # noqa: PLR0913 (one parameter an option)
     archive (.zip, .tar), a directory of such, or - for standard input. Each is scanned on its own. Results saved
     with --format json can be given, too, and what Sysmon reported: .evtx, or its events as JSON or XML.
     """
-    found = Inputs(traces, choices, enrichment=enrichment, saved=True, jobs=jobs)
+    recipe = results.recipe()
+    printer = functools.partial(_Printer, *recipe) if recipe else None
+    found = Inputs(traces, choices, enrichment=enrichment, saved=True, jobs=jobs, printer=printer)
     with results.open((*found.files(), *enrichment.files_read), wait=wait):
         found.show_in(results.clock)
         consume(found, _Shown(results, stats=stats))
@@ -85,6 +86,11 @@ class _Shown:
         """Show the detections of *source*."""
         self._results.flush()  # what an input that failed has left behind
         self._filtered_out_before = self._results.filtered_out
+        printed = source.printed()
+        if printed is not None:
+            for each in printed:
+                self._results.take(each)
+            return
         detections = source.detections()
         first = next(detections, None)  # now the source is known
         self._prepare(source)
@@ -118,3 +124,33 @@ class _Shown:
         else:
             results.come_from()  # each record names the detector that it is from
             results.clock.dates = True  # they may be of any day
+
+
+class _Printer:
+    """Prints as the Results of the command do, in a process that scans one of several traces."""
+
+    def __init__(self, choices: Choices, wanted: Filter, clock: Clock) -> None:
+        self._lines: list[str] = []
+        self._results = Results(choices, wanted, clock)
+        self._results.write_to(self, heading=False)
+        self._before = (0, 0)
+
+    def write(self, text: str) -> int:
+        """Take a line."""
+        self._lines.append(text)
+        return len(text)
+
+    def show(self, detection: Detection) -> None:
+        """Take the next detection."""
+        self._results.show(detection)
+
+    def flush(self) -> None:
+        """Print what the processors hold."""
+        self._results.flush()
+
+    def printed(self) -> Printed:
+        """Return what was printed since this was asked the last time."""
+        before = self._before
+        shown, filtered_out = self._before = (self._results.shown, self._results.filtered_out)
+        lines, self._lines = self._lines, []
+        return Printed(lines, shown - before[0], filtered_out - before[1])

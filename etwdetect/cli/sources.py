@@ -17,6 +17,7 @@ from etwdetect.sources.eventdata.trace import origin
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from etwdetect.cli.printing import Printed
     from etwdetect.core.events import Event
     from etwdetect.enrich.detection import Detection
     from etwdetect.offline.result import ScanResult
@@ -72,6 +73,10 @@ class Source(ABC):
     @abstractmethod
     def _stop(self) -> None:
         """Read no further."""
+
+    def printed(self) -> Iterator[Printed] | None:
+        """Yield what was printed of the remote threads where they were found; None where `detections` has them."""
+        return None
 
     def _until_interrupted(self, items: Iterator[_Item]) -> Iterator[_Item]:
         """Yield *items*. The first Ctrl+C ends the reading, the second one the program."""

@@ -10,15 +10,19 @@ from pathlib import Path
 
 import pytest
 
-from etwdetect.cli.jobs import Jobs, ScanOptions
+from etwdetect.cli import jobs as jobs_module
+from etwdetect.cli.job_process import ScanOptions
+from etwdetect.cli.jobs import Jobs
+from etwdetect.cli.printing import Printed
 from etwdetect.core.errors import EtwDetectError, NotATraceError
 from etwdetect.core.events import ProcessStart, ThreadStart
+from etwdetect.enrich.kinds import Kinds
 from etwdetect.offline.inputs import find_inputs
 from etwdetect.sources.decode.encode import encode
 from etwdetect.sources.etl.writer import TraceOptions, TraceWriter
 
 START = 132_337_152_000_000_000
-NO_OPTIONS = ScanOptions(None, (), None, hash=False)
+NO_OPTIONS = ScanOptions(Kinds(), (), None, hash=False)
 
 
 def write_trace(path, number, hits=3, noise=0):
@@ -43,9 +47,33 @@ def folder(tmp_path):
     return tmp_path
 
 
-def scan(*arguments, **options):
-    command = [sys.executable, "-m", "etwdetect", "scan", "--utc", *map(str, arguments)]
+def run(*arguments, **options):
+    command = [sys.executable, "-m", "etwdetect", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, check=False, timeout=100, **options)
+
+
+class Numbers:
+    """A printer of the thread's id."""
+
+    def __init__(self):
+        self.lines = []
+
+    def show(self, detection):
+        self.lines.append(f"{detection.thread.tid}\n")
+
+    def flush(self):
+        self.lines.append("end\n")
+
+    def printed(self):
+        lines, self.lines = self.lines, []
+        return Printed(lines, sum(line != "end\n" for line in lines), 0)
+
+
+def wait_until(is_so):
+    until = time.monotonic() + 60
+    while not is_so() and time.monotonic() < until:
+        time.sleep(0.02)
+    assert is_so()
 
 
 def without_seconds(said):
@@ -53,13 +81,30 @@ def without_seconds(said):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("more", [(), ("--format", "json", "--hash"), ("--exit-code", "--fold", "1", "-v")])
-def test_several_jobs_print_what_one_prints(folder, more):
-    one, two = (scan(folder, folder / "missing.etl", "--jobs", jobs, *more) for jobs in (1, 3))
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("scan", "--utc", "--since", "2020-05-12T00:00:04"),
+        ("scan", "--format", "json", "--hash", "--limit", "output=200000"),
+        ("scan", "--format", "csv", "--exit-code", "--fold", "1", "-v", "--no-users"),
+        ("explain", "--utc", "--target-pid", "100"),
+    ],
+)
+def test_several_jobs_print_what_one_prints(folder, command):
+    one, two = (run(*command, folder, folder / "missing.etl", "--jobs", jobs) for jobs in (1, 3))
     assert one.stdout == two.stdout
     assert without_seconds(one.stderr) == without_seconds(two.stderr)
     assert one.returncode == two.returncode
     assert len(one.stdout.splitlines()) > 5
+
+
+@pytest.mark.slow
+def test_a_report_of_several_jobs_has_what_that_of_one_has(folder, tmp_path_factory):
+    pages = [tmp_path_factory.mktemp("pages") / f"{jobs}.html" for jobs in (1, 3)]
+    for jobs, page in zip((1, 3), pages, strict=True):
+        assert run("report", folder, "-o", page, "--jobs", jobs).returncode == 1
+    one, two = (page.read_bytes() for page in pages)
+    assert one == two
 
 
 @pytest.mark.slow
@@ -126,10 +171,34 @@ def test_what_is_left_of_a_trace_is_not_taken_for_the_next(folder):
         assert len(list(jobs.next_source().detections())) == 200
 
 
+def test_who_waits_to_be_shown_goes_on_with_other_traces(folder):
+    inputs = [each for number in (6, 0, 1, 2, 3, 4) for each in find_inputs(folder / f"{number}.etl")]
+    with Jobs(inputs, NO_OPTIONS, 1) as jobs:
+        wait_until(lambda: not jobs._workers[0]._given)
+        assert [len(list(jobs.next_source().detections())) for _ in inputs] == [1200, 0, 200, 400, 600, 800]
+
+
+def test_what_nobody_asks_for_is_taken_in_up_to_a_bound(folder, monkeypatch):
+    monkeypatch.setattr(jobs_module, "_HELD", 10_000)
+    inputs = [each for _ in range(5) for each in find_inputs(folder / "6.etl")]
+    with Jobs(inputs, NO_OPTIONS, 1) as jobs:
+        (worker,) = jobs._workers
+        wait_until(lambda: worker._size > 10_000)
+        time.sleep(0.5)
+        assert sum(map(len, list(worker._held)[:-1])) <= 10_000
+        assert worker._given
+        assert [len(list(jobs.next_source().detections())) for _ in inputs] == [1200] * 5
+
+
+def test_only_lines_are_sent_where_only_lines_are_wanted(folder):
+    inputs = list(find_inputs(folder / "2.etl"))
+    with Jobs(inputs, NO_OPTIONS._replace(printer=Numbers), 1) as jobs:
+        printed = list(jobs.next_source().printed())
+    assert [line for each in printed for line in each.lines] == [f"{tid}\n" for tid in range(201, 601)] + ["end\n"]
+    assert sum(each.shown for each in printed) == 400
+
+
 def test_the_processes_end_with_the_command(folder):
     with Jobs(list(find_inputs(folder / "1.etl")), NO_OPTIONS, 1) as jobs:
         process = jobs._workers[0]._process
-    until = time.monotonic() + 30
-    while process.is_alive() and time.monotonic() < until:
-        time.sleep(0.05)
-    assert not process.is_alive()
+    wait_until(lambda: not process.is_alive())
