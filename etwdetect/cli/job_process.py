@@ -54,6 +54,25 @@ class ScanOptions(NamedTuple):
     printer: Callable[[], Printer] | None = None
 
 
+class Unprinted:
+    """Takes the place of a printer where detections are wanted as they are."""
+
+    def __init__(self) -> None:
+        self._detections: list[Detection] = []
+
+    def show(self, detection: Detection) -> None:
+        """Take the next detection."""
+        self._detections.append(detection)
+
+    def flush(self) -> None:
+        """Do nothing: `printed` returns all."""
+
+    def printed(self) -> list[Detection]:
+        """Return what was taken since this was asked the last time."""
+        detections, self._detections = self._detections, []
+        return detections
+
+
 def work(orders: Connection, results: Connection, options: ScanOptions) -> None:
     """Scan what is ordered, one trace after the other, and send what is found."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the command stops the scans
@@ -74,7 +93,7 @@ def work(orders: Connection, results: Connection, options: ScanOptions) -> None:
         os._exit(0)  # the command ended
 
     threading.Thread(target=listen, daemon=True).start()
-    printer = options.printer() if options.printer else _Unprinted()
+    printer = options.printer() if options.printer else Unprinted()
     while True:
         found = waiting.get()
         try:
@@ -84,7 +103,7 @@ def work(orders: Connection, results: Connection, options: ScanOptions) -> None:
                 running[:] = [scan]
                 if stopping.is_set():
                     scan.stop()
-                _send_all(TraceSource(scan, digest), results, printer)
+                send_all(TraceSource(scan, digest), results, printer)
         except NotATraceError as error:
             _send(results, UNREAD, (error.name, error.why, error.offset))
         except BrokenPipeError:
@@ -97,7 +116,7 @@ def _send(results: Connection, kind: bytes, value: Any) -> None:  # noqa: ANN401
     results.send_bytes(kind + pickle.dumps(value))
 
 
-def _send_all(source: TraceSource, results: Connection, printer: Printer | _Unprinted) -> None:
+def send_all(source: TraceSource, results: Connection, printer: Printer | Unprinted) -> None:
     """Send how *source* is called, and what it tells; once the first remote thread is known, all but the last."""
     _send(results, RESULT, source.result())
     error = None
@@ -116,23 +135,6 @@ def _send_all(source: TraceSource, results: Connection, printer: Printer | _Unpr
     _send(results, FOUND, printer.printed())
     _send(results, RESULT, source.result())
     _send(results, END, error and _sendable(error))
-
-
-class _Unprinted:
-    """Takes the place of a printer where detections are wanted as they are."""
-
-    def __init__(self) -> None:
-        self._detections: list[Detection] = []
-
-    def show(self, detection: Detection) -> None:
-        self._detections.append(detection)
-
-    def flush(self) -> None:
-        pass
-
-    def printed(self) -> list[Detection]:
-        detections, self._detections = self._detections, []
-        return detections
 
 
 def _sendable(error: Exception) -> Exception:

@@ -1,7 +1,10 @@
 """Several traces scanned at once tell what they tell one after the other."""
 
+import contextlib
 import gzip
+import multiprocessing
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -10,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from etwdetect.cli import job_process
 from etwdetect.cli import jobs as jobs_module
 from etwdetect.cli.job_process import ScanOptions
 from etwdetect.cli.jobs import Jobs
@@ -196,6 +200,29 @@ def test_only_lines_are_sent_where_only_lines_are_wanted(folder):
         printed = list(jobs.next_source().printed())
     assert [line for each in printed for line in each.lines] == [f"{tid}\n" for tid in range(201, 601)] + ["end\n"]
     assert sum(each.shown for each in printed) == 400
+
+
+def test_what_was_found_before_a_failure_is_told():
+    class Failing:
+        def result(self):
+            return None
+
+        def found(self):
+            yield from range(3)
+            raise OSError("no space left")
+
+    received, sent = multiprocessing.Pipe(duplex=False)
+    job_process.send_all(Failing(), sent, job_process.Unprinted())
+    sent.close()
+    messages = []
+    with contextlib.suppress(EOFError):
+        while True:
+            message = received.recv_bytes()
+            messages.append((message[:1], pickle.loads(message[1:])))
+    found = [each for kind, block in messages if kind == job_process.FOUND for each in block]
+    assert found == [0, 1, 2]
+    assert messages[-1][0] == job_process.END
+    assert str(messages[-1][1]) == "no space left"
 
 
 def test_the_processes_end_with_the_command(folder):

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import re
 import reprlib
+from functools import lru_cache
 from json.encoder import encode_basestring_ascii as _quoted
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -54,6 +55,9 @@ POINTER_SIZES: Final = (4, 8)
 
 MOST_TEXT: Final = 5 * 32_767
 """The longest text, in characters: a path of Windows, each of its characters escaped as `_write_name` does it."""
+
+_SHORT: Final = 260
+"""Longer names, in characters, are not remembered."""
 
 NEWER: Final = "a newer etwdetect can read it"
 
@@ -285,20 +289,53 @@ _WRITERS: Final = {
 }
 
 
-def _rendering(column: Column) -> Callable[[Any], str]:
-    """Return the function that makes the JSON of a value of *column*."""
+def _rendering(column: Column) -> Callable[[Any], object] | None:
+    """Return the function that makes what `to_line` writes for a value of *column*; None for the value itself."""
     write = column.write
-    if column.type == "string":
+    if write is _write_name:
+        return _rendered_name
+    if column.type == "string" and write is not _write_address:
         return lambda value: _quoted(write(value))
     if column.type == "bool":
-        return lambda value: "true" if value else "false"
-    return str if write is _same else lambda value: str(write(value))
+        return ("false", "true").__getitem__
+    return None if write in {_same, _write_address} else write
 
 
-_RENDERERS: Final = {
-    kind: [(at, f'"{name}":', _rendering(_BY_NAME[name])) for at, name in enumerate(kind._fields)]
+def _rendered_name(value: str) -> str:
+    return _short_name(value) if len(value) <= _SHORT else _quoted(_write_name(value))
+
+
+@lru_cache(maxsize=4096)
+def _short_name(value: str) -> str:
+    """Return the JSON of a name: one image is mapped by many processes."""
+    return _quoted(_write_name(value))
+
+
+@lru_cache(maxsize=256)
+def _line(kind: type[Event | RecordingStart], known: tuple[bool, ...]) -> str:
+    """Return the line of *kind* behind its number, with a place for each value that is *known*."""
+    columns = [_BY_NAME[name] for name, is_known in zip(kind._fields, known, strict=True) if is_known]
+    places = (f'"{each.name}":' + ('"0x%X"' if each.write is _write_address else "%s") for each in columns)
+    return f',"kind":"{kind.__name__}",{",".join(places)}}}\n'
+
+
+@lru_cache(maxsize=4)
+def _head(recording: Recording, version: int) -> str:
+    """Return how each line of *recording* with the schema's *version* begins, up to its number."""
+    host, name = (_quoted(_write_name(each)) for each in recording)
+    return f'{{"schema_version":{version},"host":{host},"recording":{name},"seq":'
+
+
+_LINES: Final = {
+    kind: (
+        _VERSIONS.get(kind, OLDEST_VERSION),
+        [(at, render) for at, name in enumerate(kind._fields) if (render := _rendering(_BY_NAME[name]))],
+        _line(kind, (True,) * len(kind._fields)),
+    )
     for kind in KINDS.values()
 }
+"""By kind: its version, the fields whose values are replaced and with what, and its line if all are known."""
+
 _READERS: Final = {
     name: [(field, _BY_NAME[field].read, field not in kind._field_defaults) for field in kind._fields]
     for name, kind in KINDS.items()
@@ -323,17 +360,15 @@ def to_row(recording: Recording, seq: int, event: Event | RecordingStart) -> dic
 
 def to_line(recording: Recording, seq: int, event: Event | RecordingStart) -> str:
     """Return what JSON makes of `to_row`, without blanks and with the end of the line; KeyError as it."""
-    parts = [
-        f'{{"schema_version":{_VERSIONS.get(type(event), OLDEST_VERSION)}',
-        f'"host":{_quoted(_write_name(recording.host))}',
-        f'"recording":{_quoted(_write_name(recording.name))}',
-        f'"seq":{seq},"kind":"{type(event).__name__}"',
-    ]
-    for at, name, render in _RENDERERS[type(event)]:
-        value = event[at]
-        if value is not None:
-            parts.append(name + render(value))
-    return ",".join(parts) + "}\n"
+    version, renderings, line = _LINES[type(event)]
+    values = list(event)
+    for at, render in renderings:
+        if values[at] is not None:
+            values[at] = render(values[at])
+    if None in values:
+        line = _line(type(event), tuple(value is not None for value in values))
+        values = [value for value in values if value is not None]
+    return f"{_head(recording, version)}{seq}{line % tuple(values)}"
 
 
 def recording_of(row: Mapping[str, Any]) -> Recording:
