@@ -28,7 +28,7 @@ _TOKEN_USER_SIZES: Final = {4: 8, 8: 16}
 _NOBODY: Final = b"\1" + bytes(7)
 """A SID with no subauthority."""
 
-_ORDINARY: Final = 520
+ORDINARY: Final = 520
 """Longer texts, in bytes, are not cached."""
 
 _ESCAPE: Final = re.compile(rb"\\x([89a-f][0-9a-f]|5c)")
@@ -212,7 +212,7 @@ def _read_ansi(payload: bytes, at: int) -> tuple[str, int]:
 
 def _read_utf16(payload: bytes, at: int) -> tuple[str, int]:
     rest = payload[at:]
-    text, size = _cached_utf16(rest) if len(rest) <= _ORDINARY else _utf16(rest)
+    text, size = utf16_text(rest) if len(rest) <= ORDINARY else _utf16(rest)
     return text, at + size
 
 
@@ -226,7 +226,7 @@ def _utf16(data: bytes) -> tuple[str, int]:
     return data[:end].decode("utf-16-le", "surrogatepass"), end + 2
 
 
-_cached_utf16 = lru_cache(maxsize=4096)(_utf16)
+utf16_text = lru_cache(maxsize=4096)(_utf16)
 """One image is mapped by many processes."""
 
 

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from itertools import chain
+from contextlib import suppress
 from typing import IO, TYPE_CHECKING, Any, Final
 
 from etwdetect.core.errors import MissingExtraError
+from etwdetect.sources.eventdata.columns import columns_of, events_of
 from etwdetect.sources.eventdata.schema import (
     COLUMNS,
+    OLDEST_VERSION,
     SCHEMA_VERSION,
-    EventRow,
+    VERSIONS,
     NoEventsError,
     Recording,
     from_row,
     recording_of,
-    to_row,
+    written_recording,
 )
 from etwdetect.sources.eventdata.writer import EventWriter
 
@@ -25,7 +27,7 @@ except ImportError as error:
     raise MissingExtraError("Parquet", "pyarrow", "parquet") from error
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from etwdetect.core.events import Event
     from etwdetect.sources.eventdata.pieces import Pieces
@@ -51,6 +53,9 @@ _MOST_READINGS: Final = 16
 _MOST_KNOWN: Final = 20_000
 """How many recordings are remembered."""
 
+_NAMED: Final = ("schema_version", "host", "recording")
+"""The columns that say which recording a row is of."""
+
 _UNREADABLE: Final = (pa.ArrowException, OSError, ValueError)
 """What pyarrow raises on a damaged file."""
 
@@ -68,16 +73,20 @@ class ParquetWriter(EventWriter):
     def __init__(self, file: IO[bytes]) -> None:
         super().__init__()
         self._parquet = pq.ParquetWriter(file, ARROW_SCHEMA, compression="zstd")
-        self._rows: list[dict[str, Any]] = []
+        self._events: list[Event | RecordingStart] = []
+        """Those that are not written, of one recording, numbered from _first on."""
+        self._first = 0
 
     def begin(self, recording: Recording, start: RecordingStart) -> None:
         """Begin a recording: `write` adds events to it from now on."""
         self._flush()  # a row group holds one recording
         super().begin(recording, start)
 
-    def _append(self, recording: Recording, seq: int, event: Event | RecordingStart) -> None:
-        self._rows.append(to_row(recording, seq, event))
-        if len(self._rows) == _BLOCK:
+    def _append(self, _recording: Recording, seq: int, event: Event | RecordingStart) -> None:
+        if not self._events:
+            self._first = seq
+        self._events.append(event)
+        if len(self._events) == _BLOCK:
             self._flush()
 
     def abandon(self) -> None:
@@ -90,9 +99,37 @@ class ParquetWriter(EventWriter):
         self._parquet.close()
 
     def _flush(self) -> None:
-        if self._rows:
-            self._parquet.write_table(pa.Table.from_pylist(self._rows, ARROW_SCHEMA))
-            self._rows = []
+        if self._events:
+            self._parquet.write_table(_table(self._begun(), self._first, self._events))
+            self._events = []
+
+
+def _table(recording: Recording, first: int, events: Sequence[Event | RecordingStart]) -> pa.Table:
+    """Return the rows of *events* of *recording*, which are numbered from *first* on."""
+    by_kind: dict[type, list[int]] = {}
+    for number, event in enumerate(events):
+        by_kind.setdefault(type(event), []).append(number)
+    order: list[int] = []
+    tables = []
+    for kind, numbers in by_kind.items():
+        order += numbers
+        known: dict[str, list[Any]] = {
+            "schema_version": [VERSIONS.get(kind, OLDEST_VERSION)] * len(numbers),
+            "kind": [kind.__name__] * len(numbers),
+            "seq": [first + number for number in numbers],
+            **columns_of([events[number] for number in numbers]),
+        }
+        for name, value in written_recording(recording).items():
+            known[name] = [value] * len(numbers)
+        columns = [
+            pa.array(known[field.name], field.type) if field.name in known else pa.nulls(len(numbers), field.type)
+            for field in ARROW_SCHEMA
+        ]
+        tables.append(pa.Table.from_arrays(columns, schema=ARROW_SCHEMA))
+    places = [0] * len(order)
+    for at, number in enumerate(order):
+        places[number] = at
+    return pa.concat_tables(tables).take(pa.array(places))
 
 
 class ParquetFile:
@@ -133,8 +170,9 @@ class ParquetFile:
         for group in range(self._parquet.num_row_groups):
             seen: dict[Recording | str, None] = {}
             try:
-                for batch in self._batches(group, ["schema_version", "host", "recording"]):
-                    seen.update(dict.fromkeys(self._recording_of(row) for row in _rows_of(batch)))
+                for batch in self._batches(group, list(_NAMED)):
+                    columns = dict(zip(batch.schema.names, map(_values, batch.columns), strict=True))
+                    seen.update(dict.fromkeys(self._recordings_in(columns)))
             except _UNREADABLE as error:
                 seen[f"row group {group} cannot be read: {_first_line(error)}"] = None
             most -= len(seen) * metadata.row_group(group).num_rows
@@ -143,28 +181,52 @@ class ParquetFile:
             for what in seen:
                 yield group, group + 1, 0, what
 
-    def rows(self, pieces: Pieces, recording: Recording) -> Iterator[tuple[int, EventRow | str]]:
-        """Yield the rows of *recording* in *pieces*, each with its row group.
+    def rows(self, pieces: Pieces, recording: Recording) -> Iterator[tuple[int, Event | RecordingStart | str]]:
+        """Yield the events of *recording* in *pieces*, each with its row group.
 
         In place of a row that can't be read, of any recording, comes what is wrong with it.
         """
         for group in sorted({group for begin, end, _ in pieces for group in range(begin, end)}):
             try:
-                rows = chain.from_iterable(map(_rows_of, self._batches(group, self._columns)))
-                for number, row in enumerate(rows, 1):
-                    try:
-                        found = self._recording_of(row)
-                        read: EventRow | Recording | str = (
-                            from_row(row, recording) if found == recording else found
-                        )
-                    except ValueError as error:
-                        read = str(error)
-                    if isinstance(read, str):
-                        yield group, f"row group {group}, row {number:,}: {read}"
-                    elif isinstance(read, EventRow):
-                        yield group, read
+                first = 1
+                for batch in self._batches(group, self._columns):
+                    columns = dict(zip(batch.schema.names, map(_values, batch.columns), strict=True))
+                    for read in self._read(columns, first, recording):
+                        yield group, read if not isinstance(read, str) else f"row group {group}, row {read}"
+                    first += len(batch)
             except _UNREADABLE as error:
                 yield group, f"row group {group} cannot be read: {_first_line(error)}"
+
+    def _read(
+        self, columns: dict[str, list[Any]], first: int, recording: Recording
+    ) -> Iterable[Event | RecordingStart | str]:
+        """Return the events of *recording* in rows that are numbered from *first* on.
+
+        In place of a row that can't be read stands its number, and what is wrong with it.
+        """
+        if list(self._recordings_in(columns)) == [recording]:
+            with suppress(TypeError, ValueError):
+                return events_of(columns)
+        return self._read_each(columns, first, recording)
+
+    def _read_each(
+        self, columns: dict[str, list[Any]], first: int, recording: Recording
+    ) -> Iterator[Event | RecordingStart | str]:
+        for number, values in enumerate(zip(*columns.values(), strict=True), first):
+            row = dict(zip(columns, values, strict=True))
+            found = self._recording_of(*(row[name] for name in _NAMED))
+            if isinstance(found, str):
+                yield f"{number:,}: {found}"
+            elif found == recording:
+                try:
+                    yield from_row(row, recording).event
+                except ValueError as error:
+                    yield f"{number:,}: {error}"
+
+    def _recordings_in(self, columns: dict[str, list[Any]]) -> Iterator[Recording | str]:
+        """Yield the recordings of rows, and what is wrong with rows that name none, each once or more."""
+        for named in dict.fromkeys(zip(*(columns[name] for name in _NAMED), strict=True)):
+            yield self._recording_of(*named)
 
     def _batches(self, group: int, columns: list[str]) -> Iterator[pa.RecordBatch]:
         """Yield the rows of a row group; ValueError where they would take too much memory."""
@@ -174,17 +236,16 @@ class ParquetFile:
             raise ValueError(f"unpacks to {unpacked:,} bytes, which no events in {self._size:,} do")
         yield from self._parquet.iter_batches(_BATCH, row_groups=[group], columns=columns)
 
-    def _recording_of(self, row: dict[str, Any]) -> Recording | str:
-        """Return the recording of *row*, or what is wrong with it."""
-        key = row["schema_version"], row["host"], row["recording"]
-        known = self._recordings.get(key)
+    def _recording_of(self, *named: object) -> Recording | str:
+        """Return the recording of a row whose _NAMED are these, or what is wrong with it."""
+        known = self._recordings.get(named)
         if known is None:
             try:
-                known = recording_of(row)
+                known = recording_of(dict(zip(_NAMED, named, strict=True)))
             except ValueError as error:
                 known = str(error)
             if len(self._recordings) < _MOST_KNOWN:
-                self._recordings[key] = known
+                self._recordings[named] = known
         return known
 
 
@@ -199,22 +260,28 @@ def _is_simple(kind: pa.DataType) -> bool:
     return bool(_is_text(kind) or pa.types.is_primitive(kind) or pa.types.is_null(kind))
 
 
-def _rows_of(batch: pa.RecordBatch) -> Iterator[dict[str, Any]]:
-    """Yield the rows of *batch*; those with the same text share it."""
-    names = batch.schema.names
-    for values in zip(*map(_values, batch.columns), strict=True):
-        yield dict(zip(names, values, strict=True))
-
-
 def _values(column: pa.Array) -> list[Any]:
+    """Return the values of *column*; those with the same text share it."""
+    if column.null_count == len(column):
+        return [None] * len(column)
+    if pa.types.is_integer(column.type):
+        return _numbers(column)
     if not pa.types.is_dictionary(column.type):
         return list(column.to_pylist())
-    indices = column.indices.to_pylist()
+    indices = _numbers(column.indices)
     used = sorted({index for index in indices if index is not None})
-    texts: dict[int | None, Any] = dict(
-        zip(used, column.dictionary.take(pa.array(used, pa.int64())).to_pylist(), strict=True)
-    )
+    taken = column.dictionary.take(pa.array(used, pa.int64())).to_pylist()
+    texts: dict[int | None, Any] = dict(zip(used, taken, strict=True))
     return [texts.get(index) for index in indices]
+
+
+def _numbers(column: pa.Array) -> list[int | None]:
+    """Return what `to_pylist` does, which makes an object of each value first."""
+    if not column.null_count:
+        return list(column.to_numpy().tolist())
+    values = column.fill_null(0).to_numpy().astype(object)
+    values[column.is_null().to_numpy(zero_copy_only=False)] = None
+    return list(values.tolist())
 
 
 def _first_line(error: Exception) -> str:

@@ -120,7 +120,7 @@ KINDS: Final[dict[str, Any]] = {
 """The records that have rows, by name. Thread exits have none, because nothing uses them."""
 
 
-_VERSIONS: Final[dict[type, int]] = {CallStack: 2}
+VERSIONS: Final[dict[type, int]] = {CallStack: 2}
 """By kind, the first version that has it, where that is not the oldest."""
 
 
@@ -133,7 +133,8 @@ class Column(NamedTuple):
     read: Callable[[Any], Any]
 
 
-def _same(value: Any) -> Any:  # noqa: ANN401
+def same(value: Any) -> Any:  # noqa: ANN401
+    """Return *value*: it is written as it is."""
     return value
 
 
@@ -240,33 +241,33 @@ _TIME = _integer(64, signed=True)
 _COUNT = _integer(63)
 
 COLUMNS: Final = (
-    Column("schema_version", "int32", _same, _COUNT),
+    Column("schema_version", "int32", same, _COUNT),
     Column("host", "string", _write_name, _read_name),
     Column("recording", "string", _write_name, _read_name),
-    Column("seq", "int64", _same, _COUNT),
-    Column("kind", "string", _same, _text),
-    Column("time", "int64", _same, _read_moment),
-    Column("creator_pid", "int64", _same, _ID),
-    Column("creator_tid", "int64", _same, _ID),
-    Column("pid", "int64", _same, _ID),
-    Column("tid", "int64", _same, _ID),
+    Column("seq", "int64", same, _COUNT),
+    Column("kind", "string", same, _text),
+    Column("time", "int64", same, _read_moment),
+    Column("creator_pid", "int64", same, _ID),
+    Column("creator_tid", "int64", same, _ID),
+    Column("pid", "int64", same, _ID),
+    Column("tid", "int64", same, _ID),
     Column("start_address", "string", _write_address, _read_address),
-    Column("parent_pid", "int64", _same, _ID),
-    Column("session_id", "int64", _same, _ID),
+    Column("parent_pid", "int64", same, _ID),
+    Column("session_id", "int64", same, _ID),
     Column("create_time", "int64", _write_u64, _read_u64),
     Column("sid", "string", bytes.hex, _read_bytes),
     Column("image", "string", _write_name, _read_name),
     Column("command_line", "string", _write_name, _read_name),
     Column("base", "string", _write_address, _read_address),
     Column("size", "int64", _write_u64, _read_u64),
-    Column("checksum", "int64", _same, _ID),
-    Column("time_date_stamp", "int64", _same, _ID),
-    Column("rundown", "bool", _same, _truth),
-    Column("events", "int64", _same, _COUNT),
-    Column("buffers", "int64", _same, _COUNT),
-    Column("start_time", "int64", _same, _read_moment),
-    Column("pointer_size", "int32", _same, _read_pointer_size),
-    Column("boot_time", "int64", _same, _TIME),
+    Column("checksum", "int64", same, _ID),
+    Column("time_date_stamp", "int64", same, _ID),
+    Column("rundown", "bool", same, _truth),
+    Column("events", "int64", same, _COUNT),
+    Column("buffers", "int64", same, _COUNT),
+    Column("start_time", "int64", same, _read_moment),
+    Column("pointer_size", "int32", same, _read_pointer_size),
+    Column("boot_time", "int64", same, _TIME),
     Column("device", "string", _write_name, _read_name),
     Column("path", "string", _write_name, _read_name),
     Column("name", "string", _write_name, _read_name),
@@ -278,14 +279,22 @@ COLUMNS: Final = (
     Column("creator_key", "int64", _write_u64, _read_u64),
     Column("sequence", "int64", _write_u64, _read_u64),
     Column("trace", "string", _write_name, _read_name),
-    Column("trace_sha256", "string", _same, _read_sha256),
+    Column("trace_sha256", "string", same, _read_sha256),
 )
 """All columns in their order."""
 
-_BY_NAME: Final = {column.name: column for column in COLUMNS}
+BY_NAME: Final = {column.name: column for column in COLUMNS}
+
+_RANGES: Final = frozenset((_ID, _TIME, _COUNT, _read_moment))
+
+
+def is_range(read: Callable[[Any], Any]) -> bool:
+    """Whether *read* returns all numbers of a range as they are, and refuses others and what is no number."""
+    return read in _RANGES
+
 
 _WRITERS: Final = {
-    kind: [(at, name, _BY_NAME[name].write) for at, name in enumerate(kind._fields)] for kind in KINDS.values()
+    kind: [(at, name, BY_NAME[name].write) for at, name in enumerate(kind._fields)] for kind in KINDS.values()
 }
 
 
@@ -298,7 +307,7 @@ def _rendering(column: Column) -> Callable[[Any], object] | None:
         return lambda value: _quoted(write(value))
     if column.type == "bool":
         return ("false", "true").__getitem__
-    return None if write in {_same, _write_address} else write
+    return None if write in {same, _write_address} else write
 
 
 def _rendered_name(value: str) -> str:
@@ -312,9 +321,9 @@ def _short_name(value: str) -> str:
 
 
 @lru_cache(maxsize=256)
-def _line(kind: type[Event | RecordingStart], known: tuple[bool, ...]) -> str:
+def _line(kind: Any, known: tuple[bool, ...]) -> str:  # noqa: ANN401 (a class of KINDS)
     """Return the line of *kind* behind its number, with a place for each value that is *known*."""
-    columns = [_BY_NAME[name] for name, is_known in zip(kind._fields, known, strict=True) if is_known]
+    columns = [BY_NAME[name] for name, is_known in zip(kind._fields, known, strict=True) if is_known]
     places = (f'"{each.name}":' + ('"0x%X"' if each.write is _write_address else "%s") for each in columns)
     return f',"kind":"{kind.__name__}",{",".join(places)}}}\n'
 
@@ -322,32 +331,37 @@ def _line(kind: type[Event | RecordingStart], known: tuple[bool, ...]) -> str:
 @lru_cache(maxsize=4)
 def _head(recording: Recording, version: int) -> str:
     """Return how each line of *recording* with the schema's *version* begins, up to its number."""
-    host, name = (_quoted(_write_name(each)) for each in recording)
+    host, name = map(_quoted, written_recording(recording).values())
     return f'{{"schema_version":{version},"host":{host},"recording":{name},"seq":'
 
 
 _LINES: Final = {
     kind: (
-        _VERSIONS.get(kind, OLDEST_VERSION),
-        [(at, render) for at, name in enumerate(kind._fields) if (render := _rendering(_BY_NAME[name]))],
+        VERSIONS.get(kind, OLDEST_VERSION),
+        [(at, render) for at, name in enumerate(kind._fields) if (render := _rendering(BY_NAME[name]))],
         _line(kind, (True,) * len(kind._fields)),
     )
     for kind in KINDS.values()
 }
 """By kind: its version, the fields whose values are replaced and with what, and its line if all are known."""
 
-_READERS: Final = {
-    name: [(field, _BY_NAME[field].read, field not in kind._field_defaults) for field in kind._fields]
+READERS: Final = {
+    name: [(field, BY_NAME[field].read, field not in kind._field_defaults) for field in kind._fields]
     for name, kind in KINDS.items()
 }
+"""By the name of a kind: its fields, how each is read, and whether it must be there."""
+
+
+def written_recording(recording: Recording) -> dict[str, str]:
+    """Return the columns that name *recording*."""
+    return {"host": _write_name(recording.host), "recording": _write_name(recording.name)}
 
 
 def to_row(recording: Recording, seq: int, event: Event | RecordingStart) -> dict[str, Any]:
     """Return the row of *event*; KeyError for an event that has no row (ThreadStop)."""
     row: dict[str, Any] = {
-        "schema_version": _VERSIONS.get(type(event), OLDEST_VERSION),
-        "host": _write_name(recording.host),
-        "recording": _write_name(recording.name),
+        "schema_version": VERSIONS.get(type(event), OLDEST_VERSION),
+        **written_recording(recording),
         "seq": seq,
         "kind": type(event).__name__,
     }
@@ -360,13 +374,14 @@ def to_row(recording: Recording, seq: int, event: Event | RecordingStart) -> dic
 
 def to_line(recording: Recording, seq: int, event: Event | RecordingStart) -> str:
     """Return what JSON makes of `to_row`, without blanks and with the end of the line; KeyError as it."""
-    version, renderings, line = _LINES[type(event)]
-    values = list(event)
+    kind: Any = type(event)
+    version, renderings, line = _LINES[kind]
+    values: list[Any] = list(event)
     for at, render in renderings:
         if values[at] is not None:
             values[at] = render(values[at])
     if None in values:
-        line = _line(type(event), tuple(value is not None for value in values))
+        line = _line(kind, tuple(value is not None for value in values))
         values = [value for value in values if value is not None]
     return f"{_head(recording, version)}{seq}{line % tuple(values)}"
 
@@ -390,7 +405,7 @@ def from_row(row: Mapping[str, Any], recording: Recording | None = None) -> Even
     if not isinstance(kind, str) or kind not in KINDS:
         raise ValueError(f"is of the unknown kind {reprlib.repr(kind)}")
     seq = _value(row, "seq", _COUNT, needed=True)
-    values = {name: _value(row, name, read, needed=needed) for name, read, needed in _READERS[kind]}
+    values = {name: _value(row, name, read, needed=needed) for name, read, needed in READERS[kind]}
     defaults = KINDS[kind]._field_defaults
     return EventRow(
         recording,

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     from etwdetect.core.events import Event
     from etwdetect.sources.etl.reader import Trace
-    from etwdetect.sources.eventdata.schema import EventRow
     from etwdetect.sources.packed import Place
 
 MOST_RECORDINGS: Final = 10_000
@@ -40,7 +39,7 @@ class _File(Protocol):
     """The interface of JsonLinesFile and ParquetFile."""
 
     def places(self) -> Iterator[tuple[int, int, int, Recording | str]]: ...
-    def rows(self, pieces: Pieces, recording: Recording) -> Iterator[tuple[int, EventRow | str]]: ...
+    def rows(self, pieces: Pieces, recording: Recording) -> Iterator[tuple[int, Event | RecordingStart | str]]: ...
 
 
 class EventDataHeader(NamedTuple):
@@ -83,10 +82,9 @@ class EventDataTrace:
             self.damages.add(self.size, fault)
 
     def _read_header(self) -> EventDataHeader:
-        for _, row in self._rows():
-            if not isinstance(row, str):
-                if isinstance(row.event, RecordingStart):
-                    start = row.event
+        for _, start in self._rows():
+            if not isinstance(start, str):
+                if isinstance(start, RecordingStart):
                     return EventDataHeader(
                         start.start_time,
                         start.pointer_size,
@@ -97,7 +95,7 @@ class EventDataTrace:
                 break
         return EventDataHeader(None, 8)
 
-    def _rows(self) -> Iterator[tuple[int, EventRow | str]]:
+    def _rows(self) -> Iterator[tuple[int, Event | RecordingStart | str]]:
         return self._file.rows(self._found.pieces, self._found.recording)
 
     def stop(self) -> None:
@@ -109,7 +107,7 @@ class EventDataTrace:
         if self.header.start_time is None:
             self.damages.add(self._found.pieces.begin, "the recording's beginning is missing")
         budget = current.get()
-        for at, row in self._rows():
+        for at, event in self._rows():
             if self.stopped:
                 return
             if not budget.take("rows"):
@@ -117,10 +115,9 @@ class EventDataTrace:
                 return
             self.bytes_read = at
             self.events_read += 1
-            if isinstance(row, str):
-                self.damages.add(at, f"{row}; the row is left out")
+            if isinstance(event, str):
+                self.damages.add(at, f"{event}; the row is left out")
                 continue
-            event = row.event
             if isinstance(event, RecordingStart):
                 continue
             if isinstance(event, Loss):

@@ -31,12 +31,16 @@ class EventWriter(ABC):
 
     def write(self, event: Event | RecordingStart) -> None:
         """Append one event; a ThreadStop, which has no row, is ignored."""
-        if self._recording is None:
-            raise ValueError("no recording has begun: call begin first")
+        recording = self._begun()
         if isinstance(event, ThreadStop):
             return
-        self._append(self._recording, self._seq, event)
+        self._append(recording, self._seq, event)
         self._seq += 1
+
+    def _begun(self) -> Recording:
+        if self._recording is None:
+            raise ValueError("no recording has begun: call begin first")
+        return self._recording
 
     @abstractmethod
     def _append(self, recording: Recording, seq: int, event: Event | RecordingStart) -> None:

@@ -9,7 +9,7 @@ from etwdetect.core.errors import NotATraceError
 from etwdetect.core.events import Loss, ProcessStart, ThreadStart, ThreadStop
 from etwdetect.offline import Scan
 from etwdetect.offline.inputs import find_inputs
-from etwdetect.sources.eventdata import trace
+from etwdetect.sources.eventdata import jsonl, trace
 from etwdetect.sources.eventdata.jsonl import MOST_LINE, JsonLinesWriter
 from etwdetect.sources.eventdata.parquet import ParquetWriter
 from etwdetect.sources.eventdata.schema import Recording, RecordingStart, to_row
@@ -86,6 +86,23 @@ def test_a_writer_without_a_recording_refuses_events(name):
     writer = JsonLinesWriter(io.StringIO()) if name.endswith("l") else ParquetWriter(io.BytesIO())
     with pytest.raises(ValueError, match="no recording has begun"):
         writer.write(REMOTE)
+
+
+def test_events_written_at_once_are_written_as_one_by_one(monkeypatch):
+    monkeypatch.setattr(jsonl, "_AT_ONCE", 2)
+    events = [REMOTE, ThreadStop(T0, 20, 21), Loss(T0, 1), REMOTE._replace(tid=22), REMOTE]
+    texts = [io.StringIO(), io.StringIO()]
+    for text, at_once in zip(texts, (False, True), strict=True):
+        writer = JsonLinesWriter(text)
+        writer.begin(ONE, RecordingStart(T0, T0))
+        if at_once:
+            writer.write_all(events[:4])
+            writer.write_all(events[4:])
+        else:
+            for event in events:
+                writer.write(event)
+    assert texts[0].getvalue() == texts[1].getvalue()
+    assert len(texts[0].getvalue().splitlines()) == 5
 
 
 def test_rows_of_many_recordings_may_be_interleaved(tmp_path):
