@@ -17,12 +17,14 @@ import tempfile
 import threading
 import time
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from etwdetect.core.events import Event
     from etwdetect.core.raw import RawEvent
     from etwdetect.live.monitor import Monitor
     from parity_tests.simulators.simetw import RunningId, SimEtw
@@ -64,14 +66,21 @@ def thread(tid: int) -> RawEvent:
 
 
 class Watched:
-    """A monitor in this process that runs until *count* events came; *each* is called every turn."""
+    """A monitor in this process that runs until *count* events came; *each* is called every turn.
+
+    *tap* gets the events.
+    """
 
     def __init__(
-        self, feed: Callable[[], None], count: int, each: Callable[[Monitor], None] | None = None
+        self,
+        feed: Callable[[], None],
+        count: int,
+        each: Callable[[Monitor], None] | None = None,
+        tap: Callable[[list[Event]], None] | None = None,
     ) -> None:
         from etwdetect.live.monitor import Monitor
 
-        self.monitor = Monitor(lambda: False, print)
+        self.monitor = Monitor(lambda: False, print, tap=tap)
         feeder = threading.Thread(target=feed)
         began = cpu = None
         with closing(self.monitor.poll()) as turns:
@@ -114,6 +123,25 @@ def throughput(machine: SimEtw) -> None:
     default = pywintraces_own(machine)
     print(f"pywintrace's default decoding of thread starts: {default:,.0f} a second of its own time", end="; ")
     print(f"1 to {ours / default:,.0f}")
+
+
+def written(machine: SimEtw) -> None:
+    """Print what an event takes, and how many are lost, with `--events` and without, as fast as they come."""
+    from etwdetect.live.eventlog import EventLog
+
+    events, running = life()
+    rounds = 10_000
+    count = rounds * len(events)
+    for _ in range(3):
+        for is_written in (False, True):
+            machine.reset()
+            with tempfile.TemporaryDirectory() as folder, closing(EventLog(Path(folder) / "events.jsonl")) as log:
+                feed = partial(machine.repeat, events, rounds, running=running, wait_for_consumer=True)
+                watched = Watched(feed, count, tap=log.write if is_written else None)
+            spent = 1e6 * watched.cpu / watched.monitor.queue.received
+            lost = watched.monitor.stream.lost.events
+            what = "with --events" if is_written else "without"
+            print(f"{what}: {spent:.1f} us of its own time an event, {lost:,} of {count:,} lost", flush=True)
 
 
 class Counting:
@@ -261,7 +289,7 @@ def kills(machine: SimEtw) -> None:
 
 
 MEASURES: Final[dict[str, Callable[[SimEtw], None]]] = {
-    each.__name__: each for each in (throughput, burst, memory, cpu, latency, kills)
+    each.__name__: each for each in (throughput, written, burst, memory, cpu, latency, kills)
 }
 
 

@@ -93,7 +93,7 @@ def command(  # noqa: PLR0913, PLR0917 (one parameter an option)
     results.come_from(RecordSource.LIVE, functions=enrichment.files is not None)
     enricher = live_enricher("etw", GRACE_PERIOD, enrichment.files, enrichment.kinds)
     rotation = Rotation(None if rotate is None else round(rotate * MEBIBYTE), keep)
-    with on_interruption(stop.set), _event_log(events, results.privacy) as (tap, write_events):
+    with on_interruption(stop.set), _event_log(events, results.privacy) as tap:
         config = SessionConfig(kernel_logger, per_processor=per_processor, stacks=results.stacks)
 
         def report(kind: StatusKind, sentence: str) -> None:
@@ -112,7 +112,6 @@ def command(  # noqa: PLR0913, PLR0917 (one parameter an option)
                 for detections in _with_statistics(turns_told, monitor, stats):
                     for detection in detections:
                         results.show(detection)
-                    write_events()
                     results.tick(monitor.clock.now())
         finally:
             if monitor.started:
@@ -123,15 +122,13 @@ def command(  # noqa: PLR0913, PLR0917 (one parameter an option)
 
 
 @contextlib.contextmanager
-def _event_log(
-    path: Path | None, privacy: Privacy
-) -> Iterator[tuple[Callable[[Event], None] | None, Callable[[], None]]]:
-    """Open the file for all events; give the function that takes one, and that which writes those taken."""
+def _event_log(path: Path | None, privacy: Privacy) -> Iterator[Callable[[list[Event]], None] | None]:
+    """Open the file for all events; give the function that writes some."""
     if path is None:
-        yield None, lambda: None
+        yield None
         return
     with contextlib.closing(EventLog(path)) as log:
-        yield log.write if privacy.hides_nothing else lambda event: log.write(privacy.event(event)), log.flush
+        yield log.write if privacy.hides_nothing else lambda events: log.write(map(privacy.event, events))
 
 
 def _announced(turns: Iterable[list[Detection]]) -> Iterator[list[Detection]]:

@@ -39,7 +39,8 @@ class Monitor:
 
     If another program stops the session or disables its provider, the session is restarted; with *strict* that
     ends the monitor. *notify* gets a sentence for the user then, and when events are lost; *report* gets what
-    receivers of the records should know. *enricher* adds the context of remote threads; *tap* gets every event.
+    receivers of the records should know. *enricher* adds the context of remote threads; *tap* gets the
+    events of each turn.
     *bound* is that of the new-process table.
     """
 
@@ -53,7 +54,7 @@ class Monitor:
         config: SessionConfig | None = None,
         strict: bool = False,
         duration: float | None = None,
-        tap: Callable[[Event], object] | None = None,
+        tap: Callable[[list[Event]], object] | None = None,
         bound: int = DEFAULT_BOUND,
     ) -> None:
         self.queue = RecordQueue()

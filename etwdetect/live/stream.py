@@ -10,6 +10,7 @@ from etwdetect.core.filetime import TICKS_PER_SECOND
 from etwdetect.core.rule import DEFAULT_BOUND, EXCLUDED_PIDS, RemoteThreadRule
 from etwdetect.live.callback import raw_event
 from etwdetect.live.deferred_images import DeferredImages
+from etwdetect.live.images import image_event
 from etwdetect.live.stacks import LiveStacks
 from etwdetect.live.window import ReorderWindow
 from etwdetect.pipeline import Pipeline
@@ -43,8 +44,8 @@ class Stream:
 
     *session_start* is the FILETIME at which the session began, *delay* how long, in 100 ns units, Windows may take
     to deliver an event. *lookups* ask the system about each remote thread, and *enricher* gets the answers. *tap*
-    is called with every event in order, including image events and the answers. *bound* is that of the new-process
-    table.
+    is called in each turn with the events, in order, those of images and the answers among them. *bound* is that
+    of the new-process table.
     """
 
     def __init__(  # noqa: PLR0913 (what a monitor has)
@@ -53,7 +54,7 @@ class Stream:
         delay: int,
         enricher: Enricher,
         lookups: Lookups,
-        tap: Callable[[Event], object] | None = None,
+        tap: Callable[[list[Event]], object] | None = None,
         *,
         bound: int = DEFAULT_BOUND,
     ) -> None:
@@ -71,6 +72,8 @@ class Stream:
         self._images = DeferredImages()
         self._stacks = LiveStacks()
         self._tap = tap
+        self._tapped: list[Event] = []
+        """What *tap* is to be called with."""
         self._lookups = lookups
         self._delay = delay
 
@@ -85,11 +88,6 @@ class Stream:
         return self.rule.contradictions + self._enricher.contradictions
 
     @property
-    def counts(self) -> Counter[str]:
-        """The number of events by kind; of image events only those that were decoded."""
-        return self._decoder.counts
-
-    @property
     def unknown_versions(self) -> Counter[tuple[str, int]]:
         """The number of events of a version newer than any known layout, by (kind, version)."""
         return self._decoder.unknown_versions
@@ -98,9 +96,9 @@ class Stream:
         """Take what was delivered by *now*, in seconds; return how many of the events report a lost event."""
         for pid in self._images.put(images):
             self._observe_images(pid)
-        if self._tap is not None:
-            raws += map(raw_event, images)
         events = list(self._decoded(raws))
+        if self._tap is not None:
+            events += self._decoded_images(images)
         losses = self._decoder.counts.pop("LostEvents", 0)
         if losses:
             events = [event for event in events if not isinstance(event, Loss)]
@@ -118,6 +116,11 @@ class Stream:
             if event is not None:
                 yield event
 
+    def _decoded_images(self, images: list[Fields]) -> list[Event]:
+        """Return the events of *images*."""
+        decode = self._decoder.decode
+        return [event for each in images if (event := image_event(each) or decode(raw_event(each))) is not None]
+
     def know(self, events: Iterable[Event]) -> None:
         """Take the processes that were there before the session: they come before all that the window holds."""
         for event in self._consistency.checked(events):
@@ -126,8 +129,7 @@ class Stream:
     def lose(self, loss: Loss) -> None:
         """Take a loss of events: every detection that is not released yet carries it as evidence."""
         self.lost = Loss(loss.time, self.lost.events + loss.events, self.lost.buffers + loss.buffers)
-        if self._tap is not None:
-            self._tap(loss)
+        self._tapped.append(loss)
         self._pipeline.observe(loss)
         self._consistency.lose()
 
@@ -135,26 +137,27 @@ class Stream:
         """Yield the detections up to *now*, in seconds, which is the FILETIME *time*; all without both."""
         events = self.window.release(now)
         if self._tap is not None:
-            events = self._without_images(events, self._tap)
+            events = self._without_images(events)
         for event in self._consistency.checked(events):
             self._observe(event)
         behind = self._delay + round(self.window.width * TICKS_PER_SECOND)
         yield from self._pipeline.take(None if time is None else time - behind)
+        if self._tap is not None:
+            self._tap(self._tapped)
+        self._tapped = []
 
-    @staticmethod
-    def _without_images(events: Iterator[Event], tap: Callable[[Event], object]) -> Iterator[Event]:
+    def _without_images(self, events: Iterator[Event]) -> Iterator[Event]:
         """Yield *events* but images: those are deferred for the enricher, whether they are tapped or not."""
         for event in events:
             if isinstance(event, (ImageLoad, ImageUnload)):
-                tap(event)
+                self._tapped.append(event)
             else:
                 yield event
 
     def _observe(self, event: Event) -> None:
         if isinstance(event, CallStack):
             event = self._stacks.completed(event)
-        if self._tap is not None:
-            self._tap(event)
+        self._tapped.append(event)
         if isinstance(event, (ProcessStart, ProcessStop)):
             self._images.drop(event.pid, event.time)
         elif isinstance(event, ThreadStart) and self._enricher.is_another_creator(event):
@@ -176,8 +179,7 @@ class Stream:
             for pid in EXCLUDED_PIDS:
                 self._observe_images(pid, thread.time)
         for answer in self._lookups.about(thread, creators_modules=has_stack, kernel=in_kernel):
-            if self._tap is not None:
-                self._tap(answer)
+            self._tapped.append(answer)
             self._enricher.observe(answer)
 
     def _observe_images(self, pid: int, until: int | None = None) -> None:

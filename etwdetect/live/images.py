@@ -1,0 +1,33 @@
+"""Image events of a session as events, in fewer steps than `Decoder` needs: with `--events`, most are these."""
+
+from __future__ import annotations
+
+from struct import Struct
+from typing import TYPE_CHECKING, Final
+
+from etwdetect.core.events import ImageLoad, ImageUnload
+from etwdetect.core.raw import KERNEL_PROCESS
+from etwdetect.sources.decode.layout import ORDINARY, utf16_text
+
+if TYPE_CHECKING:
+    from etwdetect.live.callback import Fields
+
+_FIXED: Final = {4: Struct("<5I4x"), 8: Struct("<2Q3I8x")}
+"""By pointer size, what `kernel_process` says of version 0 up to the name: base, size, process, checksum and time
+stamp, as u64 or u32 the first two, and the default base, which is not read."""
+
+_LOAD_ID: Final = 5
+
+
+def image_event(fields: Fields) -> ImageLoad | ImageUnload | None:
+    """Return the event of an image event as Windows makes it; None where only `Decoder` can tell what it is."""
+    provider, event_id, version, _, time, _, _, pointer_size, payload = fields
+    fixed = _FIXED[pointer_size]
+    name = payload[fixed.size :]
+    if provider != KERNEL_PROCESS or version or not 0 < len(name) <= ORDINARY:
+        return None
+    base, size, pid, checksum, stamp = fixed.unpack_from(payload)
+    image, _ = utf16_text(name)
+    if event_id == _LOAD_ID:
+        return tuple.__new__(ImageLoad, (time, pid, base, size, checksum, stamp, image, False))  # half the time
+    return tuple.__new__(ImageUnload, (time, pid, base, size, image))
