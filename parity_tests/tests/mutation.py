@@ -33,6 +33,11 @@ SIGNS = (
 )
 
 
+def load():
+    """Return the changes."""
+    return tomllib.loads(Path(__file__).with_name("mutations.toml").read_text())["mutation"]
+
+
 def apply(mutation, path):
     text = path.read_text()
     if (times := text.count(mutation["old"])) != 1:
@@ -54,7 +59,6 @@ def noticed_by(bench, work):
 
 def main():
     word = sys.argv[1] if len(sys.argv) > 1 else ""
-    mutations = tomllib.loads(Path(__file__).with_name("mutations.toml").read_text())["mutation"]
     unnoticed = 0
     with tempfile.TemporaryDirectory() as directory:
         work = Path(directory) / "checkout"
@@ -73,7 +77,7 @@ def main():
                 sys.exit(f"{red} is red on the {bench} bench without any change:\n{output}")
             if re.search(r"^\d+ passed", output, re.MULTILINE):  # else this machine has no such bench
                 benches.append(bench)
-        made = [mutation for mutation in mutations if word in mutation["what"]]
+        made = [mutation for mutation in load() if word in mutation["what"]]
         sys.stdout.write(f"| change | {' | '.join(benches)} |\n|---|{'---|' * len(benches)}\n")
         for mutation in made:
             unnoticed += not check(mutation, work, benches)
