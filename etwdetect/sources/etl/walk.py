@@ -9,6 +9,7 @@ is wrong.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from etwdetect.sources.etl.records import ALIGNMENT, FILL, HEADER_SIZES, KINDS, START, Kind
@@ -17,11 +18,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     import numpy as np
+    import numpy.typing as npt
 
-    Words = np.ndarray[tuple[int], np.dtype[np.uint64]]
-    Positions = np.ndarray[tuple[int], np.dtype[np.int64]]
-    Step = tuple[Positions, Words, Positions]
-    """For each buffer still walked: the offset of a record, its first 8 bytes, and the number of the buffer."""
+    Words = npt.NDArray[np.uint64]
+    Positions = npt.NDArray[np.int64]
+    Parts = npt.NDArray[np.uint16]
+    Octets = npt.NDArray[np.uint8]
+    Flags = npt.NDArray[np.bool_]
 
 WIDE: Final = 96
 """The number of buffers from which loading numpy (0.1 s) pays off."""
@@ -29,6 +32,18 @@ WIDE: Final = 96
 NARROW: Final = 24
 """The number of buffers below which single steps are faster."""
 
+_STEPS: Final = 32
+"""How many steps are taken before their records are checked."""
+_ROUND_UP: Final = 7 | 7 << 32
+"""Added to the first 8 bytes of a record so that its size, in either place, is rounded up to words."""
+_MOST_WORDS: Final = 0x1FFF
+_HOOKED: Final = 32 + 3
+"""How far the first 8 bytes of a kernel record are shifted for its size in words; 3 for others."""
+_LONGEST: Final = 65_000
+"""The bytes behind its header of the longest record that is walked in step."""
+_SHORT_NAMED: Final = 48
+_LONG_NAMED: Final = 80
+"""The sizes of the headers that name a provider, and of no others."""
 
 _FIND: Final = 1
 _ASIDE: Final = 2
@@ -133,65 +148,113 @@ def _fault(kind: int, marker: int, size: int, room: int) -> str:
 
 
 def _walk_in_step(data: bytearray, spans: list[Span], wanted: Wanted, result: Walk) -> list[Span]:
-    """Walk all buffers in step; return what is left: the last few buffers, and those with anything unusual.
+    """Walk all buffers in step; return what is left of the last few, and of those with anything unusual.
 
-    The steps only collect the offsets of records. Each advances at least 8 bytes, so they end whatever the data.
-    All records are then checked at once.
+    Some steps at a time only collect where records begin: each finds the size of one record of every buffer, in
+    few operations on arrays that fit into a processor's cache. Then those are checked at once. A buffer that is at
+    its end stays there or strays, which the check tells; one with an unusual record is left from before these
+    steps on.
     """
     import numpy as np  # noqa: PLC0415 (lazy import: fast start-up for small traces)
 
     words = np.frombuffer(data, np.uint64)
-    hooked = np.frombuffer(KINDS, np.uint8) == int(Kind.HOOKED)
+    shifts, headers = _tables()
     at = np.array([span.start for span in spans], np.int64) >> 3  # in words of 8 bytes
     end = np.array([span.end for span in spans], np.int64) >> 3
     buffer = np.arange(len(spans))
-    steps = []
+    left: list[Span] = []
+    finds = _Finds(words, wanted)
+    round_up, most_words = np.uint64(_ROUND_UP), np.uint64(_MOST_WORDS)
+    place = np.empty((0, 0), np.int64)
     while len(at) >= NARROW:
-        in_room = at < end
-        if not in_room.all():
-            at, end, buffer = at[in_room], end[in_room], buffer[in_room]
-            continue
-        word = words[at]
-        steps.append((at, word, buffer))
-        start = word.view(np.uint16).reshape(-1, 4)
-        size = np.where(hooked[start[:, 1]], start[:, 2], start[:, 0]).astype(np.int64)
-        at = at + np.maximum(size + 7 >> 3, 1)
-    doubtful = _check_records(words, steps, spans, wanted, result) if steps else set()
+        if place.shape[1] != len(at):
+            place = np.empty((_STEPS + 1, len(at)), np.int64)
+            word, shift = np.empty((2, _STEPS, len(at)), np.uint64)
+            parts = word.view(np.uint16).reshape(_STEPS, len(at), 4)
+            size = np.empty(len(at), np.uint64)
+            steps = list(zip(place, word, parts[:, :, 1], shift, place[1:], strict=False))
+            in_words = size.view(np.int64)
+        place[0] = at
+        for here, first, marker, far, there in steps:
+            words.take(here, out=first, mode="clip")
+            shifts.take(marker, out=far, mode="clip")
+            np.add(first, round_up, out=size)
+            np.right_shift(size, far, out=size)
+            np.bitwise_and(size, most_words, out=size)
+            np.add(here, in_words, out=there)
+        header = headers.take(parts[:, :, 1])
+        sizes = word >> (shift - np.uint64(3)) & np.uint64(0xFFFF)
+        live = place[:-1] < end
+        strange = (sizes - header > _LONGEST) | (place[1:] > end)
+        strange &= live
+        goes_on = place[-1] < end
+        if strange.any():
+            doubtful = strange.any(axis=0)
+            bounds = zip(buffer[doubtful].tolist(), (at[doubtful] * 8).tolist(), strict=True)
+            left += [Span(start, spans[index].end) for index, start in bounds]
+            live &= ~doubtful
+            goes_on &= ~doubtful
+        result.records += int(np.count_nonzero(live))
+        finds.look_at(place[:-1], parts, header, shift == _HOOKED, live)
+        at, end, buffer = place[-1][goes_on], end[goes_on], buffer[goes_on]
+    finds.give(result)
     rests = zip(buffer.tolist(), (at * 8).tolist(), strict=True)
-    left = [Span(start, spans[index].end) for index, start in rests if index not in doubtful]
-    return left + [spans[index] for index in doubtful]
+    return left + [Span(start, spans[index].end) for index, start in rests]
 
 
-def _check_records(words: Words, steps: list[Step], spans: list[Span], wanted: Wanted, result: Walk) -> set[int]:
-    """Count the records of all *steps* and find the wanted ones; return the numbers of the unusual buffers.
+@cache
+def _tables() -> tuple[Words, Octets]:
+    """Return by marker: how far to shift a record's first 8 bytes for its size in words, and its header's size.
 
-    Nothing in those is counted.
+    What is not a record has a size of 0 or 1, and a header larger than that.
     """
     import numpy as np  # noqa: PLC0415
 
-    at, word, buffer = map(np.concatenate, zip(*steps, strict=True))
-    start = word.view(np.uint16).reshape(-1, 4)
-    marker = start[:, 1]
-    kind = np.frombuffer(KINDS, np.uint8)[marker]
-    hooked = kind == int(Kind.HOOKED)
-    size = np.where(hooked, start[:, 2], start[:, 0])
-    end = np.array([span.end for span in spans], np.int64)
-    strange = (
-        (kind == int(Kind.NONE))
-        | (size < np.frombuffer(HEADER_SIZES, np.uint8)[marker])
-        | (at * 8 + size > end[buffer])
-    )
-    doubtful: set[int] = set()
-    if strange.any():
-        doubtful.update(buffer[strange].tolist())
-        sure = ~np.isin(buffer, list(doubtful))
-        at, start, kind, hooked = at[sure], start[sure], kind[sure], hooked[sure]
-    result.records += len(at)
-    hook = np.where(hooked, np.frombuffer(wanted.hooks, np.uint8)[start[:, 3]], 0)
-    result.found.extend((at[hook == _FIND] * 8).tolist())
-    result.aside.extend((at[hook == _ASIDE] * 8).tolist())
-    result.stacks.extend((at[hook == _STACK] * 8).tolist())
-    named = at[kind == int(Kind.NAMED)]
-    providers = np.frombuffer(b"".join(wanted.guids), np.uint64)
-    result.found.extend((named[np.isin(words[named + 3], providers)] * 8).tolist())
-    return doubtful
+    kinds = np.frombuffer(KINDS, np.uint8)
+    shifts = np.full(len(kinds), 3, np.uint64)
+    shifts[kinds == int(Kind.HOOKED)] = _HOOKED
+    shifts[kinds == int(Kind.NONE)] = 63
+    headers = np.frombuffer(HEADER_SIZES, np.uint8).copy()
+    headers[kinds == int(Kind.NONE)] = 255
+    return shifts, headers
+
+
+class _Finds:
+    """Collects the records among those of many buffers in *words* that may be wanted."""
+
+    def __init__(self, words: Words, wanted: Wanted) -> None:
+        import numpy as np  # noqa: PLC0415
+
+        self._words = words
+        self._hooks = np.frombuffer(wanted.hooks, np.uint8)
+        self._providers = np.frombuffer(b"".join(wanted.guids), np.uint64)
+        self._hooked = [np.zeros(0, np.int64)]
+        self._kinds = [np.zeros(0, np.uint8)]
+        self._named = [np.zeros(0, np.int64)]
+
+    def look_at(self, place: Positions, parts: Parts, header: Octets, hooked: Flags, live: Flags) -> None:
+        """Look at records, each the parts of its first 8 bytes, those that are *live*."""
+        kinds = self._hooks.take(parts[:, :, 3])
+        kinds *= hooked
+        kinds *= live
+        (found,) = kinds.ravel().nonzero()
+        if len(found):
+            self._hooked.append(place.ravel()[found])
+            self._kinds.append(kinds.ravel()[found])
+        named = ((header == _SHORT_NAMED) | (header == _LONG_NAMED)) & live
+        if named.any():
+            self._named.append(place[named])
+
+    def give(self, result: Walk) -> None:
+        """Add the records to *result*."""
+        import numpy as np  # noqa: PLC0415
+
+        hooked, kinds = np.concatenate(self._hooked), np.concatenate(self._kinds)
+        named = np.concatenate(self._named)
+        named = named[np.isin(self._words[named + 3], self._providers)]
+        for place, places in (
+            (np.concatenate((hooked[kinds == _FIND], named)), result.found),
+            (hooked[kinds == _ASIDE], result.aside),
+            (hooked[kinds == _STACK], result.stacks),
+        ):
+            places.extend((np.sort(place) * 8).tolist())
