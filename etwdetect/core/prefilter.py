@@ -34,6 +34,11 @@ THREAD_RUNDOWN: Final = 6
 THREAD_START: Final = 8
 """The codes of events in columns; other codes are never passed over."""
 
+IMAGE_LOAD: Final = 11
+IMAGE_LISTING: Final = 12
+IMAGE_UNLOAD: Final = 13
+"""The codes of image events: an image was mapped, was found to be mapped, or was unmapped."""
+
 
 def passed_over(  # noqa: PLR0913, PLR0917 (columns)
     code: Numbers,

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from etwdetect.core.events import Event
     from etwdetect.core.rule import RemoteThread
     from etwdetect.enrich.call_stacks import FoundCalls
+    from etwdetect.enrich.image_columns import ImageColumns
     from etwdetect.enrich.imagefiles import ImageFiles
     from etwdetect.enrich.modules import Module
     from etwdetect.enrich.paths import Drives
@@ -140,6 +141,17 @@ class Enricher:
         handler = self._handlers.get(type(event))
         if handler is not None:
             handler(event)
+
+    def prescan_images(self, images: ImageColumns, seen: set[int]) -> bool:
+        """Take image events of a process ahead of time; return whether that was possible, as by `prescan` of each.
+
+        *seen*, empty at first, is for the next events of the same process.
+        """
+        return self._images.prescan_all(images, seen)
+
+    def observe_images(self, images: ImageColumns) -> bool:
+        """Take the next image events of a process; return whether that was possible, as by `observe` of each."""
+        return self._images.take(images)
 
     @property
     def contradictions(self) -> Counter[str]:

@@ -10,6 +10,7 @@ from etwdetect.enrich.modules import ComingModules, module_of
 
 if TYPE_CHECKING:
     from etwdetect.core.events import ImageLoad, ImageUnload, Loss
+    from etwdetect.enrich.image_columns import ImageColumns
     from etwdetect.enrich.modules import Module, ModuleMap
     from etwdetect.enrich.process_tracker import ProcessTracker
     from etwdetect.enrich.tracked_process import TrackedProcess
@@ -60,6 +61,28 @@ class ImageFinder:
         is_in_program = event.base < self._end_of_programs and self._end_of_memory > _FOUR_GIBIBYTES
         end = self._end_of_programs if is_in_program else self._end_of_memory
         return event.size < _FOUR_GIBIBYTES and event.base + event.size <= end
+
+    def prescan_all(self, images: ImageColumns, seen: set[int]) -> bool:
+        """Take events of one process ahead of time, and return whether that was possible at once.
+
+        *seen* are the bases of images that events of the process before these map.
+        """
+        if not self._are_possible(images):
+            return False
+        for event in images.known_before(seen):
+            self.coming.prescan(event)
+        return True
+
+    def take(self, images: ImageColumns) -> bool:
+        """Take the next events of a process, and return whether that was possible at once."""
+        if not self._are_possible(images) or not self._processes.take(images):
+            return False
+        self.coming.take(images)
+        return True
+
+    def _are_possible(self, images: ImageColumns) -> bool:
+        is_large = self._end_of_memory > _FOUR_GIBIBYTES
+        return images.are_possible(self._end_of_programs if is_large else 0, self._end_of_memory, _FOUR_GIBIBYTES)
 
     def lost(self, event: Loss) -> None:
         """Take a loss of events, which may include image events."""

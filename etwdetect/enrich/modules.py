@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right, insort
+from bisect import bisect_left, bisect_right
 from collections import deque
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar, cast
@@ -12,6 +12,8 @@ from etwdetect.enrich.programs import is_same_program
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from etwdetect.enrich.image_columns import ImageColumns
 
 _Event = TypeVar("_Event", bound=ImageLoad | ImageUnload)
 
@@ -51,11 +53,15 @@ class ModuleMap:
     *listed* is the time of the latest listing of all its images, *cut* says whether there were too many to keep.
     """
 
-    __slots__ = ("_bases", "_kept", "_modules", "cut", "listed")
+    __slots__ = ("_bases", "_ends", "_kept", "_modules", "_read", "cut", "listed")
 
     def __init__(self) -> None:
         self._bases: list[int] = []
-        self._modules: dict[int, Module] = {}
+        self._ends: list[int] = []
+        """Where the images end, in the order of the bases."""
+        self._modules: dict[int, Module | int] = {}
+        """By base. Those of columns are the places of their events, until they are asked for."""
+        self._read: Callable[[int], ImageLoad | ImageUnload] | None = None
         self._kept: list[Module] = []
         """Those unmapped during the grace period of a thread that started outside any image."""
         self.listed: int | None = None
@@ -67,14 +73,14 @@ class ModuleMap:
 
     def paths(self) -> Iterator[str | None]:
         """Yield the paths of the images mapped now, the one mapped first first."""
-        return (module.path for module in self._modules.values())
+        return (self._module(base).path for base in self._modules)
 
     def load(self, event: ImageLoad) -> bool:
         """Take the mapping of an image, or the listing of a mapped one; return whether it lies over another."""
         if event.rundown:
             self.listed = event.time
         module = module_of(event)
-        known = self._modules.get(module.base)
+        known = self._module(module.base) if module.base in self._modules else None
         if known is not None and known.size == module.size:
             self._modules[module.base] = _completed(known, module)
             return not is_same_program(known.path, module.path)
@@ -82,9 +88,29 @@ class ModuleMap:
         if len(self._bases) >= MOST_OF_ONE:
             self.cut = True
         else:
-            insort(self._bases, module.base)
+            index = bisect_left(self._bases, module.base)
+            self._bases.insert(index, module.base)
+            self._ends.insert(index, module.base + module.size)
             self._modules[module.base] = module
         return is_over
+
+    def take(self, images: ImageColumns) -> bool:
+        """Take many events as `load` and `unload` would, keeping nothing; return whether that was possible.
+
+        It is where the images do not bear on each other.
+        """
+        change = images.change(self._bases, self._ends, MOST_OF_ONE)
+        if change is None:
+            return False
+        if images.first_unload is not None:
+            self._kept.clear()
+        self.listed = images.listed or self.listed
+        self._read = images.read
+        self._bases, self._ends = change.bases, change.ends
+        for base in change.gone:
+            del self._modules[base]
+        self._modules.update(zip(change.mapped, change.places, strict=True))
+        return True
 
     def unload(self, event: ImageUnload, *, keep: bool = False) -> bool:
         """Take the unmapping of an image, and return whether its mapping was known.
@@ -96,8 +122,10 @@ class ModuleMap:
         if event.base not in self._modules:
             return False
         if keep and len(self._kept) < MOST_OF_ONE:
-            self._kept.append(self._modules[event.base])
-        self._remove(event.base)
+            self._kept.append(self._module(event.base))
+        del self._modules[event.base]
+        index = bisect_left(self._bases, event.base)
+        del self._bases[index], self._ends[index]
         return True
 
     def at(self, address: int) -> Module | None:
@@ -105,8 +133,7 @@ class ModuleMap:
         index = bisect_right(self._bases, address) - 1
         if index < 0:
             return None
-        module = self._modules[self._bases[index]]
-        return module if module.holds(address) else None
+        return self._module(self._bases[index]) if address < self._ends[index] else None
 
     def mapped_after(self, time: int, address: int) -> Module | None:
         """Return the first image mapped after *time* that held *address*, among those kept."""
@@ -118,18 +145,22 @@ class ModuleMap:
         bases, start = self._bases, module.base
         end = max(start + module.size, start + 1)
         index = first = bisect_left(bases, start)
-        if index and bases[index - 1] + self._modules[bases[index - 1]].size > start:
+        if index and self._ends[index - 1] > start:
             first -= 1
         while index < len(bases) and bases[index] < end:
             index += 1
         for base in bases[first:index]:
             del self._modules[base]
-        del bases[first:index]
+        del bases[first:index], self._ends[first:index]
         return index > first
 
-    def _remove(self, base: int) -> None:
-        del self._modules[base]
-        del self._bases[bisect_right(self._bases, base) - 1]
+    def _module(self, base: int) -> Module:
+        found = self._modules[base]
+        if isinstance(found, Module):
+            return found
+        assert self._read is not None
+        module = self._modules[base] = module_of(self._read(found))
+        return module
 
 
 def _completed(known: Module, new: Module) -> Module:
@@ -179,6 +210,16 @@ class ComingModules:
             self._count -= 1
             if not of_one.events:
                 del self._of[event.pid]
+
+    def take(self, images: ImageColumns) -> None:
+        """Take the next events of a process, which are no longer later ones."""
+        of_one = self._of.get(images.pid)
+        if of_one is not None:
+            for base in of_one.events.keys() & images.base.tolist():
+                del of_one.events[base]
+                self._count -= 1
+            if not of_one.events:
+                del self._of[images.pid]
 
     def of(self, pid: int) -> Iterator[ImageLoad | ImageUnload]:
         """Yield the later events that show an image mapped into *pid* now, if *pid* does not exit before them."""

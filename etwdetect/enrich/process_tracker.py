@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from etwdetect.core.events import ImageLoad, ImageUnload, ProcessRundown, ProcessStop, ThreadStart
+    from etwdetect.enrich.image_columns import ImageColumns
     from etwdetect.enrich.tracked_process import KnownProcess
 
 MOST_PROCESSES: Final = 65_536
@@ -157,7 +158,7 @@ class ProcessTracker:
             self._contradict(MAPPED_OVER, process)
         if process.wants_path:
             process.see(event.image, mapped=not event.rundown)
-        elif process.has_other_program(event.image):
+        elif event.image and process.other_programs((event.image,)):
             self._contradict(SECOND_PROGRAM, process)
         self._track(event.pid, process)
 
@@ -178,6 +179,26 @@ class ProcessTracker:
             known, process = False, self._just_exited.get(event.pid) if event.time == self._latest_exit else None
         if process is not None and not known and not process.seen_to_start:
             process.see(event.image, mapped=False)
+
+    def take(self, images: ImageColumns) -> bool:
+        """Take the next image events of a process at once, if that is as if one by one; return whether it was."""
+        process, unload = self._running.get(images.pid), images.first_unload
+        if process is None:
+            process = self._new(images.pid)
+        if process.name or (unload is not None and (process.wants_path or unload <= process.awaited)):
+            return False
+        modules = ModuleMap() if process.modules is None else process.modules
+        if not modules.take(images):
+            return False
+        process.modules = modules
+        if process.wants_path:
+            process.see_all(images.mapped())
+        else:
+            for path in process.other_programs(images.paths()):
+                for _ in range(images.events_of(path)):
+                    self._contradict(SECOND_PROGRAM, process)
+        self._track(images.pid, process)
+        return True
 
     # -- queries
 

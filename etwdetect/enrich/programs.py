@@ -9,7 +9,10 @@ from __future__ import annotations
 import codecs
 import re
 from functools import lru_cache
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 NTDLL: Final = "\\ntdll.dll"
 """How the path of the image ends that is mapped second into every process, right after its program."""
@@ -158,19 +161,18 @@ def is_same_program(one: str | None, other: str | None) -> bool:
     return any(fits(name, path) or not file_name(path).isascii() for name, path in pairs)
 
 
-def is_namesake(one: str, other: str) -> bool:
-    r"""Whether two paths are of different files with one name; volumes are not compared.
+def namesakes(path: str, others: Iterable[str]) -> list[str]:
+    r"""Return which of *others* are different files with the name of *path*; volumes are not compared.
 
-    >>> is_namesake("C:\\Windows\\a.exe", "\\Device\\HarddiskVolume3\\Windows\\A.exe")
-    False
-    >>> is_namesake("C:\\Windows\\a.exe", "\\Device\\HarddiskVolume3\\Users\\u\\a.exe")
-    True
-    >>> is_namesake("\\Device\\Mup\\host\\a.exe", "\\Device\\Mup\\DfsClient\\;Z:00020d40\\host\\a.exe")
-    False
+    >>> namesakes("C:\\Windows\\a.exe", ["\\Device\\HarddiskVolume3\\Windows\\A.exe"])
+    []
+    >>> namesakes("C:\\Windows\\a.exe", ["\\Device\\HarddiskVolume3\\Users\\a.exe", "C:\\Windows\\b.exe"])
+    ['\\Device\\HarddiskVolume3\\Users\\a.exe']
+    >>> namesakes("\\Device\\Mup\\host\\a.exe", ["\\Device\\Mup\\DfsClient\\;Z:00020d40\\host\\a.exe"])
+    []
     """
-    if _lower_name(one) != _lower_name(other):
-        return False
-    return _inside(one) != _inside(other)
+    name = _lower_name(path)
+    return [other for other in others if _lower_name(other) == name and _inside(other) != _inside(path)]
 
 
 def _inside(path: str) -> str:

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Final
 from etwdetect.core.events import ProcessRundown, ProcessStart
 from etwdetect.core.filetime import TICKS_PER_MILLISECOND
 from etwdetect.enrich.modules import MOST_OF_ONE
-from etwdetect.enrich.programs import NTDLL, fits, is_bare, is_namesake, is_same_program
+from etwdetect.enrich.programs import NTDLL, fits, is_bare, is_same_program, namesakes
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from etwdetect.core.events import ProcessStop
     from etwdetect.enrich.modules import ModuleMap
 
@@ -140,15 +142,20 @@ class TrackedProcess:
         else:
             self._likely = path if fits(name, path) else None
 
+    def see_all(self, images: Iterable[tuple[str, bool]]) -> None:
+        """Take the paths of its next images while its name is not known, as `see` does."""
+        room = max(MOST_OF_ONE - len(self._early), 0)
+        self._early += [each for each in images if each[0]][:room]
+
     def contradict(self, evidence: str) -> None:
         """Take that events about it do not agree, as *evidence* says."""
         if evidence not in self.contradictions:
             self.contradictions += (evidence,)
 
-    def has_other_program(self, path: str | None) -> bool:
-        """Whether *path* is that of another image with the name of its program, whose path is known."""
+    def other_programs(self, paths: Iterable[str]) -> list[str]:
+        """Return which of *paths* are of other images with the name of its program, whose path is known."""
         program = self.image
-        return path is not None and program is not None and not is_bare(program) and is_namesake(program, path)
+        return [] if program is None or is_bare(program) else namesakes(program, paths)
 
     def _found(self, program: str) -> None:
         self.program = program

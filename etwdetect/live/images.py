@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from etwdetect.core.events import ImageLoad, ImageUnload
 from etwdetect.core.raw import KERNEL_PROCESS
-from etwdetect.sources.decode.layout import ORDINARY, utf16_text
+from etwdetect.sources.decode.layout import ORDINARY, utf16
 
 if TYPE_CHECKING:
     from etwdetect.live.callback import Fields
@@ -27,7 +27,7 @@ def image_event(fields: Fields) -> ImageLoad | ImageUnload | None:
     if provider != KERNEL_PROCESS or version or not 0 < len(name) <= ORDINARY:
         return None
     base, size, pid, checksum, stamp = fixed.unpack_from(payload)
-    image, _ = utf16_text(name)
+    image, _ = utf16(name)
     if event_id == _LOAD_ID:
         return tuple.__new__(ImageLoad, (time, pid, base, size, checksum, stamp, image, False))  # half the time
     return tuple.__new__(ImageUnload, (time, pid, base, size, image))

@@ -6,6 +6,7 @@ kept, and decoded when it is. Events that are rare or unusual are decoded at onc
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -207,16 +208,17 @@ class Columns:
         Return the records of those that became rows, by number.
         """
         raws: dict[int, RawEvent] = {}
-        data, size = found.data, headers.size
-        pictures = iter(np.flatnonzero(images).tolist())
-        picture = next(pictures, None)
+        data = found.data
+        pictures = headers.at[images].tolist()
+        put_aside = 0
         at = headers.at[left]
         numbers = dict(zip(at.tolist(), np.flatnonzero(left).tolist(), strict=True))
         for place, raw in found.parsed(at.tolist()):
             number = numbers[place]
-            while picture is not None and picture < number:
-                reader.keep_image(bytes(data[headers.at[picture] : headers.at[picture] + size[picture]]))
-                picture = next(pictures, None)
+            before = bisect_left(pictures, place)
+            if before > put_aside:
+                reader.keep_images(data, pictures[put_aside:before])
+                put_aside = before
             event = reader.take(raw)
             if event is not None:
                 if isinstance(event, (VolumeMapping, MachineName)):
@@ -226,9 +228,7 @@ class Columns:
                 raws[number] = raw
                 rows[number] = self._row_of(event, self._records.add(_record(data, place)))
                 kept[number] = True
-        while picture is not None:
-            reader.keep_image(bytes(data[headers.at[picture] : headers.at[picture] + size[picture]]))
-            picture = next(pictures, None)
+        reader.keep_images(data, pictures[put_aside:])
         return raws
 
     def _row_of(self, event: Event, place: int) -> Row:

@@ -8,11 +8,11 @@ a limit, beyond it in an anonymous temporary file.
 from __future__ import annotations
 
 from array import array
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections import Counter
-from itertools import takewhile
+from itertools import accumulate, takewhile
 from struct import Struct
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from etwdetect.core.filetime import LAST_FILETIME
 from etwdetect.core.raw import RawEvent
@@ -21,8 +21,11 @@ from etwdetect.sources.decode import image_pid
 from etwdetect.sources.etl import records
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator
+    from collections.abc import Collection, Iterator, Sequence
 
+    from etwdetect.core.events import Event
+    from etwdetect.enrich.image_columns import ImageColumns
+    from etwdetect.offline.image_index import ImageIndex
     from etwdetect.sources.etl.clock import ClockConversion
 
 DEFAULT_LIMIT: Final = 8 << 20
@@ -34,72 +37,113 @@ MOST_PLACES: Final = 1 << 21
 MOST_OF_ONE: Final = 1 << 18
 """How many events of one process id are indexed."""
 
-_ENTRY: Final = Struct("<IH")
-"""Before each event: its size in bytes, and the number of its clock or _READ."""
+MANY: Final = 1 << 13
+"""From how many events on they are looked through in columns: loading numpy takes as long as decoding these."""
+
+_AT_ONCE: Final = 256
+"""How many records are copied in one step."""
 _READ_AHEAD: Final = 8 << 10
 """How many bytes of the file are read at once: the events of a process lie together in each block."""
-_NOBODY: Final = -1
+NOBODY: Final = -1
 """In place of the process id of an event that has none, or no valid time stamp."""
-_READ: Final = 0xFFFF
-"""In place of a clock's number: the entry is a parsed event, _HEAD and payload. Otherwise it is the record."""
-_HEAD: Final = Struct("<HHBBqIQ16s")
+_HEAD: Final = Struct("<4xIHHBBqIQ16s2x")
+"""Before the payload of a parsed event: 0, as no record has there, the size of it all, and the header's fields."""
+
+
+class Block(NamedTuple):
+    """The bytes of events, which are at *places* in them, and begin at *start* among all that were put aside.
+
+    *clock* converts the time stamps of the records among them.
+    """
+
+    start: int
+    data: bytes | bytearray
+    places: array[int]
+    clock: ClockConversion | None
+
+
+class Part(NamedTuple):
+    """Events of one process from number *first* on, in time order: their FILETIMEs and places.
+
+    *columns* are the same events, where they can be told in columns, *events* where they are decoded.
+    """
+
+    first: int
+    times: Sequence[int]
+    places: Sequence[int]
+    columns: ImageColumns | None = None
+    events: Sequence[Event | None] | None = None
 
 
 class DeferredImages(SpilledBytes):
     """Takes the image events of traces in any order, and yields those of a process in time order.
 
-    `cut` says that there were too many to index, `damaged` that some had no valid time stamp.
+    `cut` says that there were too many to index, `damaged` that some had no valid time stamp. Records are kept as
+    they are, each padded to 8 bytes.
     """
 
     def __init__(self, limit: int = DEFAULT_LIMIT) -> None:
         super().__init__(limit)
         self.cut = False
         self.damaged = False
-        self.hooks: Counter[bytes] = Counter()
-        """How many kernel records were added, by the two bytes of their hook id."""
+        self.hooks: Counter[int] = Counter()
+        """How many kernel records were taken, by their hook id."""
         self._count = 0
-        self._clocks: list[ClockConversion] = []
-        self._places: dict[int, array[int]] | None = None
+        self._clock: ClockConversion | None = None
+        self._places = array("I")
+        """Where the events are in the buffer."""
+        self._in_blocks: list[tuple[int, int, ClockConversion | None]] = []
+        """Of each block in the file: where it begins, how many events it has, and their clock."""
+        self._index: _Index | ImageIndex | None = None
         self._window = b""
         """The bytes of the file that were read last, and where they begin."""
         self._window_start = 0
 
+    def begin(self, clock: ClockConversion) -> None:
+        """Take that records follow whose time stamps *clock* converts. OSError as from `take`."""
+        if self._buffer:
+            self._spill()
+        self._clock = clock
+
     def add(self, raw: RawEvent) -> None:
         """Take one event; OSError where the temporary file can't be written."""
         provider, event_id, version, opcode, time, pid, _, pointer_size, payload, offset, *_ = raw
+        size = _HEAD.size + len(payload)
         self._count += 1
-        self._buffer += _ENTRY.pack(_HEAD.size + len(payload), _READ)
-        self._buffer += _HEAD.pack(event_id, version, opcode, pointer_size, time, pid, offset, provider)
-        self._buffer += payload
+        self._places.append(len(self._buffer))
+        self._buffer += _HEAD.pack(size, event_id, version, opcode, pointer_size, time, pid, offset, provider)
+        self._buffer += payload + bytes(-size % records.ALIGNMENT)
         if len(self._buffer) >= self._limit:
             self._spill()
 
-    def taker(self, clock: ClockConversion) -> Callable[[bytes], None]:
-        """Return a function that takes the kernel's own records of a trace, whose time stamps *clock* converts.
+    def take(self, data: bytearray, places: Sequence[int]) -> None:
+        """Take the kernel's own records at *places* in a window, which are multiples of 8.
 
         OSError where the temporary file can't be written.
         """
-        keep = self.keeper(clock)
+        with memoryview(data).cast("H") as words:
+            self.hooks.update([words[at + 6 >> 1] for at in places])
+        self._copy(data, places, hooked=True)
 
-        def take(record: bytes) -> None:
-            self.hooks[record[6:8]] += 1
-            keep(record)
+    def keep(self, data: bytearray, places: Sequence[int]) -> None:
+        """Take records of a provider with a manifest, and do not count them; OSError as from `take`."""
+        self._copy(data, places, hooked=False)
 
-        return take
-
-    def keeper(self, clock: ClockConversion) -> Callable[[bytes], None]:
-        """Return a function that takes any records of a trace, and does not count them."""
-        number = len(self._clocks)
-        self._clocks.append(clock)
-
-        def keep(record: bytes) -> None:
-            self._count += 1
-            self._buffer += _ENTRY.pack(len(record), number)
-            self._buffer += record
+    def _copy(self, data: bytearray, places: Sequence[int], *, hooked: bool) -> None:
+        for first in range(0, len(places), _AT_ONCE):
+            found = records.padded(data, places[first : first + _AT_ONCE], hooked=hooked)
+            self._places.extend(accumulate(map(len, found[:-1]), initial=len(self._buffer)))
+            self._count += len(found)
+            self._buffer += b"".join(found)
             if len(self._buffer) >= self._limit:
                 self._spill()
 
-        return keep
+    def _spill(self) -> None:
+        self._in_blocks.append((self._in_file, len(self._places), self._clock))
+        self._buffer += self._places.tobytes()
+        self._buffer += bytes(-len(self._buffer) % records.ALIGNMENT)
+        self._places = array("I")
+        super()._spill()
 
     def __len__(self) -> int:
         """How many events were added."""
@@ -107,142 +151,152 @@ class DeferredImages(SpilledBytes):
 
     def processes(self) -> Collection[int]:
         """Return the ids of the processes whose events `of` yields."""
-        if self._places is None:
-            self._places = self._index()
-        return self._places.keys()
+        return self._indexed().processes()
 
     def __iter__(self) -> Iterator[RawEvent]:
-        """Yield all events in the order in which they were added; call it before `of`."""
-        for _, block in self._all_blocks():
-            yield from self._events(block)
+        """Yield all events in the order in which they were added; call it before `of`.
+
+        Events without a valid time stamp are left out.
+        """
+        for block in self._all_blocks():
+            for at in block.places:
+                try:
+                    yield _event(block.data, at, block.clock)
+                except ValueError:
+                    self.damaged = True
 
     def of(self, pid: int, first: int = 0) -> Iterator[RawEvent]:
         """Yield the events of process *pid* in time order, without the ones before number *first*.
 
         Events of equal times keep the order in which they were added. No event may be added afterwards.
         """
-        if self._places is None:
-            self._places = self._index()
-        for index in range(first, len(self._places.get(pid, ()))):
-            yield self._at(self._places[pid][index])
+        return map(self.at, self._indexed().places(pid)[first:])
 
     def between(self, pid: int, since: int, until: int) -> Iterator[RawEvent]:
         """Yield the events of process *pid* from the FILETIME *since* to *until*, as `of` does."""
-        if self._places is None:
-            self._places = self._index()
-        places = self._places.get(pid, array("Q"))
-        first = bisect_left(places, since, key=lambda place: self._at(place).time)
+        places = self._indexed().places(pid)
+        first = bisect_left(places, since, key=lambda place: self.at(place).time)
         return takewhile(lambda raw: raw.time <= until, self.of(pid, first))
 
-    def _index(self) -> dict[int, array[int]]:
-        """Return the places of each process's events; an event too short to hold a process id has none.
+    def part(self, pid: int, first: int, most: int) -> Part:
+        """Return the events of process *pid* in time order from number *first* on, at most so many."""
+        return self._indexed().part(pid, first, most)
 
-        On the way, each block in the file is put in order of the processes, so that few reads find those of one.
-        """
+    def at(self, place: int) -> RawEvent:
+        """Return the event at *place*."""
+        if place >= self._in_file:
+            return _event(self._buffer, place - self._in_file, self._clock)
+        clock = self._in_blocks[bisect_right(self._in_blocks, place, key=lambda block: block[0]) - 1][2]
+        at = place - self._window_start
+        has_head = 0 <= at <= len(self._window) - records.START.size
+        if not has_head or at + size_of(self._window, at) > len(self._window):
+            self._window, self._window_start, at = self._read(place, _READ_AHEAD), place, 0
+            size = size_of(self._window, 0)
+            if size > len(self._window):
+                self._window = self._read(place, size)
+        return _event(self._window, at, clock)
+
+    def bytes_at(self, place: int, size: int) -> bytes:
+        """Return *size* bytes from *place* on."""
+        if place >= self._in_file:
+            return bytes(self._buffer[place - self._in_file : place - self._in_file + size])
+        return self._read(place, size)
+
+    def _indexed(self) -> _Index | ImageIndex:
+        if self._index is None:
+            if self._count < MANY:
+                self._index = _Index(self, self._all_blocks())
+            else:
+                from etwdetect.offline.image_index import ImageIndex  # noqa: PLC0415 (lazy import: it loads numpy)
+
+                self._index = ImageIndex(self, self._all_blocks(), MOST_PLACES, MOST_OF_ONE)
+        return self._index
+
+    def _all_blocks(self) -> Iterator[Block]:
+        for (start, count, clock), size in zip(self._in_blocks, self._blocks, strict=True):
+            data = self._read(start, size)
+            end = size - (count * self._places.itemsize + 7 & -records.ALIGNMENT)
+            places = array("I", data[end : end + count * self._places.itemsize])
+            yield Block(start, data[:end], places, clock)
+        yield Block(self._in_file, self._buffer, self._places, self._clock)
+
+    def replace(self, start: int, data: bytes) -> None:
+        """Write *data*, the events of the block from *start* on in another order, in place of it."""
+        if start >= self._in_file:
+            self._buffer = bytearray(data)
+        else:
+            assert self._file is not None
+            self._file.seek(start)
+            self._file.write(data)
+
+    def start_of(self, block: Block, at: int) -> tuple[int, int]:
+        """Return the FILETIME and the process id of the event at *at* in *block*, or 0 and NOBODY."""
+        start = records.image_start(block.data, at) if block.data[at + 3] else None
+        if start is not None and block.clock is not None:
+            time, pid = block.clock.filetime(start[0]), start[1]
+            if 0 <= time <= LAST_FILETIME:
+                return time, pid
+            self.damaged = True
+            return 0, NOBODY
+        try:
+            event = _event(block.data, at, block.clock)
+        except ValueError:
+            self.damaged = True
+            return 0, NOBODY
+        found = image_pid(event)
+        return (event.time, found) if found is not None else (0, NOBODY)
+
+
+class _Index:
+    """Where the events of each process are; an event too short to hold a process id has none."""
+
+    def __init__(self, images: DeferredImages, blocks: Iterator[Block]) -> None:
         found: dict[int, tuple[array[int], array[int]]] = {}
         count = 0
-        for start, block in self._all_blocks():
-            pids, times, places = self._look_through(block)
-            if start < self._in_file:
-                places = self._group(start, block, places, pids)
-            for pid, time, at in zip(pids, times, places, strict=True):
-                if pid == _NOBODY:
+        for block in blocks:
+            for at in block.places:
+                time, pid = images.start_of(block, at)
+                if pid == NOBODY:
                     continue
                 of_one = found.get(pid)
                 if of_one is None:
                     of_one = found[pid] = array("q"), array("Q")
                 if count < MOST_PLACES and len(of_one[0]) < MOST_OF_ONE:
                     of_one[0].append(time)
-                    of_one[1].append(start + at)
+                    of_one[1].append(block.start + at)
                     count += 1
                 else:
-                    self.cut = True
-        return {pid: _in_order(*found.pop(pid)) for pid in tuple(found)}
+                    images.cut = True
+        self._of = {pid: _in_order(*found.pop(pid)) for pid in tuple(found)}
 
-    def _look_through(self, block: bytes | bytearray) -> tuple[array[int], array[int], array[int]]:
-        """Return the process id of each event in *block*, or _NOBODY, its FILETIME, and its place there."""
-        pids, times, places = array("q"), array("q"), array("I")
-        at, end = 0, len(block)
-        while at < end:
-            size, clock = _ENTRY.unpack_from(block, at)
-            start = None if clock == _READ else records.image_start(block, at + _ENTRY.size)
-            if start is not None:
-                time, pid = self._clocks[clock].filetime(start[0]), start[1]
-                if not 0 <= time <= LAST_FILETIME:
-                    self.damaged, pid = True, _NOBODY
-            else:
-                time, pid = self._read_start(block, at)
-            pids.append(pid)
-            times.append(time if pid != _NOBODY else 0)
-            places.append(at)
-            at += _ENTRY.size + size
-        return pids, times, places
+    def processes(self) -> Collection[int]:
+        return self._of.keys()
 
-    def _read_start(self, block: bytes | bytearray, at: int) -> tuple[int, int]:
-        try:
-            event = self._event(block, at)
-        except ValueError:
-            self.damaged = True
-            return 0, _NOBODY
-        pid = image_pid(event)
-        return event.time, _NOBODY if pid is None else pid
+    def places(self, pid: int) -> Sequence[int]:
+        return self._of[pid][1] if pid in self._of else ()
 
-    def _events(self, block: bytes | bytearray) -> Iterator[RawEvent]:
-        """Yield each event of *block*; events without a valid time stamp are left out."""
-        at = 0
-        while at < len(block):
-            try:
-                yield self._event(block, at)
-            except ValueError:
-                self.damaged = True
-            at += _ENTRY.size + _ENTRY.unpack_from(block, at)[0]
-
-    def _event(self, block: bytes | bytearray, at: int) -> RawEvent:
-        size, clock = _ENTRY.unpack_from(block, at)
-        at += _ENTRY.size
-        if clock != _READ:
-            return records.read(block, at, self._clocks[clock], 0)
-        event_id, version, opcode, pointer_size, time, pid, offset, provider = _HEAD.unpack_from(block, at)
-        payload = bytes(block[at + _HEAD.size : at + size])
-        return RawEvent(provider, event_id, version, opcode, time, pid, pid, pointer_size, payload, offset)
-
-    def _all_blocks(self) -> Iterator[tuple[int, bytes | bytearray]]:
-        """Yield the place of each block and its bytes."""
-        start = 0
-        for size in self._blocks:
-            yield start, self._read(start, size)
-            start += size
-        yield start, self._buffer
-
-    def _at(self, place: int) -> RawEvent:
-        if place >= self._in_file:
-            return self._event(self._buffer, place - self._in_file)
-        at = place - self._window_start
-        entry = self._window[at : at + _ENTRY.size] if at >= 0 else b""
-        end = at + _ENTRY.size + int.from_bytes(entry[:4], "little")
-        if len(entry) < _ENTRY.size or end > len(self._window):
-            self._window, self._window_start, at = self._read(place, _READ_AHEAD), place, 0
-            size = _ENTRY.size + int.from_bytes(self._window[:4], "little")
-            if size > len(self._window):
-                self._window = self._read(place, size)
-        return self._event(self._window, at)
-
-    def _group(self, start: int, block: bytes | bytearray, places: array[int], pids: array[int]) -> array[int]:
-        """Write the entries of *block*, which are at *places*, in order of their *pids*; return where each is."""
-        assert self._file is not None
-        order = sorted(range(len(pids)), key=pids.__getitem__)
-        ends = places[1:]
-        ends.append(len(block))
-        moved = array("I", bytes(places.itemsize * len(places)))
-        at = 0
-        for number in order:
-            moved[number] = at
-            at += ends[number] - places[number]
-        self._file.seek(start)
-        view = memoryview(block)
-        self._file.writelines(view[places[number] : ends[number]] for number in order)
-        return moved
+    def part(self, pid: int, first: int, most: int) -> Part:
+        times, places = self._of.get(pid) or ((), ())
+        return Part(first, times[first : first + most], places[first : first + most])
 
 
-def _in_order(times: array[int], places: array[int]) -> array[int]:
-    return array("Q", (places[index] for index in sorted(range(len(times)), key=times.__getitem__)))
+def _in_order(times: array[int], places: array[int]) -> tuple[array[int], array[int]]:
+    order = sorted(range(len(times)), key=times.__getitem__)
+    return array("q", (times[index] for index in order)), array("Q", (places[index] for index in order))
+
+
+def size_of(data: bytes | bytearray, at: int) -> int:
+    """Return the size in bytes of the event at *at*, without what pads it."""
+    size, marker, size_if_hooked, _ = records.START.unpack_from(data, at)
+    if not marker:
+        return int.from_bytes(data[at + 4 : at + 8], "little")
+    return int(size_if_hooked if records.KINDS[marker] == records.Kind.HOOKED else size)
+
+
+def _event(data: bytes | bytearray, at: int, clock: ClockConversion | None) -> RawEvent:
+    """Return the event at *at*. Raises ValueError where its time stamp is out of range."""
+    if data[at + 3] and clock is not None:
+        return records.read(data, at, clock, 0)
+    size, event_id, version, opcode, pointer_size, time, pid, offset, provider = _HEAD.unpack_from(data, at)
+    payload = bytes(data[at + _HEAD.size : at + size])
+    return RawEvent(provider, event_id, version, opcode, time, pid, pid, pointer_size, payload, offset)

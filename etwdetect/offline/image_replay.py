@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections import deque
-from itertools import chain
 from typing import TYPE_CHECKING, Final
 
-from etwdetect.core.events import ImageLoad, Loss, ProcessStart, ProcessStop
+from etwdetect.core.bounded import BoundedMap
+from etwdetect.core.events import ImageLoad, ImageUnload, Loss, ProcessStart, ProcessStop
 from etwdetect.enrich.enricher import MOST_PENDING
+from etwdetect.enrich.process_tracker import MOST_PROCESSES
 from etwdetect.sources.decode import Decoder
 
 if TYPE_CHECKING:
@@ -16,11 +18,16 @@ if TYPE_CHECKING:
     from etwdetect.core.events import Event
     from etwdetect.core.rule import RemoteThread
     from etwdetect.enrich.enricher import Enricher
-    from etwdetect.offline.deferred_images import DeferredImages
+    from etwdetect.offline.deferred_images import DeferredImages, Part
     from etwdetect.offline.deferred_stacks import DeferredStacks
 
 _MOST_AT_ONCE: Final = 4096
-"""How many events of a process are kept between the prescan and the replay; the rest is decoded twice."""
+"""How many events of a process are looked at together."""
+_MOST_KEPT: Final = 1 << 15
+"""How many events are kept for the next look at their process."""
+_FIRST_ALONE: Final = 8
+"""How many events are observed one by one before the rest is tried in columns again; then four times as many."""
+_NEVER: Final = 1 << 64
 
 
 class ImageReplay:
@@ -37,8 +44,10 @@ class ImageReplay:
         self._images = images
         self._stacks = stacks
         self._enricher = enricher
-        self._replayed: dict[int, int] = {}
-        """By process: how many of its image events the enricher has observed or does not need."""
+        self._next: dict[int, tuple[int, int]] = {}
+        """By process: the number and time of the first of its image events that is not replayed."""
+        self._parts: BoundedMap[int, Part] = BoundedMap(MOST_PROCESSES, _MOST_KEPT)
+        """The images of processes that were looked at last."""
         self._due: deque[tuple[int, int]] = deque(maxlen=2 * MOST_PENDING)
         """For both processes of each remote thread that waits: the end of its grace period, and the process id."""
         self._prescan_decoder = Decoder(self._note_damage, images=True)
@@ -76,32 +85,71 @@ class ImageReplay:
         self._due += (until, thread.creator_pid), (until, thread.pid)
 
     def _replay(self, pid: int, until: int) -> None:
-        prescanned = [] if pid in self._replayed else self._prescan(pid, until)
-        replayed = self._replayed.setdefault(pid, 0)
-        rest = self._images.of(pid, replayed + len(prescanned))
-        decoded = ((raw.time, self._replay_decoder.decode(raw)) for raw in rest)
+        if pid not in self._next:
+            self._prescan(pid, until)
+        number, time = self._next[pid]
+        if time > until:
+            return
         since = self._enricher.since(pid)
-        for time, event in chain(prescanned, decoded):
-            if time > until:
-                break
-            self._replayed[pid] += 1
-            if time >= since and event is not None:
-                self._enricher.observe(event)
+        while time <= until:
+            part = self._part(pid, number)
+            last = bisect_right(part.times, until)
+            self._observe(part, max(number - part.first, bisect_left(part.times, since)), last)
+            number = part.first + last
+            if last == len(part.times):
+                part = self._part(pid, number)
+            time = part.times[number - part.first] if number - part.first < len(part.times) else _NEVER
+        self._next[pid] = number, time
+        if time == _NEVER:
+            self._parts.pop(pid)
 
-    def _prescan(self, pid: int, until: int) -> list[tuple[int, Event | None]]:
-        """Show the enricher all images of *pid* ahead of time; return the first ones with their times."""
-        first: list[tuple[int, Event | None]] = []
-        for raw in self._images.of(pid):
-            event = self._prescan_decoder.decode(raw)
-            if event is not None:
-                self._enricher.prescan(event)
-            if len(first) < _MOST_AT_ONCE:
-                first.append((raw.time, event))
+    def _part(self, pid: int, number: int) -> Part:
+        """Return the part of the images of *pid* that event *number* is in."""
+        first = number - number % _MOST_AT_ONCE
+        part = self._parts.get(pid)
+        if part is None or part.first != first:
+            part = self._images.part(pid, first, _MOST_AT_ONCE)
+            self._parts.put(pid, part, len(part.times))
+        return part
+
+    def _observe(self, part: Part, first: int, last: int) -> None:
+        """Let the enricher observe the events of *part* from one number to before another."""
+        alone = _FIRST_ALONE
+        while first < last:
+            if part.columns is not None and self._enricher.observe_images(part.columns.between(first, last)):
+                return
+            # A process whose program is not known yet finds it among its first images.
+            until = min(first + alone, last) if part.columns is not None else last
+            for number in range(first, until):
+                event = part.events[number] if part.events else self._decoded(part, number)
+                if event is not None:
+                    self._enricher.observe(event)
+            first, alone = until, alone * 4
+
+    def _decoded(self, part: Part, number: int) -> Event | None:
+        return self._replay_decoder.decode(self._images.at(part.places[number]))
+
+    def _prescan(self, pid: int, until: int) -> None:
+        """Show the enricher all images of *pid* ahead of time."""
+        seen: set[int] = set()
+        number = 0
+        while True:
+            part = self._part(pid, number)
+            if number == 0:
+                self._next[pid] = 0, part.times[0] if part.times else _NEVER
+            if part.columns is None or not self._enricher.prescan_images(part.columns, seen):
+                events = [self._prescan_decoder.decode(self._images.at(place)) for place in part.places]
+                for event in events:
+                    if isinstance(event, ImageLoad | ImageUnload) and event.base not in seen:
+                        self._enricher.prescan(event)
+                self._parts.put(pid, part._replace(events=events), len(events))
+            number += len(part.times)
+            if len(part.times) < _MOST_AT_ONCE:
+                break
         if self._images.cut:
             self._enricher.forget_images()
         if self._images.damaged:
             self._enricher.observe(Loss(until, 1))
-        return first
 
     def _note_damage(self, _offset: int, _what: str) -> None:
         self.damaged += 1

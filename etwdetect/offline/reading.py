@@ -131,7 +131,8 @@ class Reading:
         """
         reading = FileReading(self, trace, ahead, digests=self._digests)
         self.stacks.begin(trace)
-        windows = trace.windows(_wanted(), self.images.taker(trace.clock), self.stacks.take)
+        self.images.begin(trace.clock)
+        windows = trace.windows(_wanted(), self.images.take, self.stacks.take)
         for number, found in enumerate(windows):
             if in_columns and number == 0 and found.is_wide:
                 self.columns = self._columns_for(trace, found)
@@ -250,7 +251,7 @@ class FileReading:
 
     def __init__(self, reading: Reading, trace: Trace, ahead: int, *, digests: bool) -> None:
         self.decoder = Decoder(trace.damages.add, aside=reading.images.add)
-        self.keep_image = reading.images.keeper(trace.clock)
+        self.keep_images = reading.images.keep
         self.watch = _Watch()
         self.sources: dict[bytes, Source] = {}
         self.has_keys = False

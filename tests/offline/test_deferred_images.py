@@ -23,6 +23,16 @@ from tests.bytes_by_hand import ANCHOR, START_TIME, first_buffer, system_record,
 
 START = 132_337_152_000_000_000
 SECOND = 10_000_000
+
+
+@pytest.fixture(params=["event by event", "in columns"])
+def either_way(request, monkeypatch):
+    """Look through few events as through many."""
+    if request.param == "in columns":
+        monkeypatch.setattr(deferred_images, "MANY", 0)
+
+
+either_way_of_looking = pytest.mark.usefixtures("either_way")
 limits = pytest.mark.parametrize("limit", [1, 300, 8 << 20], ids=["each to the file", "some", "none"])
 
 
@@ -35,6 +45,11 @@ def filled(events, limit=8 << 20):
     for event in events:
         images.add(event)
     return images
+
+
+def take(images, record):
+    """Take one of the kernel's records out of a window."""
+    images.take(bytearray(bytes(16) + record + bytes(-len(record) % 8)), [16])
 
 
 @limits
@@ -50,6 +65,7 @@ def test_an_event_with_the_largest_numbers_that_a_header_has_comes_back_as_it_wa
     assert (event.id, event.version, event.opcode, event.time) == (0xFFFF, 0xFFFF, 0xFF, 1 << 61)
 
 
+@either_way_of_looking
 @limits
 def test_the_events_of_a_process_come_in_order_of_time(limit):
     events = [raw(pid, time) for time in (5, 3, 9, 3) for pid in (20, 30)]
@@ -59,6 +75,7 @@ def test_the_events_of_a_process_come_in_order_of_time(limit):
     assert list(images.of(99)) == []
 
 
+@either_way_of_looking
 @pytest.mark.parametrize("limit", [1, 3000, 100_000], ids=["each to the file", "blocks", "one block"])
 def test_events_of_one_block_and_of_any_size_come_back_with_their_process(limit):
     pids = [number * 7 % 5 for number in range(200)]
@@ -72,6 +89,7 @@ def test_events_of_one_block_and_of_any_size_come_back_with_their_process(limit)
         assert [(event.time, event.payload) for event in images.of(pid)] == expected[::-1]
 
 
+@either_way_of_looking
 def test_the_process_stands_in_the_payload_or_for_the_first_version_in_the_header():
     first = RawEvent(IMAGE, 0, 0, 10, 5, 20, 1, 4, u32(0x1000) + u32(0x1000) + u32(99))
     later = RawEvent(IMAGE, 0, 1, 10, 5, 99, 1, 4, u32(0x1000) + u32(0x1000) + u32(20))
@@ -80,6 +98,7 @@ def test_the_process_stands_in_the_payload_or_for_the_first_version_in_the_heade
     assert [event.version for event in filled([first, later, wide, short]).of(20)] == [0, 1, 2]
 
 
+@either_way_of_looking
 @limits
 def test_the_kernels_records_are_kept_as_they_are_and_read_when_they_are_asked_for(limit):
     """As the record stands in the file: V2 of the kernel's image event, hook id 0x1403, a listing."""
@@ -87,22 +106,37 @@ def test_the_kernels_records_are_kept_as_they_are_and_read_when_they_are_asked_f
         u64(0x10000) + u64(0x1000) + u32(20) + u32(3) + u32(4) + u32(0) + u64(0) + u32(0) * 4 + utf16("a.dll")
     )
     images = DeferredImages(limit)
-    take = images.taker(Trace(io.BytesIO(first_buffer()), "a.etl").clock)
-    take(system_record(0x1403, payload, version=2, pid=99, time=ANCHOR + 2))
-    take(system_record(0x030A, payload, version=2, pid=99, time=ANCHOR + 1))
+    images.begin(Trace(io.BytesIO(first_buffer()), "a.etl").clock)
+    take(images, system_record(0x1403, payload, version=2, pid=99, time=ANCHOR + 2))
+    take(images, system_record(0x030A, payload, version=2, pid=99, time=ANCHOR + 1))
     assert [(event.opcode, event.payload) for event in images.of(20)] == [(10, payload), (3, payload)]
     assert [event.time for event in images] == [START_TIME + 2, START_TIME + 1]
-    assert images.hooks == {b"\x03\x14": 1, b"\x0a\x03": 1}
+    assert images.hooks == {0x1403: 1, 0x030A: 1}
+
+
+@either_way_of_looking
+@limits
+def test_records_of_files_with_other_clocks_have_their_times(limit):
+    payload = u64(0x10000) + u64(0x1000) + u32(20) + u32(3) + u32(4) + u32(0) + u64(0) + u32(0) * 4 + utf16("a")
+    images = DeferredImages(limit)
+    for start in (START_TIME + 50, START_TIME):
+        images.begin(Trace(io.BytesIO(first_buffer(start_time=start)), "a.etl").clock)
+        take(images, system_record(0x140A, payload, version=2, time=ANCHOR + 1))
+        take(images, system_record(0x140A, payload, version=2, time=ANCHOR + 1))
+    times = [START_TIME + 1, START_TIME + 1, START_TIME + 51, START_TIME + 51]
+    assert [event.time for event in images.of(20)] == times
+    assert list(images.part(20, 1, 2).times) == times[1:3]
 
 
 def test_a_record_without_a_sound_time_is_left_out_and_it_knows():
     images = filled([raw(20, 1)])
-    take = images.taker(Trace(io.BytesIO(first_buffer()), "a.etl").clock)
-    take(system_record(0x1403, bytes(60), time=-(1 << 62)))
+    images.begin(Trace(io.BytesIO(first_buffer()), "a.etl").clock)
+    take(images, system_record(0x1403, bytes(60), time=-(1 << 62)))
     assert [event.time for event in images] == [1]
     assert (images.cut, images.damaged) == (False, True)
 
 
+@either_way_of_looking
 def test_more_than_can_be_found_are_not_found_and_it_knows(monkeypatch):
     monkeypatch.setattr(deferred_images, "MOST_OF_ONE", 3)
     images = filled([raw(20, time) for time in range(5)])
@@ -158,13 +192,20 @@ def in_turn(events):
     return [*found, *pipeline.take()]
 
 
-def fed_late(events):
+def fed_late(events, *, as_records=False):
     """The detections of one that gets images only where there is a remote thread."""
     images, others = DeferredImages(), []
+    clock = Trace(io.BytesIO(first_buffer()), "a.etl").clock
+    images.begin(clock)
     for event in events:
         if isinstance(event, ImageLoad | ImageUnload):
             # A trace knows no listing by this provider: the flag travels as the id.
-            images.add(_with_rundown(event))
+            raw = _with_rundown(event)
+            if as_records:
+                hook = 0x1400 | raw.opcode
+                take(images, system_record(hook, raw.payload, version=2, pid=0, time=clock.raw(event.time)))
+            else:
+                images.add(raw)
         else:
             others.append(event)
     enricher, found = Enricher(), []
@@ -199,6 +240,18 @@ def test_images_that_are_told_late_make_the_same_detections_as_images_in_their_t
         assert fed_late(events) == expected
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("at_once", "alone"), [(4096, 8), (4096, 1), (3, 1)])
+@given(HISTORIES)
+def test_images_that_are_followed_in_columns_make_the_same_detections(at_once, alone, events):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("etwdetect.offline.image_replay._MOST_AT_ONCE", at_once)
+        patch.setattr("etwdetect.offline.image_replay._FIRST_ALONE", alone)
+        patch.setattr(deferred_images, "MANY", 0)
+        assert fed_late(events, as_records=True) == in_turn(events)
+        assert fed_late(events) == in_turn(events)
+
+
 def test_the_images_of_a_whole_trace_name_its_starts():
     events = [
         ProcessStart(START + SECOND, 10, 11, 20, image="a.exe"),
@@ -215,6 +268,7 @@ def test_the_images_of_a_whole_trace_name_its_starts():
     assert (found.start.module, found.start.offset) == ("\\x\\b.dll", 0x20)
 
 
+@either_way_of_looking
 def test_a_damaged_image_event_makes_what_is_known_of_images_uncertain():
     images = filled([raw(20, 1), raw(20, 2)._replace(payload=raw(20, 2).payload[:21])])
     enricher = Enricher()
@@ -229,6 +283,7 @@ def test_a_damaged_image_event_makes_what_is_known_of_images_uncertain():
     assert "may not be all" in dict(found.absent)["StartModule"]
 
 
+@either_way_of_looking
 def test_more_images_than_are_kept_are_said_to_be_forgotten_not_untold(monkeypatch):
     monkeypatch.setattr(deferred_images, "MOST_OF_ONE", 1)
     images = filled([raw(20, 1), raw(20, 2)])
@@ -242,11 +297,12 @@ def test_more_images_than_are_kept_are_said_to_be_forgotten_not_untold(monkeypat
     assert dict(found.absent)["StartModule"] == "there are more images than are remembered"
 
 
+@either_way_of_looking
 def test_the_images_of_a_time_are_found_without_reading_all(monkeypatch):
     images = filled([raw(20, time) for time in range(1_000)])
     assert [event.time for event in images.between(20, 500, 502)] == [500, 501, 502]
     assert list(images.between(30, 0, 9)) == []
-    read, at = [], images._at
-    monkeypatch.setattr(images, "_at", lambda place: read.append(place) or at(place))
+    read, at = [], images.at
+    monkeypatch.setattr(images, "at", lambda place: read.append(place) or at(place))
     list(images.between(20, 900, 901))
     assert len(read) < 20

@@ -50,9 +50,9 @@ def classic_opcodes(*, images: bool) -> dict[bytes, frozenset[int]]:
     }
 
 
-def image_kind(hook: bytes) -> str:
-    """Return the kind of the kernel's image event whose hook id has these two bytes: the first is its opcode."""
-    return system_trace.EVENTS[IMAGE][hook[0]].kind
+def image_kind(hook: int) -> str:
+    """Return the kind of the kernel's image event with this hook id: its lower byte is the opcode."""
+    return system_trace.EVENTS[IMAGE][hook & 0xFF].kind
 
 
 def image_pid(raw: RawEvent) -> int | None:

@@ -12,7 +12,17 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
-from etwdetect.core.prefilter import PROCESS_RUNDOWN, PROCESS_START, PROCESS_STOP, THREAD_RUNDOWN, THREAD_START
+from etwdetect.core import raw
+from etwdetect.core.prefilter import (
+    IMAGE_LISTING,
+    IMAGE_LOAD,
+    IMAGE_UNLOAD,
+    PROCESS_RUNDOWN,
+    PROCESS_START,
+    PROCESS_STOP,
+    THREAD_RUNDOWN,
+    THREAD_START,
+)
 from etwdetect.core.raw import KERNEL_PROCESS, THREAD
 from etwdetect.sources.decode import event_types, kernel_process, system_trace
 
@@ -28,7 +38,7 @@ if TYPE_CHECKING:
     Numbers = npt.NDArray[np.integer[Any]]
 
 THREAD_STOP: Final = 10
-IMAGE: Final = 11
+IMAGE: Final = 20
 """The codes of events beside those that the rule knows."""
 
 _CODES: Final = {
@@ -48,6 +58,30 @@ _THREAD_HOOKS: Final = 0x05
 _LONGEST_SID: Final = 15
 
 _NOT_PLAIN: Final = -1
+
+
+_IMAGE_KINDS: Final = {
+    event_types.image_load: IMAGE_LOAD,
+    event_types.image_rundown: IMAGE_LISTING,
+    event_types.image_unload: IMAGE_UNLOAD,
+}
+_IMAGE_HOOKS: Final = 0x14
+_IMAGE_LOAD_HOOK: Final = 0x030A
+"""The upper byte of the hook ids of the kernel logger's image events, and the one that has another."""
+
+
+class DecodedImages(NamedTuple):
+    """Image events in columns: what each tells, and where in the window its name begins.
+
+    Only where *plain* is set are the others valid.
+    """
+
+    plain: Flags
+    kind: Numbers
+    pid: Numbers
+    base: Numbers
+    size: Numbers
+    name: Numbers
 
 
 class Decoded(NamedTuple):
@@ -102,6 +136,42 @@ def decode_columns(data: bytearray, headers: Headers, counts: Counter[str]) -> t
             counts[event_type.kind] += len(decoded.rows)
             found.append(decoded)
     return found, left
+
+
+def decode_images(data: bytearray, headers: Headers) -> DecodedImages:
+    """Decode image events, those that `Decoder` would decode without a complaint."""
+    count = len(headers.at)
+    manifest = (headers.provider == FIRST_OF_KERNEL_PROCESS) & (headers.rest == _REST_OF_KERNEL_PROCESS)
+    classic = (headers.provider == 0) & ((headers.id >> 8 == _IMAGE_HOOKS) | (headers.id == _IMAGE_LOAD_HOOK))
+    key = manifest.astype(np.int64) << 40 | headers.id << 20 | headers.version << 4 | headers.pointer_size
+    key[~headers.plain | ~(manifest | classic)] = _NOT_PLAIN
+    found = DecodedImages(
+        np.zeros(count, np.bool_), *np.zeros((2, count), np.int64), *np.zeros((3, count), np.uint64)
+    )
+    words = np.frombuffer(data, np.uint32)
+    for one in np.unique(key).tolist():
+        if one == _NOT_PLAIN:
+            continue
+        event_id, version, pointer_size = one >> 20 & 0xFFFF, one >> 4 & 0xFFFF, one & 0xF
+        event_type = (
+            kernel_process.EVENTS.get(event_id)
+            if one >> 40
+            else system_trace.EVENTS[raw.IMAGE].get(event_id & 0xFF)
+        )
+        if event_type is None or event_type.builder not in _IMAGE_KINDS:
+            continue
+        places, least, _ = event_type.fixed(min(version, len(event_type.layouts) - 1), pointer_size)
+        rows = np.flatnonzero(key == one)
+        room = headers.at[rows] + headers.size[rows] - headers.body[rows]
+        rows = rows[room > least]  # behind the fixed fields is the name
+        pid, base, size, *_ = _columns(words, headers.body[rows], places, event_type.names)
+        if pid is None or base is None or size is None:
+            continue  # in the first version only the header has the process
+        found.plain[rows] = True
+        found.kind[rows] = _IMAGE_KINDS[event_type.builder]
+        found.pid[rows], found.base[rows], found.size[rows] = pid, base, size
+        found.name[rows] = headers.body[rows] + least
+    return found
 
 
 @cache

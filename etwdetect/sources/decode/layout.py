@@ -211,13 +211,16 @@ def _read_ansi(payload: bytes, at: int) -> tuple[str, int]:
 
 
 def _read_utf16(payload: bytes, at: int) -> tuple[str, int]:
-    rest = payload[at:]
-    text, size = utf16_text(rest) if len(rest) <= ORDINARY else _utf16(rest)
+    text, size = utf16(payload[at:])
     return text, at + size
 
 
+def utf16(data: bytes) -> tuple[str, int]:
+    """Return the text that *data* begins with, and its size in bytes with the NUL."""
+    return _cached_utf16(data) if len(data) <= ORDINARY else _utf16(data)
+
+
 def _utf16(data: bytes) -> tuple[str, int]:
-    """Return the text that *data* begins with, and its size with the NUL."""
     end = data.find(b"\0\0")
     while end % 2 and end >= 0:
         end = data.find(b"\0\0", end + 1)
@@ -226,7 +229,7 @@ def _utf16(data: bytes) -> tuple[str, int]:
     return data[:end].decode("utf-16-le", "surrogatepass"), end + 2
 
 
-utf16_text = lru_cache(maxsize=4096)(_utf16)
+_cached_utf16 = lru_cache(maxsize=4096)(_utf16)
 """One image is mapped by many processes."""
 
 

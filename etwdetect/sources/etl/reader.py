@@ -7,7 +7,7 @@ away. Memory is one window and one buffer, whatever the file's size.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import IO, TYPE_CHECKING, Final, NamedTuple
+from typing import IO, TYPE_CHECKING, Final, NamedTuple, cast
 
 from etwdetect.core.errors import NotATraceError
 from etwdetect.sources.etl import buffers, compression, logfile, records
@@ -16,6 +16,7 @@ from etwdetect.sources.etl.walk import WIDE, Span, Wanted, walk
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from io import BufferedIOBase
 
     from etwdetect.core.raw import RawEvent
     from etwdetect.sources.etl.buffers import BufferHeader
@@ -159,13 +160,14 @@ class Trace:
     def records(
         self,
         wanted: Wanted,
-        aside: Callable[[bytes], None] | None = None,
+        aside: Callable[[bytearray, list[int]], None] | None = None,
         stacks: Callable[[bytes], None] | None = None,
     ) -> Iterator[RawEvent]:
         """Yield the wanted records in file order, and possibly a few of providers with similar GUIDs.
 
-        The bytes of records to be put aside are passed to *aside*; `etl.records.read` parses them. Those of stacks
-        are passed to *stacks*, many at once, each padded to 8 bytes.
+        The records to be put aside are passed to *aside*, many at once: what holds them, and where each is, at a
+        multiple of 8; `etl.records.read` parses them. The bytes of those of stacks are passed to *stacks*, many at
+        once, each padded to 8 bytes.
         """
         for found in self.windows(wanted, aside, stacks):
             yield from found
@@ -173,7 +175,7 @@ class Trace:
     def windows(
         self,
         wanted: Wanted,
-        aside: Callable[[bytes], None] | None = None,
+        aside: Callable[[bytearray, list[int]], None] | None = None,
         stacks: Callable[[bytes], None] | None = None,
     ) -> Iterator[FoundRecords]:
         """Yield the same records, those of many buffers at once; use each before the next one is read."""
@@ -187,10 +189,7 @@ class Trace:
             if not window.has_room(header.filled - buffers.HEADER_SIZE):
                 yield self._found_in(window, wanted, aside, stacks)
                 window.clear()
-            try:
-                window.place(offset, self._body(offset, header), header)
-            except ValueError as error:
-                self.damages.add(offset, f"{error}; the buffer is left out")
+            self._place(window, offset, header)
         expected = self.header.buffers_expected
         if expected is not None and not self.stopped:
             self.missing = max(expected - self._found, 0)
@@ -260,16 +259,27 @@ class Trace:
             return f"a compressed buffer cannot hold {header.filled} bytes in this trace"
         return None
 
-    def _body(self, offset: int, header: BufferHeader) -> bytes:
-        """Return the decoded bytes after a buffer's header. Raises ValueError if they are truncated or damaged."""
-        size = (header.size if header.compressed else header.filled) - buffers.HEADER_SIZE
-        body = self._read(offset + buffers.HEADER_SIZE, size)
-        cut = offset + header.size > self.size
-        if not header.compressed:
-            if cut:
+    def _place(self, window: _Window, offset: int, header: BufferHeader) -> None:
+        """Add the records of the buffer at *offset* to *window*, decompressed."""
+        at = offset + buffers.HEADER_SIZE
+        if header.compressed:
+            try:
+                body = self._decompressed(offset, header)
+            except ValueError as error:
+                self.damages.add(offset, f"{error}; the buffer is left out")
+                return
+            size = window.write(body)
+        else:
+            size = max(min(header.filled - buffers.HEADER_SIZE, self.size - at), 0)
+            size = self._read_into(window.room(size), at)
+            if offset + header.size > self.size:
                 self.damages.add(self.size, f"the file ends inside the buffer at offset {offset:#x}")
-            return body
-        if cut:
+        window.place(offset, size, header)
+
+    def _decompressed(self, offset: int, header: BufferHeader) -> bytes:
+        """Return the decompressed records of a buffer. Raises ValueError if they are truncated or damaged."""
+        body = self._read(offset + buffers.HEADER_SIZE, header.size - buffers.HEADER_SIZE)
+        if offset + header.size > self.size:
             raise ValueError("the file ends inside this compressed buffer")
         return compression.decompress(body, header.filled - buffers.HEADER_SIZE, self._method)
 
@@ -279,15 +289,27 @@ class Trace:
             self._file.seek(offset)
             return self._file.read(size)
         except OSError as error:
-            self.damages.add(offset, f"the file cannot be read: {error.strerror}")
-            self.size = offset
+            self._ends(offset, error)
             return b""
+
+    def _read_into(self, room: memoryview, offset: int) -> int:
+        """Read bytes at *offset* into *room*; return how many: fewer if the file ends or can't be read further."""
+        try:
+            self._file.seek(offset)
+            return cast("BufferedIOBase", self._file).readinto(room)
+        except OSError as error:
+            self._ends(offset, error)
+            return 0
+
+    def _ends(self, offset: int, error: OSError) -> None:
+        self.damages.add(offset, f"the file cannot be read: {error.strerror}")
+        self.size = offset
 
     def _found_in(
         self,
         window: _Window,
         wanted: Wanted,
-        aside: Callable[[bytes], None] | None,
+        aside: Callable[[bytearray, list[int]], None] | None,
         stacks: Callable[[bytes], None] | None,
     ) -> FoundRecords:
         walked = walk(window.data, [buffer.span for buffer in window.placed], wanted)
@@ -298,14 +320,13 @@ class Trace:
         for at, buffer in _with_buffers(reasons, window.placed):
             self._damaged(buffer, at, f"{reasons[at]}; the rest of the buffer is left out")
         data = window.data
-        if aside is not None:
-            for at in walked.aside:
-                aside(bytes(data[at : at + (data[at + 4] | data[at + 5] << 8)]))  # the size of a hooked record
+        if aside is not None and walked.aside:
+            aside(data, walked.aside)
         for first in range(0, len(walked.stacks), _STACKS_AT_ONCE):
             if stacks is None:
                 break
             at_once = walked.stacks[first : first + _STACKS_AT_ONCE]
-            stacks(b"".join([data[at : at + ((data[at + 4] | data[at + 5] << 8) + 7 & -8)] for at in at_once]))
+            stacks(b"".join(records.padded(data, at_once, hooked=True)))
         return FoundRecords(self, window, walked.found)
 
     def _find_oldest(self, window: _Window) -> None:
@@ -340,11 +361,26 @@ class _Window:
         self.placed.clear()
         self._used = 0
 
-    def place(self, offset: int, body: bytes, header: BufferHeader) -> None:
-        """Add the records of the buffer at *offset* in the file."""
-        start, end = self._used, self._used + len(body)
-        self._used = end + -end % records.ALIGNMENT
-        self.data[start : self._used] = body + bytes(self._used - end)
+    def room(self, size: int) -> memoryview:
+        """Return where *size* bytes of records are to be written before `place`."""
+        missing = self._used + size + -size % records.ALIGNMENT + records.ALIGNMENT - len(self.data)
+        if missing > 0:
+            self.data += bytes(missing)
+        return memoryview(self.data)[self._used : self._used + size]
+
+    def write(self, body: bytes) -> int:
+        """Write records before `place`; return their size in bytes."""
+        if self._used == len(self.data):
+            self.data += body
+        else:
+            self.room(len(body))[:] = body
+        return len(body)
+
+    def place(self, offset: int, size: int, header: BufferHeader) -> None:
+        """Add the *size* bytes of records of the buffer at *offset* in the file; a word of 0 goes behind them."""
+        start, end = self._used, self._used + size
+        self._used = end + -end % records.ALIGNMENT + records.ALIGNMENT
+        self.data[end : self._used] = bytes(self._used - end)
         self.placed.append(_Placed(Span(start, end), offset, header.compressed, header.cpu))
 
 

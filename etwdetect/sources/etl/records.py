@@ -17,6 +17,8 @@ from etwdetect.core.filetime import LAST_FILETIME
 from etwdetect.core.raw import IMAGE, KERNEL_PROCESS, PROCESS, STACK_WALK, SYSTEM_CONFIG, THREAD, RawEvent
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from etwdetect.sources.etl.clock import ClockConversion
 
 ALIGNMENT: Final = 8
@@ -138,6 +140,17 @@ def hook_ids(provider: bytes, opcodes: frozenset[int]) -> frozenset[int]:
     if provider == IMAGE and _LOAD in opcodes:
         ids.add(_IMAGE_LOAD_HOOK)
     return frozenset(ids)
+
+
+def padded(data: bytearray, places: Sequence[int], *, hooked: bool) -> list[bytearray]:
+    """Return the complete records at *places* in a window, multiples of 8, each with what pads it to one.
+
+    *hooked* says that they are the kernel's own, or else such as begin with their size.
+    """
+    size_at = 2 if hooked else 0
+    with memoryview(data).cast("H") as words:
+        ends = [at + (words[(at >> 1) + size_at] + 7 & -ALIGNMENT) for at in places]
+    return [data[at:end] for at, end in zip(places, ends, strict=True)]
 
 
 def raw_time(data: bytearray | bytes, at: int) -> int | None:

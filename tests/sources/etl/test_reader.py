@@ -428,6 +428,11 @@ class Vanishing(io.BytesIO):
             raise OSError(5, "Input/output error")
         return super().read(size)
 
+    def readinto(self, room):
+        if self.tell() >= 8192:
+            raise OSError(5, "Input/output error")
+        return super().readinto(room)
+
 
 def test_a_file_that_can_no_longer_be_read_ends_there_and_says_so():
     reading = Reading(FIRST + buffer(ONE) + buffer(TWO) + buffer(THREE), file=Vanishing)
