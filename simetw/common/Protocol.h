@@ -89,6 +89,14 @@ struct ControlRequest {
     SessionProperties Properties;
 };
 
+// What a session asks for by event id, if it does: those in the list, or all others.
+struct IdFilter {
+    std::uint8_t IsSet;
+    std::uint8_t FilterIn;
+    std::uint16_t Count;
+    std::uint16_t Ids[MaxFilteredIds];
+};
+
 struct EnableRequest {
     std::uint64_t Session;
     GUID Provider;
@@ -97,11 +105,9 @@ struct EnableRequest {
     std::uint32_t Code; // EVENT_CONTROL_CODE_…
     std::uint32_t EnableProperty;
     std::uint8_t Level;
-    std::uint8_t FiltersIds;
-    std::uint8_t FilterIn;
     std::uint8_t FiltersProcesses;
-    std::uint32_t IdCount;
-    std::uint16_t Ids[MaxFilteredIds];
+    IdFilter Events;
+    IdFilter Stacks; // which of them get a stack
 };
 
 struct MachineState {

@@ -12,19 +12,20 @@ namespace {
 
 constexpr ULONG FilterProcesses = 0x80000004; // EVENT_FILTER_TYPE_PID
 constexpr ULONG FilterIds = 0x80000200;       // EVENT_FILTER_TYPE_EVENT_ID
+constexpr ULONG FilterStacks = 0x80001000;    // EVENT_FILTER_TYPE_STACKWALK
 constexpr ULONG MaxFilters = 13;
 constexpr ULONG MaxLoggers = 64;
 
 // EVENT_FILTER_EVENT_ID, which mingw-w64 lacks; the ids follow.
-struct IdFilter {
+struct IdFilterHead {
     BOOLEAN FilterIn;
     UCHAR Reserved;
     USHORT Count;
 };
 
-bool ReadIdFilter(const EVENT_FILTER_DESCRIPTOR& descriptor, EnableRequest& request)
+bool ReadIdFilter(const EVENT_FILTER_DESCRIPTOR& descriptor, IdFilter& read)
 {
-    IdFilter filter;
+    IdFilterHead filter;
     if (descriptor.Ptr == 0 || descriptor.Size < sizeof filter) {
         return false;
     }
@@ -34,10 +35,10 @@ bool ReadIdFilter(const EVENT_FILTER_DESCRIPTOR& descriptor, EnableRequest& requ
         descriptor.Size < sizeof filter + filter.Count * sizeof(USHORT)) {
         return false;
     }
-    request.FiltersIds = TRUE;
-    request.FilterIn = filter.FilterIn;
-    request.IdCount = filter.Count;
-    std::memcpy(request.Ids, data + sizeof filter, filter.Count * sizeof(USHORT));
+    read.IsSet = TRUE;
+    read.FilterIn = filter.FilterIn;
+    read.Count = filter.Count;
+    std::memcpy(read.Ids, data + sizeof filter, filter.Count * sizeof(USHORT));
     return true;
 }
 
@@ -54,7 +55,9 @@ bool ReadParameters(const ENABLE_TRACE_PARAMETERS& parameters, EnableRequest& re
         const EVENT_FILTER_DESCRIPTOR& descriptor = parameters.EnableFilterDesc[index];
         if (descriptor.Type == FilterProcesses) {
             request.FiltersProcesses = TRUE;
-        } else if (descriptor.Type == FilterIds && !ReadIdFilter(descriptor, request)) {
+        } else if (descriptor.Type == FilterIds && !ReadIdFilter(descriptor, request.Events)) {
+            return false;
+        } else if (descriptor.Type == FilterStacks && !ReadIdFilter(descriptor, request.Stacks)) {
             return false;
         }
     }

@@ -15,6 +15,44 @@ constexpr std::uint32_t UseMillisecondFlushTimer = 0x10; // EVENT_TRACE_USE_MS_F
 constexpr std::uint32_t IndependentSession = 0x08000000; // EVENT_TRACE_INDEPENDENT_SESSION_MODE
 constexpr std::uint64_t MillisecondsPerSecond = 1000;
 
+// An extended item as it stands in a file, with its data behind it.
+struct ItemHeader {
+    std::uint16_t Size; // with this header, and padded
+    std::uint16_t Type;
+    std::uint16_t Another; // 1: one more follows
+    std::uint16_t DataSize;
+};
+
+// EVENT_ENABLE_PROPERTY_… of evntcons.h by EVENT_HEADER_EXT_TYPE_…; 0: whoever logs the event adds it.
+std::uint32_t PropertyOf(std::uint16_t type)
+{
+    switch (type) {
+    case 2:
+        return 0x1; // SID
+    case 3:
+        return 0x2; // TS_ID
+    case 5:
+    case 6:
+    case 17:
+    case 18:
+        return EVENT_ENABLE_PROPERTY_STACK_TRACE;
+    case 9:
+        return 0x8; // PSM_KEY
+    case 10:
+        return 0x100; // EVENT_KEY
+    case 13:
+        return 0x80; // PROCESS_START_KEY
+    default:
+        return 0;
+    }
+}
+
+bool Passes(const IdFilter& filter, std::uint16_t id)
+{
+    const std::uint16_t* const end = filter.Ids + std::min<std::uint32_t>(filter.Count, MaxFilteredIds);
+    return filter.IsSet == 0 || (std::find(filter.Ids, end, id) != end) == (filter.FilterIn != 0);
+}
+
 } // namespace
 
 bool Enablement::Wants(const SimEvent& event) const
@@ -31,7 +69,16 @@ bool Enablement::Wants(const SimEvent& event) const
             return false;
         }
     }
-    return !FiltersIds || (std::find(Ids.begin(), Ids.end(), event.Id) != Ids.end()) == FilterIn;
+    return Passes(Events, event.Id);
+}
+
+bool Enablement::WantsItem(const SimEvent& event, std::uint16_t type) const
+{
+    const std::uint32_t property = PropertyOf(type);
+    if ((Property & property) != property) {
+        return false;
+    }
+    return property != EVENT_ENABLE_PROPERTY_STACK_TRACE || Passes(Stacks, event.Id);
 }
 
 Session::Session(
@@ -112,16 +159,14 @@ void Session::Update(const SessionProperties& properties)
 
 void Session::Enable(const EnableRequest& request)
 {
-    const std::uint16_t* const ids = request.Ids;
     m_enabled[request.Provider] = {
         request.Level,
         request.MatchAny,
         request.MatchAll,
         request.EnableProperty,
-        request.FiltersIds != 0,
-        request.FilterIn != 0,
         request.FiltersProcesses != 0,
-        {ids, ids + std::min(request.IdCount, MaxFilteredIds)}};
+        request.Events,
+        request.Stacks};
 }
 
 const Enablement* Session::EnablementOf(const GUID& provider) const
@@ -146,25 +191,50 @@ bool Session::Log(const SimEvent& event, const std::uint8_t* payload)
         return false;
     }
     SimEvent logged = event;
-    if (!WantsStackOf(event)) {
-        logged.PayloadSize -= static_cast<std::uint16_t>(event.ExtendedSize);
-        logged.ExtendedSize = 0;
+    Bytes chosen;
+    if (event.ExtendedSize != 0 && IsEqualGUID(event.Provider, KernelProcess)) {
+        chosen = ItemsOf(event, payload);
+        logged.ExtendedSize = static_cast<std::uint32_t>(chosen.size());
+        chosen.insert(chosen.end(), payload + event.ExtendedSize, payload + event.PayloadSize);
+        logged.PayloadSize = static_cast<std::uint16_t>(chosen.size());
+        payload = chosen.data();
     }
     const std::int64_t time = event.Time == 0 ? m_clock.Now() : m_clock.Raw(event.Time);
     std::uint8_t* const at = Reserve(event.Cpu, RecordSize(logged), time);
     if (at == nullptr) {
         return false;
     }
-    WriteRecord(at, logged, payload + (event.PayloadSize - logged.PayloadSize), time);
+    WriteRecord(at, logged, payload, time);
     return true;
 }
 
-// What stands with an event of another provider is the event itself: the user part of a stack that comes alone.
-bool Session::WantsStackOf(const SimEvent& event) const
+// The extended items of an event that this session asked for. Those of another provider are not chosen: they are
+// the event itself, the user part of a stack that comes alone.
+Bytes Session::ItemsOf(const SimEvent& event, const std::uint8_t* items) const
 {
+    Bytes wanted;
     const Enablement* const enabled = EnablementOf(event.Provider);
-    return !IsEqualGUID(event.Provider, KernelProcess) ||
-           (enabled != nullptr && (enabled->Property & EVENT_ENABLE_PROPERTY_STACK_TRACE) != 0);
+    std::size_t last = 0;
+    for (std::size_t at = 0; at + sizeof(ItemHeader) <= event.ExtendedSize;) {
+        ItemHeader header;
+        std::memcpy(&header, items + at, sizeof header);
+        const std::size_t size = header.Size;
+        if (size < sizeof header || at + size > event.ExtendedSize) {
+            break;
+        }
+        if (enabled != nullptr && enabled->WantsItem(event, header.Type)) {
+            last = wanted.size();
+            header.Another = 1;
+            Append(wanted, header);
+            wanted.insert(wanted.end(), items + at + sizeof header, items + at + size);
+        }
+        at += size;
+    }
+    if (!wanted.empty()) {
+        const std::uint16_t none = 0;
+        std::memcpy(wanted.data() + last + offsetof(ItemHeader, Another), &none, sizeof none);
+    }
+    return wanted;
 }
 
 void Session::TakeBack()

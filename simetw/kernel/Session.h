@@ -20,12 +20,12 @@ struct Enablement {
     std::uint64_t MatchAny = 0;
     std::uint64_t MatchAll = 0;
     std::uint32_t Property = 0;
-    bool FiltersIds = false;
-    bool FilterIn = false;
     bool FiltersProcesses = false;
-    std::vector<std::uint16_t> Ids;
+    IdFilter Events{};
+    IdFilter Stacks{};
 
     bool Wants(const SimEvent& event) const;
+    bool WantsItem(const SimEvent& event, std::uint16_t type) const;
 };
 
 struct GuidLess {
@@ -79,7 +79,7 @@ public:
     const Enablement* EnablementOf(const GUID& provider) const;
 
     bool Wants(const SimEvent& event) const;
-    bool WantsStackOf(const SimEvent& event) const;
+    Bytes ItemsOf(const SimEvent& event, const std::uint8_t* items) const;
     // Logs the event; false where there is no room for it, which is counted.
     bool Log(const SimEvent& event, const std::uint8_t* payload);
     // Takes the event that was logged last out again.

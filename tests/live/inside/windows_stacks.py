@@ -126,3 +126,18 @@ def test_a_recording_of_the_provider_has_the_stacks_that_scan_shows(machine, run
     assert recording.stop()[0] == 0
     status, lines, _ = run("scan", trace, "--format", "json").end()
     assert (status, json.loads(lines[0])["CallSummary"]) == (0, "ntdll.dll|Unbacked")
+
+
+def test_a_recording_of_the_provider_has_the_start_keys_that_tell_creators_apart(machine, run, tmp_path):
+    trace = tmp_path / "a.etl"
+    recording = run("record", trace, "--kernel-process")
+    until(lambda: any(each.enabled_providers for each in machine.sessions()), "a session that gets events")
+    own = encode(ThreadStart(0, ATTACKER, THREAD, ATTACKER, 400_016))
+    machine.log([*ATTACKER_STARTS, own._replace(stacks=((13, pack("<Q", 5)),))])
+    machine.log([thread(1, (13, pack("<Q", 5))), thread(2, (13, pack("<Q", 6)))])
+    assert recording.stop()[0] == 0
+    status, lines, _ = run("scan", trace, "--format", "json").end()
+    same, another = map(json.loads, lines)
+    assert status == 0
+    assert same["SourceImage"].endswith("evil.exe")
+    assert "SourceImage" not in another

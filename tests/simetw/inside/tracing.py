@@ -110,6 +110,15 @@ class Seen(NamedTuple):
     payload: bytes
     thread: int
     context: int
+    items: tuple
+
+
+def items_of(event):
+    """The extended items of an EVENT_RECORD, (type, data); each is {u16, u16 type, u16, u16 size, u64 address}."""
+    for number in range(event.ExtendedDataCount):
+        item = ct.string_at(ct.cast(event.ExtendedData, ct.c_void_p).value + 16 * number, 16)
+        _, kind, _, size, address = unpack_from("<HHHHQ", item)
+        yield kind, ct.string_at(address, size)
 
 
 class Consumer:
@@ -154,6 +163,7 @@ class Consumer:
                 bytes(header.ProviderId), descriptor.Id, descriptor.Version, descriptor.Opcode, descriptor.Level,
                 descriptor.Keyword, header.Flags, header.TimeStamp, header.ProcessId, header.ThreadId,
                 event.BufferContext.ProcessorNumber, payload, threading.get_ident(), event.UserContext or 0,
+                tuple(items_of(event)),
             )
         )  # fmt: skip
 

@@ -129,6 +129,44 @@ def test_an_event_of_another_keyword_and_level_can_be_logged(machine):
     assert ids_that_come(machine, log, any_keyword=PROCESS_KEYWORD, level=4) == [3]
 
 
+STACK, KEY = (6, bytes(range(24))), (13, b"KEYKEYKE")
+
+
+def items_that_come(machine, *, parameters):
+    """Enable so, log events that have all items, and return the items by event id."""
+    _, handle, _ = start("One", FlushTimer=60)
+    assert enable(handle, parameters=parameters) == 0
+    with consuming("One") as consumer:
+        machine.log([event._replace(stacks=(STACK, KEY, (16, b"{container}"))) for event in EVERY_KIND])
+        control("One", FLUSH)
+        return {event.id: event.items for event in consumer.wait_for(len(EVERY_KIND))}
+
+
+@pytest.mark.parametrize(
+    ("properties", "items"), [(0, ()), (0x4, (STACK,)), (0x80, (KEY,)), (0x84, (STACK, KEY)), (0x3, ())]
+)
+def test_a_session_gets_the_extended_items_that_it_asked_for(machine, properties, items):
+    parameters = et.ENABLE_TRACE_PARAMETERS(Version=2, EnableProperty=properties)
+    found = items_that_come(machine, parameters=parameters)
+    assert found == dict.fromkeys(range(1, 6), (*items, (16, b"{container}")))
+
+
+@pytest.mark.parametrize(("filter_in", "ids"), [(True, {3}), (False, {1, 2, 4, 5})])
+def test_a_filter_for_stacks_chooses_the_events_that_have_one(machine, filter_in, ids):
+    parameters = id_filter([3], filter_in=filter_in, kind=0x8000_1000)
+    parameters.EnableProperty = 0x84
+    found = items_that_come(machine, parameters=parameters)
+    assert set(found) == set(range(1, 6)), "it chooses no events"
+    assert {number for number, items in found.items() if STACK in items} == ids
+    assert all(KEY in items for items in found.values())
+
+
+def test_a_filter_for_stacks_has_at_most_sixty_four_ids(machine):  # noqa: ARG001
+    _, handle, _ = start("One")
+    assert enable(handle, parameters=id_filter(range(64), kind=0x8000_1000)) == 0
+    assert enable(handle, parameters=id_filter(range(65), kind=0x8000_1000)) == INVALID
+
+
 def decoded(events):
     decoder = Decoder(lambda *damage: pytest.fail(str(damage)), images=True)
     raw = (
