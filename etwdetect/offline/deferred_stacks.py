@@ -19,7 +19,14 @@ from etwdetect.core.raw import EVENT_TRACING, KERNEL_PROCESS, STACK_WALK
 from etwdetect.enrich.fields import END_OF_PROGRAMS
 from etwdetect.offline.spilled import SpilledBytes
 from etwdetect.sources.decode import stack_walk
-from etwdetect.sources.decode.stack_walk import KERNEL_BY_KEY, MATCH, MATCH_BY_KEY, USER_BY_KEY, USER_BY_MATCH
+from etwdetect.sources.decode.stack_walk import (
+    EITHER_BY_KEY,
+    KERNEL_BY_KEY,
+    MATCH,
+    MATCH_BY_KEY,
+    USER_BY_KEY,
+    USER_BY_MATCH,
+)
 from etwdetect.sources.etl.clock import SYSTEM_TIME
 from etwdetect.sources.etl.records import HEADERS
 
@@ -192,7 +199,7 @@ class DeferredStacks(SpilledBytes):
             frames = self._frames(trace, piece)
             opcode = piece.opcode
             if frames is None:
-                no_kernel = undefined if opcode == KERNEL_BY_KEY else no_kernel
+                no_kernel = undefined if opcode in {KERNEL_BY_KEY, EITHER_BY_KEY} else no_kernel
                 no_user = undefined if opcode != KERNEL_BY_KEY else no_user
                 continue
             split = next((at for at, frame in enumerate(frames) if frame < end), len(frames))

@@ -1,6 +1,7 @@
 """Deferred call stacks: each thread start gets the stack that was recorded of it, or is told what is missing."""
 
 import io
+import random
 from collections import defaultdict
 from itertools import pairwise
 
@@ -344,8 +345,83 @@ def test_any_payloads_end_in_a_stack_or_a_reason(payloads):
         assert found.user_frames or found.no_user
 
 
-def test_a_million_hostile_stacks_take_bounded_memory(monkeypatch):
-    """Of one moment, one thread and few keys; limits and records are a hundredth of what they would be."""
+@st.composite
+def matches(draw):
+    """Thread starts with extended items, the events with their user parts, and the stacks that must come out."""
+    time, records, expected = TIME, [], {}
+    ids = draw(st.lists(st.integers(1, 2**64 - 1), min_size=1, max_size=6, unique=True))
+    for number, match in enumerate(ids):
+        time += draw(st.integers(1, 30))
+        kernel = tuple(KERNEL[0] + 16 * number + at for at in range(draw(st.integers(1, 3))))
+        user = tuple(USER[0] + 16 * number + at for at in range(draw(st.integers(1, 3))))
+        found, moment = [], time
+        for frames, key in ((kernel, 2 * number), (user, 2 * number + 1)):
+            is_by_key, is_lost = draw(st.booleans()), draw(st.integers(0, 3)) == 0
+            item = (18, u64(match) + u64(key)) if is_by_key else (6, u64(match) + addresses(frames))
+            is_user = frames == user
+            if not is_user:
+                extended = extended_item(item[1], item_type=item[0])
+                start = thread_start(CREATOR, 20, 100 + number, time=time, extended=extended)
+                records.append(start)
+                is_lost &= is_by_key  # what stands in the event itself is there
+            elif not (is_lost and not is_by_key):
+                moment += draw(st.integers(0, 40))
+                records.append(user_part(*item, time=moment))
+            if is_by_key and not is_lost:
+                records.append(definition(key, frames, moment + draw(st.integers(0, 40))))
+            found.append((None, UNDEFINED) if is_lost else (frames, None))
+        expected[100 + number] = found
+    return draw(st.permutations(records)), expected
+
+
+@given(matches())
+def test_any_order_and_delay_of_parts_with_a_match_gives_the_stack_that_was_written(history):
+    records, expected = history
+    data = first_buffer() + b"".join(buffer(record) for record in records)
+    found = {
+        after.tid: [(before.kernel_frames, before.no_kernel), (before.user_frames, before.no_user)]
+        for before, after in pairwise(Scan([Trace(io.BytesIO(data), "some.etl")]).events())
+        if isinstance(before, CallStack)
+    }
+    assert found == expected
+
+
+def hostile_records(chance):
+    """Records as a hostile trace has them: of any kind and length, with any keys, of one moment or of many."""
+    records = bytearray()
+    for _ in range(5_000):
+        opcode = chance.choice((32, 34, 35, 36, 37, 38, *range(0xF0, 0xF4)))
+        size = chance.choice((0, 3, 15, 16, 24, 40, 120, 120, 2_000))
+        event = of_event(chance.choice((TIME, TIME, TIME + chance.randrange(1 << 20))))
+        key = u64(chance.choice((chance.randrange(4), chance.randrange(1 << 64))))
+        body = (event if opcode in {32, 37, 38, 0xF0, 0xF1} else b"") + key + chance.randbytes(size)
+        records += perfinfo_record(
+            0x1800 | opcode, body[: chance.choice((len(body), size))], version=2, time=TIME + 1
+        )
+    return bytes(records)
+
+
+@pytest.mark.slow
+def test_of_a_million_hostile_stacks_no_more_is_kept_than_the_bounds_say():
+    blocks = [hostile_records(random.Random(seed)) for seed in range(4)]
+    held = DeferredStacks()
+    trace = Trace(io.BytesIO(first_buffer()), "some.etl")
+    held.begin(trace)
+    start = ThreadStart(trace.clock.filetime(TIME), *CREATOR, 20, 21)
+    held.expect(start)
+    for number in range(200):
+        held.take(blocks[number % 4])
+    found = held.of(start)
+    assert (found.no_kernel, found.no_user) == (SEVERAL, SEVERAL)
+    assert held.damaged
+    assert len(held._buffer) < deferred_stacks.DEFAULT_LIMIT
+    assert [len(each) for each in held._pieces.values()] == [deferred_stacks.MOST_PIECES + 1]
+    assert 0 < len(held._definitions) <= 3 * (deferred_stacks.MOST_PIECES + 1)
+    assert sum(len(each._times) for each in held._definitions.values()) <= deferred_stacks.MOST_DEFINITIONS
+
+
+def test_few_keys_with_many_definitions_take_bounded_memory(monkeypatch):
+    """Limits and records are a hundredth of what they would be."""
     import tracemalloc  # noqa: PLC0415 (slow while it is on)
 
     monkeypatch.setattr(deferred_stacks, "MOST_DEFINITIONS", 1 << 12)
