@@ -102,27 +102,24 @@ class Enricher:
         self._starts = StartFinder(self._images, self._paths, source, files, pointer_size)
         self._calls = CallFinder(self._images, self._paths, files, pointer_size)
         self._pending: deque[_Pending] = deque()
-        processes, starts = self._processes, self._starts
-        self._prescan_handlers: dict[type, Callable[..., object]] = {
+        processes, images = self._processes, self._images
+        always: dict[type, Callable[..., object]] = {VolumeMapping: self._mapped, MachineName: self._named}
+        self._prescan_handlers = always | {
             ProcessStart: self._noticing(processes.prescan_start),
             ProcessRundown: self._noticing(processes.prescan_listing),
             ProcessStop: processes.prescan_stop,
-            ImageLoad: self._images.prescan,
-            ImageUnload: self._images.prescan,
-            ThreadStart: starts.pools.observe,
-            VolumeMapping: self._mapped,
-            MachineName: self._named,
+            ImageLoad: images.prescan,
+            ImageUnload: images.prescan,
+            ThreadStart: self._starts.pools.observe,
         }
-        self._handlers: dict[type, Callable[..., object]] = {
+        self._handlers = always | {
             ProcessStart: self._noticing(processes.start),
             ProcessRundown: self._noticing(processes.list),
             ProcessStop: processes.stop,
-            ImageLoad: self._images.load,
-            ImageUnload: self._images.unload,
+            ImageLoad: images.load,
+            ImageUnload: images.unload,
             ThreadStart: self._thread_created,
-            VolumeMapping: self._mapped,
-            MachineName: self._named,
-            Loss: self._images.lost,
+            Loss: images.lost,
             CallStack: self._calls.observe,
         }
 

@@ -19,14 +19,7 @@ from etwdetect.core.raw import EVENT_TRACING, KERNEL_PROCESS, STACK_WALK
 from etwdetect.enrich.fields import END_OF_PROGRAMS
 from etwdetect.offline.spilled import SpilledBytes
 from etwdetect.sources.decode import stack_walk
-from etwdetect.sources.decode.stack_walk import (
-    EITHER_BY_KEY,
-    KERNEL_BY_KEY,
-    MATCH,
-    MATCH_BY_KEY,
-    USER_BY_KEY,
-    USER_BY_MATCH,
-)
+from etwdetect.sources.decode.stack_walk import EITHER_BY_KEY, KERNEL_BY_KEY, USER_BY_KEY, USER_BY_MATCH
 from etwdetect.sources.etl.clock import SYSTEM_TIME
 from etwdetect.sources.etl.records import HEADERS
 
@@ -63,8 +56,7 @@ _OF_MATCH: Final = 2
 # By the byte that is looked up, because each record passes here.
 _IS_OF_AN_EVENT: Final = bytes(code in stack_walk.OF_AN_EVENT for code in range(256))
 _DEFINES: Final = bytes(
-    _OF_MATCH if code in {MATCH, MATCH_BY_KEY} else _OF_KEY * (code in stack_walk.DEFINITIONS)
-    for code in range(256)
+    _OF_MATCH if code in stack_walk.MATCHES else _OF_KEY * (code in stack_walk.DEFINITIONS) for code in range(256)
 )
 _WIDTH: Final = bytes(4 if code in stack_walk.POINTERS_32 else 8 for code in range(256))
 _HEADER: Final = bytes(HEADERS[code][1] if code in HEADERS else 0 for code in range(256))
@@ -200,7 +192,7 @@ class DeferredStacks(SpilledBytes):
             opcode = piece.opcode
             if frames is None:
                 no_kernel = undefined if opcode in {KERNEL_BY_KEY, EITHER_BY_KEY} else no_kernel
-                no_user = undefined if opcode != KERNEL_BY_KEY else no_user
+                no_user = no_user if opcode == KERNEL_BY_KEY else undefined
                 continue
             split = next((at for at, frame in enumerate(frames) if frame < end), len(frames))
             if opcode == KERNEL_BY_KEY and split < len(frames):
@@ -212,14 +204,8 @@ class DeferredStacks(SpilledBytes):
                 user |= {frames[split:]} - {()}
         if len(kernel) > 1 or len(user) > 1:
             return stack._replace(no_kernel=SEVERAL, no_user=SEVERAL)
-        kernel_frames, no_kernel_frames = _kept(kernel, no_kernel)
-        user_frames, no_user_frames = _kept(user, no_user)
-        return stack._replace(
-            kernel_frames=kernel_frames,
-            user_frames=user_frames,
-            no_kernel=no_kernel_frames,
-            no_user=no_user_frames,
-        )
+        of_kernel, of_user = _kept(kernel, no_kernel), _kept(user, no_user)
+        return CallStack(*stack[:3], of_kernel[0], of_user[0], of_kernel[1], of_user[1])
 
     def _frames(self, trace: int, piece: Piece) -> tuple[int, ...] | None:
         """Return the frames of a piece, or those that its key means; None where nothing defines it."""
@@ -256,22 +242,16 @@ class DeferredStacks(SpilledBytes):
             expected.update((time, creator_pid, creator_tid) for time in tellings)
         times = {time for time, _, _ in expected}
         pieces: dict[_Of, list[_Found]] = defaultdict(list)
-        for trace, data, begin, end, first in self._runs():
-            if self._traces[trace].header.clock == SYSTEM_TIME:
-                continue
-            filetime = self._traces[trace].clock.filetime
-            at = begin
-            while at < end:
-                if _IS_OF_AN_EVENT[data[at + 6]]:
-                    start = at + _HEADER[data[at + 2]]
-                    time = filetime(int.from_bytes(data[start : start + 8], "little", signed=True))
-                    if time in times:
-                        piece = self._piece(data, at)
-                        if piece is not None and (time, piece.pid, piece.tid) in expected:
-                            of_one = pieces[time, piece.pid, piece.tid]
-                            if len(of_one) <= MOST_PIECES:
-                                of_one.append(_Found(trace, first + at))
-                at += (data[at + 4] | data[at + 5] << 8) + 7 & -8
+        filetimes = [trace.clock.filetime for trace in self._traces]
+        coarse = {number for number, trace in enumerate(self._traces) if trace.header.clock == SYSTEM_TIME}
+        for trace, data, at, start, place in self._records(_IS_OF_AN_EVENT):
+            time = filetimes[trace](int.from_bytes(data[start : start + 8], "little", signed=True))
+            if time in times and trace not in coarse:
+                piece = self._piece(data, at)
+                if piece is not None and (time, piece.pid, piece.tid) in expected:
+                    of_one = pieces[time, piece.pid, piece.tid]
+                    if len(of_one) <= MOST_PIECES:
+                        of_one.append(_Found(trace, place))
         return pieces
 
     def _find_definitions(self, keys: set[_Key]) -> set[_Key]:
@@ -279,23 +259,20 @@ class DeferredStacks(SpilledBytes):
         found: dict[_Key, _Definitions] = defaultdict(_Definitions)
         further: set[_Key] = set()
         count = 0
-        for trace, data, begin, end, first in self._runs():
-            at = begin
-            while at < end:
-                defines = _DEFINES[data[at + 6]]
-                if defines:
-                    start = at + _HEADER[data[at + 2]]
-                    size = 8 if defines == _OF_MATCH else _WIDTH[data[at + 2]]
-                    key = trace, defines == _OF_MATCH, int.from_bytes(data[start : start + size], "little")
-                    piece = self._piece(data, at) if key in keys else None
-                    if piece is not None and count < MOST_DEFINITIONS:
-                        found[key].add(piece.recorded, first + at)
-                        count += 1
-                        if piece.further is not None:
-                            further.add((trace, False, piece.further))
-                    elif piece is not None:
-                        self._too_many = True
-                at += (data[at + 4] | data[at + 5] << 8) + 7 & -8
+        for trace, data, at, start, place in self._records(_DEFINES):
+            is_match = _DEFINES[data[at + 6]] == _OF_MATCH
+            size = 8 if is_match else _WIDTH[data[at + 2]]
+            key = trace, is_match, int.from_bytes(data[start : start + size], "little")
+            piece = self._piece(data, at) if key in keys else None
+            if piece is None:
+                continue
+            if count == MOST_DEFINITIONS:
+                self._too_many = True
+                break
+            found[key].add(piece.recorded, place)
+            count += 1
+            if piece.further is not None:
+                further.add((trace, False, piece.further))
         self._definitions |= found
         return further
 
@@ -304,16 +281,22 @@ class DeferredStacks(SpilledBytes):
         self.damaged += found is None
         return found
 
-    def _runs(self) -> Iterator[tuple[int, bytes | bytearray, int, int, int]]:
-        """Yield runs of records of one trace: its number, data, their begin and end there, and its place."""
+    def _records(self, wanted: bytes) -> Iterator[tuple[int, bytes | bytearray, int, int, int]]:
+        """Yield the records whose opcodes *wanted* marks, in the order in which they were taken.
+
+        Of each: the number of its trace, bytes, where it begins in these, where its payload does, and its place.
+        """
         ends = [*self._begins[1:], self._in_file + len(self._buffer)]
-        place = 0
+        first = 0
         for size in (*self._blocks, len(self._buffer)):
-            data = self._buffer if place == self._in_file else self._read(place, size)
+            data = self._buffer if first == self._in_file else self._read(first, size)
             for trace, (begin, end) in enumerate(zip(self._begins, ends, strict=True)):
-                if max(begin, place) < min(end, place + size):
-                    yield trace, data, max(begin, place) - place, min(end, place + size) - place, place
-            place += size
+                at, end_here = max(begin - first, 0), min(end - first, size)
+                while at < end_here:
+                    if wanted[data[at + 6]]:
+                        yield trace, data, at, at + _HEADER[data[at + 2]], first + at
+                    at += (data[at + 4] | data[at + 5] << 8) + 7 & -8
+            first += size
 
     def _at(self, place: int) -> Piece | None:
         if place >= self._in_file:

@@ -37,6 +37,7 @@ MATCH: Final = 0xF2
 """Not of Windows: such an event's item with frames: u64 MatchId, frames."""
 MATCH_BY_KEY: Final = 0xF3
 """Not of Windows: the same with a key: u64 MatchId, pointer-sized key."""
+MATCHES: Final = frozenset((MATCH, MATCH_BY_KEY))
 
 OF_AN_EVENT: Final = frozenset((WHOLE, KERNEL_BY_KEY, USER_BY_KEY, EITHER_BY_KEY, USER_BY_MATCH))
 """The records that name an event; the others are what these refer to."""
@@ -85,7 +86,7 @@ def piece(data: bytes | bytearray, at: int) -> Piece | None:
         time, pid, tid = _EVENT.unpack_from(data, start)
         start += _EVENT.size
     if opcode != WHOLE:
-        key_size = _MATCH_ID.size if opcode in {USER_BY_MATCH, MATCH, MATCH_BY_KEY} else width
+        key_size = _MATCH_ID.size if opcode in {USER_BY_MATCH, *MATCHES} else width
         if start + key_size > end:
             return None
         key = int.from_bytes(data[start : start + key_size], "little")
