@@ -111,3 +111,20 @@ def test_call_stacks_are_those_of_a_scan(tmp_path):
     assert [found] == scanned(tmp_path, events)
     assert found["CallTrace"] == "C:\\a.dll+12|UNKNOWN(0000000000001234)"
     assert (found["CallSummary"], found["Severity"]) == ("a.dll|Unbacked", "high")
+
+
+def test_a_creator_with_another_start_key_is_another_process_as_in_a_scan(tmp_path):
+    first = ThreadStart(STARTED, 10, 11, 20, 21, 0x7FF0_0000_1000, creator_key=5)
+    events = [
+        ProcessRundown(T0 + 1, 10, create_time=T0 - 1, image="a.exe", sequence=7),
+        ImageLoad(T0 + 2, 10, 0x7FF1_0000_0000, 0x10000, image="C:\\a.exe", rundown=True),
+        first,
+        first._replace(time=STARTED + SECOND, tid=22, creator_key=6),
+        ImageLoad(STARTED + 2 * SECOND, 10, 0x7FF1_0000_0000, 0x10000, image="C:\\b.exe"),
+        CallStack(STARTED + 3 * SECOND, 10, 11, user_frames=(0x7FF1_0000_0012,)),
+        first._replace(time=STARTED + 3 * SECOND, tid=23, creator_key=6),
+    ]
+    found = named(events)
+    assert found == scanned(tmp_path, events)
+    assert [each.get("SourceImage") for each in found] == ["C:\\a.exe", None, None]
+    assert found[2]["CallTrace"] == "C:\\b.exe+12"
