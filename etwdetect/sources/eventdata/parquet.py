@@ -109,27 +109,22 @@ def _table(recording: Recording, first: int, events: Sequence[Event | RecordingS
     by_kind: dict[type, list[int]] = {}
     for number, event in enumerate(events):
         by_kind.setdefault(type(event), []).append(number)
-    order: list[int] = []
-    tables = []
-    for kind, numbers in by_kind.items():
-        order += numbers
-        known: dict[str, list[Any]] = {
-            "schema_version": [VERSIONS.get(kind, OLDEST_VERSION)] * len(numbers),
-            "kind": [kind.__name__] * len(numbers),
-            "seq": [first + number for number in numbers],
-            **columns_of([events[number] for number in numbers]),
-        }
-        for name, value in written_recording(recording).items():
-            known[name] = [value] * len(numbers)
-        columns = [
-            pa.array(known[field.name], field.type) if field.name in known else pa.nulls(len(numbers), field.type)
-            for field in ARROW_SCHEMA
-        ]
-        tables.append(pa.Table.from_arrays(columns, schema=ARROW_SCHEMA))
-    places = [0] * len(order)
-    for at, number in enumerate(order):
-        places[number] = at
-    return pa.concat_tables(tables).take(pa.array(places))
+    columns: dict[str, list[Any]] = {
+        **{name: [value] * len(events) for name, value in written_recording(recording).items()},
+        "schema_version": [VERSIONS.get(type(event), OLDEST_VERSION) for event in events],
+        "seq": list(range(first, first + len(events))),
+        "kind": [type(event).__name__ for event in events],
+    }
+    for numbers in by_kind.values():
+        for name, values in columns_of([events[number] for number in numbers]).items():
+            column = columns.setdefault(name, [None] * len(events))
+            for number, value in zip(numbers, values, strict=True):
+                column[number] = value
+    arrays = [
+        pa.array(columns[field.name], field.type) if field.name in columns else pa.nulls(len(events), field.type)
+        for field in ARROW_SCHEMA
+    ]
+    return pa.Table.from_arrays(arrays, schema=ARROW_SCHEMA)
 
 
 class ParquetFile:
