@@ -11,8 +11,7 @@ from etwdetect.cli.status import Status
 from etwdetect.core.errors import EtwDetectError
 from etwdetect.offline import Scan, summary
 from etwdetect.results.wording import printable
-from etwdetect.sources.eventdata.schema import RecordingStart
-from etwdetect.sources.eventdata.trace import origin
+from etwdetect.sources.etl.reader import Trace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
     from etwdetect.offline.result import ScanResult
     from etwdetect.offline.sysmon import SysmonRecording
     from etwdetect.results.saved import SavedResults
-    from etwdetect.sources.etl.reader import Trace
+    from etwdetect.sources.eventdata.schema import RecordingStart
     from etwdetect.sources.eventdata.trace import EventDataTrace
 
 _Item = TypeVar("_Item")
@@ -120,6 +119,8 @@ class TraceSource(Source):
 
     def recording(self) -> Iterator[Event | RecordingStart]:
         """Yield the events behind the RecordingStart that describes them, instead of the detections."""
+        from etwdetect.sources.eventdata.schema import RecordingStart  # noqa: PLC0415 (lazy import: fast start-up)
+
         for event in self._until_interrupted(self.scan.recording()):
             if isinstance(event, RecordingStart):
                 yield event._replace(trace=self._trace, trace_sha256=self._sha256)
@@ -156,7 +157,11 @@ class TraceSource(Source):
 
 def _origin(traces: Sequence[Trace | EventDataTrace], sha256: str | None) -> tuple[str, str | None]:
     """Return the name of the trace that *traces* are, or that their events come from, and its SHA-256."""
-    name, sha256 = origin(traces[0], traces[0].name, sha256)
+    name = traces[0].name
+    if not isinstance(traces[0], Trace):
+        from etwdetect.sources.eventdata.trace import origin  # noqa: PLC0415 (lazy import: fast start-up)
+
+        name, sha256 = origin(traces[0], name, sha256)
     return (name, sha256) if len(traces) == 1 else (f"{name} and {len(traces) - 1} more, joined", sha256)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import traceback
 from typing import Any
 
 import click
@@ -23,6 +22,8 @@ def sentence(error: BaseException, name: str = "") -> str:
 
     The frames that it came through are emptied: what they hold may be what there is no memory for.
     """
+    import traceback  # noqa: PLC0415 (lazy import: fast start-up)
+
     if _Debugging.on:
         tell("".join(traceback.format_exception(error)).rstrip())
     traceback.clear_frames(error.__traceback__)

@@ -6,7 +6,6 @@ import contextlib
 import errno
 import io
 import os
-import secrets
 import stat
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final, Self
@@ -27,7 +26,7 @@ class WholeFile(io.TextIOWrapper):
 
     def __init__(self, path: Path) -> None:
         self._target = Path(os.path.realpath(path))
-        self._part: Path | None = self._target.with_name(f".etwdetect-{secrets.token_hex(8)}.part")
+        self._part: Path | None = self._target.with_name(f".etwdetect-{os.urandom(8).hex()}.part")
         super().__init__(self._opened(path), "utf-8", newline="")
 
     def _opened(self, path: Path) -> IO[bytes]:
