@@ -1,7 +1,8 @@
 """What all tests share: the Windows lab, which only one program at a time can have, and what they need to run.
 
 What a test needs besides Python is known before it runs, from its fixtures (see NEEDS). `--only-python` leaves out
-all that need something; pytest-xdist runs all that need the same on one worker: one lab, one Spark, one browser.
+all that need something; pytest-xdist runs all that need the same on one worker: one Spark, one browser; what
+needs the lab is for three workers.
 """
 
 from __future__ import annotations
@@ -48,8 +49,8 @@ The marker `needs`, with the same names, is for tests that come to it in another
 _SHARED: Final = frozenset(("lab", "java", "chromium"))
 """What takes long to start: the tests that need it run on one worker, one after the other."""
 
-_OWN_LAB: Final = "tests/live"
-"""The tests here take as long as all others in the lab, so another worker has them, with a lab of its own."""
+_OWN_LABS: Final = ("tests/live", "tests/test_in_windows.py")
+"""The tests here take as long as all others in the lab, so other workers have them, each with a lab of its own."""
 
 _LONGEST_NAME: Final = 150
 """Of a test with its parameters, in characters. Longer ones make reports unreadable, and can't be typed."""
@@ -105,7 +106,8 @@ def _needs(item: pytest.Item) -> list[str]:
 
 
 def _group(item: pytest.Item, need: str) -> str:
-    return f"{need}: {_OWN_LAB}" if need == "lab" and item.nodeid.startswith(f"{_OWN_LAB}/") else need
+    own = next((path for path in _OWN_LABS if item.nodeid.startswith(path)), None)
+    return f"{need}: {own}" if need == "lab" and own else need
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

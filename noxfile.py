@@ -30,6 +30,9 @@ OTHERS = sorted({*nox.project.python_versions(PROJECT), "3.14"} - {HERE})
 PARALLEL = ("-n", "auto", "--dist", "loadgroup")
 """What pytest-xdist is told; `-n0` behind it takes it back, for a debugger."""
 
+WORKERS = (os.cpu_count() or 1) + 2
+"""For all tests: those in the Windows lab wait for most of their time, and others use the processors meanwhile."""
+
 # The driver's builds and tests need the compilers and what signs, and Spark needs Java; the Windows lab installs
 # Wine and what belongs to it by itself.
 DEBIAN_PACKAGES = {
@@ -146,7 +149,7 @@ def tests(session: nox.Session) -> None:
     # Where there can be no lab it says why, and so do the tests that it is for, which are skipped.
     if platform.system() == "Linux":
         session.run("python", "-m", "tools.windows_lab", success_codes=(0, NOT_POSSIBLE))
-    session.run("pytest", *PARALLEL, *session.posargs)
+    session.run("pytest", *PARALLEL, "-n", str(WORKERS), *session.posargs)
 
 
 @nox.session(python=OTHERS)

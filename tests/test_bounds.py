@@ -69,6 +69,7 @@ def with_empty_buffers(path, count, size=buffers.HEADER_SIZE):
     return path
 
 
+@pytest.mark.slow
 @needs_limits
 @pytest.mark.parametrize("size", [72, 80])
 def test_a_million_buffers_without_records_take_no_memory(tmp_path, size):
@@ -205,6 +206,7 @@ def parquet(path, count, **columns):
     return path
 
 
+@pytest.mark.slow
 @needs_limits
 def test_a_long_text_that_all_rows_of_parquet_share_takes_its_memory_once(tmp_path):
     path = parquet(tmp_path / "e.parquet", 20_000, host="h" * 100_000)

@@ -51,6 +51,7 @@ def built(source, folder):
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.iterdir())}
 
 
+@pytest.mark.slow
 def test_the_same_sources_give_the_same_wheel_and_source_distribution(tmp_path):
     """In another folder, written at another time, with other rights: nothing of that may come in."""
     pytest.importorskip("hatchling", reason="hatchling, the build backend, is not installed")

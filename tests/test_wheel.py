@@ -69,6 +69,7 @@ def test_the_source_distribution_has_the_parity_tests(built):
     assert not [name for name in names if name.startswith(("build/", "dist/")) or ".pyc" in name]
 
 
+@pytest.mark.slow
 def test_the_wheel_scans_reports_and_explains(run, tmp_path):
     scanned = run("scan", "--format", "json", SAMPLE)
     assert (scanned.returncode, len(scanned.stdout.splitlines())) == (0, 2)

@@ -136,6 +136,7 @@ def test_a_place_that_cannot_be_written_is_said(tmp_path):
         pass
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "content", "complaint"),
     [

@@ -26,6 +26,7 @@ MADE = st.one_of(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=2_000, deadline=None)
 @given(events=st.lists(MADE, max_size=40), bound=st.integers(1, 5), seed=st.integers(0, 1000))
 def test_the_detectors_agree_on_short_histories(events, bound, seed):
@@ -33,6 +34,7 @@ def test_the_detectors_agree_on_short_histories(events, bound, seed):
     assert difference(History(timed, bound), random.Random(seed), Counter()) == []
 
 
+@pytest.mark.slow
 def test_the_detectors_agree_on_500_histories_of_up_to_10000_events():
     rows = Counter()
     longest = 0

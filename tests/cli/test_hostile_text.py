@@ -129,6 +129,7 @@ def test_cells_are_no_formulas_and_stay_in_their_row(etwdetect, names_and_input)
     assert all(part.lstrip()[:1] not in set("=+-@") or not part for part in parts)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", JSON_FORMATS)
 def test_json_of_every_kind_keeps_the_name_to_the_letter(etwdetect, names_and_input, form):
     names, given = names_and_input
@@ -156,6 +157,7 @@ def test_rows_of_a_database_hold_what_prints(etwdetect, names_and_input, tmp_pat
     assert rows == [(printable(name), printable(name)) for name in names]
 
 
+@pytest.mark.slow
 def test_rows_of_parquet_hold_what_prints(etwdetect, names_and_input, tmp_path):
     parquet = pytest.importorskip("pyarrow.parquet")
     names, given = names_and_input

@@ -114,6 +114,7 @@ def test_a_signal_at_any_moment_leaves_the_old_file_or_a_valid_new_one(tmp_path,
         is_old_or_valid(name, path, old)
 
 
+@pytest.mark.slow
 @posix_only
 @each_output
 @pytest.mark.parametrize("old", [True, False])
@@ -154,6 +155,7 @@ def test_an_input_in_a_directory_is_never_written_over(etwdetect, tmp_path, name
     assert kept.read_bytes() == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("called", ["out.jsonl", "out.ETL", "out.parquet", "out.csv.gz"])
 @pytest.mark.parametrize("name", ["text", "sqlite", "report", "jsonl"])
 def test_no_output_is_made_where_the_next_run_would_read_it(etwdetect, tmp_path, name, called):

@@ -154,6 +154,7 @@ def test_empty_outputs_are_equal_and_show_nothing(etwdetect, output):
     assert "note: neither file has a record, so nothing was compared" in done.out
 
 
+@pytest.mark.slow
 @simulated
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGINT for another process on Windows")
 def test_ctrl_c_ends_a_run_after_the_scenario_at_hand_and_prints_what_was_run():

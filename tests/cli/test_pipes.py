@@ -48,6 +48,7 @@ def folder(tmp_path):
     return tmp_path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", PIPES)
 def test_a_pipe_is_refused(etwdetect, folder, kind):
     arguments, status = PIPES[kind]

@@ -263,6 +263,7 @@ HOSTILE = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", HOSTILE, ids=lambda name: ascii(name)[:40])
 @pytest.mark.parametrize("form", ["text", "classic", "json", "csv"])
 def test_a_hostile_name_comes_out_harmless(etwdetect, tmp_path, form, name):
@@ -429,6 +430,7 @@ def test_an_output_file_that_cannot_be_written_is_an_error_in_every_format(etwde
     assert "Exception ignored" not in done.err
 
 
+@pytest.mark.slow
 @needs_numpy
 @pytest.mark.skipif(sys.platform == "win32", reason="limits a POSIX process")
 def test_no_room_for_the_temporary_file_is_said_of_the_trace_and_the_others_are_done(tmp_path):

@@ -155,6 +155,7 @@ def severities(done):
     return [json.loads(line).get("Severity") for line in lines(done)]
 
 
+@pytest.mark.slow
 def test_a_level_raises_the_severity_and_what_is_below_one_is_filtered_out(etwdetect, rules):
     folder = rules({"SourceThreadId": 4788}, title="First attach", level="critical", tags=["attack.t1055"])
     scan = "scan", SAMPLE, "--format", "json", "--sigma", folder

@@ -43,6 +43,7 @@ def shell(request, tmp_path):
     return run
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", PRINTING)
 def test_a_closed_standard_output_is_an_error_in_one_sentence(shell, arguments):
     done = shell(f"{arguments} >&-")
@@ -50,6 +51,7 @@ def test_a_closed_standard_output_is_an_error_in_one_sentence(shell, arguments):
     assert done.stderr.count("etwdetect: the result cannot be written: Bad file descriptor\n") == 1
 
 
+@pytest.mark.slow
 @needs_a_full_disk
 @pytest.mark.parametrize("arguments", PRINTING)
 def test_a_full_disk_under_standard_output_is_an_error_in_one_sentence(shell, arguments):
@@ -58,6 +60,7 @@ def test_a_full_disk_under_standard_output_is_an_error_in_one_sentence(shell, ar
     assert done.stderr.count("etwdetect: the result cannot be written: No space left on device\n") == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", PRINTING)
 def test_a_reader_that_goes_away_is_no_error(shell, arguments):
     done = shell(f"{arguments} | true")

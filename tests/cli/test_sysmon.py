@@ -212,6 +212,7 @@ def read(data, form):
     return [to_json(each) for each in recording.detections()], recording
 
 
+@pytest.mark.slow
 @real
 @pytest.mark.parametrize("shape", [reader, flat, winlogbeat, xml], ids=lambda shape: shape.__name__)
 def test_real_events_give_the_same_through_every_shape(etwdetect, shape):

@@ -111,6 +111,7 @@ def test_a_fault_that_ends_a_thread_is_a_sentence_too(capsys, monkeypatch):
     assert capsys.readouterr().err == SENTENCE.format("etwdetect: udp://x: ")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="limits of memory are set as on Linux")
 @pytest.mark.parametrize("megabytes", [30, 36, 42, 48, 56, 64, 80])
 def test_with_too_little_memory_a_scan_ends_without_a_traceback(tmp_path, megabytes):

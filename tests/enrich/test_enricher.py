@@ -334,6 +334,7 @@ def test_every_remote_thread_becomes_one_detection_in_order_whatever_was_told(ev
         assert (each.start.function is None) == ("StartFunction" in absent)
 
 
+@pytest.mark.slow
 def test_memory_is_bounded_however_many_images_there_are():
     enricher = Enricher()
     for pid in range(400):

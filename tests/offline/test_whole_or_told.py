@@ -62,6 +62,7 @@ def test_so_it_is_in_the_samples(sample):
     check_every_buffer(sample.read_bytes())
 
 
+@pytest.mark.slow
 def test_so_it_is_in_recordings_of_windows(recordings):
     checked = 0
     for path in sorted(recordings.glob("*.etl")):

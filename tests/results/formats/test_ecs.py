@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 
 from etwdetect import __version__
@@ -158,6 +159,7 @@ def mismatches(value, mapping, path=""):
         yield path, value, type_
 
 
+@pytest.mark.slow
 @given(detection=detections())
 def test_the_index_template_takes_every_document(detection):
     mappings = json.loads(TEMPLATE.read_text("utf-8"))["template"]["mappings"]

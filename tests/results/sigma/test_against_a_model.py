@@ -8,6 +8,7 @@ import re
 import tempfile
 from pathlib import Path
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -81,6 +82,7 @@ def is_true(question, record):
     return re.fullmatch(regex, told, re.DOTALL) is not None
 
 
+@pytest.mark.slow
 @settings(max_examples=150)
 @given(st.data())
 def test_sql_says_what_a_plain_reading_says(data):

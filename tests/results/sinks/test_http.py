@@ -70,6 +70,7 @@ def test_the_authorization_comes_from_the_environment(sink, http_server, detecti
     assert server.requests[0][1]["Authorization"] == "Bearer abc"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("answer", [500, 503, 429, 408, "hang up", "nonsense"])
 def test_what_may_go_better_later_is_tried_again(sink, http_server, told, detection, answer):
     server = http_server()
