@@ -68,7 +68,7 @@ _SEEN_OF_NAME: Final = 64
 _VOLUME_AT: Final = len("\\Device\\HarddiskVolume")
 _WINDOWS: Final = len("\\Windows\\")
 
-Row = tuple[int, int, int, int, int, int, int, int, bool, bool]
+Row = tuple[int, int, int, int, int, int, int, int, bool, bool, bool, int]
 """A row of `runs.ROW`, in plain values."""
 
 
@@ -237,24 +237,15 @@ class Columns:
         key = key_of(event.time, code)
         if isinstance(event, ThreadStart | ThreadRundown):
             creator = (event.creator_pid, event.creator_tid) if isinstance(event, ThreadStart) else (0, 0)
-            address = event.start_address
-            return key, address or 0, place, event.pid, event.tid, *creator, code, address is not None, False
+            address, start_key = event.start_address, event.creator_key if isinstance(event, ThreadStart) else None
+            told = address is not None, False, start_key is not None, start_key or 0
+            return key, address or 0, place, event.pid, event.tid, *creator, code, *told
         if isinstance(event, ProcessStart | ProcessStop | ProcessRundown):
             self.longest = max(self.longest, len(event.image or "") + len(event.command_line or ""))
             created = event.create_time
-            return (
-                key,
-                created or 0,
-                place,
-                event.pid,
-                0,
-                event.parent_pid or 0,
-                0,
-                code,
-                created is not None,
-                bool(event.image),
-            )
-        return key, 0, place, 0, 0, 0, 0, code, False, False
+            named = created is not None, bool(event.image), False, 0
+            return key, created or 0, place, event.pid, 0, event.parent_pid or 0, 0, code, *named
+        return key, 0, place, 0, 0, 0, 0, code, False, False, False, 0
 
     def _watch(  # noqa: PLR0913, PLR0917 (columns)
         self,
@@ -334,22 +325,25 @@ def _fill(rows: Rows, decoded: Decoded, headers: Headers) -> None:
     if decoded.code == THREAD_START:
         rows["creator_pid"][number] = headers.pid[number]
         rows["creator_tid"][number] = headers.tid[number]
+        rows["creator_key"][number] = headers.start_key[number]
+        rows["has_key"][number] = headers.has_key[number]
     elif decoded.parent is not None:
         rows["creator_pid"][number] = decoded.parent
 
 
 def thread_event(row: Row) -> ThreadStart | ThreadRundown:
     """Return the thread event that *row* says all of."""
-    key, address, _, pid, tid, creator_pid, creator_tid, code, has_address, _ = row
+    key, address, _, pid, tid, creator_pid, creator_tid, code, has_address, _, has_key, creator_key = row
     start = address if has_address else None
     if code == THREAD_START:
-        return ThreadStart(time_of(key), creator_pid, creator_tid, pid, tid, start)
+        of_creator = creator_key if has_key else None
+        return ThreadStart(time_of(key), creator_pid, creator_tid, pid, tid, start, None, of_creator)
     return ThreadRundown(time_of(key), pid, tid, start)
 
 
 def event_for_rule(row: Row) -> Event:
     """Return the event of *row* with what the rule looks at."""
-    key, created, _, pid, tid, _, _, code, has_created, _ = row
+    key, created, _, pid, tid, _, _, code, has_created, *_ = row
     time = time_of(key)
     match code:
         case prefilter.THREAD_START:

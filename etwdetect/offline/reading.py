@@ -126,8 +126,8 @@ class Reading:
     def read(self, trace: Trace, ahead: int, progress: Progress | None, *, in_columns: bool) -> None:
         """Read a trace file; *ahead* is how much later its FILETIMEs of raw times are than the first file's.
 
-        With *in_columns*, a large trace becomes `columns`. Where that turns out to have several sources, or start
-        keys, which the enrichment must see of all thread starts, reading ends, and `needs_objects` tells.
+        With *in_columns*, a large trace becomes `columns`. Where that turns out to have several sources, reading
+        ends, and `needs_objects` tells.
         """
         reading = FileReading(self, trace, ahead, digests=self._digests)
         self.stacks.begin(trace)
@@ -140,7 +140,7 @@ class Reading:
                 self._take(found, reading, trace, progress)
                 continue
             self.columns.take(found, reading)
-            if len(self.sources) > 1 or reading.has_keys:
+            if len(self.sources) > 1:
                 self.needs_objects = True
                 return
             if progress:
@@ -254,8 +254,6 @@ class FileReading:
         self.keep_images = reading.images.keep
         self.watch = _Watch()
         self.sources: dict[bytes, Source] = {}
-        self.has_keys = False
-        """Whether thread starts have the start keys of their creators."""
         self._reading = reading
         self._ahead = ahead
         self._digests = digests
@@ -281,7 +279,6 @@ class FileReading:
         source.covers(event.time, event.time)
         if isinstance(event, ThreadStart):
             source.has_threads = True
-            self.has_keys |= event.creator_key is not None
         return event
 
     def add(self, event: Event, raw: RawEvent) -> None:

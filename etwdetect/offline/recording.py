@@ -136,7 +136,7 @@ class RecordingScan:
 
     def _chosen(self, columns: Columns, selection: Selection) -> Iterator[Event]:
         """Yield what the enrichment must see, and threads that may be remote; the rule alone takes the rest."""
-        for event, is_chosen in self._seen(columns, selection.selects):
+        for event, is_chosen in self._seen(columns, selection.shows):
             if is_chosen:
                 yield event
             else:

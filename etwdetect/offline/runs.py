@@ -33,13 +33,15 @@ ROW: Final = np.dtype(
         ("code", np.uint8),
         ("has_address", np.bool_),
         ("has_name", np.bool_),
+        ("has_key", np.bool_),
+        ("creator_key", np.uint64),
     ],
     align=True,
 )
 """One event. *key* is its time and rank (`key_of`). *place* is where its record is kept, -1 for a thread event, of
 which the row says all. *address* is the start address of a thread or the creation time of a process, valid where
 *has_address*. *creator_pid* of a process is its parent, 0 where that is not told; *has_name* says whether its
-name is."""
+name is. *creator_key* is the start key of a thread's creator, valid where *has_key*."""
 
 IN_MEMORY: Final = 1 << 17
 """How many rows are kept in memory, 7 MiB; as many may be in the blocks that are merged."""

@@ -1,8 +1,9 @@
 """Chooses the processes whose events the enrichment must see; the events of all others are never decoded.
 
 These are the processes of remote threads, their parents and the children of both, and the processes that may have
-another name in another event, which the enrichment counts. What the enrichment says is the same as if it had seen
-everything. Where its bounds could come into play, it does see everything.
+another name in another event, which the enrichment counts. Of threads that tell the start key of their creator,
+those are needed whose creator is such a process and did not have that key before. What the enrichment says is the
+same as if it had seen everything. Where its bounds could come into play, it does see everything.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ MOST_PARENTS: Final = 4 * MOST_PROCESSES
 
 
 class Selection:
-    """Follows the rows of a recording and its remote threads, and then `selects` rows.
+    """Follows the rows of a recording and its remote threads, and then `selects` rows, and `shows` more.
 
     `everything` says that too much was found to choose.
     """
@@ -43,6 +44,8 @@ class Selection:
         self._involved: set[int] = set()
         self._renamed: set[int] = set()
         self._processes: set[int] = set()
+        self._creators: set[int] = set()
+        """Those with start keys."""
         self._parents: set[int] = set()
         """Pairs of process and parent, as one number."""
         self._running: dict[int, int] = {}
@@ -58,8 +61,12 @@ class Selection:
 
     def follow(self, rows: Rows) -> None:
         """Take the next rows, in order."""
+        if self.everything:
+            return
+        self._creators.update(np.unique(rows["creator_pid"][rows["has_key"]]).tolist())
+        self.everything = len(self._creators) > MOST_PROCESSES
         rows = rows[np.isin(rows["code"], PROCESS_CODES)]
-        if not len(rows) or self.everything:
+        if not len(rows):
             return
         rows = rows[np.argsort(rows["pid"], kind="stable")]
         pid = rows["pid"]
@@ -105,7 +112,8 @@ class Selection:
             return False
         images = processes() if self._involved else ()
         weight = 2 * len(self._processes) * (2 * longest // WEIGHT_OF_TEXT)
-        if weight + image_count > MOST_WEIGHT or len(self._processes) + len(images) > MOST_PROCESSES:
+        followed = len(self._processes | self._creators | self._involved) + len(images)
+        if weight + image_count > MOST_WEIGHT or followed > MOST_PROCESSES:
             self.everything = True
         if not self.everything:
             pairs = np.fromiter(self._parents, np.uint64, len(self._parents))
@@ -118,13 +126,38 @@ class Selection:
         return True
 
     def selects(self, rows: Rows) -> Flags:
-        """Return which of *rows* the enrichment must see, beside threads."""
+        """Return which of *rows*, beside threads, the enrichment must see."""
         code = rows["code"]
         is_process = np.isin(code, PROCESS_CODES)
         if self._chosen is not None:
             is_process &= np.isin(rows["pid"], self._chosen)
         chosen: Flags = is_process | (code == OTHER)
         return chosen
+
+    def shows(self, rows: Rows) -> Flags:
+        """Return which of *rows*, the next ones in order, the enrichment must see: with threads that tell keys."""
+        shown, keyed = self.selects(rows), rows["has_key"]
+        if self._chosen is None:
+            shown |= keyed
+            return shown
+        keyed = keyed & np.isin(rows["creator_pid"], self._chosen)
+        shown[_tell_keys(rows, keyed, shown & (rows["code"] != OTHER))] = True
+        return shown
+
+
+def _tell_keys(rows: Rows, keyed: Flags, processes: Flags) -> Numbers:
+    """Return the numbers of the *keyed* thread starts that may tell a process tracker another key than it knows.
+
+    It forgets a key at none but *processes*, the events of processes, and the same key again tells it nothing.
+    """
+    number = np.flatnonzero(keyed | processes)
+    pid = np.where(keyed[number], rows["creator_pid"][number], rows["pid"][number])
+    order = np.argsort(pid, kind="stable")  # the events of each process together, in order
+    number, pid = number[order], pid[order]
+    is_key, key = keyed[number], rows["creator_key"][number]
+    again = (pid[1:] == pid[:-1]) & is_key[1:] & is_key[:-1] & (key[1:] == key[:-1])
+    told: Numbers = number[is_key & ~np.concatenate(([False], again))[: len(number)]]
+    return told
 
 
 def _ids(pids: set[int]) -> npt.NDArray[np.uint64]:

@@ -1,6 +1,7 @@
 """A trace read in columns tells what it tells read event by event: records, counts, warnings and events."""
 
 import random
+from functools import partial
 from io import BytesIO
 
 import pytest
@@ -20,6 +21,7 @@ from etwdetect.core.events import (  # noqa: E402 (numpy may be missing)
     ThreadStop,
 )
 from etwdetect.core.raw import IMAGE, LOST_EVENTS, PROCESS, SYSTEM_CONFIG_EX, THREAD, RawEvent  # noqa: E402
+from etwdetect.enrich.process_tracker import ProcessTracker  # noqa: E402
 from etwdetect.offline import Scan  # noqa: E402
 from etwdetect.offline import runs as runs_module  # noqa: E402
 from etwdetect.offline.runs import ROW, SortedRuns, key_of  # noqa: E402
@@ -127,12 +129,58 @@ def trace_of(seed, length, spread):
             raw = spoiled(
                 chance, (kernel_logger_event if of_kernel != other else kernel_process_event)(chance, at)
             )
-            if has_keys and raw.id == 3:
+            if has_keys and raw.id:
                 raw = raw._replace(start_key=chance.choice((None, 5, 6)))
             for _ in range(1 + (chance.randrange(40) == 0)):
                 writer.write(raw, cpu=chance.randrange(cpus))
             if chance.randrange(20) == 0:
                 writer.flush(chance.randrange(cpus))
+    return file.getvalue()
+
+
+ANY_ITEMS = (
+    ((16, b"12345678-aaaa-bbbb-cccc-1234567890ab"),),
+    ((13, bytes(7)),),
+    ((13, bytes(16)),),
+    ((13, bytes(8)), (13, bytes(8))),
+)
+"""Extended items that stand before a start key, or in place of one."""
+
+
+def trace_with_keys(seed, length, spread):
+    """Return a trace whose events have start keys: of processes whose exits and starts are lost now and then.
+
+    Without *spread* it is in order.
+    """
+    chance, file = random.Random(seed), BytesIO()
+    keys, pids, life, time, cpus = {}, (*PIDS[1:], 24, 28, 32), 0, START, chance.choice((1, 2)) if spread else 1
+    lost, own, told_of = chance.choice((0, 1, 1, 2)), chance.choice((2, 30)), pids[: chance.choice((1, 4, 8))]
+    with TraceWriter(file, TraceOptions(START, cpus=cpus)) as writer:
+        for number in range(length):
+            time += chance.choice((1, 1, 1000, 20_000, 3_000_000))
+            at = time - (chance.choice((0, 0, 1, spread)) if spread else 0)
+            pid, creator, name = chance.choice(told_of), chance.choice(pids), chance.choice(NAMES)
+            match chance.randrange(12):
+                case 0 | 1:
+                    life += 1
+                    keys[pid] = chance.choice((life, life, 0, 2**64 - life))
+                    event = ProcessStart(at, creator, 5, pid, creator, 1, at, None, name)
+                case 2:
+                    event = ProcessStop(at, pid, create_time=at, image=name)
+                case 3:
+                    event = ProcessRundown(at, pid, creator, 1, chance.choice((at, START)), None, name)
+                case 4:
+                    event = ImageLoad(at, pid, LIBRARY, 0x10000, 1, 2, name)
+                case _:
+                    pid = creator if chance.randrange(own) else chance.choice(pids)
+                    event = ThreadStart(at, creator, 5, pid, number, chance.choice(ADDRESSES))
+            raw = encode(event)
+            if isinstance(event, (ProcessStart, ProcessStop)) and chance.randrange(3) < lost:
+                continue
+            if chance.randrange(12):
+                raw = raw._replace(start_key=keys.get(raw.pid, 0))
+            items = () if chance.randrange(15) else chance.choice(ANY_ITEMS)
+            writer.write(raw, chance.randrange(cpus), items=items)
     return file.getvalue()
 
 
@@ -178,6 +226,68 @@ def test_little_room_changes_nothing(seed, length, spread, most, is_short):
         patch.setattr(runs_module, "_SMALLEST", 1)
         patch.setattr(runs_module, "IN_MEMORY", most)
         assert told(data, 16_384, 0)[0] == by_events
+
+
+@given(st.integers(0), lengths, spreads, st.sampled_from((1, 3, 1 << 16)))
+def test_start_keys_tell_in_columns_what_they_tell_in_events(seed, length, spread, block):
+    data = trace_with_keys(seed, length, spread)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runs_module, "BLOCK", block)
+        assert told(data, 16_384, 0)[0] == told(data, 16_384, 1 << 30)[0]
+
+
+@given(st.integers(0), lengths, st.integers(1, 6))
+@settings(max_examples=50)
+def test_start_keys_that_are_forgotten_in_columns_are_those_forgotten_in_events(seed, length, most):
+    data = trace_with_keys(seed, length, 0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("etwdetect.enrich.enricher.ProcessTracker", partial(ProcessTracker, most))
+        patch.setattr("etwdetect.offline.selection.MOST_PROCESSES", most)
+        assert told(data, 16_384, 0)[0] == told(data, 16_384, 1 << 30)[0]
+
+
+def trace_of_threads(threads, *more):
+    """Return a trace of process 8, *more* events, and *threads*: a creator, a process and a start key each."""
+    file = BytesIO()
+    with TraceWriter(file, TraceOptions(START)) as writer:
+        writer.write(encode(ProcessRundown(START, 8, 4, 1, START - 10, None, NAMES[1])))
+        for event in more:
+            writer.write(encode(event))
+        for tid, (creator, pid, key) in enumerate(threads):
+            raw = encode(ThreadStart(START + 10 + tid, creator, 9, pid, tid, LIBRARY))
+            writer.write(raw._replace(start_key=key))
+    return file.getvalue()
+
+
+def test_another_start_key_takes_the_name_from_a_creator_read_in_columns():
+    (detections, *_, events), in_columns = told(trace_of_threads([(8, 12, 5), (8, 16, 5), (8, 20, 0)]), 16_384, 0)
+    assert in_columns
+    assert [each.source.image is None for each in detections] == [False, False, True]
+    assert [each.creator_key for each in events if isinstance(each, ThreadStart)] == [5, 5, 0]
+
+
+def test_threads_that_tell_a_known_start_key_are_not_shown_to_the_enrichment():
+    keys, shown = (5, 5, 5, 6, 6, None, 6, 0, 0), []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ProcessTracker, "create_thread", lambda _, event: shown.append(event.tid))
+        told(trace_of_threads([*((8, 8, key) for key in keys), (8, 12, 0)]), 16_384, 0)
+    assert shown == [0, 3, 7, 9]
+
+
+@pytest.mark.parametrize(
+    ("threads", "event"),
+    [
+        ([(8, 8, 5), (24, 24, 1), (8, 8, 6), (24, 24, 2), (8, 20, 6)], ProcessStop(START + 13, 20)),
+        ([(8, 12, None), (8, 12, None)], ProcessStart(START + 11, 16, 9, 20, 16, 1, START, None, NAMES[0])),
+    ],
+    ids=["exits", "processes"],
+)
+def test_where_processes_are_forgotten_those_of_no_remote_thread_count(threads, event):
+    data = trace_of_threads(threads, event)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("etwdetect.enrich.enricher.ProcessTracker", partial(ProcessTracker, 2))
+        patch.setattr("etwdetect.offline.selection.MOST_PROCESSES", 2)
+        assert told(data, 16_384, 0)[0] == told(data, 16_384, 1 << 30)[0]
 
 
 def test_traces_of_one_source_are_read_in_columns():
