@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, settings
 
 from etwdetect.core.errors import UnsupportedSystemError
 from parity_tests.simulators.build import library, make
+from tests import forked
 
 # A slow machine is no failure. In Windows CPython a few examples show what that system does in another way.
 settings.register_profile("etwdetect", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -82,11 +83,14 @@ class Finished:
 
 @pytest.fixture
 def etwdetect():
-    """Run the command line as a user does, in a process of its own."""
+    """Run the command line as a user does, in a process of its own; one with *options* has a Python of its own."""
 
-    def run(*arguments: object, **options) -> Finished:
-        command = [sys.executable, "-m", "etwdetect", *map(str, arguments)]
-        options = {"timeout": 300, **options}
+    def run(*arguments: object, timeout: float = 300, cwd: Path | None = None, **options) -> Finished:
+        words = [*map(str, arguments)]
+        if not options:
+            return Finished(forked.run(words, timeout, cwd))
+        command = [sys.executable, "-m", "etwdetect", *words]
+        options = {"timeout": timeout, "cwd": cwd, **options}
         return Finished(subprocess.run(command, capture_output=True, check=False, **options))
 
     return run
