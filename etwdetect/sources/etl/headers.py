@@ -34,6 +34,8 @@ _KEYED: Final = 16
 """The size of the extended item that is a start key, with its head."""
 _KEY_ITEM: Final = _KEYED | START_KEY_ITEM << 16 | _KEY_SIZE << 48
 """The head of that item as one number, where no other item follows."""
+_IN_USE: Final = np.uint64(0xFFFF_0001_FFFF_FFFF)
+"""The bits of a head that mean something: of those behind the type, only the one for another item that follows."""
 
 _BODY: Final = np.zeros(256, np.uint8)
 """By header type: where the payload begins."""
@@ -113,6 +115,6 @@ def _start_keys(words: Numbers, place: Numbers, has_room: Flags) -> tuple[Number
     key, has_key = np.zeros(len(place), np.uint64), np.zeros(len(place), np.bool_)
     rows = np.flatnonzero(has_room)
     item = place[rows] + (_EVENT_SIZE >> 3)
-    found = words[item] == _KEY_ITEM
+    found = words[item] & _IN_USE == _KEY_ITEM
     key[rows[found]], has_key[rows[found]] = words[item[found] + 1], True
     return key, has_key

@@ -23,9 +23,10 @@ def headers_of(record, behind=64):
 
 
 def test_a_start_key_alone_leaves_a_header_plain():
-    items = extended_item(KEY, item_type=13)
-    for extended, expected in (items, (True, 0xFF00_0000_0000_0001, 8 + 96)), (b"", (False, 0, 8 + 80)):
-        found = headers_of(event_header_record(KERNEL_PROCESS, 3, PAYLOAD, extended=extended))
+    keyed, keyless = (True, 0xFF00_0000_0000_0001, 8 + 96), (False, 0, 8 + 80)
+    for reserved, expected in (0, keyed), (0xFFFE, keyed), (None, keyless):
+        item = b"" if reserved is None else extended_item(KEY, item_type=13, more=reserved)
+        found = headers_of(event_header_record(KERNEL_PROCESS, 3, PAYLOAD, extended=item))
         assert found.plain.all()
         assert (found.has_key[0], found.start_key[0], found.body[0]) == expected
 
@@ -33,7 +34,7 @@ def test_a_start_key_alone_leaves_a_header_plain():
 items = st.builds(
     extended_item,
     st.sampled_from((KEY, bytes(8), bytes(7), bytes(16), b"")),
-    more=st.booleans(),
+    more=st.sampled_from((0, 0, 1, 2)),
     whole=st.sampled_from((None, None, 0, 8, 16, 24)),
     data_size=st.sampled_from((None, None, 7, 8)),
     item_type=st.sampled_from((13, 13, 13, 16, 5)),
