@@ -23,7 +23,15 @@ if TYPE_CHECKING:
 
 _OF_EXTRAS: Final = {
     "spark": ("pyspark", ("etwdetect/fleet", "tests/fleet")),
-    "parquet": ("pyarrow", ("etwdetect/sources/eventdata/parquet.py", "tests/sources/eventdata/test_files.py")),
+    "parquet": (
+        "pyarrow",
+        (
+            "etwdetect/sources/eventdata/parquet.py",
+            "tests/sources/eventdata/test_columns.py",
+            "tests/sources/eventdata/test_files.py",
+        ),
+    ),
+    "symbols": ("purepdb", ("etwdetect/enrich/symbols.py", "tests/enrich/test_symbols.py")),
 }
 """By extra: a package of it, and what can't even be imported without. Extras of the group "test" need no place."""
 
