@@ -85,9 +85,7 @@ def test_else_all_run_in_parallel_and_those_that_need_the_same_on_one_worker(run
 def test_the_tests_of_the_live_monitor_may_have_a_lab_of_their_own(run):
     status, said = run(NEEDING, "-v", "-n2", "--dist", "loadgroup", path="tests/live/test_it.py")
     assert status == 0, said
-    assert set(re.findall(r"PASSED .*::test_in_the_lab\[\d\]@(.*?) *$", said, re.MULTILINE)) == {
-        "lab: tests/live/"
-    }
+    assert set(re.findall(r"PASSED .*::test_in_the_lab\[\d\]@(.*?) *$", said, re.MULTILINE)) == {"lab: tests/live"}
 
 
 @pytest.mark.slow
