@@ -28,7 +28,10 @@ class RecordTable:
 
     def __init__(self, columns: Iterable[SqlColumn]) -> None:
         self._columns = sorted(columns, key=lambda column: column.name)
-        self._connection = sqlite3.connect(":memory:", isolation_level=None, cached_statements=1024)
+        # One thread at a time uses it; the one in which its last user is found to be gone may be any.
+        self._connection = sqlite3.connect(
+            ":memory:", isolation_level=None, cached_statements=1024, check_same_thread=False
+        )
         weakref.finalize(self, self._connection.close)
         declared = ", ".join(
             ["id INTEGER PRIMARY KEY", *(f"{column.name} {_type(column)}" for column in self._columns)]
