@@ -60,6 +60,7 @@ MOST_DOUBTFUL: Final = 4096
 """In how many processes threads with equal starts may wait for a start of the process between."""
 
 _MOST_OF_ONE: Final = 16
+"""How many such pairs one process has, and of how many equal threads the times are kept."""
 _MOST_STARTS: Final = 3
 
 
@@ -305,8 +306,8 @@ class _Watch:
     def __init__(self) -> None:
         self._is_sure = False
         self._processes: set[int] = set()
-        self._threads: dict[int, int] = {}
-        """The latest time of each."""
+        self._threads: dict[int, tuple[int, ...]] = {}
+        """The times of each, the last ones in the order of the file, which is not that of time."""
         self._started: BoundedMap[int, tuple[int, ...]] = BoundedMap(MOST_LIVES)
         """When each process id started the last times, in the order of the file."""
         self._doubtful: dict[int, list[tuple[int, int]]] = {}
@@ -339,13 +340,18 @@ class _Watch:
 
     def thread(self, digest: int, time: int, pid: int) -> None:
         """Take the start of a thread in process *pid*; the *digest* tells it from nearly all others."""
-        known = self._threads.get(digest)
-        if known is None:
-            if len(self._threads) < MOST_WATCHED:
-                self._threads[digest] = time
-            return
-        self._threads[digest] = time
-        first, last = sorted((known, time))
+        known = self._threads.get(digest, ())
+        if known or len(self._threads) < MOST_WATCHED:
+            self._threads[digest] = (*known[1 - _MOST_OF_ONE :], time)
+        before = [each for each in known if each <= time]
+        behind = [each for each in known if each > time]
+        if before:
+            self._compare(max(before), time, pid)
+        if behind:
+            self._compare(time, min(behind), pid)
+
+    def _compare(self, first: int, last: int, pid: int) -> None:
+        """Compare the times of two equal threads of process *pid*, between which no third one is known."""
         if last - first <= APART:
             self._is_sure = True
         elif not any(first < started <= last for started in self._started.get(pid) or ()):

@@ -319,25 +319,30 @@ def test_runs_are_merged_in_the_order_of_the_rule_as_often_as_asked_for(windows,
             assert found == sorted(expected)
 
 
-def lives_in(order):
-    """Return a trace of two lives of a process with equal threads; *order* is that of the second one's events."""
+def lives_in(*order):
+    """Return a trace of lives of a process with equal threads: start, thread and exit, numbered as they happen."""
     file = BytesIO()
     with TraceWriter(file, TraceOptions(START)) as writer:
-        for time, events in ((START, (0, 1, 2)), (START + 10**8, order)):
+        for number in order:
+            time = START + number // 3 * 10**8
             life = (
                 ProcessStart(time, 8, 9, 100, 8, 1, time),
                 ThreadStart(time + 1, 8, 9, 100, 7),
                 ProcessStop(time + 2, 100, create_time=time),
             )
-            for number in events:
-                writer.write(encode(life[number]))
+            writer.write(encode(life[number % 3]))
     return file.getvalue()
 
 
-@pytest.mark.parametrize("order", [(0, 1, 2), (1, 0, 2), (2, 1, 0)])
+@pytest.mark.parametrize("order", [(3, 4, 5), (4, 3, 5), (5, 4, 3)])
 def test_a_thread_id_that_is_used_again_costs_no_second_reading(order):
-    assert told(lives_in(order), 16_384, 0)[1]
+    assert told(lives_in(0, 1, 2, *order), 16_384, 0)[1]
 
 
-def test_a_thread_that_starts_twice_in_one_life_costs_one():
-    assert not told(lives_in((1, 2)), 16_384, 0)[1]
+@pytest.mark.parametrize(
+    "order",
+    [(0, 1, 2, 4, 5), (4, 0, 1, 2, 3, 4, 5), (7, 4, 3, 1, 0, 6, 7)],
+    ids=["without its start", "around another life", "around two"],
+)
+def test_a_thread_that_starts_twice_in_one_life_costs_one(order):
+    assert not told(lives_in(*order), 16_384, 0)[1]
