@@ -7,7 +7,6 @@ to it.
 
 from __future__ import annotations
 
-from functools import cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
@@ -57,7 +56,7 @@ _THREAD_HOOKS: Final = 0x05
 """The upper byte of the hook ids of the kernel logger's thread events."""
 _LONGEST_SID: Final = 15
 
-_NOT_PLAIN: Final = -1
+_NOT_CHOSEN: Final = -1
 
 
 _IMAGE_KINDS: Final = {
@@ -107,26 +106,10 @@ def decode_columns(data: bytearray, headers: Headers, counts: Counter[str]) -> t
 
     The rest are of no interest. *counts* is that of `Decoder`.
     """
-    left = ~headers.plain
-    kernel_process = (headers.provider == FIRST_OF_KERNEL_PROCESS) & (headers.rest == _REST_OF_KERNEL_PROCESS)
     thread = (headers.provider == 0) & (headers.id >> 8 == _THREAD_HOOKS)
-    left |= ~(kernel_process | thread)
-    key = kernel_process.astype(np.int64) << 28 | headers.id << 12 | headers.version << 4 | headers.pointer_size
-    key[left] = _NOT_PLAIN
+    left = ~(headers.plain & (_of_kernel_process(headers) | thread))
     found = []
-    for one in np.unique(key).tolist():
-        if one == _NOT_PLAIN:
-            continue
-        of_kernel_process, event_id, version, pointer_size = (
-            one >> 28,
-            one >> 12 & 0xFFFF,
-            one >> 4 & 0xFF,
-            one & 0xF,
-        )
-        event_type = _type_of(bool(of_kernel_process), event_id)
-        if event_type is None:
-            continue
-        rows = np.flatnonzero(key == one)
+    for event_type, version, pointer_size, rows in _by_layout(headers, ~left, THREAD):
         if not event_type.knows(version):
             left[rows] = True
             continue
@@ -141,29 +124,18 @@ def decode_columns(data: bytearray, headers: Headers, counts: Counter[str]) -> t
 def decode_images(data: bytearray, headers: Headers) -> DecodedImages:
     """Decode image events, those that `Decoder` would decode without a complaint."""
     count = len(headers.at)
-    manifest = (headers.provider == FIRST_OF_KERNEL_PROCESS) & (headers.rest == _REST_OF_KERNEL_PROCESS)
-    classic = (headers.provider == 0) & ((headers.id >> 8 == _IMAGE_HOOKS) | (headers.id == _IMAGE_LOAD_HOOK))
-    key = manifest.astype(np.int64) << 40 | headers.id << 20 | headers.version << 4 | headers.pointer_size
-    key[~headers.plain | ~(manifest | classic)] = _NOT_PLAIN
+    image = (headers.provider == 0) & ((headers.id >> 8 == _IMAGE_HOOKS) | (headers.id == _IMAGE_LOAD_HOOK))
+    chosen = headers.plain & (_of_kernel_process(headers) | image)
     found = DecodedImages(
         np.zeros(count, np.bool_), *np.zeros((2, count), np.int64), *np.zeros((3, count), np.uint64)
     )
     words = np.frombuffer(data, np.uint32)
-    for one in np.unique(key).tolist():
-        if one == _NOT_PLAIN:
+    for event_type, version, pointer_size, alike in _by_layout(headers, chosen, raw.IMAGE):
+        if event_type.builder not in _IMAGE_KINDS:
             continue
-        event_id, version, pointer_size = one >> 20 & 0xFFFF, one >> 4 & 0xFFFF, one & 0xF
-        event_type = (
-            kernel_process.EVENTS.get(event_id)
-            if one >> 40
-            else system_trace.EVENTS[raw.IMAGE].get(event_id & 0xFF)
-        )
-        if event_type is None or event_type.builder not in _IMAGE_KINDS:
-            continue
-        places, least, _ = event_type.fixed(min(version, len(event_type.layouts) - 1), pointer_size)
-        rows = np.flatnonzero(key == one)
-        room = headers.at[rows] + headers.size[rows] - headers.body[rows]
-        rows = rows[room > least]  # behind the fixed fields is the name
+        places, least, _ = event_type.fixed(event_type.latest(version), pointer_size)
+        room = headers.at[alike] + headers.size[alike] - headers.body[alike]
+        rows = alike[room > least]  # behind the fixed fields is the name
         pid, base, size, *_ = _columns(words, headers.body[rows], places, event_type.names)
         if pid is None or base is None or size is None:
             continue  # in the first version only the header has the process
@@ -174,11 +146,33 @@ def decode_images(data: bytearray, headers: Headers) -> DecodedImages:
     return found
 
 
-@cache
-def _type_of(is_kernel_process: bool, event_id: int) -> EventType | None:  # noqa: FBT001
-    if is_kernel_process:
-        return kernel_process.EVENTS.get(event_id)
-    return system_trace.EVENTS[THREAD].get(event_id & 0xFF)
+def _of_kernel_process(headers: Headers) -> Flags:
+    found: Flags = (headers.provider == FIRST_OF_KERNEL_PROCESS) & (headers.rest == _REST_OF_KERNEL_PROCESS)
+    return found
+
+
+def _by_layout(
+    headers: Headers, chosen: Flags, kernel_class: bytes
+) -> Iterator[tuple[EventType, int, int, Numbers]]:
+    """Yield the types of the *chosen* events with their versions and pointer sizes, and the rows of each.
+
+    They are of Microsoft-Windows-Kernel-Process, or the kernel's own of *kernel_class*. Unknown types are left
+    out.
+    """
+    manifest = (headers.provider != 0).astype(np.int64)
+    key = manifest << 40 | headers.id << 20 | headers.version << 4 | headers.pointer_size
+    key[~chosen] = _NOT_CHOSEN
+    for one in np.unique(key).tolist():
+        if one == _NOT_CHOSEN:
+            continue
+        event_id, version, pointer_size = one >> 20 & 0xFFFF, one >> 4 & 0xFFFF, one & 0xF
+        event_type = (
+            kernel_process.EVENTS.get(event_id)
+            if one >> 40
+            else system_trace.EVENTS[kernel_class].get(event_id & 0xFF)
+        )
+        if event_type is not None:
+            yield event_type, version, pointer_size, np.flatnonzero(key == one)
 
 
 def _decode(  # noqa: PLR0913, PLR0917 (what a kind of event is told apart by)

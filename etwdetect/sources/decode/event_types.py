@@ -149,7 +149,7 @@ class EventType:
         """Return *raw* with the pointer size of its payload."""
         if not self.either_pointer_size or not (self.grows or self.knows(raw.version)):
             return raw
-        version, other = self._latest(raw.version), sum(_POINTER_SIZES) - raw.pointer_size
+        version, other = self.latest(raw.version), sum(_POINTER_SIZES) - raw.pointer_size
         if self._readers[version, raw.pointer_size].fits(raw.payload):
             return raw
         return raw._replace(pointer_size=other) if self._readers[version, other].fits(raw.payload) else raw
@@ -158,9 +158,9 @@ class EventType:
         """Build the event of a `sized` *raw*; PayloadError where its payload is too short for its version."""
         if not self.grows and not self.knows(raw.version):
             return self.decode_pid(raw)
-        return self.builder(raw, *self._readers[self._latest(raw.version), raw.pointer_size](raw.payload))
+        return self.builder(raw, *self._readers[self.latest(raw.version), raw.pointer_size](raw.payload))
 
-    def _latest(self, version: int) -> int:
+    def latest(self, version: int) -> int:
         """Return the version whose layout is read for *version*."""
         return min(version, len(self.layouts) - 1)
 
