@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from struct import Struct
 from typing import TYPE_CHECKING, Final
 
 from etwdetect.core.events import ImageLoad, ImageUnload
 from etwdetect.core.raw import KERNEL_PROCESS
+from etwdetect.sources.decode import kernel_process
 from etwdetect.sources.decode.layout import ORDINARY, utf16
 
 if TYPE_CHECKING:
     from etwdetect.live.callback import Fields
 
-_FIXED: Final = {4: Struct("<5I4x"), 8: Struct("<2Q3I8x")}
-"""By pointer size, what `kernel_process` says of version 0 up to the name: base, size, process, checksum and time
-stamp, as u64 or u32 the first two, and the default base, which is not read."""
-
 _LOAD_ID: Final = 5
+_FIELDS: Final = ("ImageBase", "ImageSize", "ProcessID", "ImageCheckSum", "TimeDateStamp")
+_LAYOUT: Final = kernel_process.EVENTS[_LOAD_ID].layouts[0]
+_FIXED: Final = {pointer_size: _LAYOUT.reader(pointer_size, _FIELDS).struct for pointer_size in (4, 8)}
+"""By pointer size, what reads these of version 0, of loads and unloads, which end before the name."""
 
 
 def image_event(fields: Fields) -> ImageLoad | ImageUnload | None:

@@ -95,7 +95,8 @@ class Layout:
 class Reader:
     """Reads chosen fields of a payload.
 
-    `size` is the least size of such a payload in bytes: of all fields before the first string or SID.
+    `size` is the least size of such a payload in bytes: of all fields before the first string or SID. `struct`
+    reads the chosen ones among these.
     """
 
     def __init__(self, fields: tuple[Field, ...], pointer_size: int, names: tuple[str, ...]) -> None:
@@ -114,8 +115,8 @@ class Reader:
         self._whole_tail = tuple(self._tail)
         while self._tail and not self._tail[-1][1]:
             self._tail.pop()
-        self._struct = Struct("<" + "".join(fixed))
-        self.size = self._struct.size
+        self.struct = Struct("<" + "".join(fixed))
+        self.size = self.struct.size
         self._pointer_size = pointer_size
         read += [field.name for field, wanted in self._tail if wanted]
         # The index of each name in what is read; of a field that this layout lacks, that of the None behind it.
@@ -129,7 +130,7 @@ class Reader:
         """
         if len(payload) < self.size:
             raise PayloadError(f"a payload of {len(payload)} bytes where its version has at least {self.size}")
-        values: tuple[Value, ...] = self._struct.unpack_from(payload)
+        values: tuple[Value, ...] = self.struct.unpack_from(payload)
         if self._tail:
             values += self._read_tail(payload, self._tail)[0]
         return values if self._chosen is None else self._chosen((*values, None))
