@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sys
-import tempfile
 import weakref
 from typing import IO, TYPE_CHECKING, ClassVar, Final
 
 from etwdetect.core.budget import current
 from etwdetect.core.errors import NotATraceError
+from etwdetect.core.files import temporary_file
 from etwdetect.sources.packed import Place
 
 if TYPE_CHECKING:
@@ -32,8 +32,8 @@ class Spool:
         self.fault: str | None = None
         """Why it ends early."""
         if packed is None:
-            self._keep(tempfile.TemporaryFile())  # noqa: SIM115 (closed with this object)
-            self._take_standard_input(self.file())
+            self._file = temporary_file(self)
+            self._take_standard_input(self._file)
 
     def _take_standard_input(self, file: IO[bytes]) -> None:
         budget = current.get()
@@ -49,8 +49,8 @@ class Spool:
             assert self._packed is not None  # standard input is kept
             if Spool._latest and (latest := Spool._latest()):
                 latest.forget()
-            unpacked, self.fault = self._packed.unpack()
-            self._keep(unpacked)
+            self._file, self.fault = self._packed.unpack()
+            weakref.finalize(self, self._file.close)
             Spool._latest = weakref.ref(self)
         assert self._file is not None
         self._file.seek(0)
@@ -61,10 +61,6 @@ class Spool:
         if self._file is not None:
             self._file.close()
             self._file = None
-
-    def _keep(self, file: IO[bytes]) -> None:
-        self._file = file
-        weakref.finalize(self, file.close)
 
 
 def standard_input(path: Path) -> Place:
