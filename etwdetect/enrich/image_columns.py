@@ -84,18 +84,19 @@ class ImageColumns:
 
     def paths(self) -> set[str]:
         """Return the paths of the images, each once."""
-        return set(self._names(self._first, self._first + len(self)))
+        return set(self._all_names())
 
     def mapped(self) -> Iterator[tuple[str, bool]]:
         """Yield the paths in order, and whether each was mapped just now."""
-        names = self._names(self._first, self._first + len(self))
-        return zip(names, (self.kind == IMAGE_LOAD).tolist(), strict=True)
+        return zip(self._all_names(), (self.kind == IMAGE_LOAD).tolist(), strict=True)
 
     def events_of(self, path: str) -> int:
         """Return how many events tell that the image at *path* is mapped."""
-        names = self._names(self._first, self._first + len(self))
         loads = (self.kind != IMAGE_UNLOAD).tolist()
-        return sum(is_load and name == path for name, is_load in zip(names, loads, strict=True))
+        return sum(is_load and name == path for name, is_load in zip(self._all_names(), loads, strict=True))
+
+    def _all_names(self) -> Sequence[str]:
+        return self._names(self._first, self._first + len(self))
 
     def are_possible(self, end_of_programs: int, end_of_memory: int, most: int) -> bool:
         """Whether all images lie where images can: below an end, and smaller than *most* bytes."""

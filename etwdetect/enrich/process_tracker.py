@@ -182,9 +182,8 @@ class ProcessTracker:
 
     def take(self, images: ImageColumns) -> bool:
         """Take the next image events of a process at once, if that is as if one by one; return whether it was."""
-        process, unload = self._running.get(images.pid), images.first_unload
-        if process is None:
-            process = self._new(images.pid)
+        process = self._running.get(images.pid) or self._new(images.pid)
+        unload = images.first_unload
         if process.name or (unload is not None and (process.wants_path or unload <= process.awaited)):
             return False
         modules = ModuleMap() if process.modules is None else process.modules

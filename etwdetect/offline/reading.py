@@ -278,8 +278,7 @@ class FileReading:
             self._reading.name(event)  # its time says nothing
             return event
         source.covers(event.time, event.time)
-        if isinstance(event, ThreadStart):
-            source.has_threads = True
+        source.has_threads |= isinstance(event, ThreadStart)
         return event
 
     def add(self, event: Event, raw: RawEvent) -> None:
