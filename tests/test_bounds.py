@@ -13,7 +13,7 @@ from etwdetect.core.events import ProcessRundown, ThreadStart
 from etwdetect.enrich import enricher
 from etwdetect.offline import Scan
 from etwdetect.offline.inputs import find_inputs
-from etwdetect.sources.etl import buffers, reader
+from etwdetect.sources.etl import buffers, reader, window
 from etwdetect.sources.eventdata import jsonl, trace
 from etwdetect.sources.eventdata.schema import Recording, RecordingStart, to_row
 from tests.bytes_by_hand import buffer_header
@@ -82,7 +82,7 @@ def test_a_million_buffers_without_records_take_no_memory(tmp_path, size):
 def test_the_buffers_in_the_window_are_bounded_whatever_their_size(tmp_path, monkeypatch):
     placed = []
     walk = reader.walk
-    monkeypatch.setattr(reader, "WINDOW", 1 << 16)
+    monkeypatch.setattr(window, "WINDOW", 1 << 16)
     monkeypatch.setattr(
         reader, "walk", lambda data, spans, wanted: placed.append(len(spans)) or walk(data, spans, wanted)
     )

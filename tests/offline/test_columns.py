@@ -29,6 +29,7 @@ from etwdetect.sources.decode import system_trace  # noqa: E402
 from etwdetect.sources.decode.encode import encode  # noqa: E402
 from etwdetect.sources.etl import reader  # noqa: E402
 from etwdetect.sources.etl.reader import Trace  # noqa: E402
+from etwdetect.sources.etl.window import WINDOW  # noqa: E402
 from etwdetect.sources.etl.writer import TraceOptions, TraceWriter  # noqa: E402
 
 START = 132_337_152_000_000_000
@@ -221,7 +222,7 @@ def test_little_room_changes_nothing(seed, length, spread, most, is_short):
         patch.setattr("etwdetect.offline.columns._MOST_IN_MEMORY", 100)
         patch.setattr("etwdetect.offline.selection.MOST_PROCESSES", most)
         patch.setattr("etwdetect.offline.selection.MOST_PARENTS", most * 2)
-        patch.setattr("etwdetect.sources.etl.reader.WINDOW", 1 << 12 if is_short else reader.WINDOW)
+        patch.setattr("etwdetect.sources.etl.window.WINDOW", 1 << 12 if is_short else WINDOW)
         patch.setattr(runs_module, "BLOCK", most)
         patch.setattr(runs_module, "_SMALLEST", 1)
         patch.setattr(runs_module, "IN_MEMORY", most)

@@ -12,7 +12,8 @@ from typing import IO, TYPE_CHECKING, Final, NamedTuple, cast
 from etwdetect.core.errors import NotATraceError
 from etwdetect.sources.etl import buffers, compression, logfile, records
 from etwdetect.sources.etl.clock import ClockConversion
-from etwdetect.sources.etl.walk import WIDE, Span, Wanted, walk
+from etwdetect.sources.etl.walk import WIDE, Wanted, walk
+from etwdetect.sources.etl.window import Window, with_buffers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -20,12 +21,7 @@ if TYPE_CHECKING:
 
     from etwdetect.core.raw import RawEvent
     from etwdetect.sources.etl.buffers import BufferHeader
-
-WINDOW: Final = 24 << 20
-"""The number of bytes of buffers that are walked at a time."""
-
-_OVERHEAD: Final = 256
-"""The bytes of memory that each buffer in the window takes besides its records, at most."""
+    from etwdetect.sources.etl.window import Placed
 
 MOST_DAMAGES_KEPT: Final = 100
 """The most damaged places that are described; further ones are only counted."""
@@ -61,21 +57,6 @@ class Damages:
         self.count += 1
         if len(self.described) < MOST_DAMAGES_KEPT:
             self.described.append(Damage(offset, what))
-
-
-class _Placed(NamedTuple):
-    """A buffer's records in the window, and their offset in the file."""
-
-    span: Span
-    offset: int
-    compressed: bool
-    cpu: int
-
-    def file_offset(self, at: int) -> int:
-        """Return the offset in the file of the byte at *at* in the window, or of its compressed buffer."""
-        if self.compressed:
-            return self.offset
-        return self.offset + buffers.HEADER_SIZE + at - self.span.start
 
 
 class Trace:
@@ -180,7 +161,7 @@ class Trace:
     ) -> Iterator[FoundRecords]:
         """Yield the same records, those of many buffers at once; use each before the next one is read."""
         self._known_damages = Damages(self.damages.count, list(self.damages.described))
-        window = _Window()
+        window = Window()
         for offset, header in self._buffers():
             if header.flags & (buffers.EVENTS_LOST | buffers.BUFFER_LOST):
                 self.loss_marks += 1
@@ -259,7 +240,7 @@ class Trace:
             return f"a compressed buffer cannot hold {header.filled} bytes in this trace"
         return None
 
-    def _place(self, window: _Window, offset: int, header: BufferHeader) -> None:
+    def _place(self, window: Window, offset: int, header: BufferHeader) -> None:
         """Add the records of the buffer at *offset* to *window*, decompressed."""
         at = offset + buffers.HEADER_SIZE
         if header.compressed:
@@ -307,7 +288,7 @@ class Trace:
 
     def _found_in(
         self,
-        window: _Window,
+        window: Window,
         wanted: Wanted,
         aside: Callable[[bytearray, list[int]], None] | None,
         stacks: Callable[[bytes], None] | None,
@@ -317,7 +298,7 @@ class Trace:
         if self.header.is_ring:
             self._find_oldest(window)
         reasons = dict(walked.broken)
-        for at, buffer in _with_buffers(reasons, window.placed):
+        for at, buffer in with_buffers(reasons, window.placed):
             self._damaged(buffer, at, f"{reasons[at]}; the rest of the buffer is left out")
         data = window.data
         if aside is not None and walked.aside:
@@ -329,65 +310,22 @@ class Trace:
             stacks(b"".join(records.padded(data, at_once, hooked=True)))
         return FoundRecords(self, window, walked.found)
 
-    def _find_oldest(self, window: _Window) -> None:
+    def _find_oldest(self, window: Window) -> None:
         for span, offset, _, cpu in window.placed:
             if offset > self._begin and span.end - span.start >= records.SMALLEST_WITH_TIME:
                 time = records.raw_time(window.data, span.start)
                 if time is not None:
                     self.oldest[cpu] = min(time, self.oldest.get(cpu, time))
 
-    def _damaged(self, buffer: _Placed, at: int, what: str) -> None:
+    def _damaged(self, buffer: Placed, at: int, what: str) -> None:
         where = f", {at - buffer.span.start:#x} bytes into the decompressed buffer" if buffer.compressed else ""
         self.damages.add(buffer.file_offset(at), what + where)
-
-
-class _Window:
-    """The records of many buffers, one after the other, each buffer aligned to 8 bytes.
-
-    It grows to the size needed, at most WINDOW bytes or a single larger buffer, and is reused.
-    """
-
-    def __init__(self) -> None:
-        self.data = bytearray()
-        self.placed: list[_Placed] = []
-        self._used = 0
-
-    def has_room(self, size: int) -> bool:
-        """Whether *size* more bytes fit; an empty window takes a buffer of any size."""
-        return not self.placed or self._used + size + len(self.placed) * _OVERHEAD <= WINDOW
-
-    def clear(self) -> None:
-        """Remove all buffers."""
-        self.placed.clear()
-        self._used = 0
-
-    def room(self, size: int) -> memoryview:
-        """Return where *size* bytes of records are to be written before `place`."""
-        missing = self._used + size + -size % records.ALIGNMENT + records.ALIGNMENT - len(self.data)
-        if missing > 0:
-            self.data += bytes(missing)
-        return memoryview(self.data)[self._used : self._used + size]
-
-    def write(self, body: bytes) -> int:
-        """Write records before `place`; return their size in bytes."""
-        if self._used == len(self.data):
-            self.data += body
-        else:
-            self.room(len(body))[:] = body
-        return len(body)
-
-    def place(self, offset: int, size: int, header: BufferHeader) -> None:
-        """Add the *size* bytes of records of the buffer at *offset* in the file; a word of 0 goes behind them."""
-        start, end = self._used, self._used + size
-        self._used = end + -end % records.ALIGNMENT + records.ALIGNMENT
-        self.data[end : self._used] = bytes(self._used - end)
-        self.placed.append(_Placed(Span(start, end), offset, header.compressed, header.cpu))
 
 
 class FoundRecords:
     """The wanted records of one window: at the offsets *at* in *data*, in ascending order."""
 
-    def __init__(self, trace: Trace, window: _Window, at: list[int]) -> None:
+    def __init__(self, trace: Trace, window: Window, at: list[int]) -> None:
         self.data = window.data
         self.at = at
         self.is_wide = len(window.placed) >= WIDE
@@ -401,19 +339,8 @@ class FoundRecords:
 
     def parsed(self, at: Iterable[int]) -> Iterator[tuple[int, RawEvent]]:
         """Yield the records at the offsets *at*, which ascend, behind their offset; the others are damaged."""
-        for each, buffer in _with_buffers(at, self._placed):
+        for each, buffer in with_buffers(at, self._placed):
             try:
                 yield each, records.read(self.data, each, self._trace.clock, buffer.file_offset(each))
             except ValueError as error:
                 self._trace._damaged(buffer, each, f"{error}; the record is left out")  # noqa: SLF001 (its part)
-
-
-def _with_buffers(positions: Iterable[int], placed: list[_Placed]) -> Iterator[tuple[int, _Placed]]:
-    """Yield each of the ascending *positions* with the buffer that contains it."""
-    around = iter(placed)
-    buffer = next(around, None)
-    for at in positions:
-        while buffer is not None and at >= buffer.span.end:
-            buffer = next(around, None)
-        if buffer is not None:
-            yield at, buffer

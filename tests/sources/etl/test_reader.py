@@ -169,7 +169,7 @@ def test_the_size_of_the_window_changes_nothing(monkeypatch, window):
         [packed(TWO, bytes(8)), buffer(THREE, ONE, TWO), buffer(*[ONE] * 20), packed(*[TWO] * 9), buffer(bytes(8))]
     )
     whole = Reading(data)
-    monkeypatch.setattr(reader, "WINDOW", window)
+    monkeypatch.setattr("etwdetect.sources.etl.window.WINDOW", window)
     piecewise = Reading(data)
     assert len(whole.events) == 34
     assert piecewise.events == whole.events
@@ -179,7 +179,7 @@ def test_the_size_of_the_window_changes_nothing(monkeypatch, window):
 
 def test_events_are_handed_on_before_the_next_window_is_read(monkeypatch):
     """Memory is bounded by the window: a file is never held as a whole."""
-    monkeypatch.setattr(reader, "WINDOW", 1000)
+    monkeypatch.setattr("etwdetect.sources.etl.window.WINDOW", 1000)
     trace = Trace(io.BytesIO(FIRST + buffer(ONE) + buffer(TWO) * 50), "some.etl")
     events = trace.records(WANTED)
     assert next(events).pid == 10
