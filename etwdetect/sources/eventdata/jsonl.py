@@ -10,7 +10,8 @@ from itertools import islice
 from typing import IO, TYPE_CHECKING, Any, Final
 
 from etwdetect.core.events import ThreadStop
-from etwdetect.sources.eventdata.schema import from_row, recording_of, to_line
+from etwdetect.sources.eventdata.lines import to_line
+from etwdetect.sources.eventdata.schema import from_row, recording_of
 from etwdetect.sources.eventdata.writer import EventWriter
 
 if TYPE_CHECKING:

@@ -17,8 +17,6 @@ from __future__ import annotations
 
 import re
 import reprlib
-from functools import lru_cache
-from json.encoder import encode_basestring_ascii as _quoted
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from etwdetect.core.events import (
@@ -54,10 +52,7 @@ POINTER_SIZES: Final = (4, 8)
 """The valid values of pointer_size, in bytes."""
 
 MOST_TEXT: Final = 5 * 32_767
-"""The longest text, in characters: a path of Windows, each of its characters escaped as `_write_name` does it."""
-
-_SHORT: Final = 260
-"""Longer names, in characters, are not remembered."""
+"""The longest text, in characters: a path of Windows, each of its characters escaped as `write_name` does it."""
 
 NEWER: Final = "a newer etwdetect can read it"
 
@@ -175,7 +170,8 @@ _UNWRITABLE: Final = re.compile("[\0\ud800-\udfff]")
 _ESCAPE: Final = re.compile("\0([0-9a-f]{4})")
 
 
-def _write_address(value: int) -> str:
+def write_address(value: int) -> str:
+    """Return *value* in hexadecimal, as Sysmon writes addresses."""
     return f"0x{value:X}"
 
 
@@ -194,7 +190,7 @@ def _read_u64(value: Any) -> int:  # noqa: ANN401
     return _TIME(value) % (1 << 64)
 
 
-def _write_name(value: str) -> str:
+def write_name(value: str) -> str:
     """Return *value* as valid Unicode, which Parquet requires; `_read_name` reverses it.
 
     An unpaired surrogate is written as NUL and four hex digits. Names in Windows never contain a NUL.
@@ -209,7 +205,7 @@ def _read_name(value: Any) -> str:  # noqa: ANN401
 
 
 def _write_frames(frames: tuple[int, ...]) -> str:
-    return ",".join(map(_write_address, frames))
+    return ",".join(map(write_address, frames))
 
 
 def _read_frames(value: Any) -> tuple[int, ...]:  # noqa: ANN401
@@ -242,8 +238,8 @@ _COUNT = _integer(63)
 
 COLUMNS: Final = (
     Column("schema_version", "int32", same, _COUNT),
-    Column("host", "string", _write_name, _read_name),
-    Column("recording", "string", _write_name, _read_name),
+    Column("host", "string", write_name, _read_name),
+    Column("recording", "string", write_name, _read_name),
     Column("seq", "int64", same, _COUNT),
     Column("kind", "string", same, _text),
     Column("time", "int64", same, _read_moment),
@@ -251,14 +247,14 @@ COLUMNS: Final = (
     Column("creator_tid", "int64", same, _ID),
     Column("pid", "int64", same, _ID),
     Column("tid", "int64", same, _ID),
-    Column("start_address", "string", _write_address, _read_address),
+    Column("start_address", "string", write_address, _read_address),
     Column("parent_pid", "int64", same, _ID),
     Column("session_id", "int64", same, _ID),
     Column("create_time", "int64", _write_u64, _read_u64),
     Column("sid", "string", bytes.hex, _read_bytes),
-    Column("image", "string", _write_name, _read_name),
-    Column("command_line", "string", _write_name, _read_name),
-    Column("base", "string", _write_address, _read_address),
+    Column("image", "string", write_name, _read_name),
+    Column("command_line", "string", write_name, _read_name),
+    Column("base", "string", write_address, _read_address),
     Column("size", "int64", _write_u64, _read_u64),
     Column("checksum", "int64", same, _ID),
     Column("time_date_stamp", "int64", same, _ID),
@@ -268,17 +264,17 @@ COLUMNS: Final = (
     Column("start_time", "int64", same, _read_moment),
     Column("pointer_size", "int32", same, _read_pointer_size),
     Column("boot_time", "int64", same, _TIME),
-    Column("device", "string", _write_name, _read_name),
-    Column("path", "string", _write_name, _read_name),
-    Column("name", "string", _write_name, _read_name),
+    Column("device", "string", write_name, _read_name),
+    Column("path", "string", write_name, _read_name),
+    Column("name", "string", write_name, _read_name),
     Column("kernel_frames", "string", _write_frames, _read_frames),
     Column("user_frames", "string", _write_frames, _read_frames),
-    Column("no_kernel", "string", _write_name, _read_name),
-    Column("no_user", "string", _write_name, _read_name),
-    Column("container", "string", _write_name, _read_name),
+    Column("no_kernel", "string", write_name, _read_name),
+    Column("no_user", "string", write_name, _read_name),
+    Column("container", "string", write_name, _read_name),
     Column("creator_key", "int64", _write_u64, _read_u64),
     Column("sequence", "int64", _write_u64, _read_u64),
-    Column("trace", "string", _write_name, _read_name),
+    Column("trace", "string", write_name, _read_name),
     Column("trace_sha256", "string", same, _read_sha256),
 )
 """All columns in their order."""
@@ -298,53 +294,6 @@ _WRITERS: Final = {
 }
 
 
-def _rendering(column: Column) -> Callable[[Any], object] | None:
-    """Return the function that makes what `to_line` writes for a value of *column*; None for the value itself."""
-    write = column.write
-    if write is _write_name:
-        return _rendered_name
-    if column.type == "string" and write is not _write_address:
-        return lambda value: _quoted(write(value))
-    if column.type == "bool":
-        return ("false", "true").__getitem__
-    return None if write in {same, _write_address} else write
-
-
-def _rendered_name(value: str) -> str:
-    return _short_name(value) if len(value) <= _SHORT else _quoted(_write_name(value))
-
-
-@lru_cache(maxsize=4096)
-def _short_name(value: str) -> str:
-    """Return the JSON of a name: one image is mapped by many processes."""
-    return _quoted(_write_name(value))
-
-
-@lru_cache(maxsize=256)
-def _line(kind: Any, known: tuple[bool, ...]) -> str:  # noqa: ANN401 (a class of KINDS)
-    """Return the line of *kind* behind its number, with a place for each value that is *known*."""
-    columns = [BY_NAME[name] for name, is_known in zip(kind._fields, known, strict=True) if is_known]
-    places = (f'"{each.name}":' + ('"0x%X"' if each.write is _write_address else "%s") for each in columns)
-    return f',"kind":"{kind.__name__}",{",".join(places)}}}\n'
-
-
-@lru_cache(maxsize=4)
-def _head(recording: Recording, version: int) -> str:
-    """Return how each line of *recording* with the schema's *version* begins, up to its number."""
-    host, name = map(_quoted, written_recording(recording).values())
-    return f'{{"schema_version":{version},"host":{host},"recording":{name},"seq":'
-
-
-_LINES: Final = {
-    kind: (
-        VERSIONS.get(kind, OLDEST_VERSION),
-        [(at, render) for at, name in enumerate(kind._fields) if (render := _rendering(BY_NAME[name]))],
-        _line(kind, (True,) * len(kind._fields)),
-    )
-    for kind in KINDS.values()
-}
-"""By kind: its version, the fields whose values are replaced and with what, and its line if all are known."""
-
 READERS: Final = {
     name: [(field, BY_NAME[field].read, field not in kind._field_defaults) for field in kind._fields]
     for name, kind in KINDS.items()
@@ -354,7 +303,7 @@ READERS: Final = {
 
 def written_recording(recording: Recording) -> dict[str, str]:
     """Return the columns that name *recording*."""
-    return {"host": _write_name(recording.host), "recording": _write_name(recording.name)}
+    return {"host": write_name(recording.host), "recording": write_name(recording.name)}
 
 
 def to_row(recording: Recording, seq: int, event: Event | RecordingStart) -> dict[str, Any]:
@@ -370,20 +319,6 @@ def to_row(recording: Recording, seq: int, event: Event | RecordingStart) -> dic
         if value is not None:
             row[name] = write(value)
     return row
-
-
-def to_line(recording: Recording, seq: int, event: Event | RecordingStart) -> str:
-    """Return what JSON makes of `to_row`, without blanks and with the end of the line; KeyError as it."""
-    kind: Any = type(event)
-    version, renderings, line = _LINES[kind]
-    values: list[Any] = list(event)
-    for at, render in renderings:
-        if values[at] is not None:
-            values[at] = render(values[at])
-    if None in values:
-        line = _line(kind, tuple(value is not None for value in values))
-        values = [value for value in values if value is not None]
-    return f"{_head(recording, version)}{seq}{line % tuple(values)}"
 
 
 def recording_of(row: Mapping[str, Any]) -> Recording:

@@ -1,6 +1,5 @@
 """The rows of events: what is written is read back, and nothing else is taken for a row."""
 
-import json
 import re
 
 import pytest
@@ -27,7 +26,6 @@ from etwdetect.sources.eventdata.schema import (
     Recording,
     RecordingStart,
     from_row,
-    to_line,
     to_row,
 )
 
@@ -77,14 +75,6 @@ def any_event(kind):
 def test_every_event_is_read_back_as_it_was_written(event, host, name, seq):
     recording = Recording(host, name)
     assert from_row(to_row(recording, seq, event)) == EventRow(recording, seq, event)
-
-
-@given(st.sampled_from(list(KINDS.values())).flatmap(any_event), TEXT, TEXT, st.integers(0, 2**62))
-def test_a_line_is_the_json_of_its_row(event, host, name, seq):
-    recording = Recording(host, name)
-    assert (
-        to_line(recording, seq, event) == json.dumps(to_row(recording, seq, event), separators=(",", ":")) + "\n"
-    )
 
 
 def test_every_event_but_a_threads_exit_has_a_row():
