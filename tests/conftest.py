@@ -83,15 +83,10 @@ class Finished:
 
 @pytest.fixture
 def etwdetect():
-    """Run the command line as a user does, in a process of its own; one with *options* has a Python of its own."""
+    """Run the command line as a user does, in a process of its own."""
 
-    def run(*arguments: object, timeout: float = 300, cwd: Path | None = None, **options) -> Finished:
-        words = [*map(str, arguments)]
-        if not options:
-            return Finished(forked.run(words, timeout, cwd))
-        command = [sys.executable, "-m", "etwdetect", *words]
-        options = {"timeout": timeout, "cwd": cwd, **options}
-        return Finished(subprocess.run(command, capture_output=True, check=False, **options))
+    def run(*arguments: object, **options) -> Finished:
+        return Finished(forked.run([*map(str, arguments)], **{"timeout": 300, **options}))
 
     return run
 

@@ -34,11 +34,14 @@ CONTEXT = _context() if POSSIBLE else None
 AT_START = _of_python(os.environ)
 
 
-def run(arguments, timeout, cwd=None):
-    """Run `etwdetect` with *arguments*, as subprocess.run does that captures what is printed."""
-    if not POSSIBLE or _of_python(os.environ) != AT_START:
+def run(arguments, timeout, cwd=None, **options):
+    """Run `etwdetect` with *arguments*, as subprocess.run does that captures what is printed.
+
+    One with *options* of subprocess.run has a Python of its own.
+    """
+    if options or not POSSIBLE or _of_python(os.environ) != AT_START:
         command = [sys.executable, "-m", "etwdetect", *arguments]
-        return subprocess.run(command, capture_output=True, check=False, timeout=timeout, cwd=cwd)
+        return subprocess.run(command, capture_output=True, check=False, timeout=timeout, cwd=cwd, **options)
     with contextlib.ExitStack() as stack:
         ends = [CONTEXT.Pipe(duplex=False) for _ in range(2)]
         for each in (*ends[0], *ends[1]):
