@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 import click
@@ -14,7 +14,7 @@ from etwdetect.cli.options import TraceChoices
 from etwdetect.cli.sources import SavedSource, Source, SysmonSource, TraceSource
 from etwdetect.cli.status import Status, status_of
 from etwdetect.cli.stdio import OutputEndedError
-from etwdetect.cli.tally import Tally
+from etwdetect.cli.tally import NOT_READ, PASSED_OVER, UNREADABLE, Tally
 from etwdetect.core.errors import EtwDetectError, NotATraceError
 from etwdetect.offline import Scan
 from etwdetect.offline.inputs import SavedInput, SysmonInput, UnreadInput, find_all, find_inputs
@@ -22,7 +22,7 @@ from etwdetect.results.wording import printable
 from etwdetect.sources.packed import sha256
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterator, Sequence
     from contextlib import AbstractContextManager
     from pathlib import Path
 
@@ -39,19 +39,20 @@ _LONG: Final = 32 << 20
 
 
 class Unread(NamedTuple):
-    """An input that can't be read: its name, and the sentence about it, both printable."""
+    """An input that is not read: its name, the sentence about it, both printable, and what it is counted as."""
 
     name: str
     why: str
-    passed_over: bool = False
+    counted_as: str = UNREADABLE
 
 
 class Inputs:
     """The inputs at *paths*: traces, each on its own or all joined as one; with *saved*, saved results too.
 
-    *choices* and *enrichment* are for the scans. *unread* are the inputs that can't be read; *statuses* has one
-    for each input that is done, in their order. *jobs* is how many traces are scanned at once; None is as many as
-    there are cores, where that pays off. *printer* makes what prints what they find, where only lines are wanted.
+    *choices* and *enrichment* are for the scans. *unread* are the inputs that are not read; *statuses* has one
+    for each input that is done, in their order. *interrupted* says that the user ended the reading. *jobs* is how
+    many traces are scanned at once; None is as many as there are cores, where that pays off. *printer* makes what
+    prints what they find, where only lines are wanted.
     """
 
     def __init__(  # noqa: PLR0913 (one parameter a choice)
@@ -66,6 +67,7 @@ class Inputs:
     ) -> None:
         self.statuses: list[Status] = []
         self.unread: list[Unread] = []
+        self.interrupted = False
         self._paths = paths
         self._choices = choices or TraceChoices()
         found = list(self._find(paths, saved=saved))
@@ -77,7 +79,7 @@ class Inputs:
         self._printer = printer
         self._sent: frozenset[Readable] = frozenset()
         """The traces that other processes scan."""
-        self._interrupted = False
+        self._begun = 0
 
     def files(self) -> list[Path]:
         """Return the files and directories that are read, those of the command line and those found in them."""
@@ -98,23 +100,30 @@ class Inputs:
         if len(self) > 1:
             clock.dates = clock.traces = True
 
-    def opened(self) -> Iterator[Source]:
+    def opened(self) -> Generator[Source]:
         """Open the inputs and yield them one after the other, traces first, until the user interrupts one."""
         with self._started_jobs() as jobs:
             for group in self._groups:
-                if self._interrupted:
+                if self.interrupted:
                     return
                 is_sent = jobs is not None and group[0] in self._sent
-                with self._sent_to(jobs, group) if jobs and is_sent else self._opened(group) as traces:
-                    if traces is not None:
-                        traces.alone = len(self) == 1
-                        yield traces
-                        self._interrupted = traces.interrupted
+                yield from self._read(self._sent_to(jobs, group) if jobs and is_sent else self._opened(group))
         for line in self._enrichment.complaints():
             say(line)
         if self._enrichment.chosen and any(isinstance(each, SavedInput) for each in self._records):
             say("saved results keep their names and kinds: --images, --rules and --drive are for traces")
-        yield from self._opened_results()
+        for each in self._records:
+            if self.interrupted:
+                return
+            yield from self._read(self._opened_results(each))
+
+    def _read(self, opening: AbstractContextManager[Source | None]) -> Iterator[Source]:
+        with opening as source:
+            self._begun += 1
+            if source is not None:
+                source.alone = len(self) == 1
+                yield source
+                self.interrupted = source.interrupted
 
     def scans(self) -> Iterator[Scan]:
         """Open the traces and yield a scan of each."""
@@ -183,19 +192,29 @@ class Inputs:
         if source is not None:
             source.drain()
 
-    def _opened_results(self) -> Iterator[Source]:
-        for each in self._records:
-            if self._interrupted:
-                return
-            with self._failing(each.name), ExitStack() as stack:
-                if isinstance(each, SysmonInput):
-                    digest = sha256([each.place]) if self._choices.hash else None
-                    recording = stack.enter_context(each.open(self._enrichment.kinds))
-                    source: SavedSource = SysmonSource(recording, digest)
+    @contextmanager
+    def _opened_results(self, found: Records) -> Iterator[Source | None]:
+        """Open the saved results or the recording of Sysmon *found*; None where it can't be read."""
+        with ExitStack() as stack:
+            source: SavedSource | None = None
+            with self._failing(found.name):
+                if isinstance(found, SysmonInput):
+                    digest = sha256([found.place]) if self._choices.hash else None
+                    recording = stack.enter_context(found.open(self._enrichment.kinds))
+                    source = SysmonSource(recording, digest)
                 else:
-                    source = SavedSource(stack.enter_context(each.open()))
-                yield source
-                self._interrupted = source.interrupted
+                    source = SavedSource(stack.enter_context(found.open()))
+            yield source
+
+    def leave_out_rest(self) -> None:
+        """Say that the inputs which were not begun are not read, as the user interrupted the reading."""
+        names = (*(traces[0].name for traces in self._groups), *(each.name for each in self._records))
+        rest = names[self._begun :]
+        why = "interrupted before it was read"
+        self.unread += [Unread(printable(each), printable(f"{each}: {why}"), NOT_READ) for each in rest]
+        if rest:
+            say(f"interrupted: {len(rest):,} of {len(self):,} inputs were not read")
+            self.statuses.append(Status.INCOMPLETE)
 
     def _find(self, paths: Sequence[Path], *, saved: bool) -> Iterator[Found]:
         find: Callable[[Path], Iterator[Found]] = find_all if saved else find_inputs
@@ -214,7 +233,8 @@ class Inputs:
             self._add(Unread(printable(name), unforeseen.sentence(error, name)), Status.ERROR)
 
     def _add_unread(self, error: NotATraceError, *, passed_over: bool = False) -> None:
-        unread = Unread(printable(error.name), printable(str(error)), passed_over)
+        counted_as = PASSED_OVER if passed_over else UNREADABLE
+        unread = Unread(printable(error.name), printable(str(error)), counted_as)
         self._add(unread, Status.INCOMPLETE if passed_over else status_of(error))
 
     def _add(self, unread: Unread, status: Status) -> None:
@@ -236,31 +256,45 @@ class Consumer(Protocol):
 def consume(inputs: Inputs, consumer: Consumer, *, judges: bool = True) -> None:
     """Give each of *inputs* to *consumer*, say what is wrong with it, and add its status to `Inputs.statuses`.
 
-    An input that fails keeps no other from being read. *judges* says whether the command looks for remote threads.
+    An input that fails keeps no other from being read. Ctrl+C between two of them ends the reading as it does
+    within one. *judges* says whether the command looks for remote threads.
     """
     tally = Tally(judges=judges, verbose=inputs.verbose)
-    for source in inputs.opened():
-        failure, failed = None, Status.ERROR
-        try:
-            consumer.take(source)
-        except EtwDetectError as error:
-            failure, failed = f"{source.name}: {error}", status_of(error)
-            say(failure)
-        except OutputEndedError:  # what was shown until then is summed up
-            _conclude(source, consumer, failure, tally)
+    try:
+        with closing(inputs.opened()) as sources:
+            for source in sources:
+                _consume_one(source, inputs, consumer, tally)
+    except KeyboardInterrupt:
+        if inputs.interrupted:
             raise
-        except (OSError, click.ClickException, click.exceptions.Exit, click.Abort):
-            raise  # the output's, or click's own way to end
-        except Exception as error:  # noqa: BLE001 (nobody foresaw it: the other inputs are read)
-            failure = unforeseen.sentence(error, source.name)
-            say(failure)
+        inputs.interrupted = True
+        inputs.statuses.append(Status.INCOMPLETE)
+    if inputs.interrupted:
+        inputs.leave_out_rest()
+    summed_up = tally.closing(inputs.unread)
+    if summed_up is not None:
+        note(summed_up)
+
+
+def _consume_one(source: Source, inputs: Inputs, consumer: Consumer, tally: Tally) -> None:
+    failure, failed = None, Status.ERROR
+    try:
+        consumer.take(source)
+    except EtwDetectError as error:
+        failure, failed = f"{source.name}: {error}", status_of(error)
+        say(failure)
+    except OutputEndedError:  # what was shown until then is summed up
         _conclude(source, consumer, failure, tally)
-        status = source.status() if failure is None else failed
-        inputs.statuses.append(status)
-        tally.add(source, status)
-    closing = tally.closing(inputs.unread)
-    if closing is not None:
-        note(closing)
+        raise
+    except (OSError, click.ClickException, click.exceptions.Exit, click.Abort):
+        raise  # the output's, or click's own way to end
+    except Exception as error:  # noqa: BLE001 (nobody foresaw it: the other inputs are read)
+        failure = unforeseen.sentence(error, source.name)
+        say(failure)
+    _conclude(source, consumer, failure, tally)
+    status = source.status() if failure is None else failed
+    inputs.statuses.append(status)
+    tally.add(source, status)
 
 
 def _conclude(source: Source, consumer: Consumer, failure: str | None, tally: Tally) -> None:

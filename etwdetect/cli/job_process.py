@@ -9,7 +9,6 @@ import contextlib
 import os
 import pickle
 import queue
-import signal
 import threading
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -75,7 +74,6 @@ class Unprinted:
 
 def work(orders: Connection, results: Connection, options: ScanOptions) -> None:
     """Scan what is ordered, one trace after the other, and send what is found."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the command stops the scans
     waiting: queue.SimpleQueue[Input] = queue.SimpleQueue()
     stopping = threading.Event()
     running: list[Scan] = []

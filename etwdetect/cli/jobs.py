@@ -15,6 +15,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Final, TypeGuard
 
 from etwdetect.cli.job_process import END, FOUND, RESULT, UNREAD, work
+from etwdetect.cli.signals import shielded_processes
 from etwdetect.cli.sources import Source, TraceSource
 from etwdetect.core.errors import EtwDetectError, NotATraceError
 from etwdetect.offline import summary
@@ -200,7 +201,8 @@ class _Worker:
         self._results, results = spawn.Pipe(duplex=False)
         orders, self._orders = spawn.Pipe(duplex=False)
         self._process = spawn.Process(target=work, args=(orders, results, self._options), daemon=True)
-        self._process.start()
+        with shielded_processes():
+            self._process.start()
         orders.close()
         results.close()
 

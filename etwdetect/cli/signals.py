@@ -51,6 +51,26 @@ def on_interruption(stop: Callable[[], object]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def shielded_processes() -> Iterator[None]:
+    """Keep Ctrl+C, which goes to all processes of a terminal, from the processes that are started meanwhile.
+
+    A process that ignores it by itself must have imported its modules before.
+    """
+    if sys.platform == "win32":
+        with console.ctrl_c_ignored():
+            yield
+    else:
+        from multiprocessing import resource_tracker  # noqa: PLC0415 (lazy import: few commands start processes)
+
+        resource_tracker.ensure_running()  # it unblocks SIGINT, and would be started with the first process
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT,))
+        try:
+            yield
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextlib.contextmanager
 def _on_console_event(stop: Callable[[], object]) -> Iterator[None]:
     """Call *stop* on console events of Windows: the first Ctrl+Break, and closing the console.
 

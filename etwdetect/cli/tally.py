@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from etwdetect.cli.status import Status
@@ -14,6 +15,11 @@ if TYPE_CHECKING:
 
 _NAMED: Final = 10
 """How many inputs without anything to show are named unless the user asks for all."""
+
+UNREADABLE: Final = "unreadable"
+PASSED_OVER: Final = "passed over"
+NOT_READ: Final = "not read"
+"""What inputs that are not read are counted as."""
 
 
 class Tally:
@@ -65,12 +71,13 @@ class Tally:
         total = self._sources + len(unread)
         if total < 2:
             return None
-        passed_over = sum(each.passed_over for each in unread)
+        unread_as = Counter(each.counted_as for each in unread)
         counts = (
             (self._incomplete, "incomplete"),
             (self._empty, "without anything to show" + (" (-v names all)" if self._hidden else "")),
-            (self._failed + len(unread) - passed_over, "unreadable"),
-            (passed_over, "passed over"),
+            (self._failed + unread_as[UNREADABLE], UNREADABLE),
+            (unread_as[PASSED_OVER], PASSED_OVER),
+            (unread_as[NOT_READ], NOT_READ),
         )
         said = [f"{self._found:,} with remote threads"] if self._judges else []
         said += [f"{count:,} {what}" for count, what in counts if count]

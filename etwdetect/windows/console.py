@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
 import sys
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from etwdetect.windows.libraries import load_library, not_windows
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 _SUBJECT: Final = "a console control handler"
 
@@ -36,6 +37,16 @@ def add_handler(handle: Callable[[int], bool]) -> Any:  # noqa: ANN401 (a ctypes
 def remove_handler(handler: Any) -> None:  # noqa: ANN401
     """Remove what `add_handler` returned. Waits while a handler runs, because Windows holds a lock then."""
     _kernel32().SetConsoleCtrlHandler(handler, False)  # noqa: FBT003
+
+
+@contextlib.contextmanager
+def ctrl_c_ignored() -> Iterator[None]:
+    """Ignore Ctrl+C; processes that are started meanwhile inherit that, and keep it."""
+    _kernel32().SetConsoleCtrlHandler(None, True)  # noqa: FBT003
+    try:
+        yield
+    finally:
+        _kernel32().SetConsoleCtrlHandler(None, False)  # noqa: FBT003
 
 
 @functools.cache

@@ -1,7 +1,11 @@
 """Many inputs: each that matters is named, one line sums all up."""
 
+import signal
+
 import pytest
 
+from etwdetect.cli.inputs import Inputs, consume
+from etwdetect.cli.status import Status
 from tests.traces_by_writer import attack, write_trace
 
 
@@ -77,3 +81,51 @@ def test_one_input_has_no_sum_and_all_its_lines(etwdetect, traces):
 def test_what_was_lost_is_told_and_nothing_of_what_was_not(etwdetect, tmp_path, events, buffers, said):
     path = write_trace(tmp_path / "a.etl", attack(), events_lost=events, buffers_lost=buffers)
     assert f"a.etl: {said}" in etwdetect("scan", path).err
+
+
+class Interrupting:
+    """Reads its inputs, and is interrupted at the second one, *when* it reads it or has read it."""
+
+    def __init__(self, when):
+        self.when = when
+        self.taken = 0
+
+    def take(self, source):
+        self.taken += 1
+        for _ in source.detections():
+            if self.when == "within" and self.taken == 2:
+                signal.raise_signal(signal.SIGINT)
+
+    def close(self, source, failure):  # noqa: ARG002
+        if self.when == "between" and self.taken == 2:
+            signal.raise_signal(signal.SIGINT)
+
+
+@pytest.mark.parametrize("when", ["within", "between"])
+def test_an_interruption_tells_how_many_inputs_were_not_read(tmp_path, capsys, when):
+    for number in range(5):
+        write_trace(tmp_path / f"{number}.etl", attack())
+    inputs, reader = Inputs([tmp_path]), Interrupting(when)
+    consume(inputs, reader)
+    told = capsys.readouterr().err
+    assert reader.taken == 2
+    assert "interrupted: 3 of 5 inputs were not read\n" in told
+    assert ", 3 not read\n" in told
+    assert [each.why for each in inputs.unread] == [
+        f"{tmp_path / name}: interrupted before it was read" for name in ("2.etl", "3.etl", "4.etl")
+    ]
+    assert Status.INCOMPLETE in inputs.statuses
+
+
+def test_a_second_interruption_ends_the_command(tmp_path, monkeypatch):
+    write_trace(tmp_path / "0.etl", attack())
+    inputs = Inputs([tmp_path])
+    inputs.interrupted = True
+
+    def interrupted():
+        raise KeyboardInterrupt
+        yield
+
+    monkeypatch.setattr(inputs, "opened", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        consume(inputs, Interrupting("within"))
