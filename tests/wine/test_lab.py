@@ -136,6 +136,7 @@ def test_what_takes_too_long_is_ended(lab):
 
 def test_the_lab_is_one_programs_at_a_time(lab, monkeypatch):
     monkeypatch.setattr("tools.windows_lab.lab._LOCK_SECONDS", 0.1)
+    monkeypatch.setenv("ETWDETECT_WINDOWS_LAB", str(lab.root))  # each worker of pytest has a lab of its own
     with pytest.raises(LabError, match="still in use"), open_lab():
         pass
     assert lab.run_python("-c", "").returncode == 0
