@@ -101,7 +101,7 @@ def kernel_logger_event(chance, time):
 
 def spoiled(chance, raw):  # noqa: PLR0911 (a fault each)
     """Return *raw*, rarely with something unusual."""
-    match chance.randrange(60):
+    match chance.randrange(20):
         case 0:
             return raw._replace(payload=raw.payload[: chance.randrange(len(raw.payload) + 1)])
         case 1:
@@ -118,21 +118,25 @@ def spoiled(chance, raw):  # noqa: PLR0911 (a fault each)
 
 
 def trace_of(seed, length, spread):
-    """Return a trace of *length* events, whose times are up to *spread* out of order."""
+    """Return a trace of *length* events, whose times are up to *spread* out of order.
+
+    Most traces are of one source and tell nothing twice: with others, reading in columns is given up.
+    """
     chance = random.Random(seed)
     of_kernel, has_keys = chance.randrange(3) == 0, chance.randrange(8) == 0
+    other_in, again_in, spoiled_in = (chance.choice((each, 10**9)) for each in (200, 40, 3))
     cpus, time, file = chance.choice((1, 2, 4)), START, BytesIO()
     with TraceWriter(file, TraceOptions(START, cpus=cpus)) as writer:
         for _ in range(length):
             time += chance.choice((0, 0, 1, 1000, 20_000, 3_000_000, 11_000_000))
             at = time - chance.choice((0, 0, 1, spread))
-            other = chance.randrange(200) == 0
-            raw = spoiled(
-                chance, (kernel_logger_event if of_kernel != other else kernel_process_event)(chance, at)
-            )
+            other = chance.randrange(other_in) == 0
+            raw = (kernel_logger_event if of_kernel != other else kernel_process_event)(chance, at)
+            if chance.randrange(spoiled_in) == 0:
+                raw = spoiled(chance, raw)
             if has_keys and raw.id:
                 raw = raw._replace(start_key=chance.choice((None, 5, 6)))
-            for _ in range(1 + (chance.randrange(40) == 0)):
+            for _ in range(1 + (chance.randrange(again_in) == 0)):
                 writer.write(raw, cpu=chance.randrange(cpus))
             if chance.randrange(20) == 0:
                 writer.flush(chance.randrange(cpus))
