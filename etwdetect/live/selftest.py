@@ -44,6 +44,8 @@ _SILENT_SECONDS: Final = 1.0
 _FLUSH_SECONDS: Final = 1.0
 """After this, the buffers are flushed by hand: Windows should have done that ten times."""
 
+_MISSING: Final = "{} was not reported, though other events came"
+
 _STOP_SECONDS: Final = 5.0
 _LATE_MILLISECONDS: Final = 900
 _POLL_SECONDS: Final = 0.01
@@ -153,7 +155,7 @@ class SelfTest:
         self._check(started, creator, "the start of a process")
         self._check(threaded, creator, "the start of a thread of its own")
         if image is None:
-            outcome.fail("no image event of a process that was started came")
+            outcome.fail(_MISSING.format("an image of a process that was started"))
         outcome.delay = max((came.delay for came in (started, threaded, image) if came), default=0)
         if outcome.delay > _LATE_MILLISECONDS:
             outcome.restrictions.append(f"late by up to {outcome.delay:,} ms")
@@ -175,7 +177,7 @@ class SelfTest:
     def _check(self, came: Came | None, creator: tuple[int, int], what: str) -> None:
         """Check that an event came, and that its header names its creator."""
         if came is None:
-            self.outcome.fail(f"{what} was not reported, though other events came")
+            self.outcome.fail(_MISSING.format(what))
             return
         assert isinstance(came.event, (ProcessStart, ThreadStart))
         named = came.event.creator_pid, came.event.creator_tid
