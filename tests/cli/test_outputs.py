@@ -23,7 +23,7 @@ SIGNALS = int(os.environ.get("ETWDETECT_SIGNALS", "1"))
 needs_parquet = pytest.mark.skipif(find_spec("pyarrow") is None, reason="needs the extra etwdetect[parquet]")
 posix_only = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals and limits")
 
-RECORDS = 3_000
+RECORDS = 1_000
 
 
 @pytest.fixture(scope="module")
@@ -132,10 +132,10 @@ def test_a_signal_at_any_moment_leaves_the_old_file_or_a_valid_new_one(tmp_path,
 @posix_only
 @each_output
 @pytest.mark.parametrize("old", [True, False])
-def test_a_full_disk_leaves_the_old_file_or_none(etwdetect, tmp_path, trace, name, old):
+def test_a_full_disk_leaves_the_old_file_or_none(tmp_path, trace, written, name, old):
     path = tmp_path / f"out.{name}"
     if old:
-        assert etwdetect(*command(name, trace, path)[3:]).status == 0
+        shutil.copyfile(written(name)[0], path)
     before = path.read_bytes() if old else None
     small = 'ulimit -f 8; trap "" XFSZ; exec "$@"'
     done = subprocess.run(
