@@ -161,11 +161,16 @@ def compatibility(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def quick(session: nox.Session) -> None:
-    """Run what takes little: linter, types, and the tests that need nothing but Python and are not slow."""
+    """Run what takes little: linter, types, and the tests that need nothing but Python and are not slow.
+
+    Hypothesis tries fewer examples.
+    """
     install(session, "lint", "types", "test", extras="[spark]")
     check_style(session)
     check_types(session)
-    session.run("pytest", *PARALLEL, "--only-python", "-m", "not slow", *session.posargs)
+    session.run(
+        "pytest", *PARALLEL, "--only-python", "-m", "not slow", "--hypothesis-profile=few", *session.posargs
+    )  # fmt: skip
 
 
 FUZZ_SECONDS = 300

@@ -215,6 +215,7 @@ def test_a_long_text_that_all_rows_of_parquet_share_takes_its_memory_once(tmp_pa
     assert (status, megabytes < 500) == (0, True), (output[-1000:], megabytes)
 
 
+@pytest.mark.slow
 @needs_limits
 def test_a_column_of_parquet_that_unpacks_to_very_much_is_refused(tmp_path):
     path = tmp_path / "e.parquet"
@@ -300,6 +301,7 @@ def test_more_remote_threads_than_may_wait_are_yielded_early_in_order_and_say_so
     assert "the trace does not tell of the target's images" in why[900]
 
 
+@pytest.mark.slow
 def test_parquet_whose_columns_are_described_wrongly_ends_no_process(tmp_path):
     """pyarrow ends the process when it is asked for the description of such a column; fuzzing found that."""
     path = parquet(tmp_path / "e.parquet", 5)

@@ -53,6 +53,7 @@ def run(tmp_path):
     return start
 
 
+@pytest.mark.slow
 def test_only_python_leaves_out_what_needs_more_and_says_how_much_of_what(run):
     status, said = run(NEEDING, "--only-python", "-v", "-n0")
     assert status == 0, said
@@ -95,6 +96,7 @@ def test_in_parallel_what_each_worker_leaves_out_is_said_once(run):
     assert said.count("left out: 6 tests that need the Windows lab") == 1
 
 
+@pytest.mark.slow
 def test_the_name_of_a_test_has_a_bound(run):
     within, beyond = ("test_".ljust(characters, "x") for characters in (150, 151))
     status, said = run(f"def {within}(): pass\ndef {beyond}(): pass\n", "-n0")
@@ -103,6 +105,7 @@ def test_the_name_of_a_test_has_a_bound(run):
     assert re.findall(r"^test_it\.py::(\w+)$", said.replace("ERROR: ", ""), re.MULTILINE) == [beyond]
 
 
+@pytest.mark.slow
 def test_bytes_and_long_texts_are_named_by_their_parameter(run):
     values = "[b'bytes', 'short', 'x' * 50, 'x' * 51, 'two\\nlines', 7]"
     source = f"import pytest\n@pytest.mark.parametrize('data', {values})\ndef test_it(data): pass\n"

@@ -8,6 +8,7 @@ from fuzz.corpus import SEEDS
 from fuzz.targets import TARGETS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TARGETS)
 def test_a_target_holds_for_its_seeds(name):
     seeds = list(SEEDS[name]())

@@ -89,6 +89,7 @@ def buffer_edges(data):
     return edges
 
 
+@pytest.mark.slow
 def test_every_recording_cut_at_200_places_ends_in_a_message(recordings):
     chance = random.Random(2)
     for file in sorted(recordings.glob("*.etl")):

@@ -78,6 +78,7 @@ def test_the_wheel_scans_reports_and_explains(run, tmp_path):
     assert "windbg.exe" in (tmp_path / "report.html").read_text("utf-8")
 
 
+@pytest.mark.slow
 def test_the_wheel_compares_saved_outputs(run, tmp_path):
     etw, driver = tmp_path / "etw.json", tmp_path / "driver.json"
     etw.write_text(run("scan", "--format", "json", SAMPLE).stdout)

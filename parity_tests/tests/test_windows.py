@@ -189,6 +189,7 @@ def test_the_vm_bench_is_for_windows(etwdetect):
     assert "the vm bench needs a Windows test machine; this system is" in ran.err
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no Wine on Windows")
 def test_without_wine_the_wine_bench_says_what_is_missing(etwdetect, tmp_path):
     (tmp_path / "make").symlink_to("/usr/bin/make")

@@ -197,6 +197,7 @@ def test_who_waits_to_be_shown_goes_on_with_other_traces(folder):
         assert [len(list(jobs.next_source().detections())) for _ in inputs] == [1200, 0, 200, 400, 600, 800]
 
 
+@pytest.mark.slow
 def test_what_nobody_asks_for_is_taken_in_up_to_a_bound(folder, monkeypatch):
     monkeypatch.setattr(jobs_module, "_HELD", 10_000)
     inputs = [each for _ in range(5) for each in find_inputs(folder / "6.etl")]

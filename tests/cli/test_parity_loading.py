@@ -48,12 +48,14 @@ def scenarios_listed_by(etwdetect, **options):
 SHIPPED = {path.stem for path in (ROOT / "parity_tests" / "scenarios").glob("*.toml")}
 
 
+@pytest.mark.slow
 def test_the_current_folder_and_pythonpath_are_not_searched(etwdetect, malicious):
     env = with_path(malicious, ROOT)
     assert "must not run" in start("-c", "import parity_tests", cwd=malicious, env=env).stderr
     assert scenarios_listed_by(etwdetect, cwd=malicious, env=env) == SHIPPED
 
 
+@pytest.mark.slow
 def test_a_package_of_that_name_that_was_imported_before_is_replaced(malicious):
     (malicious / "parity_tests" / "__init__.py").write_text("")
     (malicious / "parity_tests" / "loading.py").write_text("")

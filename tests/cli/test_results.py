@@ -94,6 +94,7 @@ def test_what_is_not_sent_is_told_and_makes_the_result_incomplete(etwdetect, web
     assert etwdetect("scan", SAMPLE, "--to", f"http://{HOST}:{web.port}/", "--exit-code").status == 10
 
 
+@pytest.mark.slow
 def test_a_dead_server_keeps_nothing_from_being_printed(etwdetect):
     with socket.create_server((HOST, 0)) as closed:
         port = closed.getsockname()[1]

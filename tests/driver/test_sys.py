@@ -65,6 +65,7 @@ def test_exports_nothing(image):
     assert not hasattr(image, "DIRECTORY_ENTRY_EXPORT")
 
 
+@pytest.mark.slow
 def test_a_compiler_that_lays_structures_out_differently_is_refused():
     compiler = shutil.which("x86_64-w64-mingw32-g++")
     if compiler is None:

@@ -420,6 +420,7 @@ def test_of_a_million_hostile_stacks_no_more_is_kept_than_the_bounds_say():
     assert sum(len(each._times) for each in held._definitions.values()) <= deferred_stacks.MOST_DEFINITIONS
 
 
+@pytest.mark.slow
 def test_few_keys_with_many_definitions_take_bounded_memory(monkeypatch):
     """Limits and records are a hundredth of what they would be."""
     import tracemalloc  # noqa: PLC0415 (slow while it is on)

@@ -256,17 +256,20 @@ HOSTILE = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
 def test_a_hostile_file_is_refused(load, text):
     (why,) = broken(load, text)
     assert why
 
 
+@pytest.mark.slow
 def test_parentheses_are_no_harm(load):
     text = HEAD + f"detection: {{s: {{SourceImage: b}}, condition: '{'(' * 20_000}s{')' * 20_000}'}}"
     assert titles(load_rules([load.write(text)]), [{"SourceImage": "b"}]) == [("A rule",)]
 
 
+@pytest.mark.slow
 def test_many_alternatives_are_no_harm(load):
     names = [f"{number}.exe" for number in range(10_000)]
     rules = load({"SourceImage|endswith": names})

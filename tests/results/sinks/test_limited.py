@@ -49,6 +49,7 @@ def server():
         yield start
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("pieces", "secure", "answered"),
     [

@@ -25,6 +25,7 @@ def nginx(tmp_path, free_port, certificate, trusted):  # noqa: ARG001 (the sink 
         each.end()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("protocol", ["http", "https"])
 def test_it_gets_every_record_once_and_whole(nginx, protocol):
     receiver = nginx(protocol)

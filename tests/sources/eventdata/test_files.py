@@ -188,6 +188,7 @@ def test_parquet_of_other_things_is_no_trace(tmp_path):
         list(find_inputs(tmp_path / "a.parquet"))
 
 
+@pytest.mark.slow
 def test_a_damaged_row_group_is_told_and_the_others_are_read(tmp_path, monkeypatch):
     monkeypatch.setattr("etwdetect.sources.eventdata.parquet._BLOCK", 2)
     events = [REMOTE._replace(tid=100 + number) for number in range(7)]
