@@ -298,6 +298,18 @@ def test_the_first_rule_that_fits_decides_and_only_that(which):
     assert sorted(decided) == ["kind", "severity"]
 
 
+def test_what_was_found_of_a_value_is_found_again_and_forgotten_in_time(monkeypatch):
+    monkeypatch.setattr("etwdetect.enrich.kinds._MOST_VALUES", 3)
+    kinds = Kinds(parse(own_rule(when="{SourceImage = ['*1', '*_'], Evidence = ['', 'e7', 'e_']}"), "own.toml"))
+    for number in (*range(8), *range(8), 1, 1, 0, 1):
+        for image in (f"C:\\a{number}", "", None, f"{number}" * 300, "_" * 300):
+            for evidence in ((), (f"e{number}",), ("e" * 300, "e_")):
+                found = kinds.classify(detection(source={"image": image}, evidence=evidence))
+                fits_image = image is not None and image.endswith(("1", "_"))
+                fits_evidence = not evidence or {"e7", "e_"} & set(evidence)
+                assert (found.kind == "my kind") == bool(fits_image and fits_evidence)
+
+
 def test_every_field_of_a_detection_without_anything_is_text_or_not_known():
     for name, field in FIELDS.items():
         value = field(detection())
