@@ -85,6 +85,8 @@ class Paths:
         """The volumes that hold a \\Windows folder, as they are written, by their names in lower case."""
         self._noticed = "?"
         """How the latest of the paths that showed a \\Windows folder begins: most begin alike."""
+        self._assumed: tuple[str, str] | None = None
+        """The volume, in lower case, and the drive that it is assumed to be."""
         for device, dos in drives:
             self.learn(device, dos)
         self._given = frozenset(self._drives)
@@ -99,6 +101,7 @@ class Paths:
         device = device.casefold()
         if is_drive and device not in self._given and len(self._drives) < _MOST:
             self._drives[device] = dos
+            self._assume()
 
     def notice(self, path: str | None) -> None:
         r"""Take the kernel's *path* of any file, which may show what volume holds \Windows."""
@@ -109,6 +112,7 @@ class Paths:
                 self._noticed = path[: end + len(_WINDOWS)]
                 if len(self._of_windows) < _AMBIGUOUS:
                     self._of_windows[path[: end + 1].casefold()] = path[:end]
+                    self._assume()
 
     def dos(self, path: str) -> str:
         """Return *path* with its drive letter if that is known or assumed, or unchanged."""
@@ -123,24 +127,25 @@ class Paths:
             drive = self._drives.get(path[: at + 1].casefold())
             if drive is not None:
                 return drive + path[at + 1 :]
-        assumed = self._assumed()
+        assumed = self._assumed
         return assumed[1] + path[len(assumed[0]) :] if assumed and _lies_on(path, assumed[0]) else path
 
     def assumed_for(self, paths: Iterable[str | None]) -> str | None:
         r"""Return what `dos` assumes for one of *paths*, such as ``C:=\Device\HarddiskVolume3``; None for none."""
-        assumed = self._assumed()
+        assumed = self._assumed
         if assumed is None or not any(path and _lies_on(path, assumed[0]) for path in paths):
             return None
         return f"{assumed[1][:2]}={self._of_windows[assumed[0]]}"
 
-    def _assumed(self) -> tuple[str, str] | None:
-        """Return the volume, in lower case, and the drive that it is assumed to be."""
-        if len(self._of_windows) != 1:
-            return None
-        (volume,) = self._of_windows
-        drive = self._drives.get(_SYSTEM_ROOT, _USUAL)[:3].upper()
-        taken = (dos for device, dos in self._drives.items() if device != _SYSTEM_ROOT)
-        return None if volume in self._drives or any(dos.upper() == drive for dos in taken) else (volume, drive)
+    def _assume(self) -> None:
+        """Find out what is to be assumed, after anything that it rests on has changed."""
+        self._assumed = None
+        if len(self._of_windows) == 1:
+            (volume,) = self._of_windows
+            drive = self._drives.get(_SYSTEM_ROOT, _USUAL)[:3].upper()
+            taken = (dos for device, dos in self._drives.items() if device != _SYSTEM_ROOT)
+            if volume not in self._drives and not any(dos.upper() == drive for dos in taken):
+                self._assumed = volume, drive
 
 
 def _lies_on(path: str, volume: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Final
 
@@ -29,12 +30,14 @@ def process_guid(machine: str, started: int, pid: int) -> str:
     >>> process_guid("HOST1", 133_702_128_152_535_104, 7608)
     '4f213bb6-b0cf-66dc-8e3e-e04000001db8'
     """
-    first = int.from_bytes(
-        blake2b(machine.lower().encode("utf-8", "surrogatepass"), digest_size=4).digest(), "big"
-    )
     seconds = max(started - UNIX_EPOCH, 0) // TICKS_PER_SECOND & 0xFFFF_FFFF
     rest = f"{started & 0xFFFF_FFFF:08x}{pid:08x}"
-    return f"{first:08x}-{seconds & 0xFFFF:04x}-{seconds >> 16:04x}-{rest[:4]}-{rest[4:]}"
+    return f"{_machine_id(machine)}-{seconds & 0xFFFF:04x}-{seconds >> 16:04x}-{rest[:4]}-{rest[4:]}"
+
+
+@lru_cache(maxsize=64)
+def _machine_id(machine: str) -> str:
+    return blake2b(machine.lower().encode("utf-8", "surrogatepass"), digest_size=4).hexdigest()
 
 
 def describe(

@@ -5,6 +5,7 @@ The events of each block are put in order of their processes, so that those of o
 
 from __future__ import annotations
 
+from array import array
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
@@ -86,7 +87,7 @@ class ImageIndex:
         """Return at most so many events of *pid*, in time order, from number *first* on."""
         found = _Found(*(column[first : first + most] for column in self._find(pid)))
         columns = self._columns(pid, found) if self._clock is not None and len(found.at) else None
-        return Part(first, found.time.tolist(), found.at.tolist(), columns)
+        return Part(first, array("q", found.time.tobytes()), array("q", found.at.tobytes()), columns)
 
     def _group(self, block: Block) -> _Group:
         """Put the events of *block* in order of their processes; those that are not known come last."""
