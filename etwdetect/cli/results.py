@@ -21,13 +21,11 @@ from etwdetect.core.errors import EtwDetectError
 from etwdetect.results.clock import Clock
 from etwdetect.results.errors import OutputError
 from etwdetect.results.filters import SeverityFilter
-from etwdetect.results.fold import SECOND, Folder
 from etwdetect.results.formats import needs_a_file, takes_live_results
 from etwdetect.results.privacy import Privacy
 from etwdetect.results.processors import Processor, ProcessorChain
 from etwdetect.results.record import to_json
 from etwdetect.results.rotation import MEBIBYTE, GrowingFile, Rotation
-from etwdetect.results.sigma.fields import lacking
 from etwdetect.results.sinks import WAIT
 from etwdetect.results.sinks.errors import SinkError
 from etwdetect.results.whole_file import WholeFile
@@ -72,9 +70,13 @@ class Choices:
 
     def processors(self, sigma: SigmaMatcher | None, severe: SeverityFilter) -> list[Processor]:
         """Return the processors between the filter and the output, in their order."""
-        folder = None if self.fold is None else Folder(round(self.fold * SECOND))
-        privacy = None if self.privacy.hides_nothing else self.privacy
-        return [each for each in (sigma, severe, folder, privacy) if each is not None]
+        processors: list[Processor | None] = [sigma, severe]
+        if self.fold is not None:
+            from etwdetect.results.fold import SECOND, Folder  # noqa: PLC0415 (lazy import: fast start-up)
+
+            processors.append(Folder(round(self.fold * SECOND)))
+        processors.append(None if self.privacy.hides_nothing else self.privacy)
+        return [each for each in processors if each is not None]
 
     @property
     def privacy(self) -> Privacy:
@@ -178,6 +180,8 @@ class Results:
         *functions* and *modules* say whether there are images to read functions from, and image events.
         """
         if self._sigma:
+            from etwdetect.results.sigma.fields import lacking  # noqa: PLC0415 (lazy import: fast start-up)
+
             print_risks(self._sigma, lacking(sources, functions=functions, modules=modules))
 
     def show(self, detection: Detection) -> None:

@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING
 import click
 
 from etwdetect.cli import note, say
-from etwdetect.results.sigma import NoRuleLoadedError, load_rules
-from etwdetect.results.sigma.matcher import SigmaMatcher
 from etwdetect.results.wording import printable
 
 if TYPE_CHECKING:
@@ -16,6 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from etwdetect.enrich.detection import Detection
+    from etwdetect.results.sigma.matcher import SigmaMatcher
 
 
 def sigma_matcher(paths: Sequence[Path], min_level: str | None, *, raises: bool) -> SigmaMatcher | None:
@@ -27,6 +26,9 @@ def sigma_matcher(paths: Sequence[Path], min_level: str | None, *, raises: bool)
     """
     if not paths:
         return None
+    from etwdetect.results.sigma import NoRuleLoadedError, load_rules  # noqa: PLC0415 (lazy import: fast start-up)
+    from etwdetect.results.sigma.matcher import SigmaMatcher  # noqa: PLC0415
+
     try:
         rules = load_rules(paths, min_level)
     except NoRuleLoadedError as error:
