@@ -309,7 +309,7 @@ class Enricher:
 
     def _notice_images(self, process: TrackedProcess, pid: int) -> None:
         """Look at the paths of the first images of a process: one is Windows' own ntdll.dll."""
-        first = islice(process.modules.paths(), _FIRST_IMAGES) if process.modules else ()
+        first = islice(process.modules.changed_paths(), _FIRST_IMAGES) if process.modules else ()
         coming = (event.image for event in islice(self._images.coming.of(pid), _FIRST_IMAGES))
         for path in (*first, *coming):
             self._paths.notice(path)

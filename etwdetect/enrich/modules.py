@@ -53,7 +53,7 @@ class ModuleMap:
     *listed* is the time of the latest listing of all its images, *cut* says whether there were too many to keep.
     """
 
-    __slots__ = ("_bases", "_ends", "_kept", "_modules", "_read", "cut", "listed")
+    __slots__ = ("_bases", "_changed", "_ends", "_kept", "_modules", "_read", "cut", "listed")
 
     def __init__(self) -> None:
         self._bases: list[int] = []
@@ -64,6 +64,8 @@ class ModuleMap:
         self._read: Callable[[int], ImageLoad | ImageUnload] | None = None
         self._kept: list[Module] = []
         """Those unmapped during the grace period of a thread that started outside any image."""
+        self._changed = False
+        """Whether images were mapped or unmapped since `changed_paths` was asked."""
         self.listed: int | None = None
         self.cut = False
 
@@ -75,8 +77,15 @@ class ModuleMap:
         """Yield the paths of the images mapped now, the one mapped first first."""
         return (self._module(base).path for base in self._modules)
 
+    def changed_paths(self) -> Iterator[str | None]:
+        """Yield the same if any image was mapped or unmapped since this was asked the last time."""
+        if self._changed:
+            self._changed = False
+            yield from self.paths()
+
     def load(self, event: ImageLoad) -> bool:
         """Take the mapping of an image, or the listing of a mapped one; return whether it lies over another."""
+        self._changed = True
         if event.rundown:
             self.listed = event.time
         module = module_of(event)
@@ -102,6 +111,7 @@ class ModuleMap:
         change = images.change(self._bases, self._ends, MOST_OF_ONE)
         if change is None:
             return False
+        self._changed = True
         if images.first_unload is not None:
             self._kept.clear()
         self.listed = images.listed or self.listed
@@ -121,6 +131,7 @@ class ModuleMap:
             self._kept.clear()
         if event.base not in self._modules:
             return False
+        self._changed = True
         if keep and len(self._kept) < MOST_OF_ONE:
             self._kept.append(self._module(event.base))
         del self._modules[event.base]

@@ -65,8 +65,10 @@ def test_what_many_events_change_at_once_is_what_they_change_one_by_one(before, 
 
 def test_images_that_lie_apart_are_taken_at_once():
     found = after(load(0x1000), load(0x9000))
+    assert len(list(found.changed_paths())) == 2
     events = [load(0x3000, time=2), unload(0x1000), load(0x5000, time=3, rundown=True)]
     assert found.take(in_columns(events))
+    assert len(list(found.changed_paths())) == 3
     assert [path_at(found, address) for address in (0x1000, 0x3000, 0x5000, 0x9000)] == [None, *["a.dll"] * 3]
     assert found.listed == 3
 

@@ -47,6 +47,17 @@ def test_what_was_never_mapped_can_be_unmapped():
     assert path_at(after(unload(0x5000), load(0x1000)), 0x1000) == "a.dll"
 
 
+@pytest.mark.parametrize("event", [load(0x3000, path="b"), load(0x1000, path="b"), unload(0x1000)])
+def test_paths_are_told_again_only_where_images_changed(event):
+    found = after(load(0x1000, path="a"), load(0x5000, path="c"))
+    assert list(found.changed_paths()) == ["a", "c"]
+    assert list(found.changed_paths()) == []
+    found.unload(unload(0x9000))
+    assert list(found.changed_paths()) == []
+    (found.load if isinstance(event, ImageLoad) else found.unload)(event)
+    assert list(found.changed_paths()) == list(found.paths()) != []
+
+
 def test_an_image_over_another_takes_its_place():
     """That the first was unmapped was not told."""
     found = after(load(0x1000, 0x3000, "old"), load(0x5000, path="far"), load(0x2000, 0x1000, "new"))
