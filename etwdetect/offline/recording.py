@@ -104,7 +104,7 @@ class RecordingScan:
         if selection is not None:
             self.rule = RemoteThreadRule(self._bound)
             for rows in columns.blocks():
-                for row in rows[selection.selects(rows)].tolist():
+                for row in rows[selection.processes(rows)].tolist():
                     self._enricher.prescan(columns.event(row))
             yield from self._detections(self._chosen(columns, selection))
 

@@ -125,23 +125,22 @@ class Selection:
             self._chosen = _ids({*asked, *images}).astype(np.uint32)
         return True
 
-    def selects(self, rows: Rows) -> Flags:
-        """Return which of *rows*, beside threads, the enrichment must see."""
-        code = rows["code"]
-        is_process = np.isin(code, PROCESS_CODES)
+    def processes(self, rows: Rows) -> Flags:
+        """Return which of *rows* are events of processes that the enrichment must see."""
+        chosen: Flags = np.isin(rows["code"], PROCESS_CODES)
         if self._chosen is not None:
-            is_process &= np.isin(rows["pid"], self._chosen)
-        chosen: Flags = is_process | (code == OTHER)
+            chosen &= np.isin(rows["pid"], self._chosen)
         return chosen
 
     def shows(self, rows: Rows) -> Flags:
         """Return which of *rows*, the next ones in order, the enrichment must see: with threads that tell keys."""
-        shown, keyed = self.selects(rows), rows["has_key"]
+        processes, keyed = self.processes(rows), rows["has_key"]
+        shown: Flags = processes | (rows["code"] == OTHER)
         if self._chosen is None:
             shown |= keyed
             return shown
         keyed = keyed & np.isin(rows["creator_pid"], self._chosen)
-        shown[_tell_keys(rows, keyed, shown & (rows["code"] != OTHER))] = True
+        shown[_tell_keys(rows, keyed, processes)] = True
         return shown
 
 

@@ -271,6 +271,27 @@ def test_another_start_key_takes_the_name_from_a_creator_read_in_columns():
     assert [each.creator_key for each in events if isinstance(each, ThreadStart)] == [5, 5, 0]
 
 
+@pytest.mark.parametrize("letters", ["CD", "DC"])
+def test_of_drives_that_contradict_the_last_of_the_file_counts_before_any_is_told(letters):
+    file = BytesIO()
+    with TraceWriter(file, TraceOptions(START)) as writer:
+
+        def write(provider, opcode, version, time, **values):
+            layout = system_trace.EVENTS[provider][opcode].layouts[version]
+            writer.write(RawEvent(provider, 0, version, opcode, time, 8, 9, 8, layout.pack(8, values)))
+
+        write(IMAGE, 10, 2, START, ProcessId=12, ImageBase=LIBRARY, ImageSize=0x10000, ImageName=NAMES[1])
+        write(THREAD, 1, 3, START + 1, ProcessId=12, TThreadId=7, Win32StartAddr=LIBRARY)
+        late = START + 60 * 10**7
+        for place, letter in enumerate(letters):
+            write(SYSTEM_CONFIG_EX, 35, 0, late - place, NtPath=f"{VOLUME}3\\", DosPath=f"{letter}:\\")
+    (in_columns, was_in_columns), (by_events, _) = (told(file.getvalue(), 16_384, least) for least in (0, 1 << 30))
+    assert was_in_columns
+    assert in_columns == by_events
+    (detection,) = by_events[0]
+    assert detection.start.module == (r"C:\Windows\notepad.exe" if letters == "CD" else NAMES[1])
+
+
 def test_threads_that_tell_a_known_start_key_are_not_shown_to_the_enrichment():
     keys, shown = (5, 5, 5, 6, 6, None, 6, 0, 0), []
     with pytest.MonkeyPatch.context() as patch:
