@@ -50,7 +50,10 @@ def quiet_option() -> click.Option:
 
 
 def prepare() -> None:
-    """Open the standard streams that are closed, have all of them take any text, and forget a --quiet before."""
+    """Open the standard streams that are closed, have all of them take any text, and forget a --quiet before.
+
+    What is read by other programs is UTF-8: on Windows, Python would write it in the system's code page.
+    """
     _Notes.on = True
     # numpy's BLAS, which is not used here, would start threads with large buffers, and ends the process where it
     # gets no memory for them.
@@ -66,7 +69,8 @@ def prepare() -> None:
     for stream in (sys.stdout, sys.stderr):
         # Names from a trace may have characters that the terminal's encoding lacks.
         if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")
+            is_chosen = stream.isatty() or "PYTHONIOENCODING" in os.environ
+            stream.reconfigure(encoding=None if is_chosen else "utf-8", errors="backslashreplace")
 
 
 @contextlib.contextmanager
