@@ -253,8 +253,13 @@ class _Worker:
 
     def _sent(self) -> bytes | None:
         """Return the next message of the process, None where it ended."""
+        from multiprocessing.connection import wait  # noqa: PLC0415
+
+        # On Windows the pipe of a process that dies as it starts does not end: this one has the other end, too.
         with contextlib.suppress(EOFError, OSError):
-            return self._results.recv_bytes()
+            wait((self._results, self._process.sentinel))
+            if self._results.poll():
+                return self._results.recv_bytes()
         return None
 
     def begin_end(self) -> None:
