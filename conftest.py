@@ -31,7 +31,10 @@ _OF_EXTRAS: Final = {
             "tests/sources/eventdata/test_files.py",
         ),
     ),
-    "symbols": ("purepdb", ("etwdetect/enrich/symbols.py", "tests/enrich/test_symbols.py")),
+    "symbols": (
+        "purepdb",
+        ("etwdetect/enrich/symbols.py", "tests/enrich/test_symbols.py", "tests/cli/test_symbols.py"),
+    ),
 }
 """By extra: a package of it, and what can't even be imported without. Extras of the group "test" need no place."""
 

@@ -1,4 +1,8 @@
-"""Runs the command line in processes forked from one that has imported it, which is most of what a start takes."""
+"""Runs the command line without a start of Python, which is most of what it takes.
+
+It runs in processes forked from one that has imported it; on Windows, where there is no fork, in the process of
+the tests, which has its standard streams and folder as long.
+"""
 
 import contextlib
 import io
@@ -6,6 +10,7 @@ import multiprocessing
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,7 +21,6 @@ from etwdetect.cli import COMMANDS, main
 ENTRY = etwdetect.__main__.__file__
 
 POSSIBLE = "forkserver" in multiprocessing.get_all_start_methods()
-"""Not on Windows."""
 
 
 def _context():
@@ -39,9 +43,13 @@ def run(arguments, timeout, cwd=None, **options):
 
     One with *options* of subprocess.run has a Python of its own.
     """
-    if options or not POSSIBLE or _of_python(os.environ) != AT_START:
+    if options or _of_python(os.environ) != AT_START:
         command = [sys.executable, "-m", "etwdetect", *arguments]
         return subprocess.run(command, capture_output=True, check=False, timeout=timeout, cwd=cwd, **options)
+    return _run_forked(arguments, timeout, cwd) if POSSIBLE else _run_here(arguments, cwd)
+
+
+def _run_forked(arguments, timeout, cwd):
     with contextlib.ExitStack() as stack:
         ends = [CONTEXT.Pipe(duplex=False) for _ in range(2)]
         for each in (*ends[0], *ends[1]):
@@ -65,6 +73,31 @@ def run(arguments, timeout, cwd=None, **options):
         return done
 
 
+def _run_here(arguments, cwd):
+    kept = [os.dup(number) for number in range(3)]
+    streams, argv, environment, folder = (
+        (sys.stdin, sys.stdout, sys.stderr),
+        sys.argv,
+        dict(os.environ),
+        Path.cwd(),
+    )
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        try:
+            status = _as_a_command(arguments, cwd or folder, out.fileno(), err.fileno())
+        finally:
+            for each, number in zip(kept, range(3), strict=True):
+                os.dup2(each, number)
+                os.close(each)
+            sys.stdin, sys.stdout, sys.stderr = streams
+            sys.argv = argv
+            os.environ.clear()
+            os.environ.update(environment)
+            os.chdir(folder)
+        out.seek(0)
+        err.seek(0)
+        return subprocess.CompletedProcess(arguments, status, out.read(), err.read())
+
+
 def _read(connection):
     with io.FileIO(connection.fileno(), closefd=False) as file:
         return file.readall()
@@ -72,15 +105,24 @@ def _read(connection):
 
 def _run(arguments, folder, environment, out, err):
     """Become the process that `python -m etwdetect` is."""
-    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    for end, number in ((out, 1), (err, 2)):
-        os.dup2(end.fileno(), number)
-        end.close()
-    sys.stdin, sys.stdout = os.fdopen(0, closefd=False), os.fdopen(1, "w", closefd=False)
-    sys.stderr = os.fdopen(2, "w", 1, errors="backslashreplace", closefd=False)
     os.environ.clear()
     os.environ.update(environment)
     time.tzset()
+    sys.exit(_as_a_command(arguments, folder, out.fileno(), err.fileno()))
+
+
+def _as_a_command(arguments, folder, out, err):
+    """Run the command line in *folder*; its standard streams are nothing, and the files *out* and *err*."""
+    null = os.open(os.devnull, os.O_RDONLY)
+    for end, number in ((null, 0), (out, 1), (err, 2)):
+        os.dup2(end, number)
+    os.close(null)
+    sys.stdin, sys.stdout = os.fdopen(0, closefd=False), os.fdopen(1, "w", closefd=False)
+    sys.stderr = os.fdopen(2, "w", 1, errors="backslashreplace", closefd=False)
     os.chdir(folder)
     sys.argv = [ENTRY, *arguments]
-    sys.exit(main())
+    try:
+        return main()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()

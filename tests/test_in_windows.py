@@ -7,11 +7,19 @@ import pytest
 from tests.windows_cpython import run_pytest
 
 TESTS = Path(__file__).parent
-FOLDERS = ("comparison", "core", "enrich", "kdetector", "live", "offline", "results", "sources")
+FOLDERS = (
+    *("cli", "comparison", "core", "driver", "enrich", "kdetector", "live", "offline", "results", "sources"),
+    "windows",
+)
+PARTS = {
+    "tests": sorted({*TESTS.glob("test_*.py")} - {Path(__file__)}),
+    **{folder: [TESTS / folder] for folder in FOLDERS},
+    "parity_tests": [TESTS.parent / "parity_tests" / "tests"],
+}
 """Those in which all tests are known to hold there."""
 
 
-@pytest.mark.parametrize("folder", FOLDERS)
-def test_they_pass_in_windows_cpython(lab, note, folder):
-    summary = run_pytest(lab, TESTS / folder, "--only-python", "-m", "not slow")
-    note(f"in Windows CPython, tests/{folder}: {summary}")
+@pytest.mark.parametrize("part", PARTS)
+def test_they_pass_in_windows_cpython(lab, note, part):
+    summary = run_pytest(lab, *PARTS[part], options=("--only-python", "-m", "not slow"))
+    note(f"in Windows CPython, {part}: {summary}")

@@ -1,6 +1,7 @@
 """Tests that run with pytest in Windows CPython, in the lab, each file or folder in a process of its own."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from tools.windows_lab import Lab
@@ -26,12 +27,12 @@ def run_tests(lab: Lab, module: Path, simetw: str | None = None) -> None:
     assert re.fullmatch(r"\d+ passed", summary), f"some tests did not run: {summary}"
 
 
-def run_pytest(lab: Lab, path: Path, *options: str, env: dict[str, str] | None = None) -> str:
-    """Run pytest on *path*, where all must pass or be skipped; return how many that were, in pytest's words."""
+def run_pytest(lab: Lab, *paths: Path, options: Sequence[str] = (), env: dict[str, str] | None = None) -> str:
+    """Run pytest on *paths*, where all must pass or be skipped; return how many that were, in pytest's words."""
     # Among the old files of pytest on Linux, which it would remove, are links and sockets: in Wine that fails.
     temporary = lab.root / "tmp"
     temporary.mkdir(exist_ok=True)
     env = {"PYTEST_DEBUG_TEMPROOT": windows_path(temporary)} | (env or {})
-    ran = lab.run_python(*PYTEST, *options, windows_path(path), timeout=1800, env=env)
+    ran = lab.run_python(*PYTEST, *options, *map(windows_path, paths), timeout=1800, env=env)
     assert ran.returncode == 0, ran.stdout + ran.stderr
     return re.findall(r"^(\d+ passed.*) in ", ran.stdout, re.MULTILINE)[-1]

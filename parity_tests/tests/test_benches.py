@@ -25,6 +25,7 @@ from parity_tests.scenario import KINDS
 from parity_tests.simulators import build
 from parity_tests.simulators.simkernel import Kind, SimEvent
 from parity_tests.timeline import expand
+from tests.conftest import needs_numpy
 from tests.shipped_scenarios import SCENARIOS
 from tests.traces_by_writer import START
 from tests.traces_by_writer import write_trace as write_events
@@ -52,6 +53,7 @@ def test_the_model_bench_delivers_a_burst_out_of_order():
     assert early(sorted(events, key=order_of)) == 0
 
 
+@needs_numpy
 def test_the_file_bench_writes_a_burst_out_of_order():
     file = io.BytesIO()
     write_trace(file, BURST, 16)

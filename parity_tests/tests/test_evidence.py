@@ -57,7 +57,7 @@ def write(scenario, tmp_path):
                     result = Result(scenario.name, "vm", 0.5, complaints=("could not be performed: no",))
                 else:
                     result = evaluate(scenario, "vm", each, 0.5)
-                    (evidence.recordings / "a-thread.jsonl").write_text("{}\n")
+                    (evidence.recordings / "a-thread.jsonl").write_bytes(b"{}\n")
                 evidence.add(scenario, result, each)
         return path
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from etwdetect.core.events import ImageLoad, ProcessRundown, ProcessStart, ProcessStop
+from tests.conftest import needs_a_full_disk
 from tests.traces_by_writer import START, attack, write_trace
 
 ROOT = Path(__file__).parents[2]
@@ -169,7 +170,7 @@ def test_a_hostile_name_is_harmless_in_an_explanation(etwdetect, tmp_path):
     assert "\\x1b[2J\\u202e\\n<script>\\ud800.dll" in done.out
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+@needs_a_full_disk
 def test_a_full_disk_under_the_explanations_is_an_error():
     with Path("/dev/full").open("w") as full:
         command = [sys.executable, "-m", "etwdetect", "explain", SAMPLE]

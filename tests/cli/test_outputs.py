@@ -154,15 +154,13 @@ def test_a_full_disk_leaves_the_old_file_or_none(tmp_path, trace, written, name,
     is_old_or_valid(name, path, before)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="making a link needs a right there")
 @pytest.mark.parametrize("name", ["text", "report", "jsonl"])
 def test_an_input_in_a_directory_is_never_written_over(etwdetect, tmp_path, name):
     (tmp_path / "in").mkdir()
     kept = write_trace(tmp_path / "kept.bin", attack())
     before = kept.read_bytes()
-    try:
-        (tmp_path / "in" / "a.etl").symlink_to(kept)
-    except OSError:
-        pytest.skip("making a link needs a right here")
+    (tmp_path / "in" / "a.etl").symlink_to(kept)
     done = etwdetect(*command(name, tmp_path / "in", kept)[3:])
     assert done.status == 2
     assert "is one of the inputs" in done.err

@@ -1,9 +1,7 @@
 import re
 from pathlib import Path
 
-import pytest
-
-from tests.conftest import needs_numpy
+from tests.conftest import needs_a_full_disk, needs_numpy
 from tests.traces_by_writer import SECOND, START, attack, write_trace
 
 ROOT = Path(__file__).parents[2]
@@ -66,7 +64,7 @@ def test_an_input_is_never_written_over(etwdetect, tmp_path):
     assert path.read_bytes() == before
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+@needs_a_full_disk
 def test_a_page_that_cannot_be_written_is_an_error(etwdetect):
     done = etwdetect("report", SAMPLE, "-o", "/dev/full")
     assert done.status == 1

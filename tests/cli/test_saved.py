@@ -165,7 +165,8 @@ def test_gz_and_zip_around_saved_json_are_opened(etwdetect, saved, lines, tmp_pa
         archive.writestr("other.json", '{"no": "record"}')
     assert etwdetect("scan", tmp_path / "a.json.gz", "--format", "json").out.splitlines() == lines
     done = etwdetect("scan", tmp_path / "a.zip", "--format", "json")
-    of_trace = [line.replace(str(SAMPLE), f"{tmp_path / 'a.zip'}!inner/trace.etl") for line in lines]
+    before, after = (json.dumps(str(each)) for each in (SAMPLE, f"{tmp_path / 'a.zip'}!inner/trace.etl"))
+    of_trace = [line.replace(before, after) for line in lines]
     assert (done.status, done.out.splitlines()) == (0, [*of_trace, *lines])
     assert "a.zip!inner/saved.json: 2 saved remote threads" in done.err
 

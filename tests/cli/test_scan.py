@@ -21,7 +21,7 @@ from etwdetect.results.formats import FORMATS, needs_a_file
 from etwdetect.results.record import from_json, to_json
 from etwdetect.sources.decode.encode import encode
 from etwdetect.sources.etl.writer import SYSTEM64, TraceOptions, TraceWriter
-from tests.conftest import needs_numpy
+from tests.conftest import needs_a_full_disk, needs_numpy
 from tests.traces_by_writer import SECOND, START, attack, program_start, write_trace
 
 ROOT = Path(__file__).parents[2]
@@ -384,7 +384,8 @@ def read_so_far(process, path):
 
 
 @pytest.mark.skipif(
-    not Path("/proc/self/fdinfo").is_dir(), reason="this system does not tell what a process reads"
+    sys.platform == "win32" or not Path("/proc/self/fdinfo").is_dir(),
+    reason="this system does not tell what a process reads",
 )
 def test_an_interrupted_scan_prints_what_it_read_so_far(tmp_path):
     path = write_trace(tmp_path / "long.etl", attack(), buffer_size=4096)
@@ -411,7 +412,7 @@ def test_an_interruption_before_the_reading_is_said(monkeypatch, capsys):
     assert capsys.readouterr() == ("", "\netwdetect: interrupted\n")  # the terminal has ^C in that line
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+@needs_a_full_disk
 def test_a_full_disk_under_the_result_is_an_error():
     with Path("/dev/full").open("w") as full:
         command = [sys.executable, "-m", "etwdetect", "scan", SAMPLE]
@@ -422,7 +423,7 @@ def test_a_full_disk_under_the_result_is_an_error():
     assert "Exception ignored" not in done.stderr
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+@needs_a_full_disk
 @pytest.mark.parametrize("form", sorted(form for form in FORMATS if not needs_a_file(form)))
 def test_an_output_file_that_cannot_be_written_is_an_error_in_every_format(etwdetect, form):
     done = etwdetect("scan", SAMPLE, "--format", form, "--output", "/dev/full")

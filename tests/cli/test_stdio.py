@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import needs_a_full_disk
+
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="runs a shell")
 
 ROOT = Path(__file__).parents[2]
@@ -17,8 +19,6 @@ PRINTING = ["--help", "--version", "scan --help", "scan SAMPLE", "scan SAMPLE --
 """Commands that print on standard output."""
 
 SCENARIO = ROOT / "parity_tests" / "scenarios" / "the-five-example-lines.toml"
-
-needs_a_full_disk = pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
 
 
 @pytest.fixture(params=["buffered", "unbuffered"])

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import zipfile
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ SAMPLE = Path(__file__).parents[2] / "samples" / "windbg-attach.etl"
 REAL = Path(__file__).resolve().parents[3] / "shared" / "sysmon"
 EVTX = sorted(REAL.glob("*.evtx"))
 
+needs_evtx = pytest.mark.skipif(find_spec("evtx") is None, reason="needs the extra etwdetect[evtx]")
 real = pytest.mark.skipif(not EVTX, reason="the real recordings are not in ../shared/sysmon")
 
 
@@ -181,6 +183,7 @@ EXACT = {
 
 
 @real
+@needs_evtx
 @pytest.mark.parametrize("name", EXACT)
 def test_real_recordings_have_these_threads(etwdetect, name):
     done = etwdetect("scan", REAL / name, "--format", "json")
@@ -252,8 +255,8 @@ def test_real_events_come_out_of_the_sysmon_format_without_a_change_of_value(etw
 
 
 @real
+@needs_evtx
 def test_mutations_of_an_event_log_give_what_is_left_and_no_other_error():
-    pytest.importorskip("evtx")
     chance = random.Random(1)
     for path in EVTX:
         whole = path.read_bytes()
@@ -269,9 +272,9 @@ def test_mutations_of_an_event_log_give_what_is_left_and_no_other_error():
 
 
 @real
+@needs_evtx
 def test_a_file_is_read_by_its_path_as_its_bytes_are(tmp_path):
     """The package evtx reads a whole file by itself; where that fails, it is read in parts, from there on."""
-    pytest.importorskip("evtx")
     chance = random.Random(2)
     path = tmp_path / "mutated.evtx"
     whole = next(path for path in EVTX if "Reflective" in path.name).read_bytes()
@@ -288,6 +291,7 @@ def test_a_file_is_read_by_its_path_as_its_bytes_are(tmp_path):
 
 
 @real
+@needs_evtx
 def test_a_damaged_chunk_costs_no_other_one(etwdetect, tmp_path):
     data = next(path for path in EVTX if "Reflective" in path.name).read_bytes()
     chunk = data[4096:]
