@@ -206,14 +206,14 @@ class Inputs:
                     source = SavedSource(stack.enter_context(found.open()))
             yield source
 
-    def leave_out_rest(self) -> None:
-        """Say that the inputs which were not begun are not read, as the user interrupted the reading."""
+    def end(self, *, early: bool) -> None:
+        """Say what is not read because the user ended the reading; *early* says that an input was not finished."""
         names = (*(traces[0].name for traces in self._groups), *(each.name for each in self._records))
         rest = names[self._begun :]
-        why = "interrupted before it was read"
-        self.unread += [Unread(printable(each), printable(f"{each}: {why}"), NOT_READ) for each in rest]
-        if rest:
-            say(f"interrupted: {len(rest):,} of {len(self):,} inputs were not read")
+        whys = (printable(f"{name}: interrupted before it was read") for name in rest)
+        self.unread += [Unread(printable(name), why, NOT_READ) for name, why in zip(rest, whys, strict=True)]
+        if rest or early:
+            say("interrupted" + (f": {len(rest):,} of {len(self):,} inputs were not read" if rest else ""))
             self.statuses.append(Status.INCOMPLETE)
 
     def _find(self, paths: Sequence[Path], *, saved: bool) -> Iterator[Found]:
@@ -260,6 +260,7 @@ def consume(inputs: Inputs, consumer: Consumer, *, judges: bool = True) -> None:
     within one. *judges* says whether the command looks for remote threads.
     """
     tally = Tally(judges=judges, verbose=inputs.verbose)
+    early = False
     try:
         with closing(inputs.opened()) as sources:
             for source in sources:
@@ -267,10 +268,9 @@ def consume(inputs: Inputs, consumer: Consumer, *, judges: bool = True) -> None:
     except KeyboardInterrupt:
         if inputs.interrupted:
             raise
-        inputs.interrupted = True
-        inputs.statuses.append(Status.INCOMPLETE)
+        inputs.interrupted = early = True
     if inputs.interrupted:
-        inputs.leave_out_rest()
+        inputs.end(early=early)
     summed_up = tally.closing(inputs.unread)
     if summed_up is not None:
         note(summed_up)

@@ -84,20 +84,21 @@ def test_what_was_lost_is_told_and_nothing_of_what_was_not(etwdetect, tmp_path, 
 
 
 class Interrupting:
-    """Reads its inputs, and is interrupted at the second one, *when* it reads it or has read it."""
+    """Reads its inputs, and is interrupted at the one with a *number*, *when* it reads it or has read it."""
 
-    def __init__(self, when):
+    def __init__(self, when, number):
         self.when = when
+        self.number = number
         self.taken = 0
 
     def take(self, source):
         self.taken += 1
         for _ in source.detections():
-            if self.when == "within" and self.taken == 2:
+            if self.when == "within" and self.taken == self.number:
                 signal.raise_signal(signal.SIGINT)
 
     def close(self, source, failure):  # noqa: ARG002
-        if self.when == "between" and self.taken == 2:
+        if self.when == "between" and self.taken == self.number:
             signal.raise_signal(signal.SIGINT)
 
 
@@ -105,16 +106,24 @@ class Interrupting:
 def test_an_interruption_tells_how_many_inputs_were_not_read(tmp_path, capsys, when):
     for number in range(5):
         write_trace(tmp_path / f"{number}.etl", attack())
-    inputs, reader = Inputs([tmp_path]), Interrupting(when)
+    inputs, reader = Inputs([tmp_path]), Interrupting(when, 2)
     consume(inputs, reader)
     told = capsys.readouterr().err
     assert reader.taken == 2
-    assert "interrupted: 3 of 5 inputs were not read\n" in told
+    assert "etwdetect: interrupted: 3 of 5 inputs were not read\n" in told
     assert ", 3 not read\n" in told
     assert [each.why for each in inputs.unread] == [
         f"{tmp_path / name}: interrupted before it was read" for name in ("2.etl", "3.etl", "4.etl")
     ]
     assert Status.INCOMPLETE in inputs.statuses
+
+
+def test_an_interruption_behind_the_last_input_is_told_too(tmp_path, capsys):
+    write_trace(tmp_path / "0.etl", attack())
+    inputs = Inputs([tmp_path])
+    consume(inputs, Interrupting("between", 1))
+    assert capsys.readouterr().err == "etwdetect: interrupted\n"
+    assert (inputs.unread, inputs.statuses) == ([], [Status.INCOMPLETE])
 
 
 def test_a_second_interruption_ends_the_command(tmp_path, monkeypatch):
@@ -128,4 +137,4 @@ def test_a_second_interruption_ends_the_command(tmp_path, monkeypatch):
 
     monkeypatch.setattr(inputs, "opened", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        consume(inputs, Interrupting("within"))
+        consume(inputs, Interrupting("within", 1))
