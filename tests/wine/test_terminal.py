@@ -1,4 +1,4 @@
-"""`etwdetect driver watch` in a terminal, ended with Ctrl+C, as a person does it."""
+"""Commands in a terminal, ended with Ctrl+C, as a person does it."""
 
 import os
 import pty
@@ -7,6 +7,7 @@ import threading
 
 import pytest
 
+from tests.cli.test_jobs import write_trace
 from tools.windows_lab.wine import windows_path
 
 LINE = r"[\d:]{8}\.\d{3}: Remote Thread from PID: \d+ TID: \d+ -> PID: 3000 TID: 7"
@@ -67,3 +68,16 @@ def test_ctrl_c_while_it_waits_for_the_driver(watching, driver, terminal):
     assert watching.stderr.readline().rstrip() == b"etwdetect: KDetector stops; waiting for it to start again"
     os.write(terminal[0], CTRL_C)
     assert finish(watching) == (0, [], ["etwdetect: KDetector: 1 remote thread, 0 more were lost"])
+
+
+def test_ctrl_c_ends_several_scans_with_their_sum(lab, terminal, tmp_path):
+    for number in range(6):
+        write_trace(tmp_path / f"{number}.etl", number, noise=30_000)
+    scan = ("-m", "etwdetect", "scan", "--jobs", "2", windows_path(tmp_path))
+    with lab.start_python(*scan, terminal=terminal[1]) as process:
+        assert b"Remote Thread from PID" in process.stdout.readline()
+        os.write(terminal[0], CTRL_C)
+        status, _, errors = finish(process)
+    assert status == 3
+    assert not any("Traceback" in line or "KeyboardInterrupt" in line for line in errors)
+    assert re.search(r"interrupted: \d of 6 inputs were not read", "\n".join(errors))
