@@ -17,7 +17,7 @@ import pytest
 
 from etwdetect.cli import main
 from tests.cli.test_report import shown
-from tests.conftest import needs_numpy
+from tests.conftest import needs_evtx, needs_numpy
 from tests.traces_by_writer import attack, write_trace
 
 SAMPLE = (Path(__file__).parents[2] / "samples" / "windbg-attach.etl").read_bytes()
@@ -89,7 +89,7 @@ def make_bad(folder, name):
 
 POSIX = pytest.mark.skipif(sys.platform == "win32", reason="Windows has none, or not for everybody")
 BAD = [
-    *FILES,
+    *(pytest.param(name, marks=needs_evtx if name == "log.etl" else ()) for name in FILES),
     "missing.etl",
     "folder.etl",
     *(pytest.param(name, marks=POSIX) for name in ("dangling.etl", "pipe.etl", "device.etl")),
@@ -133,9 +133,10 @@ def done_well(command, out, err, page):
     return found >= 2 and all(f"good-{number}.etl" in text for number in (1, 2))
 
 
-@needs_numpy
 @pytest.mark.parametrize("place", [0, 1, 2], ids=["first", "middle", "last"])
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize(
+    "command", [pytest.param(each, marks=needs_numpy if each == "parity" else ()) for each in COMMANDS]
+)
 @pytest.mark.parametrize("bad", BAD)
 def test_the_good_inputs_are_done_and_the_bad_one_is_named(request, run, tmp_path, good, bad, command, place):  # noqa: PLR0917 (fixtures)
     if command == "parity":

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import zipfile
 from dataclasses import replace
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -16,13 +15,13 @@ import pytest
 from etwdetect.offline.sysmon import SysmonRecording
 from etwdetect.results.record import from_json, to_json
 from etwdetect.sources.sysmon import RecordingForm
+from tests.conftest import needs_evtx
 from tests.sources.sysmon.events import ACCESS, MUTATIONS, START, THREAD, flat, lines, reader, winlogbeat, xml
 
 SAMPLE = Path(__file__).parents[2] / "samples" / "windbg-attach.etl"
 REAL = Path(__file__).resolve().parents[3] / "shared" / "sysmon"
 EVTX = sorted(REAL.glob("*.evtx"))
 
-needs_evtx = pytest.mark.skipif(find_spec("evtx") is None, reason="needs the extra etwdetect[evtx]")
 real = pytest.mark.skipif(not EVTX, reason="the real recordings are not in ../shared/sysmon")
 
 
