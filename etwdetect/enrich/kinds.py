@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from etwdetect.core.bounded import BoundedMap
 from etwdetect.enrich.fields import FIELDS
 from etwdetect.enrich.kind_rules import PLACEHOLDER, SEVERITIES, KindCondition, KindRule, builtin
 
@@ -77,7 +78,7 @@ class Kinds:
             for condition in rule.when:
                 conditions.setdefault(condition.field, []).append((1 << number, condition))
         self._ruled_out = {field: _RuledOut(of_field) for field, of_field in conditions.items()}
-        self._decisions: dict[int, _Decision] = {}
+        self._decisions: BoundedMap[int, _Decision] = BoundedMap(_MOST_VALUES)
         """By the rules that do not fit, a bit for each."""
 
     def classify(self, detection: Detection) -> Detection:
@@ -105,10 +106,9 @@ class Kinds:
             out |= ruled_out[FIELDS[field](detection)]
         decision = self._decisions.get(out)
         if decision is None:
-            if len(self._decisions) >= _MOST_VALUES:
-                self._decisions.clear()
             fitting = ((rule, None) for number, rule in enumerate(self.rules) if not out >> number & 1)
-            decision = self._decisions[out] = _decided(_outcomes(fitting))
+            decision = _decided(_outcomes(fitting))
+            self._decisions.put(out, decision)
         return decision
 
 
