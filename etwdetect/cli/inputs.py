@@ -80,6 +80,7 @@ class Inputs:
         self._sent: frozenset[Readable] = frozenset()
         """The traces that other processes scan."""
         self._begun = 0
+        """How many inputs were opened, or could not be."""
 
     def files(self) -> list[Path]:
         """Return the files and directories that are read, those of the command line and those found in them."""
@@ -210,8 +211,8 @@ class Inputs:
         """Say what is not read because the user ended the reading; *early* says that an input was not finished."""
         names = (*(traces[0].name for traces in self._groups), *(each.name for each in self._records))
         rest = names[self._begun :]
-        whys = (printable(f"{name}: interrupted before it was read") for name in rest)
-        self.unread += [Unread(printable(name), why, NOT_READ) for name, why in zip(rest, whys, strict=True)]
+        for name in map(printable, rest):
+            self.unread.append(Unread(name, f"{name}: interrupted before it was read", NOT_READ))
         if rest or early:
             say("interrupted" + (f": {len(rest):,} of {len(self):,} inputs were not read" if rest else ""))
             self.statuses.append(Status.INCOMPLETE)
