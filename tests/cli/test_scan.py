@@ -205,7 +205,6 @@ def test_gz_and_zip_around_a_trace_are_opened(etwdetect, tmp_path):
     assert "a.zip!inner/two.etl: 0 remote threads" in done.err
 
 
-@pytest.mark.slow
 def test_a_bomb_is_read_no_further_than_any_trace_would_go(etwdetect, tmp_path):
     packed = tmp_path / "bomb.etl.gz"
     with gzip.open(packed, "wb") as file:

@@ -92,7 +92,6 @@ def test_a_packed_file_that_is_cut_or_changed_gives_what_came_before_and_says_so
             assert "cannot be unpacked any further: " in fault
 
 
-@pytest.mark.slow
 @each_packing
 def test_a_bomb_is_unpacked_to_the_limit_and_no_further(packed, kind, monkeypatch):
     monkeypatch.setattr(unpacking, "_MIN_LIMIT", 1 << 20)

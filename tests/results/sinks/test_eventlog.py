@@ -40,7 +40,6 @@ def test_no_name_asks_the_event_viewer_for_another_text(detection):
     assert "SourceImage: a% 1% % % 2%s%.exe\r\n" in event_text(detection("a%1%%%2%s%.exe"))
 
 
-@pytest.mark.slow
 def test_no_event_is_longer_than_windows_takes():
     long = "\U0010ffff" * 32_000
     process = dict.fromkeys(("image", "command_line", "parent_image", "parent_command_line", "user", "guid"), long)

@@ -112,7 +112,6 @@ def test_all_of_a_request_that_is_refused_are_counted(sink, http_server, told, d
     assert (opened.sent, opened.refused, len(server.requests)) == (1, 5, 3)
 
 
-@pytest.mark.slow
 def test_a_post_that_is_too_large_is_halved_until_it_passes(sink, http_server, told, detection):
     server = http_server()
     server.most_bytes = 20_000
@@ -125,7 +124,6 @@ def test_a_post_that_is_too_large_is_halved_until_it_passes(sink, http_server, t
     assert (opened.sent, opened.refused, len(told)) == (1_000, 1, 1)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("value", ["1", "date"])
 def test_a_server_that_asks_for_time_is_left_alone_for_it(sink, http_server, detection, value):
     server = http_server()

@@ -49,7 +49,6 @@ def server():
         yield start
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("pieces", "secure", "answered"),
     [

@@ -38,7 +38,6 @@ def test_what_a_dead_server_leaves_no_room_for_is_dropped_and_counted(free_port,
     )
 
 
-@pytest.mark.slow
 @pytest.mark.usefixtures("short_farewell")
 def test_a_server_that_does_not_read_stalls_nobody(told, detection, monkeypatch):
     # Whoever waited for it, for a recording or in the sink's own thread, would wait for hours.
