@@ -28,6 +28,7 @@ NOT_IN_THE_LAB = ("numpy", "etl")
 needs_numpy = pytest.mark.skipif(find_spec("numpy") is None, reason="numpy is not in the Windows lab")
 """For tests that start a program which loads numpy."""
 
+needs_parquet = pytest.mark.skipif(find_spec("pyarrow") is None, reason="needs the extra etwdetect[parquet]")
 needs_evtx = pytest.mark.skipif(find_spec("evtx") is None, reason="needs the extra etwdetect[evtx]")
 
 needs_a_full_disk = pytest.mark.skipif(

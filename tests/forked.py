@@ -74,25 +74,23 @@ def _run_forked(arguments, timeout, cwd):
 
 
 def _run_here(arguments, cwd):
+    from unittest import mock  # noqa: PLC0415 (what is forked has imported what a command imports, and no more)
+
     kept = [os.dup(number) for number in range(3)]
-    streams, argv, environment, folder = (
-        (sys.stdin, sys.stdout, sys.stderr),
-        sys.argv,
-        dict(os.environ),
-        Path.cwd(),
-    )
-    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+    of_sys = {name: getattr(sys, name) for name in ("stdin", "stdout", "stderr", "argv")}
+    with (
+        tempfile.TemporaryFile() as out,
+        tempfile.TemporaryFile() as err,
+        mock.patch.multiple(sys, **of_sys),
+        mock.patch.dict(os.environ),
+        contextlib.chdir(cwd or Path.cwd()),
+    ):
         try:
-            status = _as_a_command(arguments, cwd or folder, out.fileno(), err.fileno())
+            status = _as_a_command(arguments, out.fileno(), err.fileno())
         finally:
-            for each, number in zip(kept, range(3), strict=True):
+            for number, each in enumerate(kept):
                 os.dup2(each, number)
                 os.close(each)
-            sys.stdin, sys.stdout, sys.stderr = streams
-            sys.argv = argv
-            os.environ.clear()
-            os.environ.update(environment)
-            os.chdir(folder)
         out.seek(0)
         err.seek(0)
         return subprocess.CompletedProcess(arguments, status, out.read(), err.read())
@@ -108,18 +106,18 @@ def _run(arguments, folder, environment, out, err):
     os.environ.clear()
     os.environ.update(environment)
     time.tzset()
-    sys.exit(_as_a_command(arguments, folder, out.fileno(), err.fileno()))
+    os.chdir(folder)
+    sys.exit(_as_a_command(arguments, out.fileno(), err.fileno()))
 
 
-def _as_a_command(arguments, folder, out, err):
-    """Run the command line in *folder*; its standard streams are nothing, and the files *out* and *err*."""
+def _as_a_command(arguments, out, err):
+    """Run the command line; its standard streams are nothing, and the files *out* and *err*."""
     null = os.open(os.devnull, os.O_RDONLY)
     for end, number in ((null, 0), (out, 1), (err, 2)):
         os.dup2(end, number)
     os.close(null)
     sys.stdin, sys.stdout = os.fdopen(0, closefd=False), os.fdopen(1, "w", closefd=False)
     sys.stderr = os.fdopen(2, "w", 1, errors="backslashreplace", closefd=False)
-    os.chdir(folder)
     sys.argv = [ENTRY, *arguments]
     try:
         return main()

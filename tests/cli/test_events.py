@@ -5,19 +5,17 @@ import json
 import shutil
 import subprocess
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 from etwdetect.sources.etl.writer import TraceOptions, TraceWriter
-from tests.conftest import needs_numpy
+from tests.conftest import needs_numpy, needs_parquet
 from tests.traces_by_writer import SECOND, START, attack, write_trace
 
 ROOT = Path(__file__).parents[2]
 SAMPLE = ROOT / "samples" / "windbg-attach.etl"
 
-needs_parquet = pytest.mark.skipif(find_spec("pyarrow") is None, reason="needs the extra etwdetect[parquet]")
 both = pytest.mark.parametrize("form", ["jsonl", pytest.param("parquet", marks=needs_parquet)])
 
 

@@ -10,17 +10,15 @@ import sqlite3
 import subprocess
 import sys
 import time
-from importlib.util import find_spec
 
 import pytest
 
-from tests.conftest import needs_numpy
+from tests.conftest import needs_numpy, needs_parquet
 from tests.traces_by_writer import SECOND, START, attack, write_trace
 
 SIGNALS = int(os.environ.get("ETWDETECT_SIGNALS", "1"))
 """How many of each kind are sent at each output; the whole test takes a minute each."""
 
-needs_parquet = pytest.mark.skipif(find_spec("pyarrow") is None, reason="needs the extra etwdetect[parquet]")
 posix_only = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals and limits")
 
 RECORDS = 1_000

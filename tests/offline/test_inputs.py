@@ -10,7 +10,6 @@ import sys
 import tarfile
 import tracemalloc
 import zipfile
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -18,6 +17,7 @@ import pytest
 from etwdetect.core.errors import NotATraceError
 from etwdetect.offline import Scan
 from etwdetect.offline.inputs import UnreadInput, find_inputs
+from tests.conftest import needs_parquet
 from tests.traces_by_writer import attack, write_trace
 
 if sys.version_info >= (3, 14):
@@ -25,7 +25,6 @@ if sys.version_info >= (3, 14):
 else:
     from backports import zstd
 
-needs_parquet = pytest.mark.skipif(find_spec("pyarrow") is None, reason="needs the extra etwdetect[parquet]")
 needs_links = pytest.mark.skipif(sys.platform == "win32", reason="making a link needs a right there")
 
 
