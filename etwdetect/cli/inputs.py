@@ -281,6 +281,12 @@ def _consume_one(source: Source, inputs: Inputs, consumer: Consumer, tally: Tall
     failure, failed = None, Status.ERROR
     try:
         consumer.take(source)
+    except KeyboardInterrupt:  # before its first remote thread, or behind the last
+        if source.interrupted:
+            raise
+        source.interrupt()
+        say(f"{source.name}: interrupted")
+        inputs.statuses.append(Status.INCOMPLETE)
     except EtwDetectError as error:
         failure, failed = f"{source.name}: {error}", status_of(error)
         say(failure)
@@ -292,10 +298,12 @@ def _consume_one(source: Source, inputs: Inputs, consumer: Consumer, tally: Tall
     except Exception as error:  # noqa: BLE001 (nobody foresaw it: the other inputs are read)
         failure = unforeseen.sentence(error, source.name)
         say(failure)
-    _conclude(source, consumer, failure, tally)
     status = source.status() if failure is None else failed
-    inputs.statuses.append(status)
-    tally.add(source, status)
+    try:
+        _conclude(source, consumer, failure, tally)
+    finally:
+        inputs.statuses.append(status)
+        tally.add(source, status)
 
 
 def _conclude(source: Source, consumer: Consumer, failure: str | None, tally: Tally) -> None:

@@ -73,18 +73,18 @@ class Source(ABC):
     def _stop(self) -> None:
         """Read no further."""
 
+    def interrupt(self) -> None:
+        """End the reading, as the user wants."""
+        self._stop()
+        self.interrupted = True
+
     def printed(self) -> Iterator[Printed] | None:
         """Yield what was printed of the remote threads where they were found; None where `detections` has them."""
         return None
 
     def _until_interrupted(self, items: Iterator[_Item]) -> Iterator[_Item]:
         """Yield *items*. The first Ctrl+C ends the reading, the second one the program."""
-
-        def interrupt() -> None:
-            self._stop()
-            self.interrupted = True
-
-        with on_interruption(interrupt):
+        with on_interruption(self.interrupt):
             while True:
                 try:
                     item = next(items)

@@ -96,13 +96,15 @@ class Interrupting:
         for _ in source.detections():
             if self.when == "within" and self.taken == self.number:
                 signal.raise_signal(signal.SIGINT)
+        if self.when == "behind" and self.taken == self.number:
+            raise KeyboardInterrupt
 
     def close(self, source, failure):  # noqa: ARG002
         if self.when == "between" and self.taken == self.number:
             raise KeyboardInterrupt  # as Python does where no command has taken the signal
 
 
-@pytest.mark.parametrize("when", ["within", "between"])
+@pytest.mark.parametrize("when", ["within", "behind", "between"])
 def test_an_interruption_tells_how_many_inputs_were_not_read(tmp_path, capsys, when):
     for number in range(5):
         write_trace(tmp_path / f"{number}.etl", attack())
@@ -111,7 +113,7 @@ def test_an_interruption_tells_how_many_inputs_were_not_read(tmp_path, capsys, w
     told = capsys.readouterr().err
     assert reader.taken == 2
     assert "etwdetect: interrupted: 3 of 5 inputs were not read\n" in told
-    assert ", 3 not read\n" in told
+    assert "etwdetect: 5 inputs: 2 with remote threads, 3 not read\n" in told
     assert [each.why for each in inputs.unread] == [
         f"{tmp_path / name}: interrupted before it was read" for name in ("2.etl", "3.etl", "4.etl")
     ]
@@ -123,7 +125,7 @@ def test_an_interruption_behind_the_last_input_is_told_too(tmp_path, capsys):
     inputs = Inputs([tmp_path])
     consume(inputs, Interrupting("between", 1))
     assert capsys.readouterr().err == "etwdetect: interrupted\n"
-    assert (inputs.unread, inputs.statuses) == ([], [Status.INCOMPLETE])
+    assert (inputs.unread, inputs.statuses) == ([], [Status.DONE, Status.INCOMPLETE])
 
 
 def test_a_second_interruption_ends_the_command(tmp_path, monkeypatch):
