@@ -287,9 +287,12 @@ class ProcessTracker:
         return TrackedProcess(forgotten=self._forgotten.why(pid))
 
     def _parent(self, pid: int, time: int) -> TrackedProcess | None:
-        """Return the process *pid*, or one without a name if it was forgotten."""
+        """Return the process *pid*, or one without a name if it was forgotten; None where events never named it.
+
+        Its images alone make no parent: some sources tell them only once there is a remote thread.
+        """
         parent = self.at(pid, time) or self._new(pid)
-        return parent if parent.known or parent.modules or parent.forgotten else None
+        return parent if parent.known or parent.forgotten else None
 
     def _forget_ids(self, evicted: Sequence[object]) -> None:
         if evicted:

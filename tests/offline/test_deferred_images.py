@@ -3,7 +3,7 @@
 import io
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from etwdetect.core.events import ImageLoad, ImageUnload, ProcessStart, ProcessStop, ThreadStart
@@ -175,6 +175,16 @@ HISTORIES = st.lists(st.integers(1, 4), max_size=25).flatmap(
 )
 """Events at different times, in their order: some closer than an image may come late, some farther apart."""
 
+LOST_START = (
+    ProcessStop(1 * SECOND, 2),
+    ImageLoad(2 * SECOND, 2, 0x1000, 0x1000, image="a.exe"),
+    ProcessStart(3 * SECOND, 2, 1, 1, 2, 1, image="b.exe"),
+    ThreadStart(4 * SECOND, 1, 1, 1, 7, 0),
+    ThreadStart(5 * SECOND, 1, 1, 2, 7, 0),
+    ProcessStop(5 * SECOND + 1, 2, command_line="a"),
+)
+"""The parent of process 1 is known by an image alone, as its own start is missing."""
+
 
 def in_turn(events):
     """The detections of an enricher that observes images as they come."""
@@ -232,6 +242,7 @@ def _with_rundown(event):
 
 @pytest.mark.slow
 @given(HISTORIES)
+@example(LOST_START)
 def test_images_that_are_told_late_make_the_same_detections_as_images_in_their_turn(events):
     expected = in_turn(events)
     assert fed_late(events) == expected
@@ -243,6 +254,7 @@ def test_images_that_are_told_late_make_the_same_detections_as_images_in_their_t
 @pytest.mark.slow
 @pytest.mark.parametrize(("at_once", "alone"), [(4096, 8), (4096, 1), (3, 1)])
 @given(HISTORIES)
+@example(LOST_START)
 def test_images_that_are_followed_in_columns_make_the_same_detections(at_once, alone, events):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("etwdetect.offline.image_replay._MOST_AT_ONCE", at_once)
