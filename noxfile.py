@@ -173,6 +173,15 @@ def quick(session: nox.Session) -> None:
     )  # fmt: skip
 
 
+@nox.session(default=False)
+def examples(session: nox.Session) -> None:
+    """Run Hypothesis's tests with new examples, where all other sessions have the same in every run."""
+    install(session, "test", extras="[spark]")
+    session.run(
+        "pytest", *PARALLEL, "--only-python", "-m", "hypothesis", "--hypothesis-profile=new", *session.posargs
+    )
+
+
 FUZZ_SECONDS = 300
 """How long `fuzz` runs each target, where nobody says otherwise; and LONG_FUZZ_SECONDS those that read most."""
 LONG_FUZZ_SECONDS = 1200
