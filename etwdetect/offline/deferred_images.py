@@ -131,10 +131,10 @@ class DeferredImages(SpilledBytes):
 
     def _copy(self, data: bytearray, places: Sequence[int], *, hooked: bool) -> None:
         for first in range(0, len(places), _AT_ONCE):
-            found = records.padded(data, places[first : first + _AT_ONCE], hooked=hooked)
-            self._places.extend(accumulate(map(len, found[:-1]), initial=len(self._buffer)))
-            self._count += len(found)
-            self._buffer += b"".join(found)
+            found, sizes = records.padded(data, places[first : first + _AT_ONCE], hooked=hooked)
+            self._places.extend(accumulate(sizes[:-1], initial=len(self._buffer)))
+            self._count += len(sizes)
+            self._buffer += found
             if len(self._buffer) >= self._limit:
                 self._spill()
 

@@ -307,7 +307,7 @@ class Trace:
             if stacks is None:
                 break
             at_once = walked.stacks[first : first + _STACKS_AT_ONCE]
-            stacks(b"".join(records.padded(data, at_once, hooked=True)))
+            stacks(records.padded(data, at_once, hooked=True)[0])
         return FoundRecords(self, window, walked.found)
 
     def _find_oldest(self, window: Window) -> None:

@@ -142,15 +142,16 @@ def hook_ids(provider: bytes, opcodes: frozenset[int]) -> frozenset[int]:
     return frozenset(ids)
 
 
-def padded(data: bytearray, places: Sequence[int], *, hooked: bool) -> list[bytearray]:
-    """Return the complete records at *places* in a window, multiples of 8, each with what pads it to one.
+def padded(data: bytearray, places: Sequence[int], *, hooked: bool) -> tuple[bytes, list[int]]:
+    """Return the complete records at *places* in a window, one behind the other, and the size of each in bytes.
 
-    *hooked* says that they are the kernel's own, or else such as begin with their size.
+    Places are multiples of 8, and so are sizes: each record comes with what pads it to one. *hooked* says that they
+    are the kernel's own, or else such as begin with their size.
     """
     size_at = 2 if hooked else 0
-    with memoryview(data).cast("H") as words:
-        ends = [at + (words[(at >> 1) + size_at] + 7 & -ALIGNMENT) for at in places]
-    return [data[at:end] for at, end in zip(places, ends, strict=True)]
+    with memoryview(data) as view, view.cast("H") as words:
+        sizes = [words[(at >> 1) + size_at] + 7 & -ALIGNMENT for at in places]
+        return b"".join([view[at : at + size] for at, size in zip(places, sizes, strict=True)]), sizes
 
 
 def raw_time(data: bytearray | bytes, at: int) -> int | None:
