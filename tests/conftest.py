@@ -20,7 +20,9 @@ settings.register_profile(
     "etwdetect", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.register_profile("few", settings.get_profile("etwdetect"), max_examples=10)
-settings.register_profile("new", settings.get_profile("etwdetect"), derandomize=False, print_blob=True)
+settings.register_profile(
+    "new", settings.get_profile("etwdetect"), derandomize=False, print_blob=True, max_examples=1000
+)
 settings.load_profile("few" if sys.platform == "win32" else "etwdetect")
 
 # They hand tests over to the lab, which there is on Linux alone.
