@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
 from ctypes import POINTER, wintypes
-from typing import ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from etwdetect.windows import processes
 from etwdetect.windows.libraries import ERROR_NOT_ALL_ASSIGNED, declare, last_error, load_library, require_windows
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 PROFILE_PRIVILEGE: Final = "SeSystemProfilePrivilege"
 """What somebody who is no administrator needs for a system logger session; administrators have it disabled."""
@@ -37,55 +41,50 @@ def user_sid(pid: int) -> bytes | None:
 
     None if the process has exited or may not be opened.
     """
-    advapi32 = _advapi32()
-    token = wintypes.HANDLE()
-    with processes.opened(pid, processes.QUERY_LIMITED) as handle:
-        if not advapi32.OpenProcessToken(handle, _TOKEN_QUERY, ctypes.byref(token)):
-            return None
-    try:
+    with processes.opened(pid, processes.QUERY_LIMITED) as process, _token(process, _TOKEN_QUERY) as token:
         # TOKEN_USER: a pointer to the SID, which follows in the same buffer, and attributes.
         answer = ctypes.create_string_buffer(_LONGEST_TOKEN_USER)
         size = wintypes.DWORD()
-        if not advapi32.GetTokenInformation(token, _TOKEN_USER, answer, len(answer), ctypes.byref(size)):
+        if not _advapi32().GetTokenInformation(token, _TOKEN_USER, answer, len(answer), ctypes.byref(size)):
             return None
         sid = ctypes.c_void_p.from_buffer(answer).value or 0
         start = sid - ctypes.addressof(answer)
         return answer.raw[start : start + 8 + 4 * answer.raw[start + 1]]
-    finally:
-        processes.kernel32().CloseHandle(token)
 
 
 def is_elevated() -> bool:
     """Whether this process runs with the rights of an administrator."""
     require_windows("elevation")
-    advapi32, token = _advapi32(), wintypes.HANDLE()
-    if not advapi32.OpenProcessToken(processes.kernel32().GetCurrentProcess(), _TOKEN_QUERY, ctypes.byref(token)):
-        return False
-    try:
+    with _token(processes.kernel32().GetCurrentProcess(), _TOKEN_QUERY) as token:
         elevated, size = wintypes.DWORD(), wintypes.DWORD()
-        advapi32.GetTokenInformation(
+        _advapi32().GetTokenInformation(
             token, _TOKEN_ELEVATION, ctypes.byref(elevated), ctypes.sizeof(elevated), ctypes.byref(size)
         )
         return bool(elevated.value)
-    finally:
-        processes.kernel32().CloseHandle(token)
 
 
 def enable_privilege(name: str) -> bool:
     """Enable the privilege *name* in this process; return whether it holds that privilege."""
-    advapi32, token = _advapi32(), wintypes.HANDLE()
-    current = processes.kernel32().GetCurrentProcess()
-    if not advapi32.OpenProcessToken(current, _TOKEN_QUERY | _TOKEN_ADJUST_PRIVILEGES, ctypes.byref(token)):
-        return False
-    try:
+    advapi32 = _advapi32()
+    with _token(processes.kernel32().GetCurrentProcess(), _TOKEN_QUERY | _TOKEN_ADJUST_PRIVILEGES) as token:
         wanted = _OnePrivilege(1, 0, 0, _ENABLED)
         luid = ctypes.byref(wanted, _OnePrivilege.Low.offset)
         found = advapi32.LookupPrivilegeValueW(None, name, luid)
         # Success where the privilege is not held: only the last error tells.
         done = found and advapi32.AdjustTokenPrivileges(token, False, ctypes.byref(wanted), 0, None, None)  # noqa: FBT003
         return bool(done) and last_error() != ERROR_NOT_ALL_ASSIGNED
+
+
+@contextlib.contextmanager
+def _token(process: int | None, access: int) -> Iterator[wintypes.HANDLE]:
+    """Open the token of a process by its handle; a token that may not be opened is 0, which each call refuses."""
+    token = wintypes.HANDLE()
+    is_open = _advapi32().OpenProcessToken(process, access, ctypes.byref(token))
+    try:
+        yield token
     finally:
-        processes.kernel32().CloseHandle(token)
+        if is_open:
+            processes.kernel32().CloseHandle(token)
 
 
 @functools.cache

@@ -20,7 +20,7 @@ from etwdetect.windows import libraries
 from etwdetect.windows.libraries import SystemCallError, declare, last_error, load_library
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 STOP_SECONDS: Final = 10.0
 """How long `stop` waits by default."""
@@ -202,35 +202,31 @@ def start(name: str) -> None:
 
 def stop(name: str, timeout: float = STOP_SECONDS) -> bool:
     """Stop the service *name*; return whether it has stopped within *timeout* seconds."""
-    deadline = time.monotonic() + timeout
     with _service(name, _STOP | _QUERY_STATUS) as service:
         if not advapi32().ControlService(service, _CONTROL_STOP, ctypes.byref(ServiceStatus())):
             code = last_error()
             # It may be stopping already after an earlier attempt; wait for that.
             if code not in _NOT_STOPPABLE or _status(service, name).dwCurrentState != State.STOP_PENDING:
                 _fail(f"stopping {name}", code)
-        while _status(service, name).dwCurrentState != State.STOPPED:
-            if time.monotonic() >= deadline:
-                return False
-            time.sleep(_POLL_SECONDS)
-    return True
+        return _wait(lambda: _status(service, name).dwCurrentState == State.STOPPED, timeout)
 
 
 def wait_until_started(name: str, timeout: float) -> State:
     """Wait while the service *name* is starting, at most *timeout* seconds; return its state then."""
-    deadline = time.monotonic() + timeout
     with _service(name, _QUERY_STATUS) as service:
-        while True:
-            current = State(_status(service, name).dwCurrentState)
-            if current != State.START_PENDING or time.monotonic() >= deadline:
-                return current
-            time.sleep(_POLL_SECONDS)
+        _wait(lambda: _status(service, name).dwCurrentState != State.START_PENDING, timeout)
+        return State(_status(service, name).dwCurrentState)
 
 
 def wait_until_gone(name: str, timeout: float) -> bool:
     """Wait, at most *timeout* seconds, until the deleted service *name* is gone; return whether it is."""
+    return _wait(lambda: status(name) is None, timeout)
+
+
+def _wait(until: Callable[[], bool], timeout: float) -> bool:
+    """Ask *until* it holds, for *timeout* seconds; return whether it does."""
     deadline = time.monotonic() + timeout
-    while status(name) is not None:
+    while not until():
         if time.monotonic() >= deadline:
             return False
         time.sleep(_POLL_SECONDS)
