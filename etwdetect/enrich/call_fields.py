@@ -18,6 +18,8 @@ UNBACKED: Final = "Unbacked"
 """In a summary: frames in none of the images that the process had mapped."""
 UNKNOWN: Final = "Unknown"
 """In a summary: frames in none of its known images, which may not be all."""
+NAMELESS: Final = "?"
+"""The name of an image whose event has none."""
 
 RUNTIMES: Final = (
     *("clr.dll", "coreclr.dll", "mscorwks.dll", "mono-2.0-bdwgc.dll", "mono-2.0-sgen.dll"),
@@ -81,16 +83,31 @@ def _native(calls: Calls) -> str | None:
     """
     names = [name for name in _names(calls) if not name.startswith(_EMULATORS)]
     caller = next((name for name in names if name != "ntdll.dll"), None)
-    if caller is None or UNKNOWN in {names[0], caller}:
+    if caller is None or {UNKNOWN, NAMELESS} & {names[0], caller}:
         return None
     return "yes" if names[0] == "ntdll.dll" and caller not in {"kernelbase.dll", "kernel32.dll"} else "no"
 
 
 def _direct_system_call(calls: Calls) -> str | None:
+    """Whether the kernel was called past Windows' own modules; None where the innermost one may be one of them."""
     frames = frames_of(calls.trace)
     if frames is None or _names(calls)[:1] == (UNKNOWN,):
         return None
-    return "no" if (on_its_volume(_module(frames[0])) or "").lower() in SYSTEM_CALLERS else "yes"
+    module = _module(frames[0]).lower()
+    path = (on_its_volume(module) or module).lower()
+    if path in SYSTEM_CALLERS:
+        return "no"
+    return None if path == module and _may_be_a_system_caller(module) else "yes"
+
+
+def _may_be_a_system_caller(module: str) -> bool:
+    r"""Whether *module* may be in Windows' folder: a bare name, or on a volume with a name of its own.
+
+    Such as a container's, ``\device\vmsmb\vsmb-{...}\os\windows\system32\ntdll.dll``.
+    """
+    return module == NAMELESS or any(
+        caller.endswith(f"\\{module}") or module.endswith(caller) for caller in SYSTEM_CALLERS
+    )
 
 
 def _nested(calls: Calls) -> str | None:

@@ -15,7 +15,7 @@ from __future__ import annotations
 from itertools import chain
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from etwdetect.enrich.call_fields import RUNTIMES, UNBACKED, UNKNOWN
+from etwdetect.enrich.call_fields import NAMELESS, RUNTIMES, UNBACKED, UNKNOWN
 from etwdetect.enrich.detection import Calls
 from etwdetect.enrich.programs import file_name
 
@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 
 MOST_HELD: Final = 1 << 20
 """How many frames of remote threads are held that wait for the end of their grace period: some 50 MB."""
+
+_LOWEST_CODE: Final = 0x1_0000
+"""Below it no program has memory. Windows puts a frame of 0 between the 64-bit and the 32-bit part of a stack."""
 
 _MOST_OF_A_TICK: Final = 256
 """Of how many thread starts the stacks are held that come before them, at one tick."""
@@ -132,7 +135,7 @@ class CallFinder:
             for addresses, modules in ((stack.kernel_frames, found.kernel), (stack.user_frames, found.user))
         )
         outside = UNBACKED if found.all_known else UNKNOWN
-        summary = "|".join(_without_repeats(_summed_up(found.user, outside)))
+        summary = "|".join(_without_repeats(_summed_up(stack.user_frames or (), found.user, outside)))
         symbols = self._symbols(stack.user_frames or (), found.user, names)
         calls = Calls(user or None, kernel or None, summary or None, symbols, found.runtime)
         reasons = ("CallTrace", stack.no_user), ("CallKernel", stack.no_kernel)
@@ -161,7 +164,7 @@ def frame_text(address: int, module: Module | None, path: str | None, pointer_si
     """Return a frame in Sysmon's form; *path* is that of *module* as it is shown, *pointer_size* in bytes."""
     if module is None:
         return f"UNKNOWN({address:0{2 * pointer_size}X})"
-    return f"{path or '?'}+{address - module.base:x}"
+    return f"{path or NAMELESS}+{address - module.base:x}"
 
 
 def _one_frame(name: str) -> str:
@@ -169,9 +172,12 @@ def _one_frame(name: str) -> str:
     return name.replace("|", "\\x7c")
 
 
-def _summed_up(modules: tuple[Module | None, ...], outside: str) -> Iterator[str]:
-    for module in modules:
-        yield outside if module is None else file_name(module.path or "?").lower()
+def _summed_up(addresses: tuple[int, ...], modules: tuple[Module | None, ...], outside: str) -> Iterator[str]:
+    for address, module in zip(addresses, modules, strict=True):
+        if module is not None:
+            yield file_name(module.path or NAMELESS).lower()
+        elif address >= _LOWEST_CODE:
+            yield outside
 
 
 def _without_repeats(names: Iterator[str]) -> Iterator[str]:

@@ -29,7 +29,7 @@ _SYSTEM_ROOT: Final = "\\systemroot\\"
 _USUAL: Final = "C:\\"
 _AMBIGUOUS: Final = 2
 _OF_A_VOLUME: Final = re.compile(
-    r"(?:\\\?\?\\)?[A-Za-z]:(?=\\)|\\Device\\HarddiskVolume[0-9]+(?=\\)", re.IGNORECASE
+    r"(?:\\[?\\]\?\\)?[A-Za-z]:(?=\\)|\\Device\\HarddiskVolume[0-9]+(?=\\)", re.IGNORECASE
 )
 
 

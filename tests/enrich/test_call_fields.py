@@ -72,6 +72,8 @@ def test_code_in_no_image_is_told_where_all_images_are_known(summary, unbacked):
         ("ntdll.dll", None),
         ("ntdll.dll|Unknown|a.exe", None),
         ("Unknown|a.exe", None),
+        ("ntdll.dll|?|a.exe", None),
+        ("?|a.exe", None),
     ],
 )
 def test_a_call_of_ntdll_that_passed_kernelbase_by_is_native(summary, native):
@@ -88,6 +90,14 @@ def test_a_call_of_ntdll_that_passed_kernelbase_by_is_native(summary, native):
         (f"{SYSTEM32}xtajit64.dll+1", "no"),
         ("C:\\Users\\x\\ntdll.dll+36bb", "yes"),
         ("C:\\evil.exe+1234", "yes"),
+        ("\\\\?\\C:\\Windows\\System32\\ntdll.dll+1", "no"),
+        ("\\\\?\\C:\\x\\Windows\\System32\\ntdll.dll+1", "yes"),
+        ("\\Device\\vmsmb\\VSMB-{dc}\\os\\Windows\\System32\\ntdll.dll+1", None),
+        ("\\Device\\VhdHardDisk{0b}\\Windows\\SysWOW64\\win32u.dll+1", None),
+        ("\\Device\\VhdHardDisk{0b}\\x\\ntdll.dll+1", "yes"),
+        ("ntdll.dll+1", None),
+        ("evil.exe+1", "yes"),
+        ("?+1", None),
         (OUTSIDE_FRAME, "yes"),
     ],
 )

@@ -61,6 +61,13 @@ def test_a_frame_in_no_image_is_shown_by_its_address():
     assert calls.summary == "ntdll.dll|Unbacked|ntdll.dll"
 
 
+@pytest.mark.parametrize("address", [0, 0xFFFF])
+def test_a_frame_where_no_code_can_be_is_shown_and_not_summed_up(address):
+    calls = detected(*LISTED, user=(NTDLL + 1, address, NTDLL + 2)).calls
+    assert f"|UNKNOWN({address:016X})|" in calls.trace
+    assert calls.summary == "ntdll.dll"
+
+
 def test_an_address_of_a_32_bit_machine_has_8_digits():
     assert detected(user=(0x1234,), pointer_size=4).calls.trace == "UNKNOWN(00001234)"
 

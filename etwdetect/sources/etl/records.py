@@ -145,8 +145,8 @@ def hook_ids(provider: bytes, opcodes: frozenset[int]) -> frozenset[int]:
 def padded(data: bytearray, places: Sequence[int], *, hooked: bool) -> tuple[bytes, list[int]]:
     """Return the complete records at *places* in a window, one behind the other, and the size of each in bytes.
 
-    Places are multiples of 8, and so are sizes: each record comes with what pads it to one. *hooked* says that they
-    are the kernel's own, or else such as begin with their size.
+    Places are multiples of 8, and so are sizes: each record comes with what pads it to one. *hooked* says that the
+    records are the kernel's own, or else such as begin with their size.
     """
     size_at = 2 if hooked else 0
     with memoryview(data) as view, view.cast("H") as words:
