@@ -1,5 +1,7 @@
 """What Sysmon's configuration says about event 8: which remote threads it does not log.
 
+A filter on a field of which another witness does not know what Sysmon has there neither fits nor fails: None.
+
 The form is documented at https://learn.microsoft.com/sysinternals/downloads/sysmon#configuration-files.
 """
 
@@ -10,16 +12,24 @@ from xml.etree import ElementTree as ET
 
 from etwdetect.core.errors import EtwDetectError
 from etwdetect.core.files import read_file
+from etwdetect.enrich.absent import NO_EXPORT, OUTSIDE
+from etwdetect.enrich.paths import on_its_volume
+from etwdetect.results.fields import BY_NAME
 from etwdetect.results.record import to_dict
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
     from etwdetect.enrich.detection import Detection
 
 _EVENT: Final = "CreateRemoteThread"
 _MOST: Final = 16 << 20
+
+_SAME: Final = ("SourceProcessId", "TargetProcessId", "NewThreadId", "StartAddress", "StartFunction")
+_PATHS: Final = ("SourceImage", "TargetImage", "StartModule")
+_USERS: Final = ("SourceUser", "TargetUser")
+"""Times and ProcessGuids are Sysmon's own, and so is RuleName: no other witness knows them."""
 
 
 def _parts(value: str) -> list[str]:
@@ -30,25 +40,95 @@ def _file_name(path: str) -> str:
     return path.rpartition("\\")[2]
 
 
-_CONDITIONS: Final[Mapping[str, Callable[[str, str], bool]]] = {
+def _any(fits: Iterable[bool | None]) -> bool | None:
+    told = set(fits)
+    return True if True in told else None if None in told else False
+
+
+def _all(fits: Iterable[bool | None]) -> bool | None:
+    told = set(fits)
+    return False if False in told else None if None in told else True
+
+
+_TESTS: Final[Mapping[str, Callable[[str, str], bool]]] = {
     "is": lambda text, value: text == value,
-    "is any": lambda text, value: text in _parts(value),
-    "is not": lambda text, value: text != value,
     "contains": lambda text, value: value in text,
-    "contains any": lambda text, value: any(part in text for part in _parts(value)),
-    "contains all": lambda text, value: all(part in text for part in _parts(value)),
-    "excludes": lambda text, value: value not in text,
-    "excludes any": lambda text, value: any(part not in text for part in _parts(value)),
-    "excludes all": lambda text, value: all(part not in text for part in _parts(value)),
     "begin with": lambda text, value: text.startswith(value),
     "end with": lambda text, value: text.endswith(value),
-    "not begin with": lambda text, value: not text.startswith(value),
-    "not end with": lambda text, value: not text.endswith(value),
     "less than": lambda text, value: text < value,
     "more than": lambda text, value: text > value,
     "image": lambda text, value: text == value if "\\" in value else _file_name(text) == value,
 }
 """Each compares lower-case texts."""
+
+
+class _Condition(NamedTuple):
+    """A test, of the whole value or *over* its parts, and whether it is to fail."""
+
+    test: str
+    over: Callable[[Iterable[bool | None]], bool | None] | None = None
+    negated: bool = False
+
+
+_CONDITIONS: Final[Mapping[str, _Condition]] = {
+    **{test: _Condition(test) for test in _TESTS},
+    "is any": _Condition("is", _any),
+    "is not": _Condition("is", negated=True),
+    "contains any": _Condition("contains", _any),
+    "contains all": _Condition("contains", _all),
+    "excludes": _Condition("contains", negated=True),
+    "excludes any": _Condition("contains", _all, negated=True),
+    "excludes all": _Condition("contains", _any, negated=True),
+    "not begin with": _Condition("begin with", negated=True),
+    "not end with": _Condition("end with", negated=True),
+}
+
+
+class _Known(NamedTuple):
+    """The lower-case text that Sysmon has in a field; where not the *whole* of it is known, how it ends."""
+
+    text: str
+    whole: bool = True
+
+    def passes(self, test: str, value: str) -> bool | None:
+        """Return whether the field passes *test*; None where what is known does not tell."""
+        fits = _TESTS[test](self.text, value)
+        if self.whole or (test == "image" and "\\" not in value):
+            return fits
+        if fits and test in {"contains", "end with"}:
+            return True
+        cannot = test in {"is", "image", "end with"} and not value.endswith(self.text)
+        return False if cannot else None
+
+
+def _as_sysmon_writes(detection: Detection) -> dict[str, _Known]:
+    """Return the fields of event 8 of which another witness knows what Sysmon has there, or how it ends."""
+    values = {name: str(value) for name, value in to_dict(detection).items()}
+    known: dict[str, _Known] = {name: _Known(values[name].lower()) for name in _SAME if name in values}
+    known |= {name: _path(values[name]) for name in _PATHS if name in values}
+    users = {name: values[name] for name in _USERS if "\\" in values.get(name, "")}  # else a SID
+    known |= {name: _Known(user.lower()) for name, user in users.items()}
+    nothing = {name for name, why in detection.absent if why in {OUTSIDE, NO_EXPORT}}
+    return known | {name: _Known(BY_NAME[name].absent_text) for name in nothing}
+
+
+def _path(path: str) -> _Known:
+    r"""Return what is known of *path* in Sysmon's form, with a drive or a server.
+
+    >>> _path("C:\\Windows\\System32\\csrss.exe").whole
+    True
+    >>> _path("\\Device\\HarddiskVolume3\\Windows\\System32\\csrss.exe")
+    _Known(text='\\windows\\system32\\csrss.exe', whole=False)
+    >>> _path("csrss.exe")
+    _Known(text='\\csrss.exe', whole=False)
+    """
+    if path[1:3] == ":\\" or path.startswith("\\\\"):
+        return _Known(path.lower())
+    ending = on_its_volume(path)
+    if ending is None or ending == path:
+        name = _file_name(path)
+        ending = f"\\{name}" if "." in name else name  # System and Registry are in no folder
+    return _Known(ending.lower(), whole=False)
 
 
 class _Filter(NamedTuple):
@@ -58,8 +138,13 @@ class _Filter(NamedTuple):
     condition: str
     value: str
 
-    def fits(self, known: Mapping[str, str]) -> bool:
-        return _CONDITIONS[self.condition](known.get(self.field, "").lower(), self.value.lower())
+    def fits(self, known: Mapping[str, _Known]) -> bool | None:
+        field, value = known.get(self.field), self.value.lower()
+        if field is None:
+            return None
+        test, over, negated = _CONDITIONS[self.condition]
+        fits = over(field.passes(test, part) for part in _parts(value)) if over else field.passes(test, value)
+        return not fits if negated and fits is not None else fits
 
     def __str__(self) -> str:
         return f"{self.field} {self.condition} {self.value}"
@@ -71,14 +156,14 @@ class _Group(NamedTuple):
     all_of: bool
     parts: tuple[_Filter | _Group, ...]
 
-    def fits(self, known: Mapping[str, str]) -> bool:
+    def fits(self, known: Mapping[str, _Known]) -> bool | None:
         if not self.all_of:
-            return any(part.fits(known) for part in self.parts)
-        by_field: dict[object, bool] = {}
+            return _any(part.fits(known) for part in self.parts)
+        by_field: dict[object, bool | None] = {}
         for number, part in enumerate(self.parts):  # filters on one field are alternatives
             field = part.field if isinstance(part, _Filter) else number
-            by_field[field] = by_field.get(field, False) or part.fits(known)
-        return bool(by_field) and all(by_field.values())
+            by_field[field] = _any((by_field.get(field, False), part.fits(known)))
+        return _all(by_field.values()) if by_field else False
 
     def __str__(self) -> str:
         return (" and " if self.all_of else " or ").join(map(str, self.parts)) or "nothing"
@@ -92,12 +177,12 @@ class SysmonRules:
         self._excluded = excluded
 
     def why_not(self, detection: Detection) -> str | None:
-        """Return why Sysmon does not log *detection*; None where it does."""
-        known = {name: str(value) for name, value in to_dict(detection).items()}
+        """Return why Sysmon does not log *detection*, of another witness; None where it does, or may."""
+        known = _as_sysmon_writes(detection)
         for group in self._excluded:
             if group.fits(known):
                 return f"Sysmon's configuration excludes it: {group}"
-        if self._included is not None and not any(group.fits(known) for group in self._included):
+        if self._included is not None and _any(group.fits(known) for group in self._included) is False:
             return "Sysmon's configuration does not include it"
         return None
 
