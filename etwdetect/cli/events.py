@@ -107,10 +107,11 @@ class _Written:
     def take(self, source: Source) -> None:
         """Write the events of *source*."""
         assert isinstance(source, TraceSource)  # saved results are not among the inputs
-        self._count = 0
+        self._count = place = 0
         for event in source.recording():
             if isinstance(event, RecordingStart):
-                self._writer.begin(self._recording(source.result(), event.start_time), event)
+                self._writer.begin(_recording(source.result(), event.start_time, place), event)
+                place += 1
                 continue
             shown = self._privacy.event(event)
             if self._in_lines or self._limit.allows(_characters(shown)):
@@ -123,6 +124,8 @@ class _Written:
             return None
         return f"{source.name}: {self._count:,} of {source.result().events_read:,} events written"
 
-    def _recording(self, result: ScanResult, start_time: int) -> Recording:
-        name = result.files[0].name
-        return Recording(result.host or name, recording_name(name, start_time))
+
+def _recording(result: ScanResult, start_time: int, place: int) -> Recording:
+    """Return what the recording at *place* in the trace of *result* is called."""
+    name = result.files[0].name
+    return Recording(result.host or name, recording_name(name, start_time, place))

@@ -73,13 +73,16 @@ def _rows_of(found: Readable, name: str, host: str | None) -> Iterator[dict[str,
     with opening as trace:
         scan = Scan([trace])
         recording = Recording(name, "")
-        for seq, event in enumerate(scan.recording()):
+        place = seq = 0
+        for event in scan.recording():
             if isinstance(event, RecordingStart):
                 called = _host_in(name, host) or scan.result().host or name
-                recording = Recording(called, recording_name(name, event.start_time))
+                recording = Recording(called, recording_name(name, event.start_time, place))
                 of, sha256 = origin(trace, name)
+                place, seq = place + 1, 0
                 yield to_row(recording, seq, event._replace(trace=of, trace_sha256=sha256))
             else:
+                seq += 1
                 yield to_row(recording, seq, event)
     (file,) = scan.result().files
     for offset, what in file.described:

@@ -86,6 +86,29 @@ def test_each_trace_is_a_recording_of_its_own_unless_they_are_joined(etwdetect, 
         assert len({row["recording"] for row in rows}) == count
 
 
+def trace_with_two_headers(folder):
+    """Write a trace that another one was appended to, whose header counts losses."""
+    one, two = write_trace(folder / "two.etl", attack()), write_trace(folder / "b.etl", attack(), events_lost=5)
+    with one.open("ab") as file:
+        file.write(two.read_bytes())
+    two.unlink()
+    return one
+
+
+def test_each_recording_of_a_trace_has_a_name_of_its_own(etwdetect, tmp_path):
+    out = etwdetect("events", trace_with_two_headers(tmp_path)).out
+    starts = [row for row in map(json.loads, out.splitlines()) if row["kind"] == "RecordingStart"]
+    assert [row["start_time"] for row in starts] == [START + 1] * 2
+    assert len({row["recording"] for row in starts}) == 2
+
+
+@both
+def test_the_scan_of_the_events_of_two_headers_prints_the_records_of_the_trace(etwdetect, tmp_path, form):
+    trace, path = trace_with_two_headers(tmp_path), tmp_path / f"events.{form}"
+    etwdetect("events", trace, "--format", form, "-o", path)
+    assert records(etwdetect, path).out == records(etwdetect, trace).out != ""
+
+
 def test_a_trace_that_cannot_be_read_does_not_keep_the_others_from_being_written(etwdetect, tmp_path):
     (tmp_path / "bad.etl").write_bytes(b"no trace")
     done = etwdetect("events", tmp_path / "bad.etl", tmp_path / "missing.etl", SAMPLE)

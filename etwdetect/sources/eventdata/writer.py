@@ -54,7 +54,11 @@ class EventWriter(ABC):
         """Write what is buffered."""
 
 
-def recording_name(trace: str, start_time: int) -> str:
-    """Return a name for the recording in *trace*: always the same, and different for every other trace."""
-    digest = hashlib.blake2b(trace.encode("utf-8", "surrogateescape"), digest_size=6).hexdigest()
+def recording_name(trace: str, start_time: int, place: int) -> str:
+    """Return a name for the recording at *place* in *trace*, the first one is at 0.
+
+    It is always the same, and different for every other recording and trace.
+    """
+    named = f"{trace}\0{place}" if place else trace  # no trace's name holds a NUL
+    digest = hashlib.blake2b(named.encode("utf-8", "surrogateescape"), digest_size=6).hexdigest()
     return f"{start_time}-{digest}"
