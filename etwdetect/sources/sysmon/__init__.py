@@ -16,12 +16,16 @@ CHUNK_SIZE: Final = 65_536
 """Of a chunk of an .evtx file, in bytes."""
 CHANNEL: Final = "Microsoft-Windows-Sysmon/Operational"
 
-_JSON_START: Final = re.compile(r"\s*(?:\[\s*)?\{")
+RECORD_LINE: Final = r"Record \d{1,20}\s+"
+"""What evtx_dump writes before each event."""
+
+_JSON_START: Final = re.compile(rf"\s*+(?:{RECORD_LINE})?+(?:\[\s*)?\{{")
 _EVENT_NAMES: Final = re.compile(
     r'"(?:EventID|EventId|event_id|winlog\.event_id)"|"Event"\s*:\s*\{|"SourceProcessGuid"'
 )
-_XML_START: Final = re.compile(r"\s*<(?:\?xml|Events?[\s>])")
-_EVENT_TAG: Final = re.compile(r"<Event[\s>]")
+_XML_START: Final = re.compile(rf"\s*+(?:{RECORD_LINE})?+<[?!A-Za-z_]")
+_EVENT_TAG: Final = re.compile(r"<Event(?:\s[^<>]*)?>\s*<System[\s>]")
+"""Whatever stands around it: wevtutil gives the root any name, and there may be a comment before it."""
 
 
 class RecordingForm(Enum):

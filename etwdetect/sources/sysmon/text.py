@@ -10,6 +10,7 @@ from typing import IO, TYPE_CHECKING, Any, Final
 from xml.etree import ElementTree as ET
 
 from etwdetect.core.files import encoding_of
+from etwdetect.sources.sysmon import RECORD_LINE
 from etwdetect.sources.sysmon.shapes import WindowsEvent, event_in
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ MAX_EVENT: Final = 8 << 20
 """The longest event that is read, in characters: with command lines of 32,767, and every character escaped."""
 
 _CHUNK: Final = 1 << 16
-_BETWEEN: Final = re.compile(r"[\s,\[\]]*")
+_BETWEEN: Final = re.compile(rf"(?:[\s,\[\]]++|{RECORD_LINE})*+")
 _XML_EVENT: Final = re.compile(r"<Event(?=[\s>])")
 _XML_END: Final = "</Event>"
 _TOO_LONG: Final = f"it is longer than {MAX_EVENT:,} characters"
@@ -41,7 +42,7 @@ def json_events(file: IO[bytes], fault: Callable[[str], None]) -> Iterator[tuple
 
 def _is_document(line: str) -> bool:
     """Whether *line*, the first one, is a document by itself, or is so long that it may be one."""
-    if line.lstrip().startswith("["):
+    if line.lstrip().startswith(("[", "Record ")):
         return False
     if not line.endswith("\n") and len(line) == _CHUNK:
         return True

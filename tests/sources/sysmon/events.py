@@ -119,7 +119,7 @@ def lines(*documents):
 
 
 def many(documents, form):
-    """The documents in a file: as lines, as one array, or over several lines each."""
+    """The documents in a file: as lines, as one array, or over several lines each; as evtx_dump numbers them."""
     match form:
         case "lines":
             return lines(*documents)
@@ -129,6 +129,13 @@ def many(documents, form):
             return json.dumps(documents, indent=2).encode("utf-16")
         case "indented":
             return "\n".join(json.dumps(each, indent=2) for each in documents).encode("utf-8-sig")
+        case "numbered":
+            return numbered([json.dumps(each, indent=2) for each in documents])
 
 
-FORMS = ("lines", "array", "indented array", "indented")
+def numbered(texts):
+    """As evtx_dump writes events."""
+    return "".join(f"Record {number}\n{each}\n" for number, each in enumerate(texts, 1)).encode()
+
+
+FORMS = ("lines", "array", "indented array", "indented", "numbered")

@@ -69,7 +69,17 @@ def test_a_shape_of_json_is_recognised_and_read(shape, form):
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
-@pytest.mark.parametrize("around", ["{}", "<?xml version='1.0'?><Events>{}</Events>"])
+@pytest.mark.parametrize(
+    "around",
+    [
+        "{}",
+        "<?xml version='1.0'?><Events>{}</Events>",
+        "<root>\n{}</root>",
+        "<!-- by hand --><Events>{}</Events>",
+        "<!DOCTYPE a [<!ENTITY x 'y'>]><Events>{}</Events>",
+        "Record 1\n<?xml version='1.0'?>\n{}",
+    ],
+)
 def test_xml_is_recognised_and_read(around, encoding):
     data = around.format("\n".join(xml(*each) for each in EVENTS)).encode(encoding)
     assert recording_form(data) is RecordingForm.XML
@@ -200,6 +210,11 @@ def test_a_recording_is_recognised_by_content_alone():
         b"{}",
         b'{"a": 1}',
         b"<html><Event>",
+        b"<root><Event/></root>",
+        b"Record 1\n",
+        b"<Event xmlns=''>" * 1000,
+        b" " * 65_536,
+        b"\x00\x10\x00\x00<root>" + xml(8, THREAD).encode(),
         b"\x00\x10\x00\x00" + lines(flat(8, THREAD)),
     ):
         assert recording_form(data) is None
