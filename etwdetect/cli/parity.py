@@ -173,7 +173,10 @@ def compare(
 
 
 def _output(path: Path) -> Output:
-    """Return what is in the file at *path*: an output that was saved, or a recording of Sysmon."""
+    """Return what is in the file at *path*: an output that was saved, or a recording of Sysmon.
+
+    Raises EtwDetectError where etwdetect wrote the recording: its own output would agree with itself.
+    """
     try:
         (found,) = [each for each in find_all(path) if isinstance(each, SysmonInput)]
     except (NotATraceError, ValueError):
@@ -182,6 +185,11 @@ def _output(path: Path) -> Output:
         detections = list(recording.detections())
         for line in (*recording.warnings(), *recording.notes()):
             say(line)
+    if recording.of_etwdetect:
+        raise EtwDetectError(
+            f"{path}: etwdetect wrote it in Sysmon's form, so it is no witness; "
+            "give what Sysmon itself logged, or save with --format json"
+        )
     return Output(path.name, "sysmon", detections)
 
 

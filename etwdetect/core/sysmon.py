@@ -6,10 +6,14 @@ https://learn.microsoft.com/sysinternals/downloads/sysmon#events. Times are FILE
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+
+OWN_PROVIDER: Final = "etwdetect"
+"""The provider in what etwdetect writes in Sysmon's form: no Sysmon logged it as it is."""
 
 
 class SysmonProcess(NamedTuple):

@@ -59,6 +59,11 @@ class SysmonRecording:
         return self._file.events
 
     @property
+    def of_etwdetect(self) -> int:
+        """How many remote threads etwdetect wrote, in Sysmon's form: another detector may have found them."""
+        return self._file.of_etwdetect
+
+    @property
     def span(self) -> tuple[int, int] | None:
         """The FILETIMEs of the first and the last of them."""
         return self._enricher.span
@@ -98,6 +103,11 @@ class SysmonRecording:
         for event_id in (_STATE, _CONFIGURATION):
             if event_id in self._notices:
                 yield from self._noticed(event_id)
+        if self.of_etwdetect:
+            threads = plural(self.of_etwdetect, "remote thread")
+            yield printable(
+                f"{self.name}: {threads} written by etwdetect; the Detector is told as sysmon, whichever it was"
+            )
         if self._enricher.forgotten:
             forgotten = f"{self._enricher.forgotten:,} processes are forgotten"
             yield printable(f"{self.name}: {forgotten}, with their command lines: there were too many")

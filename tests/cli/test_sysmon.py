@@ -91,6 +91,16 @@ def test_what_sysmon_reported_comes_out_as_it_was(etwdetect, recording):
     assert json.loads(done.out) == around | THREAD
 
 
+def test_what_comes_back_out_of_the_sysmon_format_is_told_to_be_written_by_etwdetect(
+    etwdetect, recording, tmp_path
+):
+    written = tmp_path / "written.json"
+    written.write_text(etwdetect("scan", recording, "--format", "sysmon").out)
+    told = "1 remote thread written by etwdetect; the Detector is told as sysmon, whichever it was"
+    assert told in etwdetect("scan", written).err
+    assert "written by etwdetect" not in etwdetect("scan", recording).err
+
+
 def test_report_and_explain_take_it(etwdetect, recording, tmp_path):
     page = tmp_path / "page.html"
     assert etwdetect("report", recording, "-o", page).status == 0

@@ -171,6 +171,14 @@ def test_the_command_takes_three_outputs_in_any_order_and_a_recording_of_sysmon(
     assert (done.status, "all of ETW and Sysmon: 1" in done.out) == (0, True)
 
 
+@pytest.mark.parametrize("form", ["sysmon", "sysmon-event"])
+def test_the_command_does_not_take_what_etwdetect_wrote_as_what_sysmon_reported(etwdetect, outputs, form):
+    outputs[2].write_text(etwdetect("scan", outputs[0], "--format", form).out)
+    done = etwdetect("parity", "compare", outputs[0], outputs[2])
+    assert (done.status, done.out) == (1, "")
+    assert f"{outputs[2]}: etwdetect wrote it in Sysmon's form" in done.err
+
+
 def test_the_command_says_what_sysmon_lacks_and_why_where_its_configuration_is_given(etwdetect, outputs, tmp_path):
     outputs[2].write_bytes(json_lines(flat(8, {**THREAD, "NewThreadId": "5"})))
     done = etwdetect("parity", "compare", *outputs)

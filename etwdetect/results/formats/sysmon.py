@@ -1,7 +1,7 @@
 """A remote thread as Sysmon's event 8 (CreateRemoteThread), for tools that read Sysmon.
 
 Names, order and values of the data are those of Sysmon 15 (schema 4.90). Around it is what readers look for first:
-EventID, Channel and Computer. Provider names etwdetect, as no Sysmon logged this event.
+EventID, Channel and Computer. Provider names etwdetect, as no Sysmon logged this event as it is.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import json
 from typing import TYPE_CHECKING, Any, Final
 
 from etwdetect.core import filetime
+from etwdetect.core.sysmon import OWN_PROVIDER
 from etwdetect.results.fields import BY_NAME
 from etwdetect.results.record import to_dict
 
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 
 _EVENT_ID: Final = 8
 _CHANNEL: Final = "Microsoft-Windows-Sysmon/Operational"
-_PROVIDER: Final = "etwdetect"
 _NO_COMPUTER: Final = "-"
 
 _NAMES: Final = (
@@ -53,7 +53,7 @@ def to_sysmon(detection: Detection) -> str:
     around = {
         "EventID": _EVENT_ID,
         "Channel": _CHANNEL,
-        "Provider_Name": _PROVIDER,
+        "Provider_Name": OWN_PROVIDER,
         "Computer": detection.host or _NO_COMPUTER,
     }
     return json.dumps(around | event_data(detection))
@@ -67,7 +67,7 @@ def to_sysmon_event(detection: Detection) -> str:
     data: dict[str, Any] = event_data(detection)
     data |= {name: int(data[name]) for name in _NUMBERS}
     system = {
-        "Provider_attributes": {"Name": _PROVIDER},
+        "Provider_attributes": {"Name": OWN_PROVIDER},
         "EventID": _EVENT_ID,
         "Version": 2,
         "Level": 4,

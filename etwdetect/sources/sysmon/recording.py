@@ -28,13 +28,14 @@ class SysmonFile:
     """The records in *file*, which is seekable; `records` yields them, once.
 
     `faults` counts what could not be read, `described` has the place and reason of the first of them. `events`
-    counts the records.
+    counts the records, `of_etwdetect` the remote threads that name it as their provider.
     """
 
     def __init__(self, file: IO[bytes], form: RecordingForm) -> None:
         self.faults = 0
         self.described: list[str] = []
         self.events = 0
+        self.of_etwdetect = 0
         self._threads: dict[tuple[str, ...], SysmonThread] = {}
         """Threads by the text that repeats of them share."""
         self._file = file
@@ -56,10 +57,12 @@ class SysmonFile:
     def _record(self, place: str, event: WindowsEvent) -> SysmonRecord | None:
         """Return the record of *event*; None where it is not of Sysmon, is of no use, or can't be read."""
         try:
-            return record_of(event) if event.is_of_sysmon else None
+            record = record_of(event) if event.is_of_sysmon else None
         except ValueError as error:
             self.add_fault(f"{place}: {error}")
             return None
+        self.of_etwdetect += isinstance(record, SysmonThread) and event.is_of_etwdetect
+        return record
 
     def _unparsed(self, place: str, event: Unparsed) -> SysmonRecord | DeferredAccess | None:
         """Return the record of *event*: parsed later, or like an earlier one, which most events 8 are."""

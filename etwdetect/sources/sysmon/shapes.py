@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from etwdetect.core.sysmon import OWN_PROVIDER
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
@@ -33,6 +35,11 @@ class WindowsEvent(NamedTuple):
     def is_of_sysmon(self) -> bool:
         """Whether Sysmon logged it."""
         return any(_names_sysmon(each) for each in self.provider)
+
+    @property
+    def is_of_etwdetect(self) -> bool:
+        """Whether etwdetect wrote it in Sysmon's form, whatever its channel."""
+        return OWN_PROVIDER in self.provider
 
 
 def _names_sysmon(value: object) -> bool:
@@ -66,12 +73,13 @@ def _of_reader(event: Mapping[str, Any]) -> WindowsEvent:
         data = dict(_pairs(data["Data"]))
     channel = system.get("Channel")
     if _names_sysmon(channel):
-        return WindowsEvent(_text_of(system.get("EventID")), (channel,), _text_of(system.get("Computer")), data)
+        sources = channel, _mapping(system.get("Provider_attributes")).get("Name")
+        return WindowsEvent(_text_of(system.get("EventID")), sources, _text_of(system.get("Computer")), data)
     provider = _mapping(system.get("Provider"))
     attributes = (provider, _mapping(provider.get("#attributes")), _mapping(system.get("Provider_attributes")))
     names = [each.get(name) for each in attributes for name in ("Name", "@Name", "Guid", "@Guid")]
-    sources = (*names, system.get("Provider"))
-    return WindowsEvent(_text_of(system.get("EventID")), sources, _text_of(system.get("Computer")), data)
+    named = (*names, system.get("Provider"))
+    return WindowsEvent(_text_of(system.get("EventID")), named, _text_of(system.get("Computer")), data)
 
 
 def _pairs(items: list[Any]) -> Iterator[tuple[str, Any]]:

@@ -84,6 +84,7 @@ def test_a_reader_of_evtx_files_finds_the_same_data():
 def test_it_is_an_input_again(write):
     event = event_in(json.loads(write(FULL)))
     assert (event.event_id, event.host, event.is_of_sysmon) == (8, "WORKSTATION5", True)
+    assert event.is_of_etwdetect
     assert event.data["TargetImage"] == "notepad.exe"
 
 

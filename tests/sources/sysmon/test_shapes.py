@@ -12,6 +12,7 @@ from etwdetect.core import filetime
 from etwdetect.core.sysmon import SysmonAccess, SysmonNotice, SysmonProcess, SysmonStart, SysmonThread
 from etwdetect.sources.sysmon import RecordingForm, is_of_sysmon, recording_form
 from etwdetect.sources.sysmon.recording import SysmonFile
+from etwdetect.sources.sysmon.shapes import event_in
 from tests.sources.sysmon.events import ACCESS, FORMS, MUTATIONS, SHAPES, START, THREAD, flat, lines, many, xml
 
 NOTICE = {"UtcTime": "2020-10-22 01:40:50.000", "State": "Started"}
@@ -269,3 +270,8 @@ def check_mutations(whole, seed):
     for _ in range(MUTATIONS):
         file = SysmonFile(io.BytesIO(mutated(whole, chance)), kind)
         assert len(list(file.records())) <= 2 * len(EVENTS)
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.__name__)
+def test_what_a_collector_hands_on_names_etwdetect_only_where_etwdetect_wrote_it(shape):
+    assert not event_in(shape(8, THREAD)).is_of_etwdetect
