@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -103,15 +104,16 @@ class _Written:
         self._writer = writer
         self._privacy = privacy
         self._count = 0
+        self._begun: Counter[str] = Counter()
+        """How many recordings have begun, by the trace's name: one may be named twice."""
 
     def take(self, source: Source) -> None:
         """Write the events of *source*."""
         assert isinstance(source, TraceSource)  # saved results are not among the inputs
-        self._count = place = 0
+        self._count = 0
         for event in source.recording():
             if isinstance(event, RecordingStart):
-                self._writer.begin(_recording(source.result(), event.start_time, place), event)
-                place += 1
+                self._writer.begin(self._recording(source.result(), event.start_time), event)
                 continue
             shown = self._privacy.event(event)
             if self._in_lines or self._limit.allows(_characters(shown)):
@@ -124,8 +126,9 @@ class _Written:
             return None
         return f"{source.name}: {self._count:,} of {source.result().events_read:,} events written"
 
-
-def _recording(result: ScanResult, start_time: int, place: int) -> Recording:
-    """Return what the recording at *place* in the trace of *result* is called."""
-    name = result.files[0].name
-    return Recording(result.host or name, recording_name(name, start_time, place))
+    def _recording(self, result: ScanResult, start_time: int) -> Recording:
+        """Return what the next recording in the trace of *result* is called."""
+        name = result.files[0].name
+        place = self._begun[name]
+        self._begun[name] += 1
+        return Recording(result.host or name, recording_name(name, start_time, place))

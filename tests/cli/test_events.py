@@ -109,6 +109,19 @@ def test_the_scan_of_the_events_of_two_headers_prints_the_records_of_the_trace(e
     assert records(etwdetect, path).out == records(etwdetect, trace).out != ""
 
 
+@both
+def test_a_trace_that_is_named_twice_makes_two_recordings_that_are_scanned_as_it(etwdetect, tmp_path, form):
+    path = tmp_path / f"events.{form}"
+    etwdetect("events", SAMPLE, SAMPLE, "--format", form, "-o", path)
+    assert records(etwdetect, path).out == records(etwdetect, SAMPLE, SAMPLE).out
+
+
+def test_the_first_recording_of_a_trace_has_the_same_name_whatever_else_is_written(etwdetect):
+    once, twice = (etwdetect("events", *[SAMPLE] * count).out for count in (1, 2))
+    assert twice.startswith(once)
+    assert twice != once * 2
+
+
 def test_a_trace_that_cannot_be_read_does_not_keep_the_others_from_being_written(etwdetect, tmp_path):
     (tmp_path / "bad.etl").write_bytes(b"no trace")
     done = etwdetect("events", tmp_path / "bad.etl", tmp_path / "missing.etl", SAMPLE)
