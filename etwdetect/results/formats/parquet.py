@@ -66,7 +66,7 @@ class ParquetWriter:
             self._file = WholeFile(path)
             self._writer = pq.ParquetWriter(self._file.buffer, ARROW_SCHEMA, compression="zstd")
         except (OSError, pa.ArrowException) as error:
-            raise OutputError(str(error)) from error
+            raise OutputError(_reason(error)) from error
 
     def write(self, detection: Detection) -> None:
         """Add one row."""
@@ -87,7 +87,7 @@ class ParquetWriter:
             self._file.close()
         except (OSError, pa.ArrowException) as error:
             self._file.discard()
-            raise OutputError(str(error)) from error
+            raise OutputError(_reason(error)) from error
 
     def _write_rows(self) -> None:
         rows, self._rows, self._characters = self._rows, [], 0
@@ -97,7 +97,7 @@ class ParquetWriter:
             self._writer.write_table(pa.Table.from_pylist(rows, schema=ARROW_SCHEMA))
         except (OSError, pa.ArrowException) as error:
             self._file.discard()
-            raise OutputError(str(error)) from error
+            raise OutputError(_reason(error)) from error
 
 
 def _value(value: Any) -> Any:  # noqa: ANN401 (any value that a record can have)
@@ -112,3 +112,8 @@ def _value(value: Any) -> Any:  # noqa: ANN401 (any value that a record can have
         case dict():
             return [(printable(name), printable(why)) for name, why in value.items()]
     return value
+
+
+def _reason(error: OSError | pa.ArrowException) -> str:
+    """Return what *error* says, without its number."""
+    return getattr(error, "strerror", None) or str(error)

@@ -94,5 +94,5 @@ def _value(type_: FieldType, value: Any) -> Any:  # noqa: ANN401 (any value that
         number = int(value)
         return number if number <= _MAX_INTEGER else float(number)
     if type_ is not FieldType.TEXT:
-        return json.dumps(value) if value else None
+        return json.dumps(value)
     return printable(value)  # SQLite's text is UTF-8, which has no lone surrogates, and ends at a NUL
