@@ -208,8 +208,8 @@ def _in_directory(path: Path) -> Iterator[Found]:
             found = True
             yield _unread(each, error)
     if not found:
-        what = ", ".join((_PLAIN_TRACE, *SUFFIXES))
-        raise NotATraceError(str(path), f"is a directory with no trace ({what}, or packed) in it")
+        what = ", ".join(ENDINGS[: -len(PACKED_ENDINGS)])
+        raise NotATraceError(str(path), f"is a directory with no input ({what}, or packed) in it")
 
 
 def _listed(folder: Path) -> tuple[Iterator[Path], list[UnreadInput]]:
