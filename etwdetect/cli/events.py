@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -22,6 +21,7 @@ from etwdetect.sources.eventdata.writer import EventWriter, recording_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from etwdetect.core.events import Event
     from etwdetect.offline.result import ScanResult
@@ -35,7 +35,7 @@ _ROW: Final = 100
 @click.command()
 @click.argument("traces", nargs=-1, required=True, type=options.INPUT_PATH, metavar="TRACE...")
 @click.option("--format", "form", type=click.Choice(_FORMATS), default="jsonl", show_default=True)
-@click.option("--output", "-o", type=click.Path(dir_okay=False, path_type=Path), help="Write to a file.")
+@click.option("--output", "-o", type=options.OUTPUT_PATH, help="Write to a file.")
 @limit_option
 @options.privacy_options()
 @options.trace_options

@@ -290,8 +290,8 @@ def _consume_one(source: Source, inputs: Inputs, consumer: Consumer, tally: Tall
     except EtwDetectError as error:
         failure, failed = f"{source.name}: {error}", status_of(error)
         say(failure)
-    except OutputEndedError:  # what was shown until then is summed up
-        _conclude(source, consumer, failure, tally)
+    except OutputEndedError:  # how much was read until then says nothing of the whole
+        note(f"{source.name}: not all of it is shown, as the output ended")
         raise
     except (OSError, click.ClickException, click.exceptions.Exit, click.Abort):
         raise  # the output's, or click's own way to end

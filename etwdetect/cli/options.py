@@ -32,8 +32,27 @@ FILTERS: Final = ("since", "until", "pid", "source_pid", "target_pid", "min_seve
 _MOST_SECONDS: Final = 31_536_000.0
 """A year."""
 
-INPUT_PATH: Final = click.Path(readable=False, path_type=Path)
+
+class _Path(click.Path):
+    """A path that is not empty, as that of a variable without a value is: Python would take it for the folder."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ANN401
+        if not value:
+            self.fail("the path is empty", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+class _OutputPath(_Path):
+    """The path of a file to write, or None for ``-``, which is standard output."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ANN401
+        return None if value == "-" else super().convert(value, param, ctx)
+
+
+INPUT_PATH: Final = _Path(readable=False, path_type=Path)
 """The type of an input's path. Readability is checked when it is opened, so that one bad input stops no other."""
+OUTPUT_PATH: Final = _OutputPath(dir_okay=False, path_type=Path)
+"""The type of the path of a file to write."""
 
 _PID: Final = click.IntRange(0, 0xFFFFFFFF)
 
@@ -120,7 +139,7 @@ def output_options(command: _Command) -> _Command:
         click.option("--exit-code", is_flag=True, help=found),
         click.option("--stacks", is_flag=True, help="Show call stacks in the text format; live, ask for them."),
         click.option("--utc", is_flag=True, help="Show and take times in UTC instead of local time."),
-        click.option("--output", "-o", type=click.Path(dir_okay=False, path_type=Path), help="Write to a file."),
+        click.option("--output", "-o", type=OUTPUT_PATH, help="Write to a file."),
         click.option(
             "--format",
             "form",
