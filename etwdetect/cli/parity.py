@@ -25,8 +25,10 @@ from etwdetect.comparison import report, result_files
 from etwdetect.comparison.saved_outputs import Output, compare_outputs, compare_witness_outputs, read_output
 from etwdetect.comparison.sysmon_rules import read_rules
 from etwdetect.comparison.witnesses import WITNESSES
-from etwdetect.core.errors import EtwDetectError, NotATraceError, UnsupportedSystemError
-from etwdetect.offline.inputs import SysmonInput, find_all
+from etwdetect.core.errors import EtwDetectError, OtherContentError, UnsupportedSystemError
+from etwdetect.core.files import encoding_of
+from etwdetect.offline.inputs import STANDARD_INPUT, Input, SavedInput, SysmonInput, UnreadInput, find_all
+from etwdetect.results.saved import HEAD
 from etwdetect.results.whole_file import WholeFile
 
 if TYPE_CHECKING:
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     from etwdetect.comparison.result import Result
+    from etwdetect.enrich.detection import Detection
 
 FILE: Final = click.Path(dir_okay=False, path_type=Path)
 
@@ -144,6 +147,8 @@ def compare(
 ) -> Status:
     """Compare outputs that were saved with --format json: one of `scan` or `monitor`, and one of `driver watch`.
 
+    They are read as by `scan`: in UTF-8 or UTF-16, packed or not; one of them can be - for standard input.
+
     Times are shown but not compared, because they come from two clocks. Records more than 10 ms apart must be in
     the same order.
 
@@ -161,6 +166,8 @@ def compare(
     if len(outputs) not in _OUTPUTS:
         missing = "Missing argument 'DRIVER.json'."
         raise click.UsageError(missing if len(outputs) == 1 else "two or three outputs are compared")
+    if outputs.count(STANDARD_INPUT) > 1:
+        raise click.UsageError("only one output can be - for standard input")
     read = [_output(path) for path in outputs]
     if len(read) == len(WITNESSES) or any(each.detector == "sysmon" for each in read):
         rules = read_rules(sysmon_config) if sysmon_config else None
@@ -168,29 +175,61 @@ def compare(
     elif sysmon_config:
         raise click.UsageError("--sysmon-config needs an output of Sysmon")
     else:
-        result = compare_outputs(*outputs)
+        result = compare_outputs(*read)
     return of_all(show_results([result], 1, junit, json), found=False)
 
 
 def _output(path: Path) -> Output:
-    """Return what is in the file at *path*: an output that was saved, or a recording of Sysmon.
+    """Return the one output at *path*: one that was saved, or a recording of Sysmon. Raises EtwDetectError."""
+    name = "standard input" if path == STANDARD_INPUT else path.name
+    try:
+        all_found = list(find_all(path))
+    except OtherContentError as error:
+        raise _no_output(error.name) from error
+    match all_found:
+        case [SavedInput() as found]:
+            with found.open() as saved:
+                return read_output(saved, name)
+        case [SysmonInput() as found]:
+            return Output(name, "sysmon", _of_sysmon(found))
+        case [Input() as found] if _is_blank(found):
+            return Output(name, None, ())
+        case [UnreadInput() as found]:
+            raise found.error
+    if any(isinstance(each, SavedInput | SysmonInput) for each in all_found):
+        raise EtwDetectError(f"{path}: holds {len(all_found):,} inputs, and only one can be compared: unpack it")
+    raise _no_output(all_found[0].name)
+
+
+def _of_sysmon(found: SysmonInput) -> list[Detection]:
+    """Return what the recording *found* has, and tell what it says of itself.
 
     Raises EtwDetectError where etwdetect wrote the recording: its own output would agree with itself.
     """
-    try:
-        (found,) = [each for each in find_all(path) if isinstance(each, SysmonInput)]
-    except (NotATraceError, ValueError):
-        return read_output(path)
     with found.open() as recording:
         detections = list(recording.detections())
         for line in (*recording.warnings(), *recording.notes()):
             say(line)
     if recording.of_etwdetect:
         raise EtwDetectError(
-            f"{path}: etwdetect wrote it in Sysmon's form, so it is no witness; "
+            f"{found.name}: etwdetect wrote it in Sysmon's form, so it is no witness; "
             "give what Sysmon itself logged, or save with --format json"
         )
-    return Output(path.name, "sysmon", detections)
+    return detections
+
+
+def _no_output(name: str) -> EtwDetectError:
+    """Return the error that the input *name* is no output."""
+    return EtwDetectError(
+        f"{name}: is no output that was saved with --format json; of a trace or of recorded events, "
+        "`etwdetect scan --format json` makes one"
+    )
+
+
+def _is_blank(found: Input) -> bool:
+    """Whether *found* is the output of a witness that reported nothing."""
+    head, _ = found.place.head(HEAD)
+    return len(head) < HEAD and not head.decode(encoding_of(head), "replace").strip()
 
 
 def check_reports(inputs: Iterable[Path], junit: Path | None, json: Path | None) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import time
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -10,29 +9,35 @@ from etwdetect.comparison.pairing import Equality, compare
 from etwdetect.comparison.result import Result, Side, differences
 from etwdetect.comparison.witnesses import NAMES, WITNESSES, compare_witnesses, has, lines
 from etwdetect.core.errors import EtwDetectError
-from etwdetect.core.files import open_file
-from etwdetect.results.record import from_json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-    from pathlib import Path
+    from collections.abc import Mapping, Sequence
 
     from etwdetect.comparison.sysmon_rules import SysmonRules
-    from etwdetect.core.rule import RemoteThread
     from etwdetect.enrich.detection import Detection, Detector
+    from etwdetect.results.saved import SavedResults
 
 NAME: Final = "recorded"
 """The name of the bench in the results."""
 
 
-def compare_outputs(etw: Path, driver: Path) -> Result:
+class Output(NamedTuple):
+    """What one witness reported; *detector* is None where it reported nothing."""
+
+    name: str
+    detector: Detector | None
+    detections: Sequence[Detection]
+
+
+def compare_outputs(etw: Output, driver: Output) -> Result:
     """Compare the saved output *etw* of the ETW detector with the saved output *driver* of the driver.
 
-    Times come from two clocks, so Equality.LIVE applies. Raises EtwDetectError if a file cannot be read, has a
-    line that is not a record, or is from the other detector.
+    Times come from two clocks, so Equality.LIVE applies. Raises EtwDetectError if one is from the other detector.
     """
     began = time.perf_counter()
-    etw_records, driver_records = read(etw, "etw"), read(driver, "driver")
+    _check_witness(etw, "etw")
+    _check_witness(driver, "driver")
+    etw_records, driver_records = ([each.thread for each in output.detections] for output in (etw, driver))
     sides = [Side(records, {"remote": len(records)}) for records in (etw_records, driver_records)]
     comparison = compare(etw_records, driver_records, Equality.LIVE)
     return Result(
@@ -46,12 +51,12 @@ def compare_outputs(etw: Path, driver: Path) -> Result:
     )
 
 
-class Output(NamedTuple):
-    """What one witness reported; *detector* is None where it reported nothing."""
-
-    name: str
-    detector: Detector | None
-    detections: Sequence[Detection]
+def _check_witness(output: Output, expected: Detector) -> None:
+    if output.detector not in {expected, None}:
+        raise EtwDetectError(
+            f"{output.name}: has records of the detector {output.detector!r}, expected {expected!r}: the output "
+            "of ETW is named first, that of the driver second"
+        )
 
 
 def compare_witness_outputs(outputs: Sequence[Output], rules: SysmonRules | None = None) -> Result:
@@ -83,36 +88,23 @@ def _free(records: Mapping[Detector, object]) -> Detector:
     return next(each for each in WITNESSES if each not in records)
 
 
-def read_output(path: Path) -> Output:
-    """Return the saved output at *path*. Raises EtwDetectError unless one witness wrote all of it."""
-    detections = list(_detections(path, None))
-    return Output(path.name, detections[0].detector if detections else None, detections)
-
-
-def read(path: Path, detector: Detector) -> list[RemoteThread]:
-    """Return the records in the file at *path*. Raises EtwDetectError unless *detector* wrote it."""
-    return [detection.thread for detection in _detections(path, detector)]
-
-
-def _detections(path: Path, detector: Detector | None) -> Iterator[Detection]:
-    try:
-        with io.TextIOWrapper(io.BufferedReader(open_file(path)), encoding="utf-8") as file:
-            for number, line in enumerate(file, 1):
-                try:
-                    detection = from_json(line)
-                except ValueError as error:
-                    raise EtwDetectError(f"{path}, line {number}: {error}") from error
-                detector = detector or detection.detector
-                if detection.detector != detector:
-                    raise EtwDetectError(
-                        f"{path}, line {number}: the record is from the detector {detection.detector!r}, "
-                        f"expected {detector!r}"
-                    )
-                if detection.count > 1:
-                    raise EtwDetectError(
-                        f"{path}, line {number}: the record stands for {detection.count:,} remote threads; "
-                        "record again without merging repeats"
-                    )
-                yield detection
-    except (OSError, UnicodeDecodeError) as error:
-        raise EtwDetectError(f"{path} cannot be read: {error}") from error
+def read_output(saved: SavedResults, name: str) -> Output:
+    """Return what is in *saved*, called *name*. Raises EtwDetectError unless one witness wrote all of it."""
+    detections: list[Detection] = []
+    for detection in saved.detections():
+        if saved.faults:
+            break
+        detections.append(detection)
+        if detection.detector != detections[0].detector:
+            raise EtwDetectError(
+                f"{saved.name}: record {saved.records:,} is from the detector {detection.detector!r}, "
+                f"those before it from {detections[0].detector!r}"
+            )
+        if detection.count > 1:
+            raise EtwDetectError(
+                f"{saved.name}: record {saved.records:,} stands for {detection.count:,} remote threads; "
+                "record again without merging repeats"
+            )
+    for fault in saved.warnings():
+        raise EtwDetectError(fault)
+    return Output(name, detections[0].detector if detections else None, detections)

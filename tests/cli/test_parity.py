@@ -1,9 +1,12 @@
 """`etwdetect parity` as a user calls it."""
 
+import gzip
+import io
 import json
 import signal
 import subprocess
 import sys
+import zipfile
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -232,4 +235,81 @@ def test_what_is_no_output_of_the_detector_is_told_by_its_line(etwdetect, output
     assert done.status == 1
     assert done.out == ""
     assert name in done.err
-    assert "line 1" in done.err or "cannot be read" in done.err
+    assert "line 1" in done.err or "cannot be opened" in done.err or "expected 'etw'" in done.err
+
+
+def zip_of(*contents):
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        for number, content in enumerate(contents):
+            archive.writestr(f"{number}.json", content)
+    return packed.getvalue()
+
+
+@pytest.mark.parametrize(
+    "saved_as",
+    [
+        lambda text: text.encode("utf-16"),
+        lambda text: text.replace("\n", "\r\n").encode("utf-8-sig"),
+        lambda text: gzip.compress(text.encode()),
+        lambda text: gzip.compress(text.encode("utf-16")),
+        zip_of,
+    ],
+    ids=["redirected by PowerShell", "with a byte-order mark", "packed", "redirected and packed", "in an archive"],
+)
+def test_outputs_are_read_in_each_form_that_scan_reads(etwdetect, output, saved_as):
+    etw, driver = output("etw.json", "etw", ONE, TWO), output("driver.json", "driver", ONE, TWO)
+    for each in (etw, driver):
+        each.write_bytes(saved_as(each.read_text()))
+    done = etwdetect("parity", "compare", etw, driver)
+    assert (done.status, done.err) == (0, "")
+    assert done.out.splitlines()[1].split()[:5] == ["passed", "recorded", "2", "0", "0"]
+
+
+def test_one_output_can_come_from_standard_input(etwdetect, output):
+    etw, driver = output("etw.json", "etw", ONE), output("driver.json", "driver", ONE)
+    done = etwdetect("parity", "compare", "-", driver, input=etw.read_text().encode("utf-16"))
+    assert done.status == 0
+    assert done.out.splitlines()[1].endswith("standard input, driver.json")
+    done = etwdetect("parity", "compare", "-", "-", input=etw.read_bytes())
+    assert done.status == 2
+    assert "only one output can be - for standard input" in done.err
+
+
+@pytest.mark.parametrize("nothing", [b"", b"\xff\xfe", b"\xef\xbb\xbf\r\n", gzip.compress(b"")])
+def test_an_output_without_a_record_is_of_a_witness_that_saw_nothing(etwdetect, output, nothing):
+    etw, driver = output("etw.json", "etw"), output("driver.json", "driver", ONE)
+    etw.write_bytes(nothing)
+    done = etwdetect("parity", "compare", etw, driver)
+    assert done.status == 1
+    assert "only the driver has 100:101 -> 200:301" in done.out
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        SAMPLE.read_bytes(),
+        gzip.compress(SAMPLE.read_bytes()),
+        b'{"@timestamp": "2020-05-12T13:08:15.280Z"}\n',
+        b"Remote Thread from 100:101 to 200:301\n",
+        zip_of(),
+        b"\xff\xfe\0",
+    ],
+    ids=["trace", "packed trace", "other JSON", "text", "empty archive", "half a character"],
+)
+def test_what_is_no_output_is_refused_with_what_makes_one(etwdetect, output, tmp_path, content):
+    (tmp_path / "wrong").write_bytes(content)
+    done = etwdetect("parity", "compare", tmp_path / "wrong", output("driver.json", "driver", ONE))
+    assert (done.status, done.out) == (1, "")
+    assert done.err == (
+        f"etwdetect: {tmp_path / 'wrong'}: is no output that was saved with --format json; "
+        "of a trace or of recorded events, `etwdetect scan --format json` makes one\n"
+    )
+
+
+def test_of_an_archive_with_two_outputs_none_is_taken(etwdetect, output, tmp_path):
+    driver = output("driver.json", "driver", ONE)
+    (tmp_path / "two.zip").write_bytes(zip_of(driver.read_text(), driver.read_text()))
+    done = etwdetect("parity", "compare", tmp_path / "two.zip", driver)
+    assert (done.status, done.out) == (1, "")
+    assert done.err.endswith("two.zip: holds 2 inputs, and only one can be compared: unpack it\n")
