@@ -44,8 +44,14 @@ def event_data(detection: Detection) -> dict[str, str]:
     known = to_dict(detection)
     data = {name: str(known.get(name, "")) or BY_NAME[name].absent_text for name in _NAMES}
     data |= {name: data[name].lower() for name in data if name.endswith("ProcessGuid")}
-    rules = (*([detection.rule_name] if detection.rule_name else []), *detection.sigma)
-    return {"RuleName": "; ".join(rules) or BY_NAME["RuleName"].absent_text, **data}
+    return {"RuleName": _rule_names(detection) or BY_NAME["RuleName"].absent_text, **data}
+
+
+def _rule_names(detection: Detection) -> str:
+    """Return Sysmon's rule, and each Sigma rule that it does not name: it may be what this wrote before."""
+    own = detection.rule_name or ""
+    titles = (title for title in dict.fromkeys(detection.sigma) if f"; {title}; " not in f"; {own}; ")
+    return "; ".join(filter(None, (own, *titles)))
 
 
 def to_sysmon(detection: Detection) -> str:

@@ -49,6 +49,21 @@ def test_what_is_known_stands_in_sysmons_order_and_form():
     assert list(sysmon.event_data(FULL)) == ALL
 
 
+@pytest.mark.parametrize(
+    ("rule_name", "sigma", "written"),
+    [
+        ("A; B", ("A", "B"), "A; B"),
+        ("technique_id=T1055; A", ("B", "A", "C"), "technique_id=T1055; A; B; C"),
+        ("one; two", ("one; two", "two; one"), "one; two; two; one"),
+        ("A long name", ("A long", "name"), "A long name; A long; name"),
+        ("own; own", ("A",), "own; own; A"),
+        (None, ("A", "B", "A"), "A; B"),
+    ],
+)
+def test_a_sigma_rule_that_the_rule_of_sysmon_names_is_not_named_again(rule_name, sigma, written):
+    assert sysmon.event_data(replace(FULL, rule_name=rule_name, sigma=sigma))["RuleName"] == written
+
+
 def test_what_is_not_known_is_what_sysmon_writes_for_it(detection):
     assert sysmon.event_data(detection()) == {
         "RuleName": "-",
