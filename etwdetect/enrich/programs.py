@@ -88,13 +88,18 @@ def file_name(path: str) -> str:
 
 def _lower_name(path: str) -> str:
     """Return the last part of *path* in lower case."""
-    return _lower_name_of(path) if len(path) <= _ORDINARY else file_name(path).lower()
+    return _lower_name_of(path) if len(path) <= _ORDINARY else _lower(file_name(path))
 
 
 @lru_cache(maxsize=4096)
 def _lower_name_of(path: str) -> str:
     """Return the same; one image is mapped by many processes."""
-    return file_name(path).lower()
+    return _lower(file_name(path))
+
+
+def _lower(text: str) -> str:
+    """Return *text* in lower case, each letter as it is alone: Python has another sigma for the end of a word."""
+    return text.lower().replace("\u03c2", "\u03c3")
 
 
 def fits(name: str, path: str) -> bool:
@@ -105,7 +110,7 @@ def fits(name: str, path: str) -> bool:
     >>> fits("SearchProtocol", "\\Device\\HarddiskVolume3\\Windows\\System32\\SearchProtocolHost.exe")
     True
     """
-    file = path.rpartition("\\")[2].lower()
+    file = _lower(path.rpartition("\\")[2])
     if name.isascii() and "\\" not in name and _UNMAPPABLE not in name:
         return _is_name(name.lower(), file, cut=len(name) >= _SHORT_NAME)
     texts, cut = _texts(name)
@@ -128,10 +133,10 @@ def _texts(name: str) -> tuple[frozenset[str], bool]:
     try:
         data = _ESCAPE.sub(lambda escape: chr(int("0" + escape[0][1:], 0)), name[:_LONGEST]).encode("latin-1")
     except UnicodeEncodeError:  # a name that was not in a code page
-        return frozenset((_units(name.lower()),)), len(name) >= _SHORT_NAME
+        return frozenset((_units(_lower(name)),)), len(name) >= _SHORT_NAME
     cut = len(data) >= _SHORT_NAME
     texts = (_decoded(data, page, cut=cut) for page in _CODE_PAGES)
-    return frozenset(_units(text.lower()) for text in texts if text is not None), cut
+    return frozenset(_units(_lower(text)) for text in texts if text is not None), cut
 
 
 def _decoded(data: bytes, page: str, *, cut: bool) -> str | None:
@@ -177,5 +182,5 @@ def namesakes(path: str, others: Iterable[str]) -> list[str]:
 
 def _inside(path: str) -> str:
     """Return *path* on its volume, in lower case."""
-    inside = _VOLUME.sub("", path, count=1).lower()
+    inside = _lower(_VOLUME.sub("", path, count=1))
     return f"\\windows\\{inside.removeprefix(_SYSTEM_ROOT)}" if inside.startswith(_SYSTEM_ROOT) else inside

@@ -79,6 +79,15 @@ def test_a_name_whose_letters_the_code_page_lacks_fits():
     assert not fits("???.exe", FOLDER + "прог.exe")
 
 
+def test_a_sigma_where_a_name_is_cut_is_that_of_the_whole_name():
+    name = "ΤΟΠΡΟΓΡΑΜΜΑΤΑΣΗ.exe"  # 14 letters end in a sigma
+    assert fits(kernel_name(name, "cp1253", 14), FOLDER + name)
+
+
+def test_the_sigma_at_the_end_of_a_word_is_that_of_any_other_place_as_for_windows():
+    assert is_same_program(FOLDER + "ΣΥΣ.exe", "C:\\συς.exe")
+
+
 @cache
 def letters_of(page):
     """The letters that a file's name can have and that *page* has a way to and back."""
