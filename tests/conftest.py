@@ -16,13 +16,10 @@ from tests import forked
 # A slow machine is no failure. The examples are the same in every run, so that what fails does so for everybody;
 # `nox -s examples` looks for new ones. In Windows CPython a few examples show what that system does in another
 # way; `quick` has as many.
-settings.register_profile(
-    "etwdetect", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
-)
+_PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("new", _PATIENT, max_examples=1000, print_blob=True)
+settings.register_profile("etwdetect", _PATIENT, derandomize=True)
 settings.register_profile("few", settings.get_profile("etwdetect"), max_examples=10)
-settings.register_profile(
-    "new", settings.get_profile("etwdetect"), derandomize=False, print_blob=True, max_examples=1000
-)
 settings.load_profile("few" if sys.platform == "win32" else "etwdetect")
 
 # They hand tests over to the lab, which there is on Linux alone.
