@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import insort
 from collections import deque
 from dataclasses import fields
 from functools import lru_cache
@@ -44,6 +45,8 @@ _THREAD, _RULE_NAME, _PRIOR_ACCESS = map(_NAMES.index, ("thread", "rule_name", "
 
 _ACCESSES: Final = 16
 """How many accesses of one pair are kept."""
+_USES: Final = 32
+"""How many starts and exits with one process id are kept."""
 
 
 class _Known(NamedTuple):
@@ -69,9 +72,8 @@ class SysmonEnricher:
         self._kinds = kinds or Kinds()
         self._threads: Sorter[_Kept] = Sorter(itemgetter(0))
         self._processes: BoundedMap[Hashable, _Known] = BoundedMap(_MAX_PROCESSES, _MAX_TEXT)
-        self._by_pid: BoundedMap[Hashable, deque[tuple[int, Hashable]]] = BoundedMap(_MAX_PROCESSES)
-        """By host and process id: when processes with it started, and their keys."""
-        self._exits: BoundedMap[Hashable, int] = BoundedMap(_MAX_PROCESSES)
+        self._by_pid: BoundedMap[Hashable, list[tuple[int, bool, Hashable]]] = BoundedMap(_MAX_PROCESSES)
+        """By host and process id, in the order of time: when a process started or exited, and its key."""
         self._accesses: BoundedMap[Hashable, deque[SysmonAccess]] = BoundedMap(_MAX_PAIRS, _MAX_TEXT)
         self._deferred: BoundedMap[Hashable, deque[DeferredAccess]] = BoundedMap(_MAX_PAIRS, _MAX_TEXT)
         self._last_told: tuple[SysmonAccess | None, _Told] = (None, ())
@@ -164,15 +166,22 @@ class SysmonEnricher:
         key = _key(start.host, process, start.time)
         texts = process.image, process.user, start.command_line, start.parent.image, start.parent_command_line
         self._remember(key, _Known(start, process.image, process.user), sum(len(each or "") for each in texts))
-        if process.pid is not None:
-            starts = self._by_pid.get((start.host, process.pid)) or deque(maxlen=_ACCESSES)
-            starts.append((start.time, key))
-            self._by_pid.put((start.host, process.pid), starts)
+        self._used(start, key, exited=False)
 
     def _exit(self, exit_: SysmonExit) -> None:
         self._named(exit_)
-        if exit_.process.guid:
-            self._exits.put((exit_.host, exit_.process.guid), exit_.time)
+        self._used(exit_, None, exited=True)
+
+    def _used(self, event: SysmonStart | SysmonExit, key: Hashable, *, exited: bool) -> None:
+        """Keep when the process id of *event* came into use or out of it."""
+        if event.process.pid is None:
+            return
+        pid = event.host, event.process.pid
+        uses = self._by_pid.get(pid) or []
+        insort(uses, (event.time, exited, key), key=itemgetter(0, 1))
+        if len(uses) > _USES:
+            del uses[0]  # of the time before the others nothing is known, then
+        self._by_pid.put(pid, uses)
 
     def _named(self, event: SysmonExit | SysmonImage) -> None:
         """Take image and user from an event that has them, for a process whose start is not in the recording."""
@@ -238,12 +247,10 @@ class SysmonEnricher:
         """Return what is known of *process* at *time*; without a ProcessGuid, of the one that ran with its id."""
         if process.guid:
             return self._processes.get((host, process.guid))
-        started = [each for each in self._by_pid.get((host, process.pid)) or () if each[0] <= time]
-        if not started:
-            return None
-        key = max(started, key=lambda each: each[0])[1]
-        exited = self._exits.get(key)
-        return None if exited is not None and exited < time else self._processes.get(key)
+        for used, exited, key in reversed(self._by_pid.get((host, process.pid)) or ()):
+            if used < time or (used == time and not exited):
+                return None if exited else self._processes.get(key)
+        return None
 
 
 _ATTRIBUTES: Final = {

@@ -1,5 +1,6 @@
 """What Sysmon recorded becomes detections, with what the other events say."""
 
+import itertools
 import random
 
 import pytest
@@ -119,6 +120,31 @@ def test_without_a_guid_the_process_that_ran_with_the_id_is_taken():
     assert detection(early, START, gone, thread).source.command_line is None
     assert detection(early, START, thread._replace(time=TIME - 100 * MS)).source.command_line == "early"
     assert detection(thread._replace(host="OTHER"), START).source.command_line is None
+
+
+@pytest.mark.parametrize("started_as", [SOURCE, SysmonProcess(100)])
+def test_an_exit_without_a_guid_ends_the_process_that_last_started_with_its_id(started_as):
+    early = START._replace(process=started_as)
+    gone = SysmonExit(TIME - 20 * MS, "WS", SysmonProcess(100))
+    thread = THREAD._replace(source=SysmonProcess(100))
+    late = early._replace(time=TIME - 10 * MS, command_line="late", process=SysmonProcess(100))
+    for order in itertools.permutations((early, gone, thread)):
+        assert detection(*order).source.command_line is None
+    for order in itertools.permutations((early, gone, late, thread)):
+        assert detection(*order).source.command_line == "late"
+    assert detection(early, gone, thread._replace(time=gone.time)).source.command_line == "source -x"
+
+
+@pytest.mark.parametrize("order", ["forwards", "backwards"])
+def test_of_an_id_that_many_processes_had_no_start_but_the_last_before_the_thread_is_taken(order):
+    starts = [
+        START._replace(time=TIME + each * MS, command_line=str(each), process=SysmonProcess(100))
+        for each in range(100)
+    ]
+    threads = [THREAD._replace(time=TIME + each * MS, source=SysmonProcess(100)) for each in (5, 95)]
+    records = (*starts, *threads)
+    found = detections(*(records if order == "forwards" else reversed(records)))
+    assert [each.source.command_line for each in found] == [None, "95"]
 
 
 def test_detections_come_in_the_order_of_time_and_each_with_its_own_values(monkeypatch):
