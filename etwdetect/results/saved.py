@@ -63,6 +63,8 @@ class SavedResults:
     def detections(self) -> Iterator[Detection]:
         """Yield the detections in the order of the file; once only."""
         budget = current.get()
+        if self._unpack_fault:  # first: the last line is likely to be cut by it
+            self._add_fault(self._unpack_fault)
         for number, line in self._lines():
             if self.stopped:
                 return
@@ -76,8 +78,6 @@ class SavedResults:
             else:
                 self.records += 1
                 yield detection
-        if self._unpack_fault:
-            self._add_fault(self._unpack_fault)
 
     def warnings(self) -> Iterator[str]:
         """Yield a line for each reason why not all was read."""

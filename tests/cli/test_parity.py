@@ -307,6 +307,14 @@ def test_what_is_no_output_is_refused_with_what_makes_one(etwdetect, output, tmp
     )
 
 
+def test_an_output_that_is_packed_and_cut_off_is_told_as_that(etwdetect, output):
+    etw, driver = output("etw.json", "etw", ONE, TWO), output("driver.json", "driver", ONE)
+    etw.write_bytes(gzip.compress(etw.read_bytes())[:-30])
+    done = etwdetect("parity", "compare", etw, driver)
+    assert (done.status, done.out) == (1, "")
+    assert "etw.json: cannot be unpacked any further: " in done.err
+
+
 def test_of_an_archive_with_two_outputs_none_is_taken(etwdetect, output, tmp_path):
     driver = output("driver.json", "driver", ONE)
     (tmp_path / "two.zip").write_bytes(zip_of(driver.read_text(), driver.read_text()))
