@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 class FileDamages(NamedTuple):
     """The damaged places of one input: their number, and the first ones as (offset in bytes, what is wrong).
 
-    *missing* is how many of the *buffers* that its header counts are not there.
+    *missing* is how many of the *buffers* that its header counts are not there. *repeated* rows of a file of
+    events have the number of an earlier one, and are left out.
     """
 
     name: str
@@ -25,6 +26,7 @@ class FileDamages(NamedTuple):
     described: tuple[tuple[int, str], ...]
     missing: int = 0
     buffers: int = 0
+    repeated: int = 0
 
 
 class ScanResult(NamedTuple):

@@ -186,4 +186,5 @@ def _damages_of(trace: Trace | EventDataTrace) -> FileDamages:
             missing += each.missing
             buffers += each.header.buffers_expected or 0
         each = each.following if isinstance(each, Trace) else None
-    return FileDamages(trace.name, count, tuple(described), missing, buffers)
+    repeated = 0 if isinstance(trace, Trace) else trace.repeated
+    return FileDamages(trace.name, count, tuple(described), missing, buffers, repeated)

@@ -40,6 +40,11 @@ def warnings(result: ScanResult) -> Iterator[str]:
                 f"{printable(file.name)}: {file.buffers - file.missing:,} of {file.buffers:,} buffers are there:"
                 " remote threads may be missing, and those found may be first threads"
             )
+        if file.repeated:
+            yield (
+                f"{printable(file.name)}: {plural(file.repeated, 'row')} left out whose number an earlier row has:"
+                " remote threads may be missing if two recordings have one name"
+            )
     if result.stopped:
         yield f"{name(result)}: interrupted: what was not read by then is not in the result"
     if result.events_lost or result.buffers_lost:

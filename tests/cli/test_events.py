@@ -116,6 +116,16 @@ def test_a_trace_that_is_named_twice_makes_two_recordings_that_are_scanned_as_it
     assert records(etwdetect, path).out == records(etwdetect, SAMPLE, SAMPLE).out
 
 
+def test_rows_that_are_in_a_file_twice_are_scanned_once_and_told(etwdetect, tmp_path):
+    rows = etwdetect("events", SAMPLE).out
+    path = tmp_path / "twice.jsonl"
+    path.write_text(rows * 2)
+    done = records(etwdetect, path)
+    assert done.out == records(etwdetect, SAMPLE).out
+    assert done.status == 3
+    assert f": {rows.count(chr(10))} rows left out whose number an earlier row has: " in done.err
+
+
 def test_the_first_recording_of_a_trace_has_the_same_name_whatever_else_is_written(etwdetect):
     once, twice = (etwdetect("events", *[SAMPLE] * count).out for count in (1, 2))
     assert twice.startswith(once)

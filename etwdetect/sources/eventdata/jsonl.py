@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from etwdetect.core.events import Event
     from etwdetect.sources.eventdata.pieces import Pieces
-    from etwdetect.sources.eventdata.schema import Recording, RecordingStart
+    from etwdetect.sources.eventdata.schema import Recording, RecordingStart, Row
 
 MOST_LINE: Final = 1 << 20
 """The longest line that is read, in bytes; the two strings of a row have at most 64 KiB."""
@@ -84,8 +84,8 @@ class JsonLinesFile:
             self._heads[head] = recording
         return recording
 
-    def rows(self, pieces: Pieces, recording: Recording) -> Iterator[tuple[int, Event | RecordingStart | str]]:
-        """Yield the events in *pieces* of the file, all of *recording*, each with its offset.
+    def rows(self, pieces: Pieces, recording: Recording) -> Iterator[tuple[int, Row]]:
+        """Yield the events in *pieces* of the file, all of *recording*, each with its offset and its number.
 
         In place of a row that can't be read comes what is wrong with it.
         """
@@ -99,11 +99,11 @@ class JsonLinesFile:
                         named = row.get("schema_version"), row.get("host"), row.get("recording")
                         if named != known and recording_of(row) == recording:
                             known = named
-                        one = named == known
-                        yield (
-                            at,
-                            from_row(row, recording).event if one else f"line {number:,}: names two recordings",
-                        )
+                        if named == known:
+                            _, seq, event = from_row(row, recording)
+                            yield at, (seq, event)
+                        else:
+                            yield at, f"line {number:,}: names two recordings"
                     except ValueError as error:
                         yield at, f"line {number:,}: {error}"
         except OSError as error:

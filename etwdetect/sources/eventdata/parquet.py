@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from etwdetect.core.events import Event
     from etwdetect.sources.eventdata.pieces import Pieces
-    from etwdetect.sources.eventdata.schema import RecordingStart
+    from etwdetect.sources.eventdata.schema import RecordingStart, Row
 
 _BLOCK: Final = 50_000
 """How many rows are buffered and written as one row group."""
@@ -176,8 +176,8 @@ class ParquetFile:
             for what in seen:
                 yield group, group + 1, 0, what
 
-    def rows(self, pieces: Pieces, recording: Recording) -> Iterator[tuple[int, Event | RecordingStart | str]]:
-        """Yield the events of *recording* in *pieces*, each with its row group.
+    def rows(self, pieces: Pieces, recording: Recording) -> Iterator[tuple[int, Row]]:
+        """Yield the events of *recording* in *pieces*, each with its row group and its number.
 
         In place of a row that can't be read, of any recording, comes what is wrong with it.
         """
@@ -192,21 +192,17 @@ class ParquetFile:
             except _UNREADABLE as error:
                 yield group, f"row group {group} cannot be read: {_first_line(error)}"
 
-    def _read(
-        self, columns: dict[str, list[Any]], first: int, recording: Recording
-    ) -> Iterable[Event | RecordingStart | str]:
-        """Return the events of *recording* in rows that are numbered from *first* on.
+    def _read(self, columns: dict[str, list[Any]], first: int, recording: Recording) -> Iterable[Row]:
+        """Return the events of *recording* in rows that are counted from *first* on.
 
-        In place of a row that can't be read stands its number, and what is wrong with it.
+        In place of a row that can't be read stands its count, and what is wrong with it.
         """
         if list(self._recordings_in(columns)) == [recording]:
             with suppress(TypeError, ValueError):
-                return events_of(columns)
+                return zip(columns["seq"], events_of(columns), strict=True)
         return self._read_each(columns, first, recording)
 
-    def _read_each(
-        self, columns: dict[str, list[Any]], first: int, recording: Recording
-    ) -> Iterator[Event | RecordingStart | str]:
+    def _read_each(self, columns: dict[str, list[Any]], first: int, recording: Recording) -> Iterator[Row]:
         for number, values in enumerate(zip(*columns.values(), strict=True), first):
             row = dict(zip(columns, values, strict=True))
             found = self._recording_of(*(row[name] for name in _NAMED))
@@ -214,7 +210,8 @@ class ParquetFile:
                 yield f"{number:,}: {found}"
             elif found == recording:
                 try:
-                    yield from_row(row, recording).event
+                    _, seq, event = from_row(row, recording)
+                    yield seq, event
                 except ValueError as error:
                     yield f"{number:,}: {error}"
 

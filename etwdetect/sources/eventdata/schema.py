@@ -85,6 +85,10 @@ class RecordingStart(NamedTuple):
     trace_sha256: str | None = None
 
 
+Row = tuple[int, "Event | RecordingStart"] | str
+"""A row that was read, with its number in its recording, or what is wrong with it."""
+
+
 class EventRow(NamedTuple):
     """One row: an event, its recording and its number there."""
 

@@ -15,6 +15,7 @@ from etwdetect.core.events import Loss
 from etwdetect.sources.etl.reader import Damages
 from etwdetect.sources.eventdata import PARQUET_MAGIC
 from etwdetect.sources.eventdata.jsonl import JsonLinesFile
+from etwdetect.sources.eventdata.numbers import SeenNumbers
 from etwdetect.sources.eventdata.pieces import Pieces
 from etwdetect.sources.eventdata.schema import NEWER, NoEventsError, Recording, RecordingStart
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from etwdetect.core.events import Event
     from etwdetect.sources.etl.reader import Trace
+    from etwdetect.sources.eventdata.schema import Row
     from etwdetect.sources.packed import Place
 
 MOST_RECORDINGS: Final = 10_000
@@ -39,7 +41,7 @@ class _File(Protocol):
     """The interface of JsonLinesFile and ParquetFile."""
 
     def places(self) -> Iterator[tuple[int, int, int, Recording | str]]: ...
-    def rows(self, pieces: Pieces, recording: Recording) -> Iterator[tuple[int, Event | RecordingStart | str]]: ...
+    def rows(self, pieces: Pieces, recording: Recording) -> Iterator[tuple[int, Row]]: ...
 
 
 class EventDataHeader(NamedTuple):
@@ -60,7 +62,7 @@ class EventDataHeader(NamedTuple):
 class EventDataTrace:
     """One recording, open for reading, with the public attributes of `etl.reader.Trace`.
 
-    *kinds* counts the events by kind.
+    *kinds* counts the events by kind, *repeated* the rows that are left out as an earlier one has their number.
     """
 
     loss_marks = 0
@@ -74,6 +76,7 @@ class EventDataTrace:
         self.events_read = 0
         self.damages = Damages()
         self.kinds: Counter[str] = Counter()
+        self.repeated = 0
         self.stopped = False
         self._file = file
         self._found = found
@@ -82,8 +85,9 @@ class EventDataTrace:
             self.damages.add(self.size, fault)
 
     def _read_header(self) -> EventDataHeader:
-        for _, start in self._rows():
-            if not isinstance(start, str):
+        for _, row in self._rows():
+            if not isinstance(row, str):
+                _, start = row
                 if isinstance(start, RecordingStart):
                     return EventDataHeader(
                         start.start_time,
@@ -95,7 +99,7 @@ class EventDataTrace:
                 break
         return EventDataHeader(None, 8)
 
-    def _rows(self) -> Iterator[tuple[int, Event | RecordingStart | str]]:
+    def _rows(self) -> Iterator[tuple[int, Row]]:
         return self._file.rows(self._found.pieces, self._found.recording)
 
     def stop(self) -> None:
@@ -106,8 +110,8 @@ class EventDataTrace:
         """Yield the events in the order of the file, with losses in their place; *header* counts those."""
         if self.header.start_time is None:
             self.damages.add(self._found.pieces.begin, "the recording's beginning is missing")
-        budget = current.get()
-        for at, event in self._rows():
+        budget, seen = current.get(), SeenNumbers()
+        for at, row in self._rows():
             if self.stopped:
                 return
             if not budget.take("rows"):
@@ -115,8 +119,12 @@ class EventDataTrace:
                 return
             self.bytes_read = at
             self.events_read += 1
-            if isinstance(event, str):
-                self.damages.add(at, f"{event}; the row is left out")
+            if isinstance(row, str):
+                self.damages.add(at, f"{row}; the row is left out")
+                continue
+            seq, event = row
+            if not seen.is_new(seq):
+                self.repeated += 1
                 continue
             if isinstance(event, RecordingStart):
                 continue
@@ -127,6 +135,8 @@ class EventDataTrace:
                 )
             self.kinds[type(event).__name__] += 1
             yield event
+        if seen.is_full:
+            self.damages.add(self.size, "its rows are numbered too far apart to tell which of them come twice")
         self.bytes_read = self.size
 
 

@@ -48,7 +48,7 @@ def test_what_is_written_as_parquet_is_read_back_in_its_order(events):
     for event in events:
         writer.write(event)
     writer.close()
-    assert [event for _, event in ParquetFile(file).rows(WHOLE, HERE)] == [START, *events]
+    assert [row for _, row in ParquetFile(file).rows(WHOLE, HERE)] == list(enumerate([START, *events]))
 
 
 @pytest.mark.parametrize(
@@ -79,8 +79,8 @@ def test_a_bad_row_of_parquet_costs_only_itself():
     rows[1]["pid"] = -1
     file = io.BytesIO()
     pq.write_table(pa.Table.from_pylist(rows, ARROW_SCHEMA), file)
-    read = [event for _, event in ParquetFile(file).rows(WHOLE, HERE)]
-    assert read[0::2] == [ThreadStart(10, 1, 2, 3, 0), ThreadStart(10, 1, 2, 3, 2)]
+    read = [row for _, row in ParquetFile(file).rows(WHOLE, HERE)]
+    assert read[0::2] == [(0, ThreadStart(10, 1, 2, 3, 0)), (2, ThreadStart(10, 1, 2, 3, 2))]
     assert read[1] == "row group 0, row 2: pid: -1 is not a number from 0 to 4294967295"
 
 

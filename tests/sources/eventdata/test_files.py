@@ -9,7 +9,7 @@ from etwdetect.core.errors import NotATraceError
 from etwdetect.core.events import Loss, ProcessStart, ThreadStart, ThreadStop
 from etwdetect.offline import Scan
 from etwdetect.offline.inputs import find_inputs
-from etwdetect.sources.eventdata import jsonl, trace
+from etwdetect.sources.eventdata import jsonl, numbers, trace
 from etwdetect.sources.eventdata.jsonl import MOST_LINE, JsonLinesWriter
 from etwdetect.sources.eventdata.parquet import ParquetWriter
 from etwdetect.sources.eventdata.schema import Recording, RecordingStart, to_row
@@ -117,6 +117,44 @@ def test_rows_of_many_recordings_may_be_interleaved(tmp_path):
     ]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     assert [[hit.tid for hit in hits] for _, hits, _ in scans(path)] == [[], [21, 22]]
+
+
+STARTED = [ProcessStart(T0 + 1, 1, 2, 20), ThreadStart(T0 + 2, 1, 2, 20, 22), REMOTE]
+
+
+@both
+def test_the_rows_of_a_recording_that_is_in_the_file_twice_count_once(tmp_path, name):
+    hits, scan = only(write(tmp_path / name, (ONE, STARTED), (ONE, STARTED)))
+    (file,) = scan.result().files
+    assert ([hit.tid for hit in hits], hits[0].evidence, file.repeated) == ([21], (), 4)
+
+
+@both
+def test_rows_of_other_recordings_between_those_that_come_twice_all_count(tmp_path, name):
+    path = write(tmp_path / name, (ONE, STARTED), (TWO, STARTED), (ONE, STARTED))
+    found = [([hit.tid for hit in hits], scan.result().files[0].repeated) for _, hits, scan in scans(path)]
+    assert found == [([21], 4), ([21], 0)]
+
+
+@pytest.mark.parametrize("order", [(3, 2, 1, 0), (1, 3, 0, 2), (2, 2, 3, 0, 1, 3)])
+def test_rows_out_of_their_order_all_count_once(tmp_path, order):
+    rows = [to_row(ONE, seq, event) for seq, event in enumerate([RecordingStart(T0, T0), *STARTED])]
+    path = tmp_path / "e.jsonl"
+    path.write_text("".join(json.dumps(rows[at]) + "\n" for at in order))
+    hits, scan = only(path)
+    assert [hit.tid for hit in hits] == [21]
+    assert scan.result().files[0].repeated == len(order) - 4
+
+
+def test_rows_numbered_so_far_apart_that_repeats_may_pass_are_told_and_marked(tmp_path, monkeypatch):
+    monkeypatch.setattr(numbers, "MOST_PAGES", 1)
+    rows = [to_row(ONE, 0, RecordingStart(T0, T0)), to_row(ONE, 5000, STARTED[0]), to_row(ONE, 9000, REMOTE)]
+    path = tmp_path / "e.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in [*rows, rows[2]]))
+    hits, scan = only(path)
+    assert [hit.evidence for hit in hits] == [("events-lost:1",)]
+    ((_, what),) = scan.traces[0].damages.described
+    assert what == "its rows are numbered too far apart to tell which of them come twice"
 
 
 def test_a_recording_without_its_beginning_is_told_and_marked(tmp_path):
