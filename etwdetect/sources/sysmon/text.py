@@ -1,4 +1,4 @@
-"""Events out of text: JSON lines, one JSON array or documents over several lines, and XML."""
+"""Events out of text: documents of JSON, however they stand after each other, and XML."""
 
 from __future__ import annotations
 
@@ -21,6 +21,14 @@ MAX_EVENT: Final = 8 << 20
 
 _CHUNK: Final = 1 << 16
 _BETWEEN: Final = re.compile(rf"(?:[\s,\[\]]++|{RECORD_LINE})*+")
+_LONGEST_BETWEEN: Final = 32
+"""No part of that which has to be matched as a whole is longer."""
+_OBJECT_LINE: Final = re.compile(r"\n([ \t]*)(?=[,\[{])")
+_LONGEST_TOKEN: Final = 16
+"""Where JSON breaks off in a token other than a string, the error is no more than that before the end."""
+_MAX_IN_VAIN: Final = 8
+"""How many times the text may be tried in vain: a broken document can seem to have all that follows in it."""
+_DECODE: Final = json.JSONDecoder().raw_decode
 _XML_EVENT: Final = re.compile(r"<Event(?=[\s>])")
 _XML_END: Final = "</Event>"
 _TOO_LONG: Final = f"it is longer than {MAX_EVENT:,} characters"
@@ -29,27 +37,10 @@ _TOO_LONG: Final = f"it is longer than {MAX_EVENT:,} characters"
 def json_events(file: IO[bytes], fault: Callable[[str], None]) -> Iterator[tuple[str, WindowsEvent]]:
     """Yield the events in *file*, each with its place; calls *fault* for each document that can't be read."""
     with _opened(file) as text:
-        line = text.readline(_CHUNK)
-        while line and not line.strip():
-            line = text.readline(_CHUNK)
-        text.seek(0)
-        documents = _lines(text, fault) if _is_document(line) else _stream(text, fault)
-        for place, document in documents:
+        for place, document in _Documents(text, fault):
             event = event_in(document)
             if event is not None:
                 yield place, event
-
-
-def _is_document(line: str) -> bool:
-    """Whether *line*, the first one, is a document by itself, or is so long that it may be one."""
-    if line.lstrip().startswith(("[", "Record ")):
-        return False
-    if not line.endswith("\n") and len(line) == _CHUNK:
-        return True
-    try:
-        return isinstance(json.loads(line), dict)
-    except (ValueError, RecursionError):
-        return line.strip() != "{"
 
 
 @contextmanager
@@ -65,53 +56,125 @@ def _opened(file: IO[bytes]) -> Iterator[io.TextIOWrapper]:
             text.detach()  # its owner closes the file
 
 
-def _lines(text: io.TextIOWrapper, fault: Callable[[str], None]) -> Iterator[tuple[str, Any]]:
-    number = 0
-    while line := text.readline(MAX_EVENT + 1):
-        number += 1
-        if len(line) > MAX_EVENT:
-            fault(f"line {number:,}: {_TOO_LONG}")
-            while line and not line.endswith("\n"):
-                line = text.readline(MAX_EVENT)
-        elif line.strip():
-            try:
-                yield f"line {number:,}", json.loads(line)
-            except json.JSONDecodeError as error:
-                fault(f"line {number:,}: not valid JSON: {error.msg} at character {error.pos + 1:,}")
-            except (ValueError, RecursionError) as error:
-                fault(f"line {number:,}: not valid JSON: {error}")
+class _Documents:
+    """The documents of JSON in *text*: in lines, several in a line, over several lines, in an array, or mixed.
 
+    One that can't be read costs itself and what follows up to the next line that begins an object and is indented
+    no further. That line may lie in what was tried as a part of the broken one: what is tried in vain is counted.
+    """
 
-def _stream(text: io.TextIOWrapper, fault: Callable[[str], None]) -> Iterator[tuple[str, Any]]:
-    """Yield the documents of an array, or those that follow each other, until one can't be read."""
-    decode = json.JSONDecoder().raw_decode
-    number = start = 0
-    held, ended = "", False
-    while True:
-        between = _BETWEEN.match(held, start)
-        start = between.end() if between else start
-        if start == len(held) and not ended:
-            held, start = text.read(_CHUNK), 0
-            ended = not held
-            continue
-        if start == len(held):
-            return
-        number += 1
-        while True:
+    def __init__(self, text: io.TextIOWrapper, fault: Callable[[str], None]) -> None:
+        self._text = text
+        self._fault = fault
+        self._held = ""
+        self._at = 0
+        """Where in what is held it is to go on."""
+        self._ended = False
+        self._line, self._column, self._in_line = 1, 0, 0
+        """Where that is in the text, and how many documents began in that line."""
+        self._passed = 0
+        """Characters before what is held."""
+        self._in_vain = 0
+
+    def __iter__(self) -> Iterator[tuple[str, Any]]:
+        while self._found():
+            self._in_line += 1
+            place = f"line {self._line:,}" + (f", document {self._in_line:,}" if self._in_line > 1 else "")
             try:
-                document, start = decode(held, start)
-            except (ValueError, RecursionError) as error:
-                if ended or len(held) - start > MAX_EVENT:
-                    why = _TOO_LONG if not ended else str(error)
-                    fault(f"document {number:,}: not valid JSON: {why}: the rest is not read")
+                document, end = self._decoded()
+            except _BrokenError as error:
+                if not self._pass_over(f"{place}: {error}"):
                     return
-                held, start = held[start:], 0
-                more = text.read(max(_CHUNK, len(held)))  # twice as much each time: linear in all
-                ended = not more
-                held += more
             else:
-                break
-        yield f"document {number:,}", document
+                self._go_to(end)
+                yield place, document
+
+    def _found(self) -> bool:
+        """Go to the next document; False if there is none."""
+        while True:
+            between = _BETWEEN.match(self._held, self._at)
+            if between:
+                self._go_to(between.end())
+            is_known = self._ended or len(self._held) - self._at >= _LONGEST_BETWEEN
+            if is_known and self._at < _CHUNK:
+                return self._at < len(self._held)
+            self._drop()
+            if not is_known:
+                self._read()
+
+    def _decoded(self) -> tuple[Any, int]:
+        """Return the document that begins here, and where it ends. Raises _BrokenError with the reason."""
+        while True:
+            held, at = self._held, self._at
+            try:
+                return _DECODE(held, at)
+            except json.JSONDecodeError as error:
+                is_cut = error.msg.startswith("Unterminated") or error.pos > len(held) - _LONGEST_TOKEN
+                if self._ended or not is_cut:
+                    self._in_vain += error.pos - at
+                    raise _BrokenError(
+                        f"not valid JSON: {error.msg} at character {error.pos - at + 1:,}"
+                    ) from error
+            except (ValueError, RecursionError) as error:
+                self._in_vain += len(held) - at
+                raise _BrokenError(f"not valid JSON: {error}") from error
+            if len(held) - at > MAX_EVENT:
+                self._in_vain += len(held) - at
+                raise _BrokenError(_TOO_LONG)
+            self._drop()
+            self._read()
+
+    def _pass_over(self, fault: str) -> bool:
+        """Tell *fault* and go to the next line that may begin a document; False if nothing more is to be read."""
+        begin, indentation = self._line, self._column
+        found = self._in_vain <= _MAX_IN_VAIN * (self._passed + self._at + MAX_EVENT)
+        found = found and self._found_object(indentation)
+        if not found:
+            fault += ": the rest is not read"
+        elif self._line > begin + 1:
+            fault += f": reading goes on in line {self._line:,}"
+        self._fault(fault)
+        return found
+
+    def _found_object(self, indentation: int) -> bool:
+        """Go to the next line that begins an object, and has no more than *indentation* before it."""
+        while True:
+            for line in _OBJECT_LINE.finditer(self._held, self._at):
+                if len(line[1]) <= indentation:
+                    self._go_to(line.end())
+                    return True
+            if self._ended:
+                return False
+            last = self._held.rfind("\n", self._at)
+            is_open = last >= 0 and len(self._held) - last < _CHUNK and not self._held[last:].strip()
+            self._go_to(last if is_open else len(self._held))
+            self._drop()
+            self._read()
+
+    def _go_to(self, place: int) -> None:
+        lines = self._held.count("\n", self._at, place)
+        if lines:
+            self._line += lines
+            self._column = place - self._held.rfind("\n", self._at, place) - 1
+            self._in_line = 0
+        else:
+            self._column += place - self._at
+        self._at = place
+
+    def _drop(self) -> None:
+        """Hold no longer what was passed."""
+        self._passed += self._at
+        self._held = self._held[self._at :]
+        self._at = 0
+
+    def _read(self) -> None:
+        more = self._text.read(max(_CHUNK, len(self._held)))  # twice as much each time: linear in all
+        self._ended = not more
+        self._held += more
+
+
+class _BrokenError(Exception):
+    pass
 
 
 def xml_events(file: IO[bytes], fault: Callable[[str], None]) -> Iterator[tuple[str, WindowsEvent]]:

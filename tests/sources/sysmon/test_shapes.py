@@ -13,7 +13,19 @@ from etwdetect.core.sysmon import SysmonAccess, SysmonNotice, SysmonProcess, Sys
 from etwdetect.sources.sysmon import RecordingForm, is_of_sysmon, recording_form
 from etwdetect.sources.sysmon.recording import SysmonFile
 from etwdetect.sources.sysmon.shapes import event_in
-from tests.sources.sysmon.events import ACCESS, FORMS, MUTATIONS, SHAPES, START, THREAD, flat, lines, many, xml
+from tests.sources.sysmon.events import (
+    ACCESS,
+    FORMS,
+    MUTATIONS,
+    SHAPES,
+    START,
+    THREAD,
+    flat,
+    lines,
+    many,
+    reader,
+    xml,
+)
 
 NOTICE = {"UtcTime": "2020-10-22 01:40:50.000", "State": "Started"}
 EVENTS = ((4, NOTICE), (1, START), (10, ACCESS), (8, THREAD), (3, {"UtcTime": "2020-10-22 01:40:57.000"}))
@@ -185,6 +197,44 @@ def test_damaged_documents_cost_themselves_in_lines_and_what_follows_in_an_array
     assert "document 2: not valid JSON" in file.described[0]
     records, file = read((xml(8, THREAD) + xml(8, THREAD).replace("</System>", "") + xml(8, THREAD)[:-9]).encode())
     assert (len(records), file.faults) == (1, 2)
+
+
+ONE, OVER_LINES = json.dumps(flat(8, THREAD)), json.dumps(reader(8, THREAD), indent=2)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        ONE + ONE,
+        f"{ONE} {ONE}\n",
+        f"{ONE},\n{ONE}",
+        f"{ONE}\n{OVER_LINES}",
+        f"{OVER_LINES}\n{ONE}",
+        '{ "Event": {' + OVER_LINES.partition('{\n  "Event": {')[2] + ONE,
+    ],
+    ids=["together", "a space between", "a comma", "then over lines", "then a line", "begins with two braces"],
+)
+def test_documents_of_json_may_stand_in_any_way_after_each_other(text):
+    assert recording_form(text.encode()) is RecordingForm.JSON
+    records, file = read(text.encode())
+    assert (len(records), file.faults) == (2, 0)
+
+
+@pytest.mark.parametrize("document", [ONE, OVER_LINES], ids=["a line", "over lines"])
+def test_a_document_that_breaks_off_anywhere_costs_itself_alone(document):
+    for length in range(1, len(document)):
+        records, file = read(f"{document}\n{document[:length]}\n{document}\n{document}".encode())
+        assert (len(records), file.faults) == (3, 1), document[:length]
+
+
+def test_a_fault_over_several_lines_says_where_reading_goes_on():
+    _, file = read(f"{ONE}\n{OVER_LINES[:200]}\n{ONE}".encode())
+    assert file.described[0].endswith(f": reading goes on in line {OVER_LINES[:200].count(chr(10)) + 3}")
+
+
+def test_what_seems_to_hold_all_that_follows_is_not_tried_again_for_each_line():
+    _, file = read((ONE + "\n" + '{"a":\n' * 100_000).encode())
+    assert 0 < file.faults < 10_000
 
 
 def test_nothing_is_expanded_that_a_document_type_defines():
