@@ -117,7 +117,8 @@ def _flat(document: Mapping[str, Any]) -> WindowsEvent | None:
         is_thread = document.keys() >= _OF_A_REMOTE_THREAD and "SchemaVersion" not in document
         return WindowsEvent(_REMOTE_THREAD, (PROVIDER,), host, document) if is_thread else None
     sources = tuple(document[name] for name in _FLAT_SOURCES if name in document)
-    return WindowsEvent(_text_of(event_id), sources, host, document)
+    # Winlogbeat 6 has no "winlog" around its fields, but all others have their data beside the id.
+    return WindowsEvent(_text_of(event_id), sources, host, _mapping(document.get("event_data")) or document)
 
 
 def _mapping(value: object) -> Mapping[str, Any]:

@@ -89,6 +89,18 @@ def winlogbeat(event_id, data, host="WS5"):
     return {"@timestamp": "2020-10-22T01:40:57.000Z", "winlog": inner}
 
 
+def winlogbeat_6(event_id, data, host="WS5"):
+    """As Winlogbeat had it before version 7."""
+    return {
+        "source_name": PROVIDER["Name"],
+        "log_name": CHANNEL,
+        "event_id": event_id,
+        "computer_name": host,
+        "host": {"name": host},
+        "event_data": data,
+    }
+
+
 def exported(event_id, data, host="WS5"):
     """As Elasticsearch exports it."""
     return {"_index": "w", "_source": winlogbeat(event_id, data, host)}
@@ -100,7 +112,7 @@ def dotted(event_id, data, host="WS5"):
     return {"winlog.event_id": event_id, "winlog.channel": CHANNEL, "winlog.computer_name": host, **names}
 
 
-SHAPES = (reader, attributes_apart, listed, flat, winlogbeat, exported, dotted)
+SHAPES = (reader, attributes_apart, listed, flat, winlogbeat, winlogbeat_6, exported, dotted)
 
 
 def xml(event_id, data, host="WS5"):
