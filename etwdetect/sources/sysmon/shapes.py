@@ -22,6 +22,27 @@ _OF_A_REMOTE_THREAD: Final = frozenset(("SourceProcessId", "TargetProcessId", "N
 
 _REMOTE_THREAD: Final = 8
 
+_MOVED: Final = {
+    "UtcTime": "@timestamp",
+    "RuleName": "rule.name",
+    "ProcessGuid": "process.entity_id",
+    "ProcessId": "process.pid",
+    "Image": "process.executable",
+    "SourceProcessGuid": "process.entity_id",
+    "SourceProcessId": "process.pid",
+    "SourceImage": "process.executable",
+    "CommandLine": "process.command_line",
+    "ParentProcessGuid": "process.parent.entity_id",
+    "ParentProcessId": "process.parent.pid",
+    "ParentImage": "process.parent.executable",
+    "ParentCommandLine": "process.parent.command_line",
+    "ImageLoaded": "file.path",
+    "ID": "error.code",
+}
+"""Where Elastic's pipelines for Sysmon, Winlogbeat's and the integration's, move what an event has: of the process
+that acts, either the names with Source or those without. They split User in two, too.
+"""
+
 
 class WindowsEvent(NamedTuple):
     """An event's id, what says which provider it is from, its computer and its data by name."""
@@ -59,9 +80,9 @@ def event_in(document: object) -> WindowsEvent | None:
     if event := _mapping(inner.get("Event")):
         return _of_reader(event)
     if winlog := _mapping(inner.get("winlog")):
-        return _of_winlogbeat(winlog)
+        return _of_winlogbeat(inner, winlog)
     if "winlog.event_id" in inner:
-        return _of_winlogbeat(_nested(inner, "winlog."))
+        return _of_winlogbeat(inner, _nested(inner, "winlog."))
     return _flat(inner)
 
 
@@ -90,11 +111,30 @@ def _pairs(items: list[Any]) -> Iterator[tuple[str, Any]]:
             yield name, item.get("#text", item.get("Value"))
 
 
-def _of_winlogbeat(winlog: Mapping[str, Any]) -> WindowsEvent:
+def _of_winlogbeat(document: Mapping[str, Any], winlog: Mapping[str, Any]) -> WindowsEvent:
     provider = winlog.get("provider_name"), winlog.get("channel"), winlog.get("provider_guid")
-    return WindowsEvent(
-        winlog.get("event_id"), provider, winlog.get("computer_name"), _mapping(winlog.get("event_data"))
-    )
+    data = _mapping(winlog.get("event_data"))
+    event = WindowsEvent(winlog.get("event_id"), provider, winlog.get("computer_name"), data)
+    return event._replace(data={**_moved(document), **data}) if event.is_of_sysmon else event
+
+
+def _moved(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return by Sysmon's names what a pipeline moved out of the data of *document*."""
+    data = {name: value for name, path in _MOVED.items() if (value := _field(document, path)) is not None}
+    domain, user = _field(document, "user.domain"), _field(document, "user.name")
+    if isinstance(domain, str) and isinstance(user, str):
+        data["User"] = f"{domain}\\{user}"
+    return data
+
+
+def _field(document: Mapping[str, Any], path: str) -> object:
+    """Return what is at *path*, whether objects are in each other there or dots in the name; None for nothing."""
+    if path in document:
+        return document[path]
+    value: object = document
+    for name in path.split("."):
+        value = _mapping(value).get(name)
+    return value
 
 
 def _nested(document: Mapping[str, Any], prefix: str) -> dict[str, Any]:

@@ -89,6 +89,34 @@ def winlogbeat(event_id, data, host="WS5"):
     return {"@timestamp": "2020-10-22T01:40:57.000Z", "winlog": inner}
 
 
+def piped(event_id, data, host="WS5"):
+    """As Elastic's pipelines for Sysmon leave what Winlogbeat had."""
+    kept = dict(data)
+    process = {"parent": {}}
+    moves = {
+        "ProcessGuid": "entity_id",
+        "ProcessGUID": "entity_id",
+        "ProcessId": "pid",
+        "Image": "executable",
+        "CommandLine": "command_line",
+    }
+    for name, field in moves.items():
+        for side, fields in (("Source", process), ("", process), ("Parent", process["parent"])):
+            if side + name in kept:
+                value = kept.pop(side + name)
+                fields[field] = int(value) if field == "pid" else value
+    document = winlogbeat(event_id, kept, host)
+    document["@timestamp"] = kept.pop("UtcTime").replace(" ", "T") + "Z"
+    document["process"] = process
+    if "TargetProcessGuid" in kept:
+        kept["TargetProcessGUID"] = kept.pop("TargetProcessGuid")
+    if "RuleName" in kept:
+        document["rule"] = {"name": kept.pop("RuleName")}
+    if "User" in kept:
+        document["user"] = dict(zip(("domain", "name"), kept.pop("User").split("\\"), strict=True))
+    return document
+
+
 def winlogbeat_6(event_id, data, host="WS5"):
     """As Winlogbeat had it before version 7."""
     return {
@@ -112,7 +140,7 @@ def dotted(event_id, data, host="WS5"):
     return {"winlog.event_id": event_id, "winlog.channel": CHANNEL, "winlog.computer_name": host, **names}
 
 
-SHAPES = (reader, attributes_apart, listed, flat, winlogbeat, winlogbeat_6, exported, dotted)
+SHAPES = (reader, attributes_apart, listed, flat, winlogbeat, piped, winlogbeat_6, exported, dotted)
 
 
 def xml(event_id, data, host="WS5"):

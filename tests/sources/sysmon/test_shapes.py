@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from etwdetect.core import filetime
-from etwdetect.core.sysmon import SysmonAccess, SysmonNotice, SysmonProcess, SysmonStart, SysmonThread
+from etwdetect.core.sysmon import SysmonAccess, SysmonImage, SysmonNotice, SysmonProcess, SysmonStart, SysmonThread
 from etwdetect.sources.sysmon import RecordingForm, is_of_sysmon, recording_form
 from etwdetect.sources.sysmon.recording import SysmonFile
 from etwdetect.sources.sysmon.shapes import event_in
@@ -24,6 +24,7 @@ from tests.sources.sysmon.events import (
     lines,
     many,
     reader,
+    winlogbeat,
     xml,
 )
 
@@ -197,6 +198,27 @@ def test_damaged_documents_cost_themselves_in_lines_and_what_follows_in_an_array
     assert "document 2: not valid JSON" in file.described[0]
     records, file = read((xml(8, THREAD) + xml(8, THREAD).replace("</System>", "") + xml(8, THREAD)[:-9]).encode())
     assert (len(records), file.faults) == (1, 2)
+
+
+def test_what_a_pipeline_moved_out_of_the_data_is_found_with_dots_in_the_names_too():
+    document = {
+        "winlog.event_id": "7",
+        "winlog.channel": "Microsoft-Windows-Sysmon/Operational",
+        "@timestamp": "2020-10-22T01:40:56.458Z",
+        "process.entity_id": "{39E4A257-E328-5F90-D310-000000000700}",
+        "process.pid": 3224,
+        "process.executable": "C:\\Windows\\System32\\mavinject.exe",
+        "user.domain": "LAB",
+        "user.name": "mäx",
+        "file.path": "C:\\Windows\\System32\\ntdll.dll",
+    }
+    (image,), _ = read(lines(document))
+    assert image == SysmonImage(132478044564580000, None, SOURCE, "C:\\Windows\\System32\\ntdll.dll")
+
+
+def test_what_the_data_has_itself_goes_before_what_a_pipeline_may_have_moved():
+    document = winlogbeat(8, THREAD) | {"process": {"pid": 1, "executable": "a"}, "rule": {"name": "b"}}
+    assert read(lines(document))[0] == read(lines(winlogbeat(8, THREAD)))[0]
 
 
 ONE, OVER_LINES = json.dumps(flat(8, THREAD)), json.dumps(reader(8, THREAD), indent=2)
