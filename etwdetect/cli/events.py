@@ -17,6 +17,7 @@ from etwdetect.cli.status import Status, of_all
 from etwdetect.results.privacy import Privacy
 from etwdetect.sources.eventdata.jsonl import JsonLinesWriter
 from etwdetect.sources.eventdata.schema import Recording, RecordingStart
+from etwdetect.sources.eventdata.trace import kept_names
 from etwdetect.sources.eventdata.writer import EventWriter, recording_name
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from etwdetect.core.events import Event
-    from etwdetect.offline.result import ScanResult
 
 _FORMATS: Final = ("jsonl", "parquet")
 
@@ -60,7 +60,9 @@ def command(  # noqa: PLR0913 (one parameter an option)
         options.check_output(output, found.files())
     try:
         with stdio.writing(output), _writer(form, output, limit) as writer:
-            written = _Written(writer, Privacy(command_lines, users), limit, in_lines=form == "jsonl")
+            written = _Written(
+                writer, Privacy(command_lines, users), limit, host=choices.host, in_lines=form == "jsonl"
+            )
             consume(found, written, judges=False)
     except stdio.OutputEndedError as ended:
         found.statuses.append(stdio.conclude(ended))
@@ -96,16 +98,23 @@ def _characters(event: Event) -> int:
 
 
 class _Written:
-    """Writes events with *writer*, which counts what it writes itself if that is *in_lines*."""
+    """Writes events with *writer*, which counts what it writes itself if that is *in_lines*.
 
-    def __init__(self, writer: EventWriter, privacy: Privacy, limit: OutputLimit, *, in_lines: bool) -> None:
+    *host* names the machine, whatever the traces call it.
+    """
+
+    def __init__(
+        self, writer: EventWriter, privacy: Privacy, limit: OutputLimit, *, host: str | None, in_lines: bool
+    ) -> None:
+        self._host = host
         self._limit = limit
         self._in_lines = in_lines
         self._writer = writer
         self._privacy = privacy
         self._count = 0
         self._begun: Counter[str] = Counter()
-        """How many recordings have begun, by the trace's name: one may be named twice."""
+        """How many recordings got a name, by that of the trace: it may be given twice."""
+        self._named: set[Recording] = set()
 
     def take(self, source: Source) -> None:
         """Write the events of *source*."""
@@ -113,7 +122,7 @@ class _Written:
         self._count = 0
         for event in source.recording():
             if isinstance(event, RecordingStart):
-                self._writer.begin(self._recording(source.result(), event.start_time), event)
+                self._writer.begin(self._recording(source, event.start_time), event)
                 continue
             shown = self._privacy.event(event)
             if self._in_lines or self._limit.allows(_characters(shown)):
@@ -126,9 +135,14 @@ class _Written:
             return None
         return f"{source.name}: {self._count:,} of {source.result().events_read:,} events written"
 
-    def _recording(self, result: ScanResult, start_time: int) -> Recording:
-        """Return what the next recording in the trace of *result* is called."""
-        name = result.files[0].name
-        place = self._begun[name]
-        self._begun[name] += 1
-        return Recording(result.host or name, recording_name(name, start_time, place))
+    def _recording(self, source: TraceSource, start_time: int) -> Recording:
+        """Return what the next recording in *source* is called: as no other one that is written."""
+        trace = source.scan.traces[0]
+        kept_host, name = kept_names(trace)
+        host = self._host or kept_host or source.result().host or trace.name
+        while name is None or Recording(host, name) in self._named:
+            name = recording_name(trace.name, start_time, self._begun[trace.name])
+            self._begun[trace.name] += 1
+        recording = Recording(host, name)
+        self._named.add(recording)
+        return recording

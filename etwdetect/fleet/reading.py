@@ -15,7 +15,7 @@ from etwdetect.fleet.files import local
 from etwdetect.offline import Scan
 from etwdetect.offline.inputs import find_inputs
 from etwdetect.sources.eventdata.schema import Recording, RecordingStart, to_row
-from etwdetect.sources.eventdata.trace import origin
+from etwdetect.sources.eventdata.trace import kept_names, origin
 from etwdetect.sources.eventdata.writer import recording_name
 
 if TYPE_CHECKING:
@@ -73,11 +73,12 @@ def _rows_of(found: Readable, name: str, host: str | None) -> Iterator[dict[str,
     with opening as trace:
         scan = Scan([trace])
         recording = Recording(name, "")
+        kept_host, kept_name = kept_names(trace)
         place = seq = 0
         for event in scan.recording():
             if isinstance(event, RecordingStart):
-                called = _host_in(name, host) or scan.result().host or name
-                recording = Recording(called, recording_name(name, event.start_time, place))
+                called = _host_in(name, host) or kept_host or scan.result().host or name
+                recording = Recording(called, kept_name or recording_name(name, event.start_time, place))
                 of, sha256 = origin(trace, name)
                 place, seq = place + 1, 0
                 yield to_row(recording, seq, event._replace(trace=of, trace_sha256=sha256))

@@ -257,5 +257,5 @@ class RecordingScan:
 
 def _began(trace: Trace | EventDataTrace) -> int:
     """Return the FILETIME at which the session of *trace* began, 0 where its header does not tell one."""
-    time = trace.header.start_time
+    time = trace.header.start_time if isinstance(trace, Trace) else trace.header.time
     return time if time is not None and 0 <= time <= LAST_FILETIME else 0

@@ -116,6 +116,39 @@ def test_a_trace_that_is_named_twice_makes_two_recordings_that_are_scanned_as_it
     assert records(etwdetect, path).out == records(etwdetect, SAMPLE, SAMPLE).out
 
 
+@both
+def test_events_that_are_written_from_events_stay_as_they_are(etwdetect, tmp_path, form):
+    first, second = tmp_path / "a.jsonl", tmp_path / f"b.{form}"
+    etwdetect("events", SAMPLE, trace_with_two_headers(tmp_path), "--hash", "-o", first)
+    etwdetect("events", first, "--format", form, "-o", second)
+    assert etwdetect("events", second).out == first.read_text()
+
+
+def named(rows):
+    return {(row["host"], row["recording"]) for row in map(json.loads, rows.splitlines())}
+
+
+def test_a_host_that_is_named_for_events_takes_the_place_of_theirs_alone(etwdetect, tmp_path):
+    etwdetect("events", SAMPLE, "--host", "PC7", "-o", tmp_path / "a.jsonl")
+    ((_, name),) = named((tmp_path / "a.jsonl").read_text())
+    assert named(etwdetect("events", tmp_path / "a.jsonl", "--host", "PC8").out) == {("PC8", name)}
+
+
+def test_events_without_their_beginning_keep_their_host_and_get_another_name(etwdetect, tmp_path):
+    rows = etwdetect("events", SAMPLE, "--host", "PC7").out
+    (tmp_path / "a.jsonl").write_text("".join(rows.splitlines(keepends=True)[5:]))
+    ((host, name),) = named(etwdetect("events", tmp_path / "a.jsonl").out)
+    assert host == "PC7"
+    assert (host, name) not in named(rows)
+
+
+def test_events_that_are_given_twice_make_two_recordings(etwdetect, tmp_path):
+    etwdetect("events", SAMPLE, "--host", "PC7", "-o", tmp_path / "a.jsonl")
+    both_named = named(etwdetect("events", *[tmp_path / "a.jsonl"] * 2).out)
+    assert named((tmp_path / "a.jsonl").read_text()) < both_named
+    assert len(both_named) == 2
+
+
 def test_rows_that_are_in_a_file_twice_are_scanned_once_and_told(etwdetect, tmp_path):
     rows = etwdetect("events", SAMPLE).out
     path = tmp_path / "twice.jsonl"

@@ -47,12 +47,13 @@ class _File(Protocol):
 class EventDataHeader(NamedTuple):
     """What the first row says of the recording, with the names of `etl.logfile.LogfileHeader`.
 
-    *start_time* is None where that row is missing.
+    *start_time* and *time*, the row's own, are None where that row is missing.
     """
 
     start_time: int | None
     pointer_size: int
     boot_time: int = 0
+    time: int | None = None
     events_lost: int = 0
     buffers_lost: int = 0
     trace: str | None = None
@@ -70,7 +71,7 @@ class EventDataTrace:
     def __init__(self, file: _File, found: EventDataInput, fault: str | None = None) -> None:
         """Read *found* in *file*; *fault* is what went wrong with unpacking it."""
         self.name = found.name
-        self.host = found.recording.host
+        self.recording = found.recording
         self.size = found.pieces.end
         self.bytes_read = 0
         self.events_read = 0
@@ -93,6 +94,7 @@ class EventDataTrace:
                         start.start_time,
                         start.pointer_size,
                         start.boot_time,
+                        start.time,
                         trace=start.trace,
                         trace_sha256=start.trace_sha256,
                     )
@@ -145,6 +147,17 @@ def origin(trace: Trace | EventDataTrace, name: str, sha256: str | None = None) 
     if isinstance(trace, EventDataTrace) and trace.header.trace is not None:
         return trace.header.trace, trace.header.trace_sha256
     return name, sha256
+
+
+def kept_names(trace: Trace | EventDataTrace) -> tuple[str | None, str | None]:
+    """Return the host and the recording's name that events of *trace* keep; None for those of a trace file.
+
+    What lacks its beginning has no name to keep: the rows before it have that name, with the numbers it will get.
+    """
+    if not isinstance(trace, EventDataTrace):
+        return None, None
+    host, name = trace.recording
+    return host, None if trace.header.start_time is None else name
 
 
 class _SharedFile:
