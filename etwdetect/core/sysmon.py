@@ -92,11 +92,12 @@ class SysmonNotice(NamedTuple):
 class DeferredAccess(NamedTuple):
     """An event 10 that is not parsed yet: most are about processes of which no event 8 is.
 
-    *pair* has the ProcessGuids of source and target. *load* returns the access, or None where it can't be read;
-    *size* is what it takes, in characters.
+    *pair* has the host and the ProcessGuids of source and target. *load* returns the access, or None where it
+    can't be read; *size* is what it takes, in characters.
     """
 
-    pair: tuple[str, str]
+    time: int
+    pair: tuple[str, str, str]
     size: int
     load: Callable[[], SysmonAccess | None]
 

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from bisect import insort
-from collections import deque
 from dataclasses import fields
-from functools import lru_cache
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from etwdetect.core import filetime
 from etwdetect.core.bounded import BoundedMap
 from etwdetect.core.order import Sorter
 from etwdetect.core.rule import RemoteThread
@@ -18,33 +15,29 @@ from etwdetect.enrich.absent import NO_EXPORT, OUTSIDE
 from etwdetect.enrich.detection import Detection, Process, Start
 from etwdetect.enrich.fields import KERNEL_SPACE
 from etwdetect.enrich.kinds import Kinds
+from etwdetect.enrich.prior_access import NOT_KNOWN, PriorAccesses
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterator
 
     from etwdetect.core.sysmon import SysmonProcess, SysmonRecord
+    from etwdetect.enrich.prior_access import Prior
 
-    _Told = tuple[tuple[str, str], ...]
+    _Reasons = tuple[tuple[str, str], ...]
     _Text = str | None
-    _Kept = tuple[int, _Text, SysmonProcess, SysmonProcess, int, int | None, int, _Text, _Text, _Text, _Told]
-    """The values of a thread, and what is told of the access before it."""
-
-ACCESS_WINDOW: Final = 10 * filetime.TICKS_PER_SECOND
-"""How long before the thread an access of the same pair of processes can be to be told with it."""
+    _Kept = tuple[int, _Text, SysmonProcess, SysmonProcess, int, int | None, int, _Text, _Text, _Text, Prior]
+    """The values of a thread, and the access before it, of those that came before it."""
 
 _NOT_TOLD: Final = "Sysmon does not tell"
 _NO_START: Final = "the recording has no event 1 of this process"
 _MAX_PROCESSES: Final = 200_000
-_MAX_PAIRS: Final = 50_000
 _MAX_TEXT: Final = 64 << 20
-"""How many characters of command lines and paths, and of call traces, are kept."""
+"""How many characters of command lines and paths are kept."""
 _MAX_MADE: Final = 4096
 
 _NAMES: Final = tuple(field.name for field in fields(Detection))
-_THREAD, _RULE_NAME, _PRIOR_ACCESS = map(_NAMES.index, ("thread", "rule_name", "prior_access"))
+_THREAD, _RULE_NAME, _PRIOR_ACCESS, _ABSENT = map(_NAMES.index, ("thread", "rule_name", "prior_access", "absent"))
 
-_ACCESSES: Final = 16
-"""How many accesses of one pair are kept."""
 _USES: Final = 32
 """How many starts and exits with one process id are kept."""
 
@@ -68,19 +61,16 @@ class SysmonEnricher:
         self.forgotten = 0
         self.span: tuple[int, int] | None = None
         """The FILETIMEs of the first and the last record."""
-        self._disordered = False
         self._kinds = kinds or Kinds()
         self._threads: Sorter[_Kept] = Sorter(itemgetter(0))
         self._processes: BoundedMap[Hashable, _Known] = BoundedMap(_MAX_PROCESSES, _MAX_TEXT)
         self._by_pid: BoundedMap[Hashable, list[tuple[int, bool, Hashable]]] = BoundedMap(_MAX_PROCESSES)
         """By host and process id, in the order of time: when a process started or exited, and its key."""
-        self._accesses: BoundedMap[Hashable, deque[SysmonAccess]] = BoundedMap(_MAX_PAIRS, _MAX_TEXT)
-        self._deferred: BoundedMap[Hashable, deque[DeferredAccess]] = BoundedMap(_MAX_PAIRS, _MAX_TEXT)
-        self._last_told: tuple[SysmonAccess | None, _Told] = (None, ())
-        """The access that was told last, and how: many threads follow one access."""
+        self._accesses = PriorAccesses()
         self._handlers: dict[type, Callable[..., object]] = {
             SysmonThread: self._thread,
-            SysmonAccess: self._access,
+            SysmonAccess: self._accesses.access,
+            DeferredAccess: self._accesses.access,
             SysmonStart: self._start,
             SysmonExit: self._exit,
             SysmonImage: self._named,
@@ -92,12 +82,8 @@ class SysmonEnricher:
 
     def observe(self, record: SysmonRecord | DeferredAccess) -> None:
         """Take the next record."""
-        if isinstance(record, DeferredAccess):
-            self._defer(record)
-            return
         time = record.time
         first, last = self.span or (time, time)
-        self._disordered |= time < last  # an access can come behind the thread that it precedes in time
         if not first < time <= last:
             self.span = min(first, time), max(last, time)
         handler = self._handlers.get(type(record))
@@ -106,60 +92,33 @@ class SysmonEnricher:
 
     def detections(self) -> Iterator[Detection]:
         """Yield the detections; once, when all records were taken."""
-        made: BoundedMap[Hashable, list[Any]] = BoundedMap(_MAX_MADE)
-        """The values of detections, which are copied in half the time that `dataclasses.replace` takes."""
+        made: BoundedMap[Hashable, tuple[list[Any], _Reasons]] = BoundedMap(_MAX_MADE)
+        """The values of detections, which are copied in half the time that `dataclasses.replace` takes.
+
+        Beside them what they lack without regard to accesses.
+        """
         for kept in self._threads:
-            time, host, source, target, tid, address, pointer_size, module, function, rule_name, told = kept
+            time, host, source, target, tid, address, pointer_size, module, function, rule_name, prior = kept
             # The same in repeats of the events of two processes, which are told from others by their GUIDs.
             key = host, source, target, address, pointer_size, module, function
-            values = made.get(key) if source.guid and target.guid else None
-            if values is None:
+            known = made.get(key) if source.guid and target.guid else None
+            if known is None:
                 detection = self._kinds.classify(self._detection(SysmonThread(*kept[:-1])))
-                values = [getattr(detection, name) for name in _NAMES]
-                made.put(key, values)
-            if not told and (self._disordered or self._deferred):
-                told = self._access_before(SysmonThread(*kept[:-1]))
+                known = [getattr(detection, name) for name in _NAMES], detection.absent
+                made.put(key, known)
+            values, absent = known
+            told = self._accesses.last(time, host, source, target, prior)
             values[_THREAD] = RemoteThread(time, source.pid or 0, None, target.pid or 0, tid, address)
             values[_RULE_NAME] = rule_name
-            values[_PRIOR_ACCESS] = told
+            values[_PRIOR_ACCESS] = told or ()
+            values[_ABSENT] = absent if told is not None else (*absent, ("PriorAccess", NOT_KNOWN))
             yield Detection(*values)
 
     # -- records
 
     def _thread(self, thread: SysmonThread) -> None:
         # A plain tuple: a class of its own takes three times as long into a temporary file and out again.
-        self._threads.add((*thread, self._access_before(thread)))
-
-    def _access(self, access: SysmonAccess) -> None:
-        pair = _pair(access)
-        accesses = self._accesses.get(pair) or deque(maxlen=_ACCESSES)
-        accesses.append(access)
-        if len(accesses) > 1 and access.time < accesses[-2].time:
-            accesses = deque(sorted(accesses, key=lambda each: each.time), _ACCESSES)
-        weight = sum(len(each.call_trace or "") for each in accesses)
-        self._accesses.put(pair, accesses, weight)
-
-    def _defer(self, access: DeferredAccess) -> None:
-        waiting = self._deferred.get(access.pair) or deque(maxlen=_ACCESSES)
-        waiting.append(access)
-        self._deferred.put(access.pair, waiting, len(waiting) * access.size)  # they are much alike
-
-    def _access_before(self, thread: SysmonThread) -> _Told:
-        """Return what is told of the last access of the thread's pair in the time before it, if there is one."""
-        guids = thread.source.guid, thread.target.guid
-        if self._deferred.get(guids):  # pop() is no method of the inner map
-            for deferred in self._deferred.pop(guids) or ():
-                loaded = deferred.load()
-                if loaded is not None:
-                    self._access(loaded)
-        for access in reversed(self._accesses.get(_pair(thread)) or ()):
-            if access.time <= thread.time:
-                if thread.time - access.time > ACCESS_WINDOW:
-                    return ()
-                if self._last_told[0] is not access:
-                    self._last_told = access, _told(access)
-                return self._last_told[1]
-        return ()
+        self._threads.add((*thread, self._accesses.thread(thread)))
 
     def _start(self, start: SysmonStart) -> None:
         process = start.process
@@ -268,23 +227,6 @@ _ATTRIBUTES: Final = {
 
 def _key(host: str | None, process: SysmonProcess, time: int) -> Hashable:
     return (host, process.guid) if process.guid else (host, process.pid, time)
-
-
-def _pair(event: SysmonAccess | SysmonThread) -> Hashable:
-    """Return what is the same in all events of two processes."""
-    source, target = event.source, event.target
-    return event.host, source.guid or source.pid, target.guid or target.pid
-
-
-@lru_cache(maxsize=256)  # equal ones share what is kept of them
-def _told(access: SysmonAccess) -> _Told:
-    """Return what is told of *access*. Its thread is left out: it need not be the creator."""
-    told = {
-        "UtcTime": filetime.full_time(filetime.utc(access.time)),
-        "GrantedAccess": access.granted,
-        "CallTrace": access.call_trace,
-    }
-    return tuple((name, text) for name, text in told.items() if text is not None)
 
 
 def _absent_start(thread: SysmonThread) -> list[tuple[str, str]]:

@@ -15,7 +15,7 @@ from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple
 
 from etwdetect.core.errors import MissingExtraError
 from etwdetect.sources.sysmon import CHUNK_SIZE, EVTX_MAGIC
-from etwdetect.sources.sysmon.records import EVENT_IDS
+from etwdetect.sources.sysmon.records import EVENT_IDS, NO_GUID, time_of
 from etwdetect.sources.sysmon.shapes import event_in
 
 if TYPE_CHECKING:
@@ -51,9 +51,10 @@ def _file_header(chunks: int) -> bytes:
 
 
 class UnparsedAccess(NamedTuple):
-    """An event 10 as JSON, and the ProcessGuids of its source and its target."""
+    """An event 10 as JSON, its time, and its host and the ProcessGuids of its source and its target."""
 
-    pair: tuple[str, str]
+    time: int
+    pair: tuple[str, str, str]
     text: str
 
 
@@ -122,8 +123,9 @@ def _event(number: str, text: str, named: set[str]) -> WindowsEvent | Unparsed |
         named.add(guid)
     elif number == _ACCESS:
         source, target = _value(text, '"SourceProcessGUID":"'), _value(text, '"TargetProcessGUID":"')
-        if source and target:
-            return UnparsedAccess((source, target), text)
+        host, time = _quoted(text, '"Computer":"'), _quoted(text, _TIME)
+        if source and target and host and time and NO_GUID not in {source, target}:
+            return UnparsedAccess(time_of(time), (host, source, target), text)
     return event_in(json.loads(text))
 
 
@@ -155,6 +157,13 @@ def _fill(room: memoryview, file: IO[bytes]) -> int:
         room[size : size + len(data)] = data
         size += len(data)
     return size
+
+
+def _quoted(text: str, name: str) -> str:
+    """Return the text behind *name* in *text*; empty where there is none, or where it has an escape."""
+    begin = text.find(name) + len(name)
+    value = text[begin : text.find('"', begin)] if begin >= len(name) else ""
+    return "" if "\\" in value else value
 
 
 def _value(text: str, name: str) -> str:

@@ -67,7 +67,9 @@ class SysmonFile:
     def _unparsed(self, place: str, event: Unparsed) -> SysmonRecord | DeferredAccess | None:
         """Return the record of *event*: parsed later, or like an earlier one, which most events 8 are."""
         if isinstance(event, UnparsedAccess):
-            return DeferredAccess(event.pair, len(event.text), partial(self._access, place, event.text))
+            return DeferredAccess(
+                event.time, event.pair, len(event.text), partial(self._access, place, event.text)
+            )
         same, time, tid, text = event
         earlier = self._threads.get(same)
         if earlier is not None and tid.isdecimal() and len(tid) < _TID_DIGITS:

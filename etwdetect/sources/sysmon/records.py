@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 _MISSING: Final = ("", "-", None)
 _UNKNOWN_IMAGE: Final = "<unknown process>"
-_NO_GUID: Final = "00000000-0000-0000-0000-000000000000"
+NO_GUID: Final = "00000000-0000-0000-0000-000000000000"
 _MAX_ID: Final = (1 << 32) - 1
 _MAX_ADDRESS: Final = (1 << 64) - 1
 _ADDRESS: Final = re.compile(r"(?:0[xX])?([0-9A-Fa-f]{1,16})")
@@ -208,7 +208,7 @@ def _made(side: str, pid: object, guid: object, image: object, user: object) -> 
     known_image = _text(image, f"{side}Image")
     return SysmonProcess(
         _number(f"{side}ProcessId", pid, _MAX_ID),
-        None if known_guid == _NO_GUID else known_guid or None,
+        None if known_guid == NO_GUID else known_guid or None,
         None if known_image == _UNKNOWN_IMAGE else known_image,
         _text(user, f"{side}User"),
     )
