@@ -19,9 +19,9 @@ CHANNEL: Final = "Microsoft-Windows-Sysmon/Operational"
 RECORD_LINE: Final = r"Record \d{1,20}\s+"
 """What evtx_dump writes before each event."""
 
-_JSON_START: Final = re.compile(rf"\s*+(?:{RECORD_LINE})?+(?:\[\s*)?\{{")
+_JSON_START: Final = re.compile(rf"\s*+(?:{RECORD_LINE})?+[\[\s]*+\{{")
 _EVENT_NAMES: Final = re.compile(
-    r'"(?:EventID|EventId|event_id|winlog\.event_id)"|"Event"\s*:\s*\{|"SourceProcessGuid"'
+    r'"(?:EventID|EventId|event_id|winlog\.event_id)"|"Event"\s*:\s*[\[{]|"SourceProcessGuid"'
 )
 _XML_START: Final = re.compile(rf"\s*+(?:{RECORD_LINE})?+<[?!A-Za-z_]")
 _EVENT_TAG: Final = re.compile(r"<Event(?:\s[^<>]*)?>\s*<System[\s>]")

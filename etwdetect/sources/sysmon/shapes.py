@@ -12,8 +12,13 @@ if TYPE_CHECKING:
 PROVIDER: Final = "microsoft-windows-sysmon"
 _PROVIDER_ID: Final = "5770385f-c22a-43e0-bf4c-06f5698ffbd9"
 
-_WRAPPERS: Final = ("_source", "result")
-"""What Elasticsearch and Splunk put around a document that they export."""
+_WRAPPERS: Final = (
+    *("hits", "_source", "fields"),  # Elasticsearch
+    *("results", "result"),  # Splunk
+    *("document", "documents", "data"),  # chainsaw hunt
+    *("Events", "Event"),  # converters from XML
+)
+"""In what there are events, or lists of them. Of two in one object the first has them."""
 
 _FLAT_IDS: Final = ("EventID", "EventId", "event_id")
 _FLAT_SOURCES: Final = ("Channel", "SourceName", "ProviderName", "Provider_Name", "ProviderGuid", "source_name")
@@ -70,20 +75,31 @@ def _names_sysmon(value: object) -> bool:
     return text.startswith(PROVIDER) or text == _PROVIDER_ID
 
 
+def events_in(document: object) -> Iterator[WindowsEvent]:
+    """Yield the events in *document*, a value of JSON, whatever their shape and whatever is around them."""
+    pending = [document]
+    while pending:
+        value = pending.pop()
+        if isinstance(value, list):
+            pending += reversed(value)
+        elif (event := event_in(value)) is not None:
+            yield event
+        elif isinstance(value, dict):
+            pending += [value[name] for name in _WRAPPERS if isinstance(value.get(name), dict | list)][:1]
+
+
 def event_in(document: object) -> WindowsEvent | None:
-    """Return the event that is in *document*, a value of JSON, whatever its shape; None where there is none."""
+    """Return the event that *document* is, whatever its shape; None where it is none."""
     if not isinstance(document, dict):
         return None
-    inner: Mapping[str, Any] = next(
-        (document[name] for name in _WRAPPERS if _mapping(document.get(name))), document
-    )
-    if event := _mapping(inner.get("Event")):
+    event = _mapping(document.get("Event")) or document
+    if _mapping(event.get("System")):
         return _of_reader(event)
-    if winlog := _mapping(inner.get("winlog")):
-        return _of_winlogbeat(inner, winlog)
-    if "winlog.event_id" in inner:
-        return _of_winlogbeat(inner, _nested(inner, "winlog."))
-    return _flat(inner)
+    if winlog := _mapping(document.get("winlog")):
+        return _of_winlogbeat(document, winlog)
+    if "winlog.event_id" in document:
+        return _of_winlogbeat(document, _nested(document, "winlog."))
+    return _flat(document)
 
 
 def _of_reader(event: Mapping[str, Any]) -> WindowsEvent:
@@ -130,7 +146,7 @@ def _moved(document: Mapping[str, Any]) -> dict[str, Any]:
 def _field(document: Mapping[str, Any], path: str) -> object:
     """Return what is at *path*, whether objects are in each other there or dots in the name; None for nothing."""
     if path in document:
-        return document[path]
+        return _only(document[path])
     value: object = document
     for name in path.split("."):
         value = _mapping(value).get(name)
@@ -144,9 +160,9 @@ def _nested(document: Mapping[str, Any], prefix: str) -> dict[str, Any]:
         if name.startswith(prefix):
             last = name[len(prefix) :]
             if last.startswith("event_data."):
-                inner["event_data"][last[len("event_data.") :]] = value
+                inner["event_data"][last[len("event_data.") :]] = _only(value)
             elif last != "event_data":
-                inner[last] = value
+                inner[last] = _only(value)
     return inner
 
 
@@ -163,6 +179,11 @@ def _flat(document: Mapping[str, Any]) -> WindowsEvent | None:
 
 def _mapping(value: object) -> Mapping[str, Any]:
     return value if isinstance(value, dict) else {}
+
+
+def _only(value: object) -> object:
+    """Return *value*, or what is alone in a list, as Elasticsearch has it in its fields."""
+    return value[0] if isinstance(value, list) and len(value) == 1 else value
 
 
 def _text_of(value: object) -> object:

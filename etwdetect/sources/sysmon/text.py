@@ -11,7 +11,7 @@ from xml.etree import ElementTree as ET
 
 from etwdetect.core.files import encoding_of
 from etwdetect.sources.sysmon import RECORD_LINE
-from etwdetect.sources.sysmon.shapes import WindowsEvent, event_in
+from etwdetect.sources.sysmon.shapes import WindowsEvent, events_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -38,8 +38,7 @@ def json_events(file: IO[bytes], fault: Callable[[str], None]) -> Iterator[tuple
     """Yield the events in *file*, each with its place; calls *fault* for each document that can't be read."""
     with _opened(file) as text:
         for place, document in _Documents(text, fault):
-            event = event_in(document)
-            if event is not None:
+            for event in events_in(document):
                 yield place, event
 
 

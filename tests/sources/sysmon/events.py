@@ -140,7 +140,42 @@ def dotted(event_id, data, host="WS5"):
     return {"winlog.event_id": event_id, "winlog.channel": CHANNEL, "winlog.computer_name": host, **names}
 
 
-SHAPES = (reader, attributes_apart, listed, flat, winlogbeat, piped, winlogbeat_6, exported, dotted)
+def fields(event_id, data, host="WS5"):
+    """As Elasticsearch answers with fields: each is a list."""
+    return {"_index": "w", "fields": {name: [value] for name, value in dotted(event_id, data, host).items()}}
+
+
+def hits(event_id, data, host="WS5"):
+    """As Elasticsearch answers a search."""
+    return {"took": 1, "hits": {"total": {"value": 1}, "hits": [exported(event_id, data, host)]}}
+
+
+def hunt(event_id, data, host="WS5"):
+    """As `chainsaw hunt` has what a rule found."""
+    document = {"kind": "evtx", "path": "a.evtx", "data": reader(event_id, data, host)}
+    return {"group": "Sigma", "kind": "individual", "document": document, "name": "a rule"}
+
+
+def converted(event_id, data, host="WS5"):
+    """As converters have a whole file of XML."""
+    return {"Events": {"Event": [listed(event_id, data, host)["Event"]]}}
+
+
+SHAPES = (
+    reader,
+    attributes_apart,
+    listed,
+    flat,
+    winlogbeat,
+    piped,
+    winlogbeat_6,
+    exported,
+    dotted,
+    fields,
+    hits,
+    hunt,
+    converted,
+)
 
 
 def xml(event_id, data, host="WS5"):

@@ -12,7 +12,7 @@ from etwdetect.core import filetime
 from etwdetect.core.sysmon import SysmonAccess, SysmonImage, SysmonNotice, SysmonProcess, SysmonStart, SysmonThread
 from etwdetect.sources.sysmon import RecordingForm, is_of_sysmon, recording_form
 from etwdetect.sources.sysmon.recording import SysmonFile
-from etwdetect.sources.sysmon.shapes import event_in
+from etwdetect.sources.sysmon.shapes import events_in
 from tests.sources.sysmon.events import (
     ACCESS,
     FORMS,
@@ -20,7 +20,9 @@ from tests.sources.sysmon.events import (
     SHAPES,
     START,
     THREAD,
+    exported,
     flat,
+    hunt,
     lines,
     many,
     reader,
@@ -200,6 +202,22 @@ def test_damaged_documents_cost_themselves_in_lines_and_what_follows_in_an_array
     assert (len(records), file.faults) == (1, 2)
 
 
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"hits": {"hits": [exported(*each) for each in EVENTS]}},
+        {"results": [flat(*each) for each in EVENTS]},
+        {"documents": [hunt(*each)["document"] for each in EVENTS]},
+        [[reader(*each) for each in EVENTS]],
+    ],
+    ids=["Elasticsearch", "Splunk", "chainsaw", "lists"],
+)
+def test_all_events_of_a_list_in_a_document_are_read_in_their_order(document):
+    data = json.dumps(document).encode()
+    assert recording_form(data) is RecordingForm.JSON
+    check(read(data)[0])
+
+
 def test_what_a_pipeline_moved_out_of_the_data_is_found_with_dots_in_the_names_too():
     document = {
         "winlog.event_id": "7",
@@ -287,6 +305,7 @@ def test_a_recording_is_recognised_by_content_alone():
         b"Record 1\n",
         b"<Event xmlns=''>" * 1000,
         b" " * 65_536,
+        b"[ " * 32_768,
         b"\x00\x10\x00\x00<root>" + xml(8, THREAD).encode(),
         b"\x00\x10\x00\x00" + lines(flat(8, THREAD)),
     ):
@@ -346,4 +365,5 @@ def check_mutations(whole, seed):
 
 @pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.__name__)
 def test_what_a_collector_hands_on_names_etwdetect_only_where_etwdetect_wrote_it(shape):
-    assert not event_in(shape(8, THREAD)).is_of_etwdetect
+    (event,) = events_in(shape(8, THREAD))
+    assert not event.is_of_etwdetect
