@@ -207,17 +207,20 @@ def sysmon_events() -> Iterator[bytes]:
     """Yield an event 8 of Sysmon in the forms that are read but .evtx, whose reader is not ours."""
     data = event_data(DETECTION)
     system = {"Provider": {"#attributes": {"Name": "Microsoft-Windows-Sysmon"}}, "EventID": 8, "Computer": "WS"}
+    fields = {"winlog.event_id": ["8"], "winlog.channel": [CHANNEL], "process.pid": [1]}
     shapes = (
         data,
         {"EventID": "8", "Channel": CHANNEL, **data},
         {"Event": {"System": system, "EventData": data}},
         {"winlog": {"event_id": 8, "channel": CHANNEL, "event_data": data}},
+        {"hits": {"hits": [{"fields": fields}]}},
     )
     yield "\n".join(map(json.dumps, shapes)).encode()
     yield json.dumps(shapes, indent=1).encode("utf-16")
-    fields = "".join(f'<Data Name="{name}">{escape(value)}</Data>' for name, value in data.items())
+    yield "".join(f"Record 1\n{json.dumps(shape, indent=1)}\n" for shape in shapes).encode()
+    named = "".join(f'<Data Name="{name}">{escape(value)}</Data>' for name, value in data.items())
     channel = f"<EventID>8</EventID><Channel>{CHANNEL}</Channel>"
-    yield f"<Events><Event><System>{channel}</System><EventData>{fields}</EventData></Event></Events>".encode()
+    yield f"<Events><Event><System>{channel}</System><EventData>{named}</EventData></Event></Events>".encode()
 
 
 def packed() -> Iterator[bytes]:
