@@ -104,12 +104,12 @@ def test_call_stacks_are_those_of_a_scan(tmp_path):
     events = [
         ProcessRundown(T0 + 1, 10, create_time=T0 - 1, image="a.exe"),
         ImageLoad(T0 + 2, 10, 0x7FF1_0000_0000, 0x10000, image="C:\\a.dll", rundown=True),
-        CallStack(STARTED, 10, 11, (0xFFFF_F800_0000_1000,), (0x7FF1_0000_0012, 0x1234)),
+        CallStack(STARTED, 10, 11, (0xFFFF_F800_0000_1000,), (0x7FF1_0000_0012, 0x1_2345)),
         ThreadStart(STARTED, 10, 11, 20, 21, 0x7FF0_0000_1000),
     ]
     (found,) = named(events)
     assert [found] == scanned(tmp_path, events)
-    assert found["CallTrace"] == "C:\\a.dll+12|UNKNOWN(0000000000001234)"
+    assert found["CallTrace"] == "C:\\a.dll+12|UNKNOWN(0000000000012345)"
     assert (found["CallSummary"], found["Severity"]) == ("a.dll|Unbacked", "high")
 
 
