@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     from etwdetect.comparison.result import Result
-    from etwdetect.enrich.detection import Detection
 
 FILE: Final = click.Path(dir_okay=False, path_type=Path)
 
@@ -191,7 +190,7 @@ def _output(path: Path) -> Output:
             with found.open() as saved:
                 return read_output(saved, name)
         case [SysmonInput() as found]:
-            return Output(name, "sysmon", _of_sysmon(found))
+            return _of_sysmon(found, name)
         case [Input() as found] if _is_blank(found):
             return Output(name, None, ())
         case [UnreadInput() as found]:
@@ -201,8 +200,8 @@ def _output(path: Path) -> Output:
     raise _no_output(all_found[0].name)
 
 
-def _of_sysmon(found: SysmonInput) -> list[Detection]:
-    """Return what the recording *found* has, and tell what it says of itself.
+def _of_sysmon(found: SysmonInput, name: str) -> Output:
+    """Return what the recording *found* has, as the output *name*, and tell what it says of itself.
 
     Raises EtwDetectError where etwdetect wrote the recording: its own output would agree with itself.
     """
@@ -215,7 +214,7 @@ def _of_sysmon(found: SysmonInput) -> list[Detection]:
             f"{found.name}: etwdetect wrote it in Sysmon's form, so it is no witness; "
             "give what Sysmon itself logged, or save with --format json"
         )
-    return detections
+    return Output(name, "sysmon", detections, incomplete=recording.faults > 0)
 
 
 def _no_output(name: str) -> EtwDetectError:

@@ -22,11 +22,15 @@ NAME: Final = "recorded"
 
 
 class Output(NamedTuple):
-    """What one witness reported; *detector* is None where it reported nothing."""
+    """What one witness reported; *detector* is None where it reported nothing.
+
+    *incomplete*: not all of its recording could be read.
+    """
 
     name: str
     detector: Detector | None
     detections: Sequence[Detection]
+    incomplete: bool = False
 
 
 def compare_outputs(etw: Output, driver: Output) -> Result:
@@ -79,6 +83,7 @@ def compare_witness_outputs(outputs: Sequence[Output], rules: SysmonRules | None
         complaints=tuple(has(each, found.present) for each in found.unexplained),
         notes=tuple(lines(found)),
         statistics={name: {"remote": len(records[name])} for name in found.present},
+        incomplete=any(output.incomplete for output in outputs),
         witnesses=found,
     )
 

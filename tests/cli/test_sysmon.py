@@ -311,3 +311,17 @@ def test_a_damaged_chunk_costs_no_other_one(etwdetect, tmp_path):
     assert len(done.out.splitlines()) == 27
     assert "chunk at offset 0x11000: it does not begin as a chunk does" in done.err
     assert "chunk at offset 0x31000: the file ends within it" in done.err
+
+
+@pytest.mark.parametrize(("more", "status"), [(b"", 0), (b'{"EventID": 8,\n', 3)], ids=["whole", "cut"])
+def test_a_recording_that_is_equal_and_cut_short_ends_a_comparison_with_3(
+    etwdetect, recording, tmp_path, more, status
+):
+    saved = from_json(etwdetect("scan", recording, "--format", "json").out)
+    other = tmp_path / "etw.json"
+    of_etw = replace(saved, detector="etw", thread=saved.thread._replace(creator_tid=7))
+    other.write_text(to_json(of_etw) + "\n", encoding="utf-8")
+    recording.write_bytes(recording.read_bytes() + more)
+    done = etwdetect("parity", "compare", other, recording)
+    assert "all of ETW and Sysmon: 1" in done.out
+    assert done.status == status
