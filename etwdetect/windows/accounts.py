@@ -41,11 +41,12 @@ def user_sid(pid: int) -> bytes | None:
 
     None if the process has exited or may not be opened.
     """
+    advapi32 = _advapi32()
     with processes.opened(pid, processes.QUERY_LIMITED) as process, _token(process, _TOKEN_QUERY) as token:
         # TOKEN_USER: a pointer to the SID, which follows in the same buffer, and attributes.
         answer = ctypes.create_string_buffer(_LONGEST_TOKEN_USER)
         size = wintypes.DWORD()
-        if not _advapi32().GetTokenInformation(token, _TOKEN_USER, answer, len(answer), ctypes.byref(size)):
+        if not advapi32.GetTokenInformation(token, _TOKEN_USER, answer, len(answer), ctypes.byref(size)):
             return None
         sid = ctypes.c_void_p.from_buffer(answer).value or 0
         start = sid - ctypes.addressof(answer)

@@ -200,7 +200,7 @@ def test_a_call_stack_stands_on_one_line_before_the_rules_that_ask_for_it(etwdet
     at = next(at for at, row in enumerate(rows) if of_record.items() <= row.items())
     ends = {name: rows[at][name] for name in ("host", "recording", "seq", "time", "creator_pid", "creator_tid")}
     stack = ends | {"schema_version": 2, "kind": "CallStack", "kernel_frames": "0xFFFFF80000000001"}
-    rows.insert(at, stack | {"no_user": "it is late"})
+    rows.insert(at, stack | {"seq": len(rows), "no_user": "it is late"})
     recorded.write_text("\n".join(map(json.dumps, rows)) + "\n", "utf-8")
     lines = etwdetect("explain", recorded).out.splitlines()
     assert lines[3] == "  stack: not there; in the kernel: UNKNOWN(FFFFF80000000001)"
