@@ -321,7 +321,12 @@ class Results:
         else:
             stream = options.open_output(output, live=live)
             stack.callback(self._close, stream)
-            self.write_to(stream)
+            try:
+                self.write_to(stream)
+            except KeyboardInterrupt:  # before its heading: what was there stays
+                if isinstance(stream, WholeFile):
+                    stream.discard()
+                raise
 
     def _append(self, stack: contextlib.ExitStack, rotation: Rotation) -> None:
         """Append to a file that is rotated; another output is opened as usual."""

@@ -13,6 +13,7 @@ import time
 
 import pytest
 
+from etwdetect.cli import main, results
 from tests.conftest import needs_numpy, needs_parquet
 from tests.traces_by_writer import SECOND, START, attack, write_trace
 
@@ -124,6 +125,18 @@ def test_a_signal_at_any_moment_leaves_the_old_file_or_a_valid_new_one(tmp_path,
                 process.send_signal(getattr(signal, kind))
             process.communicate(timeout=120)
         is_old_or_valid(name, path, old)
+
+
+def test_an_interruption_before_the_heading_leaves_the_old_file(tmp_path, trace, monkeypatch):
+    def interrupted(*_arguments, **_options):
+        raise KeyboardInterrupt
+
+    path = tmp_path / "out.csv"
+    path.write_text("old")
+    monkeypatch.setattr(results, "stream_writer", interrupted)
+    assert main(["scan", str(trace), "--format", "csv", "-o", str(path)]) == 1
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
 
 
 @pytest.mark.slow
