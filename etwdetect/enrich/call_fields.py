@@ -93,15 +93,15 @@ def _direct_system_call(calls: Calls) -> str | None:
     frames = frames_of(calls.trace)
     if frames is None or _names(calls)[:1] == (UNKNOWN,):
         return None
-    module = _module(frames[0]).lower()
-    path = (on_its_volume(module) or module).lower()
-    if path in SYSTEM_CALLERS:
+    module = _module(frames[0])
+    path = on_its_volume(module) or module
+    if path.lower() in SYSTEM_CALLERS:
         return "no"
-    return None if path == module and _may_be_a_system_caller(module) else "yes"
+    return None if path == module and _may_be_a_system_caller(module.lower()) else "yes"
 
 
 def _may_be_a_system_caller(module: str) -> bool:
-    r"""Whether *module* may be in Windows' folder: a bare name, or on a volume with a name of its own.
+    r"""Whether *module*, in lower case, may be in Windows' folder: a bare name, or on a volume of another kind.
 
     Such as a container's, ``\device\vmsmb\vsmb-{...}\os\windows\system32\ntdll.dll``.
     """

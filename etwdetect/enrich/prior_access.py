@@ -108,7 +108,7 @@ class PriorAccesses:
 
         To be called in the order of time, when all was taken. None where it is not known which one it is.
         """
-        if not len(self._late):
+        if not self._late:
             return None if prior is None else prior[1]
         if self._in_order is None:
             self._in_order = iter(self._late)

@@ -223,10 +223,10 @@ def wait_until_gone(name: str, timeout: float) -> bool:
     return _wait(lambda: status(name) is None, timeout)
 
 
-def _wait(until: Callable[[], bool], timeout: float) -> bool:
-    """Ask *until* it holds, for *timeout* seconds; return whether it does."""
+def _wait(is_so: Callable[[], bool], timeout: float) -> bool:
+    """Ask *is_so* again and again, for at most *timeout* seconds; return whether it was true."""
     deadline = time.monotonic() + timeout
-    while not until():
+    while not is_so():
         if time.monotonic() >= deadline:
             return False
         time.sleep(_POLL_SECONDS)
